@@ -1,0 +1,200 @@
+//! The life cycle of a flow: what is entered, what each frame changes, when a record is due.
+//!
+//! The program and the replay of captures both go through here, so that a capture gives the same flows by either way.
+
+use crate::counter::Reason;
+use crate::event::{FlowRecord, RECORD_FLOW};
+use crate::flow::{FlowKey4, FlowKey6, FlowValue, KIND_ARP, STATE_TOLD, VERDICT_PASS};
+use crate::parse::{Link, Net4, Net6, Upper, mac_bytes};
+use crate::rule::Judgement;
+
+/// The time of a frame, as the kernel has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moment {
+    /// Jiffies, wrapping.
+    pub jiffies: u32,
+    /// Policy generation read before the frame was judged.
+    pub generation: u32,
+}
+
+/// One frame, as far as accounting cares.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Its link header.
+    pub link: &'a Link,
+    /// What lies above its addresses.
+    pub upper: &'a Upper,
+    /// ARP sender hardware address, else 0.
+    pub arp_sha: u64,
+    /// Bytes of the frame.
+    pub len: u32,
+    /// Index of the port it came in by.
+    pub port: u8,
+}
+
+/// The two flow keys: how they are made of a packet, and how they look in a record.
+pub trait Key: Copy {
+    /// Source and destination as 16 bytes (IPv4 mapped), ports and kind put into a record.
+    fn describe(&self, record: &mut FlowRecord);
+}
+
+/// Key of an IPv4 packet or ARP message.
+#[inline(always)]
+pub fn key4(net: &Net4, link: &Link, port: u8) -> FlowKey4 {
+    FlowKey4 {
+        src: net.src,
+        dst: net.dst,
+        sport: net.upper.sport,
+        dport: net.upper.dport,
+        proto: net.upper.proto,
+        port,
+        vlan: link.vlan | net.upper.kind,
+    }
+}
+
+/// Key of an IPv6 packet.
+#[inline(always)]
+pub fn key6(net: &Net6, link: &Link, port: u8) -> FlowKey6 {
+    FlowKey6 {
+        src: net.src,
+        dst: net.dst,
+        sport: net.upper.sport,
+        dport: net.upper.dport,
+        proto: net.upper.proto,
+        port,
+        vlan: link.vlan | net.upper.kind,
+    }
+}
+
+/// An IPv4 address (network byte order) as a mapped IPv6 address.
+#[inline(always)]
+fn mapped(ip: u32) -> [u8; 16] {
+    let [a, b, c, d] = ip.to_ne_bytes();
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+/// Four words in network byte order as 16 bytes.
+#[inline(always)]
+pub fn ip6_bytes(ip: [u32; 4]) -> [u8; 16] {
+    let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = ip.map(u32::to_ne_bytes);
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
+impl Key for FlowKey4 {
+    #[inline(always)]
+    fn describe(&self, record: &mut FlowRecord) {
+        record.src = mapped(self.src);
+        record.dst = mapped(self.dst);
+        record.sport = self.sport;
+        record.dport = self.dport;
+        record.proto = self.proto;
+        record.port = self.port;
+        record.vlan = self.vlan;
+    }
+}
+
+impl Key for FlowKey6 {
+    #[inline(always)]
+    fn describe(&self, record: &mut FlowRecord) {
+        record.src = ip6_bytes(self.src);
+        record.dst = ip6_bytes(self.dst);
+        record.sport = self.sport;
+        record.dport = self.dport;
+        record.proto = self.proto;
+        record.port = self.port;
+        record.vlan = self.vlan;
+    }
+}
+
+/// The value a flow is entered with, before its first frame is counted.
+#[inline(always)]
+pub fn enter(frame: &Frame<'_>, now: Moment, now_ns: u64) -> FlowValue {
+    FlowValue {
+        first_ns: now_ns,
+        last_j: now.jiffies,
+        smac: mac_bytes(frame.link.src),
+        dmac: mac_bytes(frame.link.dst),
+        ttl: frame.upper.ttl,
+        ..FlowValue::default()
+    }
+}
+
+/// Puts a judgement into a flow. `jiffy_ns` is the length of a jiffy.
+#[inline(always)]
+pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: u64, jiffy_ns: u64) {
+    value.generation = now.generation;
+    value.verdict = judgement.verdict;
+    value.rule_id = judgement.rule_id;
+    value.until_j = 0;
+    if judgement.until_ns != 0 {
+        let left_j = judgement.until_ns.saturating_sub(now_ns) / if jiffy_ns == 0 { 1 } else { jiffy_ns };
+        // Half the range of the wrapping clock (24 days at 1,000 Hz) is as far as it can be compared; a longer rule is
+        // looked up again then. The "or 1" keeps 0 for "never".
+        let left_j = if left_j > i32::MAX as u64 { i32::MAX as u32 } else { left_j as u32 };
+        value.until_j = now.jiffies.wrapping_add(left_j).wrapping_add(1) | 1;
+    }
+}
+
+/// Whether the cached verdict must be made anew: the policy changed, or it lapsed.
+#[inline(always)]
+pub fn stale(value: &FlowValue, now: Moment) -> bool {
+    value.generation != now.generation
+        || (value.until_j != 0 && now.jiffies.wrapping_sub(value.until_j) as i32 >= 0)
+}
+
+/// Notes a frame in all fields but the counters of packets and bytes, which the caller adds in the way its table needs
+/// (atomically in the kernel). Writes only what changed, to keep the cache line clean.
+#[inline(always)]
+pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
+    if value.last_j != now.jiffies {
+        value.last_j = now.jiffies;
+    }
+    let flags = value.tcp_flags | frame.upper.tcp_flags;
+    if value.tcp_flags != flags {
+        value.tcp_flags = flags;
+    }
+    if value.verdict != VERDICT_PASS {
+        value.drops = value.drops.wrapping_add(1);
+    }
+    // An ARP speaker under another MAC is news: the device table and spoof detection live on it.
+    if frame.upper.kind == KIND_ARP && value.smac != mac_bytes(frame.link.src) {
+        value.smac = mac_bytes(frame.link.src);
+        value.state &= !STATE_TOLD;
+    }
+}
+
+/// Whether a record of the flow is due.
+#[inline(always)]
+pub fn untold(value: &FlowValue) -> bool {
+    value.state & STATE_TOLD == 0
+}
+
+/// The record of a flow.
+#[inline(always)]
+pub fn record<K: Key>(key: &K, value: &FlowValue, frame: &Frame<'_>, now_ns: u64) -> FlowRecord {
+    let mut record = FlowRecord {
+        kind: RECORD_FLOW,
+        abi: crate::ABI as u8,
+        vlan_inner: frame.link.vlan_inner,
+        ether_type: frame.link.ether_type,
+        time_ns: now_ns,
+        ttl: frame.upper.ttl,
+        tcp_flags: frame.upper.tcp_flags,
+        smac: mac_bytes(frame.link.src),
+        dmac: mac_bytes(frame.link.dst),
+        arp_sha: mac_bytes(frame.arp_sha),
+        window: frame.upper.window,
+        len: frame.len,
+        rule_id: value.rule_id,
+        verdict: value.verdict,
+        ..FlowRecord::default()
+    };
+    key.describe(&mut record);
+    record
+}
+
+/// The reason to count for a frame whose addresses could be read.
+#[inline(always)]
+pub fn fault(upper: &Upper) -> Option<Reason> {
+    if upper.fault as u8 == Reason::None as u8 { None } else { Some(upper.fault) }
+}

@@ -1,0 +1,224 @@
+//! The XDP program of every bridge port: parse, judge, account, tell.
+//!
+//! It only filters; the kernel's bridge forwards. In doubt a frame passes and the reason is counted. A known flow costs
+//! one table lookup: its verdict is cached with the generation of the policy it was made from, so that the price of a
+//! frame does not grow with the number of rules.
+//!
+//! It must not know what a device or an incident is.
+#![no_std]
+#![no_main]
+#![allow(missing_docs, reason = "the xdp macro drops the doc comments of its functions")]
+// `lock add` on map values has no stable spelling for this target: core has no atomic add for it.
+#![feature(asm_experimental_arch)]
+
+mod maps;
+mod packet;
+mod rules;
+mod tell;
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::programs::XdpContext;
+use aya_log_ebpf::info;
+use sensor_ebpf::account::{self, Frame, Key, Moment};
+use sensor_ebpf::control::{Clock, Config};
+use sensor_ebpf::counter::{PortCounters, Reason};
+use sensor_ebpf::flow::{FlowValue, STATE_TOLD, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link};
+use sensor_ebpf::rule::Judgement;
+
+use crate::packet::PacketCursor;
+use crate::rules::{Ends, NoEnds};
+
+/// `bpf_map_update_elem`: only if there is no such key (linux/bpf.h).
+const BPF_NOEXIST: u64 = 1;
+
+/// What one frame needs besides its headers.
+struct Env<'a> {
+    config: &'a Config,
+    counters: &'a mut PortCounters,
+    now: Moment,
+}
+
+/// Entry point on each bridge port.
+#[xdp]
+pub fn sekisho(ctx: XdpContext) -> u32 {
+    let (Some(config), Some(port)) = (maps::CONFIG.get(0), maps::PORTS.get(ctx.ingress_ifindex() as u32)) else {
+        return XDP_PASS;
+    };
+    let Some(counters) = maps::PORT_COUNTERS.get_ptr_mut(u32::from(port.index)) else { return XDP_PASS };
+    // SAFETY: the slot is this CPU's own, and XDP does not interrupt itself on a CPU.
+    let counters = unsafe { &mut *counters };
+    let len = (ctx.data_end() - ctx.data()) as u32;
+    counters.packets += 1;
+    counters.bytes += u64::from(len);
+    // SAFETY: a helper without arguments.
+    let jiffies = unsafe { bpf_jiffies64() } as u32;
+    let mut env = Env { config, counters, now: Moment { jiffies, generation: config.generation } };
+    let verdict = examine(&ctx, &mut env, port.index, len);
+    match verdict {
+        VERDICT_PASS => XDP_PASS,
+        VERDICT_DROP => {
+            env.counters.drop_packets += 1;
+            env.counters.drop_bytes += u64::from(len);
+            XDP_DROP
+        }
+        _ => {
+            env.counters.would_drop_packets += 1;
+            XDP_PASS
+        }
+    }
+}
+
+/// Parses a frame and returns its verdict.
+#[inline(always)]
+fn examine(ctx: &XdpContext, env: &mut Env<'_>, port: u8, len: u32) -> u8 {
+    let (link, at, reason) = parse::link(PacketCursor::new(ctx));
+    if reason as u8 != Reason::None as u8 {
+        return without_flow(env, &link, reason);
+    }
+    if link.ether_type == ETHER_IPV4 || link.ether_type == ETHER_ARP {
+        let net = if link.ether_type == ETHER_IPV4 { parse::ipv4(at) } else { parse::arp(at) };
+        let net = match net {
+            Ok(net) => net,
+            Err(reason) => return without_flow(env, &link, reason),
+        };
+        let frame = Frame { link: &link, upper: &net.upper, arp_sha: net.arp_sha, len, port };
+        return flow(env, &maps::FLOW4, &account::key4(&net, &link, port), &frame, &net);
+    }
+    let net = match parse::ipv6(at) {
+        Ok(net) => net,
+        Err(reason) => return without_flow(env, &link, reason),
+    };
+    let frame = Frame { link: &link, upper: &net.upper, arp_sha: 0, len, port };
+    flow(env, &maps::FLOW6, &account::key6(&net, &link, port), &frame, &net)
+}
+
+/// The verdict on a frame that belongs to no flow: link control passes, all else is judged by its MAC addresses.
+#[inline(always)]
+fn without_flow(env: &mut Env<'_>, link: &Link, reason: Reason) -> u8 {
+    env.counters.ignored_packets += 1;
+    count_reason(reason);
+    if reason as u8 == Reason::LinkControl as u8 || reason as u8 == Reason::ShortEthernet as u8 {
+        return VERDICT_PASS;
+    }
+    rules::judge(env.config.armed, link, &NoEnds, now_ns()).verdict
+}
+
+/// Counts a frame in its flow and returns the flow's verdict, made anew if it is stale.
+#[inline(always)]
+fn flow<K: Key>(
+    env: &mut Env<'_>,
+    table: &LruHashMap<K, FlowValue>,
+    key: &K,
+    frame: &Frame<'_>,
+    ends: &impl Ends,
+) -> u8 {
+    if let Some(reason) = account::fault(frame.upper) {
+        count_reason(reason);
+    }
+    let found = table.get_ptr_mut(key);
+    if let Some(value) = found {
+        // SAFETY: the entry lives until the program ends (RCU); its counters are added atomically, its other fields
+        // are overwritten with what is equally true when two CPUs race.
+        let value = unsafe { &mut *value };
+        if !account::stale(value, env.now) && !account::untold(value) {
+            return update(value, frame, env.now);
+        }
+    }
+    let now_ns = now_ns();
+    let judgement = rules::judge(env.config.armed, frame.link, ends, now_ns);
+    match found {
+        Some(value) => {
+            // SAFETY: as above.
+            let value = unsafe { &mut *value };
+            account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
+            if account::untold(value) && tell::flow(env, key, value, frame, now_ns) {
+                value.state |= STATE_TOLD;
+            }
+            update(value, frame, env.now)
+        }
+        None => first(env, table, key, frame, judgement, now_ns),
+    }
+}
+
+/// Adds a frame to its flow.
+#[inline(always)]
+fn update(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) -> u8 {
+    maps::atomic_add(&mut value.packets, 1);
+    maps::atomic_add(&mut value.bytes, u64::from(frame.len));
+    account::note(value, frame, now);
+    value.verdict
+}
+
+/// Enters a new flow. The record is reserved first, so that a flow is only marked as told when it will be.
+#[inline(always)]
+fn first<K: Key>(
+    env: &mut Env<'_>,
+    table: &LruHashMap<K, FlowValue>,
+    key: &K,
+    frame: &Frame<'_>,
+    judgement: Judgement,
+    now_ns: u64,
+) -> u8 {
+    let mut value = account::enter(frame, env.now, now_ns);
+    account::settle(&mut value, judgement, env.now, now_ns, env.config.jiffy_ns);
+    value.packets = 1;
+    value.bytes = u64::from(frame.len);
+    account::note(&mut value, frame, env.now);
+    if tell::flow(env, key, &value, frame, now_ns) {
+        value.state |= STATE_TOLD;
+    }
+    match table.insert(key, &value, BPF_NOEXIST) {
+        Ok(()) => env.counters.flows_new += 1,
+        // Another CPU was first (EEXIST), or the bucket is busy (EBUSY) or no memory is left: the frame is judged all
+        // the same. In the first case it is counted with the flow that is there.
+        Err(_) => match table.get_ptr_mut(key) {
+            // SAFETY: as in `flow`.
+            Some(value) => return update(unsafe { &mut *value }, frame, env.now),
+            None => env.counters.flows_failed += 1,
+        },
+    }
+    value.verdict
+}
+
+/// Counts why a frame was not parsed to its end.
+#[inline(always)]
+fn count_reason(reason: Reason) {
+    if let Some(count) = maps::REASONS.get_ptr_mut(reason as u32) {
+        // SAFETY: the slot is this CPU's own.
+        unsafe { *count += 1 };
+    }
+}
+
+/// ns of CLOCK_MONOTONIC.
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Not for attaching: the daemon runs it once under BPF_PROG_TEST_RUN to read both clocks of the kernel at one moment,
+/// and so learns the length of a jiffy.
+#[xdp]
+pub fn sekisho_clock(ctx: XdpContext) -> u32 {
+    if let Some(clock) = maps::CLOCK.get_ptr_mut(0) {
+        // SAFETY: one entry of an array; only one test run goes on at a time.
+        unsafe { *clock = Clock { monotonic_ns: now_ns(), jiffies: bpf_jiffies64() } };
+        info!(&ctx, "sensor program of ABI {} answers", sensor_ebpf::ABI);
+    }
+    XDP_PASS
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+// GPL-compatible, as the kernel demands of programs that use its GPL-only helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,61 @@
+//! The maps of the program. Their names are what the daemon and the pins call them.
+
+use core::arch::asm;
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use sensor_ebpf::control::{Clock, Config, MAX_IFINDEX, Port};
+use sensor_ebpf::counter::{PortCounters, REASON_CAPACITY};
+use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
+use sensor_ebpf::flow::{FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, MAX_PORTS};
+use sensor_ebpf::rule::{RULE_CAPACITY, RuleValue};
+
+/// Switches set by the daemon.
+#[map]
+pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+/// Interface index to port index.
+#[map]
+pub static PORTS: Array<Port> = Array::with_max_entries(MAX_IFINDEX, 0);
+/// Counters by port index.
+#[map]
+pub static PORT_COUNTERS: PerCpuArray<PortCounters> = PerCpuArray::with_max_entries(MAX_PORTS, 0);
+/// Frames by `Reason`.
+#[map]
+pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_CAPACITY, 0);
+/// IPv4 and ARP flows.
+#[map]
+pub static FLOW4: LruHashMap<FlowKey4, FlowValue> = LruHashMap::with_max_entries(FLOW4_CAPACITY, 0);
+/// IPv6 flows.
+#[map]
+pub static FLOW6: LruHashMap<FlowKey6, FlowValue> = LruHashMap::with_max_entries(FLOW6_CAPACITY, 0);
+/// Rules by MAC address.
+#[map]
+pub static RULES_MAC: HashMap<u64, RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
+/// Rules by IPv4 address.
+#[map]
+pub static RULES_IP4: HashMap<u32, RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
+/// Rules by IPv6 address.
+#[map]
+pub static RULES_IP6: HashMap<[u32; 4], RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
+/// Flow records.
+#[map]
+pub static RING_FLOW: RingBuf = RingBuf::with_byte_size(RING_FLOW_BYTES, 0);
+/// ARP records.
+#[map]
+pub static RING_CONTROL: RingBuf = RingBuf::with_byte_size(RING_CONTROL_BYTES, 0);
+/// The jiffy in which this CPU last woke the reader.
+#[map]
+pub static WOKEN: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+/// What `sekisho_clock` reads.
+#[map]
+pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
+
+/// Adds to a counter other CPUs may add to at the same moment.
+#[inline(always)]
+pub fn atomic_add(counter: &mut u64, more: u64) {
+    // SAFETY: one atomic add on a live, aligned map value.
+    unsafe {
+        asm!("lock *(u64 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(reg) more,
+             options(nostack));
+    }
+}

@@ -1,0 +1,154 @@
+//! Counters the program keeps: per port, and per reason a frame was not fully parsed.
+
+/// Counters of one port on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PortCounters {
+    /// Frames received.
+    pub packets: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Frames dropped.
+    pub drop_packets: u64,
+    /// Bytes dropped.
+    pub drop_bytes: u64,
+    /// Frames a rule in observe mode would have dropped.
+    pub would_drop_packets: u64,
+    /// Frames passed without a flow: control traffic, frames that are neither IP nor ARP, unreadable ones.
+    pub ignored_packets: u64,
+    /// Flows entered in a table.
+    pub flows_new: u64,
+    /// Flows that could not be entered (table busy or full); their frames were judged all the same.
+    pub flows_failed: u64,
+    /// Records submitted to a ring.
+    pub records_sent: u64,
+    /// Records that found the ring full; the next packet of the flow tries again.
+    pub records_lost: u64,
+}
+
+impl PortCounters {
+    /// Adds `other` to each counter, wrapping.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.packets, other.packets),
+            (&mut self.bytes, other.bytes),
+            (&mut self.drop_packets, other.drop_packets),
+            (&mut self.drop_bytes, other.drop_bytes),
+            (&mut self.would_drop_packets, other.would_drop_packets),
+            (&mut self.ignored_packets, other.ignored_packets),
+            (&mut self.flows_new, other.flows_new),
+            (&mut self.flows_failed, other.flows_failed),
+            (&mut self.records_sent, other.records_sent),
+            (&mut self.records_lost, other.records_lost),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.wrapping_add(more);
+        }
+    }
+}
+
+/// Why a frame was not parsed to its transport header, as an index of the reasons map. A number is stable within an
+/// ABI; [`Reason::ALL`] lists them in order.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Reason {
+    /// Parsed.
+    None = 0,
+    /// Shorter than an Ethernet header.
+    ShortEthernet,
+    /// Ends within a VLAN tag.
+    ShortVlan,
+    /// More than two VLAN tags.
+    DeepVlan,
+    /// Link control that must always pass: the bridge group addresses 01:80:c2:00:00:0x (STP, LACP, LLDP, 802.1X).
+    LinkControl,
+    /// IEEE 802.3 length instead of an EtherType.
+    Length8023,
+    /// An EtherType other than IPv4, IPv6 and ARP.
+    OtherEtherType,
+    /// Ends within the ARP body.
+    ShortArp,
+    /// ARP of other than Ethernet and IPv4.
+    OtherArp,
+    /// Ends within the IPv4 header.
+    ShortIp4,
+    /// IPv4 version or header length field wrong.
+    BadIp4,
+    /// IPv4 total length shorter than the header or longer than the frame.
+    LengthIp4,
+    /// Ends within the IPv6 header.
+    ShortIp6,
+    /// IPv6 version field wrong.
+    BadIp6,
+    /// IPv6 payload length longer than the frame.
+    LengthIp6,
+    /// Ends within an IPv6 extension header.
+    ShortExtension,
+    /// More than six IPv6 extension headers.
+    DeepExtension,
+    /// Ends within the TCP, UDP or ICMP header.
+    ShortTransport,
+    /// TCP data offset shorter than the header.
+    BadTcp,
+}
+
+impl Reason {
+    /// All reasons in the order of their numbers.
+    pub const ALL: [Reason; 19] = [
+        Reason::None,
+        Reason::ShortEthernet,
+        Reason::ShortVlan,
+        Reason::DeepVlan,
+        Reason::LinkControl,
+        Reason::Length8023,
+        Reason::OtherEtherType,
+        Reason::ShortArp,
+        Reason::OtherArp,
+        Reason::ShortIp4,
+        Reason::BadIp4,
+        Reason::LengthIp4,
+        Reason::ShortIp6,
+        Reason::BadIp6,
+        Reason::LengthIp6,
+        Reason::ShortExtension,
+        Reason::DeepExtension,
+        Reason::ShortTransport,
+        Reason::BadTcp,
+    ];
+
+    /// The reason's name in metrics and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::None => "ok",
+            Reason::ShortEthernet => "short_ethernet",
+            Reason::ShortVlan => "short_vlan",
+            Reason::DeepVlan => "deep_vlan",
+            Reason::LinkControl => "link_control",
+            Reason::Length8023 => "length_802_3",
+            Reason::OtherEtherType => "other_ethertype",
+            Reason::ShortArp => "short_arp",
+            Reason::OtherArp => "other_arp",
+            Reason::ShortIp4 => "short_ipv4",
+            Reason::BadIp4 => "bad_ipv4",
+            Reason::LengthIp4 => "length_ipv4",
+            Reason::ShortIp6 => "short_ipv6",
+            Reason::BadIp6 => "bad_ipv6",
+            Reason::LengthIp6 => "length_ipv6",
+            Reason::ShortExtension => "short_extension",
+            Reason::DeepExtension => "deep_extension",
+            Reason::ShortTransport => "short_transport",
+            Reason::BadTcp => "bad_tcp",
+        }
+    }
+
+    /// Whether the frame was simply of no interest, as against unreadable.
+    pub const fn is_ignored(self) -> bool {
+        matches!(self, Reason::LinkControl | Reason::Length8023 | Reason::OtherEtherType | Reason::OtherArp)
+    }
+}
+
+/// Entries of the reasons map.
+pub const REASON_CAPACITY: u32 = 32;
+
+const _: () = assert!(Reason::ALL.len() <= REASON_CAPACITY as usize);
+const _: () = assert!(size_of::<PortCounters>() == 80);

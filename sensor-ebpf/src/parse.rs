@@ -1,0 +1,371 @@
+//! The one frame parser: Ethernet, 802.1Q/802.1ad, ARP, IPv4, IPv6, TCP, UDP, ICMP.
+//!
+//! It is generic over how bytes are read: the kernel checks each step against the end of the packet ([`Cursor`] in the
+//! program), user space reads a slice ([`Slice`]). Ports are only ever read behind the header length the packet
+//! states, never at a fixed offset. What cannot be read is named by a [`Reason`] and never invented.
+
+use crate::counter::Reason;
+use crate::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, VLAN_MASK};
+
+/// `n` bytes that are known to be there. Offsets must be below `n`.
+pub trait Window: Copy {
+    /// The byte at `at`.
+    fn u8(self, at: usize) -> u8;
+    /// Two bytes at `at` as they lie in memory (network byte order).
+    fn u16(self, at: usize) -> u16;
+    /// Four bytes at `at` as they lie in memory.
+    fn u32(self, at: usize) -> u32;
+}
+
+/// A place in a packet.
+pub trait Cursor: Copy {
+    /// Bytes known to be there.
+    type Window: Window;
+    /// The next `n` bytes, if the packet has them.
+    fn window(self, n: usize) -> Option<Self::Window>;
+    /// `n` bytes on (at most 2,047). The new place may lie behind the end; reading there fails.
+    fn skip(self, n: usize) -> Self;
+    /// Bytes from here to the end, 0 if behind it.
+    fn remaining(self) -> usize;
+}
+
+/// [`Cursor`] and [`Window`] of user space: a slice. Reading behind the end gives 0, never a panic.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'a>(pub &'a [u8]);
+
+impl Window for Slice<'_> {
+    fn u8(self, at: usize) -> u8 {
+        self.0.get(at).copied().unwrap_or(0)
+    }
+
+    fn u16(self, at: usize) -> u16 {
+        u16::from_ne_bytes([self.u8(at), self.u8(at + 1)])
+    }
+
+    fn u32(self, at: usize) -> u32 {
+        u32::from_ne_bytes([self.u8(at), self.u8(at + 1), self.u8(at + 2), self.u8(at + 3)])
+    }
+}
+
+impl Cursor for Slice<'_> {
+    type Window = Self;
+
+    fn window(self, n: usize) -> Option<Self> {
+        self.0.get(..n).map(Slice)
+    }
+
+    fn skip(self, n: usize) -> Self {
+        Slice(self.0.get(n..).unwrap_or(&[]))
+    }
+
+    fn remaining(self) -> usize {
+        self.0.len()
+    }
+}
+
+/// EtherType of IPv4.
+pub const ETHER_IPV4: u16 = 0x0800;
+/// EtherType of ARP (RFC 826).
+pub const ETHER_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const ETHER_IPV6: u16 = 0x86dd;
+const ETHER_VLAN: u16 = 0x8100;
+const ETHER_QINQ: u16 = 0x88a8;
+/// QinQ as vendors tagged it before IEEE 802.1ad.
+const ETHER_QINQ_OLD: u16 = 0x9100;
+/// Smaller values of the type field are IEEE 802.3 lengths.
+const ETHER_MIN: u16 = 0x0600;
+
+/// IP protocol number of ICMP.
+pub const PROTO_ICMP: u8 = 1;
+/// IP protocol number of TCP.
+pub const PROTO_TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const PROTO_UDP: u8 = 17;
+/// IP protocol number of ICMPv6.
+pub const PROTO_ICMP6: u8 = 58;
+
+/// Longest chain of IPv6 extension headers followed.
+const MAX_EXTENSIONS: usize = 6;
+
+/// A MAC address in the low 48 bits, its first byte lowest: the key of the MAC rules.
+pub type MacKey = u64;
+
+/// The Ethernet header and its VLAN tags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Link {
+    /// Source address.
+    pub src: MacKey,
+    /// Destination address.
+    pub dst: MacKey,
+    /// EtherType behind the tags, host byte order.
+    pub ether_type: u16,
+    /// Outer VLAN identifier, 0 if untagged (or priority-tagged).
+    pub vlan: u16,
+    /// Inner VLAN identifier of a double-tagged frame, else 0.
+    pub vlan_inner: u16,
+}
+
+/// What lies above the addresses, for IP and ARP alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Upper {
+    /// Source port (ICMP: type and code; ARP: operation), network byte order.
+    pub sport: u16,
+    /// Destination port (ICMP error: that of the packet it answers), network byte order.
+    pub dport: u16,
+    /// `KIND_*`.
+    pub kind: u16,
+    /// TCP window, host byte order.
+    pub window: u16,
+    /// IP protocol, after IPv6 extension headers.
+    pub proto: u8,
+    /// TCP flags.
+    pub tcp_flags: u8,
+    /// Time to live.
+    pub ttl: u8,
+    /// What is wrong with the packet although its addresses could be read.
+    pub fault: Reason,
+}
+
+impl Upper {
+    const fn new(kind: u16, proto: u8, ttl: u8) -> Self {
+        Self { sport: 0, dport: 0, kind, window: 0, proto, tcp_flags: 0, ttl, fault: Reason::None }
+    }
+
+    const fn faulty(mut self, fault: Reason) -> Self {
+        self.fault = fault;
+        self
+    }
+}
+
+/// An IPv4 packet or an ARP message: addresses in network byte order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Net4 {
+    /// Source (ARP: sender protocol) address.
+    pub src: u32,
+    /// Destination (ARP: target protocol) address.
+    pub dst: u32,
+    /// ARP: sender hardware address.
+    pub arp_sha: MacKey,
+    /// The rest.
+    pub upper: Upper,
+}
+
+/// An IPv6 packet: addresses in network byte order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Net6 {
+    /// Source address.
+    pub src: [u32; 4],
+    /// Destination address.
+    pub dst: [u32; 4],
+    /// The rest.
+    pub upper: Upper,
+}
+
+/// The six bytes at `at` as a [`MacKey`].
+#[inline(always)]
+fn mac<W: Window>(w: W, at: usize) -> MacKey {
+    // Two loads of the whole address: x86 and the BPF machine are both little-endian here.
+    u64::from(u32::from_le(w.u32(at))) | (u64::from(u16::from_le(w.u16(at + 4))) << 32)
+}
+
+/// A [`MacKey`] as the six bytes on the wire.
+#[inline(always)]
+pub fn mac_bytes(mac: MacKey) -> [u8; 6] {
+    let [a, b, c, d, e, f, _, _] = mac.to_le_bytes();
+    [a, b, c, d, e, f]
+}
+
+/// A destination that only ever carries link control: the 16 bridge group addresses of IEEE 802.1Q, table 8-1.
+#[inline(always)]
+fn is_link_control(dst: MacKey) -> bool {
+    const BRIDGE_GROUP: u64 = 0x00_00_00_c2_80_01;
+    dst & 0x0f_ff_ff_ff_ff_ff == BRIDGE_GROUP
+}
+
+/// Reads the Ethernet header and up to two VLAN tags; the cursor comes back behind them.
+///
+/// The link is filled as far as it could be read. A [`Reason`] other than `None` says why there is no more to parse.
+#[inline(always)]
+pub fn link<C: Cursor>(at: C) -> (Link, C, Reason) {
+    let mut link = Link::default();
+    let Some(w) = at.window(14) else { return (link, at, Reason::ShortEthernet) };
+    link.dst = mac(w, 0);
+    link.src = mac(w, 6);
+    link.ether_type = u16::from_be(w.u16(12));
+    let mut at = at.skip(14);
+    if is_link_control(link.dst) {
+        return (link, at, Reason::LinkControl);
+    }
+    if is_vlan(link.ether_type) {
+        let Some(w) = at.window(4) else { return (link, at, Reason::ShortVlan) };
+        link.vlan = u16::from_be(w.u16(0)) & VLAN_MASK;
+        link.ether_type = u16::from_be(w.u16(2));
+        at = at.skip(4);
+        if is_vlan(link.ether_type) {
+            let Some(w) = at.window(4) else { return (link, at, Reason::ShortVlan) };
+            link.vlan_inner = u16::from_be(w.u16(0)) & VLAN_MASK;
+            link.ether_type = u16::from_be(w.u16(2));
+            at = at.skip(4);
+            if is_vlan(link.ether_type) {
+                return (link, at, Reason::DeepVlan);
+            }
+        }
+    }
+    let reason = match link.ether_type {
+        ETHER_IPV4 | ETHER_IPV6 | ETHER_ARP => Reason::None,
+        length if length < ETHER_MIN => Reason::Length8023,
+        _ => Reason::OtherEtherType,
+    };
+    (link, at, reason)
+}
+
+#[inline(always)]
+fn is_vlan(ether_type: u16) -> bool {
+    matches!(ether_type, ETHER_VLAN | ETHER_QINQ | ETHER_QINQ_OLD)
+}
+
+/// Reads an ARP message of Ethernet and IPv4 (RFC 826).
+#[inline(always)]
+pub fn arp<C: Cursor>(at: C) -> Result<Net4, Reason> {
+    let w = at.window(28).ok_or(Reason::ShortArp)?;
+    let (hardware, protocol) = (u16::from_be(w.u16(0)), u16::from_be(w.u16(2)));
+    if hardware != 1 || protocol != ETHER_IPV4 || w.u8(4) != 6 || w.u8(5) != 4 {
+        return Err(Reason::OtherArp);
+    }
+    let mut upper = Upper::new(KIND_ARP, 0, 0);
+    upper.sport = w.u16(6);
+    Ok(Net4 { src: w.u32(14), dst: w.u32(24), arp_sha: mac(w, 8), upper })
+}
+
+/// Reads an IPv4 packet (RFC 791).
+#[inline(always)]
+pub fn ipv4<C: Cursor>(at: C) -> Result<Net4, Reason> {
+    let w = at.window(20).ok_or(Reason::ShortIp4)?;
+    let header = usize::from(w.u8(0) & 0x0f) * 4;
+    if w.u8(0) >> 4 != 4 || header < 20 {
+        return Err(Reason::BadIp4);
+    }
+    let total = usize::from(u16::from_be(w.u16(2)));
+    let fragment = u16::from_be(w.u16(6));
+    let (proto, ttl) = (w.u8(9), w.u8(8));
+    let mut net = Net4 { src: w.u32(12), dst: w.u32(16), arp_sha: 0, upper: Upper::new(KIND_IP, proto, ttl) };
+    // A total length of 0 is what segmentation offload hands over; the frame's own length holds then.
+    let lying = total != 0 && (total < header || total > at.remaining());
+    net.upper = if fragment & 0x1fff != 0 {
+        Upper::new(KIND_FRAGMENT, proto, ttl)
+    } else {
+        transport(at.skip(header), net.upper)
+    };
+    if lying {
+        net.upper.fault = Reason::LengthIp4;
+    }
+    Ok(net)
+}
+
+/// Reads an IPv6 packet (RFC 8200) and its extension headers.
+#[inline(always)]
+pub fn ipv6<C: Cursor>(at: C) -> Result<Net6, Reason> {
+    let w = at.window(40).ok_or(Reason::ShortIp6)?;
+    if w.u8(0) >> 4 != 6 {
+        return Err(Reason::BadIp6);
+    }
+    let lying = usize::from(u16::from_be(w.u16(4))) + 40 > at.remaining();
+    let upper = Upper::new(KIND_IP, w.u8(6), w.u8(7));
+    let mut net = Net6 {
+        src: [w.u32(8), w.u32(12), w.u32(16), w.u32(20)],
+        dst: [w.u32(24), w.u32(28), w.u32(32), w.u32(36)],
+        upper: extensions(at.skip(40), upper),
+    };
+    if lying && net.upper.fault == Reason::None {
+        net.upper.fault = Reason::LengthIp6;
+    }
+    Ok(net)
+}
+
+/// Follows IPv6 extension headers (RFC 8200 4.1) to the transport header.
+#[inline(always)]
+fn extensions<C: Cursor>(mut at: C, mut upper: Upper) -> Upper {
+    /// Hop-by-hop, routing, destination options, mobility, HIP, shim6: length in units of 8 bytes, less one.
+    const fn is_option(proto: u8) -> bool {
+        matches!(proto, 0 | 43 | 60 | 135 | 139 | 140)
+    }
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    for _ in 0..MAX_EXTENSIONS {
+        let proto = upper.proto;
+        if !is_option(proto) && proto != FRAGMENT && proto != AUTHENTICATION {
+            return transport(at, upper);
+        }
+        let Some(w) = at.window(8) else { return upper.faulty(Reason::ShortExtension) };
+        upper.proto = w.u8(0);
+        let length = usize::from(w.u8(1));
+        if proto == FRAGMENT {
+            if u16::from_be(w.u16(2)) & 0xfff8 != 0 {
+                upper.kind = KIND_FRAGMENT;
+                return upper;
+            }
+            at = at.skip(8);
+        } else if proto == AUTHENTICATION {
+            at = at.skip((length + 2) * 4);
+        } else {
+            at = at.skip((length + 1) * 8 & 0x7ff);
+        }
+    }
+    upper.faulty(Reason::DeepExtension)
+}
+
+/// Reads the transport header of `upper.proto`.
+#[inline(always)]
+fn transport<C: Cursor>(at: C, mut upper: Upper) -> Upper {
+    match upper.proto {
+        PROTO_TCP => {
+            let Some(w) = at.window(20) else { return upper.faulty(Reason::ShortTransport) };
+            upper.sport = w.u16(0);
+            upper.dport = w.u16(2);
+            upper.tcp_flags = w.u8(13);
+            upper.window = u16::from_be(w.u16(14));
+            if w.u8(12) >> 4 < 5 {
+                return upper.faulty(Reason::BadTcp);
+            }
+            upper
+        }
+        PROTO_UDP => {
+            let Some(w) = at.window(8) else { return upper.faulty(Reason::ShortTransport) };
+            upper.sport = w.u16(0);
+            upper.dport = w.u16(2);
+            upper
+        }
+        PROTO_ICMP | PROTO_ICMP6 => {
+            let Some(w) = at.window(4) else { return upper.faulty(Reason::ShortTransport) };
+            upper.sport = w.u16(0);
+            let error = match upper.proto {
+                PROTO_ICMP => matches!(w.u8(0), 3 | 11 | 12),
+                _ => matches!(w.u8(0), 1..=4),
+            };
+            if error {
+                upper.dport = quoted_port(at.skip(8));
+            }
+            upper
+        }
+        _ => upper,
+    }
+}
+
+/// The destination port of the packet an ICMP error quotes, 0 if there is none: so that each refused UDP port of a
+/// scan is a flow of its own and is told.
+#[inline(always)]
+fn quoted_port<C: Cursor>(at: C) -> u16 {
+    let Some(w) = at.window(1) else { return 0 };
+    let (proto, header) = if w.u8(0) >> 4 == 4 {
+        let Some(w) = at.window(20) else { return 0 };
+        (w.u8(9), usize::from(w.u8(0) & 0x0f) * 4)
+    } else {
+        let Some(w) = at.window(40) else { return 0 };
+        (w.u8(6), 40)
+    };
+    if proto != PROTO_TCP && proto != PROTO_UDP {
+        return 0;
+    }
+    at.skip(header).window(4).map_or(0, |w| w.u16(2))
+}
