@@ -156,17 +156,28 @@ pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
     if value.verdict != VERDICT_PASS {
         value.drops = value.drops.wrapping_add(1);
     }
-    // An ARP speaker under another MAC is news: the device table and spoof detection live on it.
-    if frame.upper.kind == KIND_ARP && value.smac != mac_bytes(frame.link.src) {
+    if moved(value, frame) {
         value.smac = mac_bytes(frame.link.src);
-        value.state &= !STATE_TOLD;
     }
 }
 
-/// Whether a record of the flow is due.
+/// Whether an ARP speaker comes under another MAC address than before.
 #[inline(always)]
-pub fn untold(value: &FlowValue) -> bool {
-    value.state & STATE_TOLD == 0
+fn moved(value: &FlowValue, frame: &Frame<'_>) -> bool {
+    frame.upper.kind == KIND_ARP && value.smac != mac_bytes(frame.link.src)
+}
+
+/// Whether a record is due: the flow was not told yet, or it is an ARP speaker that moved, which is news: the device
+/// table and spoof detection live on it.
+#[inline(always)]
+pub fn due(value: &FlowValue, frame: &Frame<'_>) -> bool {
+    value.state & STATE_TOLD == 0 || moved(value, frame)
+}
+
+/// Notes whether the record that was due could be told.
+#[inline(always)]
+pub fn told(value: &mut FlowValue, told: bool) {
+    value.state = if told { value.state | STATE_TOLD } else { value.state & !STATE_TOLD };
 }
 
 /// The record of a flow.

@@ -23,7 +23,7 @@ pub trait Cursor: Copy {
     type Window: Window;
     /// The next `n` bytes, if the packet has them.
     fn window(self, n: usize) -> Option<Self::Window>;
-    /// `n` bytes on (at most 2,047). The new place may lie behind the end; reading there fails.
+    /// `n` bytes on (at most 4,095). The new place may lie behind the end; reading there fails.
     fn skip(self, n: usize) -> Self;
     /// Bytes from here to the end, 0 if behind it.
     fn remaining(self) -> usize;
@@ -292,27 +292,27 @@ fn extensions<C: Cursor>(mut at: C, mut upper: Upper) -> Upper {
     }
     const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
+    let mut over = false;
     for _ in 0..MAX_EXTENSIONS {
         let proto = upper.proto;
         if !is_option(proto) && proto != FRAGMENT && proto != AUTHENTICATION {
-            return transport(at, upper);
+            over = true;
+            break;
         }
         let Some(w) = at.window(8) else { return upper.faulty(Reason::ShortExtension) };
         upper.proto = w.u8(0);
-        let length = usize::from(w.u8(1));
-        if proto == FRAGMENT {
-            if u16::from_be(w.u16(2)) & 0xfff8 != 0 {
-                upper.kind = KIND_FRAGMENT;
-                return upper;
-            }
-            at = at.skip(8);
-        } else if proto == AUTHENTICATION {
-            at = at.skip((length + 2) * 4);
-        } else {
-            at = at.skip((length + 1) * 8 & 0x7ff);
+        // The fragment header's second byte is reserved; its length is fixed.
+        let length = if proto == FRAGMENT { 0 } else { usize::from(w.u8(1)) };
+        let step = if proto == AUTHENTICATION { (length + 2) * 4 } else { (length + 1) * 8 };
+        if proto == FRAGMENT && u16::from_be(w.u16(2)) & 0xfff8 != 0 {
+            upper.kind = KIND_FRAGMENT;
+            return upper;
         }
+        // At most 2,048 and a multiple of four: saying so spares the verifier a tenfold of states.
+        at = at.skip(step & 0xffc);
     }
-    upper.faulty(Reason::DeepExtension)
+    // One call behind the loop, not one in each round: the verifier would follow every one of them.
+    if over { transport(at, upper) } else { upper.faulty(Reason::DeepExtension) }
 }
 
 /// Reads the transport header of `upper.proto`.

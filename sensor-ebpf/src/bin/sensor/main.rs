@@ -25,7 +25,7 @@ use aya_log_ebpf::info;
 use sensor_ebpf::account::{self, Frame, Key, Moment};
 use sensor_ebpf::control::{Clock, Config};
 use sensor_ebpf::counter::{PortCounters, Reason};
-use sensor_ebpf::flow::{FlowValue, STATE_TOLD, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::flow::{FlowValue, VERDICT_DROP, VERDICT_PASS};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link};
 use sensor_ebpf::rule::Judgement;
 
@@ -45,7 +45,8 @@ struct Env<'a> {
 /// Entry point on each bridge port.
 #[xdp]
 pub fn sekisho(ctx: XdpContext) -> u32 {
-    let (Some(config), Some(port)) = (maps::CONFIG.get(0), maps::PORTS.get(ctx.ingress_ifindex() as u32)) else {
+    let (Some(config), Some(port)) = (maps::CONFIG.get(0), maps::PORTS.get(ctx.ingress_ifindex() as u32))
+    else {
         return XDP_PASS;
     };
     let Some(counters) = maps::PORT_COUNTERS.get_ptr_mut(u32::from(port.index)) else { return XDP_PASS };
@@ -124,7 +125,7 @@ fn flow<K: Key>(
         // SAFETY: the entry lives until the program ends (RCU); its counters are added atomically, its other fields
         // are overwritten with what is equally true when two CPUs race.
         let value = unsafe { &mut *value };
-        if !account::stale(value, env.now) && !account::untold(value) {
+        if !account::stale(value, env.now) && !account::due(value, frame) {
             return update(value, frame, env.now);
         }
     }
@@ -135,8 +136,9 @@ fn flow<K: Key>(
             // SAFETY: as above.
             let value = unsafe { &mut *value };
             account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
-            if account::untold(value) && tell::flow(env, key, value, frame, now_ns) {
-                value.state |= STATE_TOLD;
+            if account::due(value, frame) {
+                let told = tell::flow(env, key, value, frame, now_ns);
+                account::told(value, told);
             }
             update(value, frame, env.now)
         }
@@ -153,7 +155,7 @@ fn update(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) -> u8 {
     value.verdict
 }
 
-/// Enters a new flow. The record is reserved first, so that a flow is only marked as told when it will be.
+/// Enters a new flow. It is told first, so that it is entered as told only when it was.
 #[inline(always)]
 fn first<K: Key>(
     env: &mut Env<'_>,
@@ -168,9 +170,8 @@ fn first<K: Key>(
     value.packets = 1;
     value.bytes = u64::from(frame.len);
     account::note(&mut value, frame, env.now);
-    if tell::flow(env, key, &value, frame, now_ns) {
-        value.state |= STATE_TOLD;
-    }
+    let told = tell::flow(env, key, &value, frame, now_ns);
+    account::told(&mut value, told);
     match table.insert(key, &value, BPF_NOEXIST) {
         Ok(()) => env.counters.flows_new += 1,
         // Another CPU was first (EEXIST), or the bucket is busy (EBUSY) or no memory is left: the frame is judged all

@@ -56,7 +56,7 @@ impl Cursor for PacketCursor {
     #[inline(always)]
     fn skip(self, n: usize) -> Self {
         // The bound tells the verifier that the pointer stays within its 64 KiB.
-        let mut pos = self.pos + (n & 0x7ff);
+        let mut pos = self.pos + (n & 0xfff);
         // SAFETY: a register copied onto itself. It hides from LLVM how `pos` came about, so that the check against the
         // end and the loads behind it use the very same register, which is what the verifier understands. (An empty
         // template would give two line infos for one instruction, which the verifier refuses.)

@@ -1,0 +1,232 @@
+//! First contacts and their outcome: what the scan detectors live on.
+//!
+//! A contact is the first flow of a device to a destination and service it never tried before. It is *answered* when the
+//! destination's flow back begins, *refused* when that begins with a TCP reset or the destination itself sends an ICMP
+//! error, and *silent* when nothing came in time. An address nobody was ever seen to use (a *dark* one) is given less
+//! time: on a local network an answer comes within milliseconds.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use lru::LruCache;
+
+use crate::flow::{ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP};
+use crate::inventory::{DeviceKey, capacity};
+use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
+use crate::settings::Settings;
+use crate::time::Time;
+
+/// A first contact.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Contact {
+    /// Who makes it.
+    pub device: DeviceKey,
+    /// The flow that makes it.
+    pub id: FlowId,
+    /// When.
+    pub time: Time,
+    /// The device never tried this destination before by this kind of traffic (ARP, ICMP, other IP).
+    pub new_peer: bool,
+    /// The device never tried this service of this destination before. Only these wait for an outcome.
+    pub new_service: bool,
+    /// The destination lies in an internal network.
+    pub internal: bool,
+    /// Somebody was seen to send from the destination.
+    pub alive: bool,
+    /// The beginning of the conversation was missed.
+    pub midway: bool,
+    /// A TCP flag combination no stack opens a connection with (NULL, FIN, Xmas).
+    pub odd_flags: bool,
+    /// The device is an end host: it has one IPv4 address, had an answer to a TCP or UDP contact of its own, and does not
+    /// forward packets of others.
+    pub end_host: bool,
+}
+
+/// What came of a contact.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The destination answered.
+    Answered,
+    /// The destination said no.
+    Refused,
+    /// Nothing came in time.
+    Silent,
+}
+
+/// Kind of traffic that makes a destination a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Way {
+    Arp,
+    Icmp,
+    Ip,
+}
+
+fn way(id: &FlowId) -> Way {
+    match (id.kind, id.proto) {
+        (Kind::Arp, _) => Way::Arp,
+        (_, ICMP | ICMP6) => Way::Icmp,
+        _ => Way::Ip,
+    }
+}
+
+/// What an answer is matched by. An ICMP error quotes no more than this.
+type Waiting = (IpAddr, IpAddr, u8, Kind, u16);
+
+fn waiting_key(id: &FlowId) -> Waiting {
+    let port = if matches!(way(id), Way::Ip) { id.dport } else { 0 };
+    (id.src, id.dst, id.proto, id.kind, port)
+}
+
+/// First contacts that wait for their outcome, and the peers every device ever tried.
+#[derive(Debug)]
+pub struct Contacts {
+    peers: LruCache<(DeviceKey, IpAddr, Way), ()>,
+    services: LruCache<(DeviceKey, IpAddr, u8, u16), ()>,
+    waiting: HashMap<Waiting, Contact>,
+    /// One queue for each time-out, so that each is in order of time: dark, internal, external.
+    queues: [VecDeque<(Time, Waiting)>; 3],
+    limit: usize,
+    /// Contacts dropped unjudged because too many waited.
+    pub evicted: u64,
+}
+
+impl Contacts {
+    /// An empty table, bounded by the settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            peers: LruCache::new(capacity(settings.limits.peers)),
+            services: LruCache::new(capacity(settings.limits.peers)),
+            waiting: HashMap::new(),
+            queues: Default::default(),
+            limit: settings.limits.contacts.max(1),
+            evicted: 0,
+        }
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// When the next one's time is up, at the latest.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.queues.iter().filter_map(|queue| queue.front().map(|(deadline, _)| *deadline)).min()
+    }
+
+    /// Makes a contact of the first flow of a conversation; none if it is not one (multicast, an answer, an error).
+    pub fn make(
+        &mut self,
+        device: DeviceKey,
+        seen: &FlowSeen,
+        facts: Facts,
+        settings: &Settings,
+    ) -> Option<Contact> {
+        let id = seen.id;
+        let flags = seen.tcp_flags;
+        let asks = match (id.kind, id.proto) {
+            (Kind::Arp, _) => id.sport == 1 && id.src != id.dst,
+            (Kind::Ip, ICMP) => id.sport >> 8 == 8,
+            (Kind::Ip, ICMP6) => id.sport >> 8 == 128,
+            (Kind::Ip, TCP) => flags & RST == 0,
+            (Kind::Ip, _) => true,
+            (Kind::Fragment, _) => false,
+        };
+        // ARP is broadcast by nature; all else to a group address is not meant for one destination.
+        let to_group = id.kind != Kind::Arp && seen.dmac.is_nobody();
+        if !asks || to_group || !crate::addr::is_host(id.dst) {
+            return None;
+        }
+        let service = if matches!(way(&id), Way::Ip) { id.dport } else { 0 };
+        let kind = if id.kind == Kind::Arp { u8::MAX } else { id.proto };
+        let new_peer = self.peers.put((device, id.dst, way(&id)), ()).is_none();
+        let new_service = self.services.put((device, id.dst, kind, service), ()).is_none();
+        let opens = flags & SYN != 0 && flags & (ACK | FIN) == 0;
+        let contact = Contact {
+            device,
+            id,
+            time: seen.time,
+            new_peer,
+            new_service,
+            internal: settings.internal.iter().any(|net| net.contains(id.dst)),
+            alive: facts.alive,
+            midway: id.proto == TCP && flags & ACK != 0,
+            odd_flags: id.proto == TCP && id.kind == Kind::Ip && flags & ACK == 0 && !opens,
+            end_host: facts.end_host,
+        };
+        // A dropped contact reaches nobody: that nobody answers it says nothing.
+        if new_service && seen.verdict != Verdict::Drop {
+            self.wait(contact, settings);
+        }
+        Some(contact)
+    }
+
+    fn wait(&mut self, contact: Contact, settings: &Settings) {
+        while self.waiting.len() >= self.limit {
+            let oldest =
+                self.queues.iter_mut().filter(|q| !q.is_empty()).min_by_key(|q| q.front().map(|f| f.0));
+            let Some((_, key)) = oldest.and_then(VecDeque::pop_front) else { break };
+            self.evicted += u64::from(self.waiting.remove(&key).is_some());
+        }
+        let (queue, patience) = match (contact.internal, contact.alive) {
+            (true, false) => (0, settings.dark_answer_ns),
+            (true, true) => (1, settings.internal_answer_ns),
+            (false, _) => (2, settings.external_answer_ns),
+        };
+        let key = waiting_key(&contact.id);
+        self.waiting.insert(key, contact);
+        self.queues[queue].push_back((contact.time.plus(patience), key));
+    }
+
+    /// The contact that `answer`, the first flow back of the conversation begun by `id`, is the outcome of.
+    pub fn answered(&mut self, id: &FlowId, answer: &FlowSeen) -> Option<(Contact, Outcome)> {
+        let contact = self.waiting.remove(&waiting_key(id))?;
+        let refused = id.proto == TCP && answer.tcp_flags & RST != 0;
+        Some((contact, if refused { Outcome::Refused } else { Outcome::Answered }))
+    }
+
+    /// The contact that an ICMP error of the destination itself is the outcome of.
+    pub fn refused_by_icmp(&mut self, error: &FlowSeen) -> Option<(Contact, Outcome)> {
+        let id = &error.id;
+        let unreachable = match id.proto {
+            ICMP => id.sport >> 8 == 3,
+            ICMP6 => id.sport >> 8 == 1,
+            _ => false,
+        };
+        if id.kind != Kind::Ip || !unreachable {
+            return None;
+        }
+        let contact = [UDP, TCP]
+            .into_iter()
+            .find_map(|proto| self.waiting.remove(&(id.dst, id.src, proto, Kind::Ip, id.dport)))?;
+        Some((contact, Outcome::Refused))
+    }
+
+    /// The next contact whose time is up by `now`, oldest first; call until none is left.
+    pub fn lapsed(&mut self, now: Time) -> Option<(Contact, Time)> {
+        loop {
+            let queue = self
+                .queues
+                .iter_mut()
+                .filter(|queue| queue.front().is_some_and(|(deadline, _)| *deadline <= now))
+                .min_by_key(|queue| queue.front().map(|front| front.0))?;
+            let (deadline, key) = queue.pop_front()?;
+            if let Some(contact) = self.waiting.remove(&key) {
+                return Some((contact, deadline));
+            }
+        }
+    }
+}
+
+/// What the device table knows about a contact.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Somebody was seen to send from the destination.
+    pub alive: bool,
+    /// The device is an end host (see [`Contact::end_host`]).
+    pub end_host: bool,
+}

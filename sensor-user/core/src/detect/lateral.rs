@@ -1,0 +1,155 @@
+//! Lateral movement: a device turns to many hosts at once with a service meant for administration.
+//!
+//! Signal: first contacts inside the internal networks on file sharing, remote procedure call, remote desktop or remote
+//! shell, to destinations that are not common servers of it. A worm with a list of living hosts is seen by this: none of
+//! its contacts fails.
+//! Statistic: distinct destinations of one service within a sliding window, against a limit that a device's own learned
+//! most raises by a quarter and two.
+//! Cold start: the limit alone; a destination counts as a common server once three devices used it. Recovery: the window
+//! empties; a release forgets it.
+//! Known false alarms: an administrator's machine (name it on the protected list), a PC that meets four file servers for
+//! the first time within a minute on the sensor's first day. SSH and Telnet only alert: automation does just this.
+
+use std::net::IpAddr;
+
+use lru::LruCache;
+
+use super::{Detector, EXAMPLES, Finding, list, seconds};
+use crate::contact::Contact;
+use crate::event::Value;
+use crate::flow::TCP;
+use crate::inventory::{DeviceKey, capacity};
+use crate::observation::Kind;
+use crate::settings::{LateralSettings, Settings};
+use crate::time::Time;
+
+/// Devices that must have used a service of a host for it to be a common server.
+const COMMON: usize = 3;
+/// Most destinations remembered of one window.
+const MOST: usize = 64;
+
+/// A service for administration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Service {
+    Files,
+    Rpc,
+    Desktop,
+    Shell,
+}
+
+impl Service {
+    fn of(port: u16) -> Option<Self> {
+        match port {
+            139 | 445 => Some(Service::Files),
+            135 | 5985 | 5986 => Some(Service::Rpc),
+            3389 | 5900 => Some(Service::Desktop),
+            22 | 23 => Some(Service::Shell),
+            _ => None,
+        }
+    }
+
+    fn signature(self) -> &'static str {
+        match self {
+            Service::Files => "lateral movement: file sharing (SMB) to many new hosts",
+            Service::Rpc => "lateral movement: remote procedure calls to many new hosts",
+            Service::Desktop => "lateral movement: remote desktop to many new hosts",
+            Service::Shell => "remote shell to many new hosts",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reach {
+    /// Destination and when it was first contacted, oldest first.
+    recent: Vec<(IpAddr, Time)>,
+    /// Most destinations in a window that brought no finding.
+    usual: u32,
+    told: bool,
+}
+
+/// The detector.
+pub struct Lateral {
+    reach: LruCache<(DeviceKey, Service), Reach>,
+    clients: LruCache<(IpAddr, Service), Vec<DeviceKey>>,
+    settings: LateralSettings,
+}
+
+impl Lateral {
+    /// A detector without memory.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            reach: LruCache::new(capacity(settings.limits.devices)),
+            clients: LruCache::new(capacity(settings.limits.devices)),
+            settings: settings.lateral,
+        }
+    }
+
+    /// Notes a client of a server; true if it was a common server before.
+    fn is_common(&mut self, server: IpAddr, service: Service, client: DeviceKey) -> bool {
+        let clients = self.clients.get_or_insert_mut((server, service), Vec::new);
+        let common = clients.len() >= COMMON;
+        if !common && !clients.contains(&client) {
+            clients.push(client);
+        }
+        common
+    }
+}
+
+impl Detector for Lateral {
+    fn contact(&mut self, contact: &Contact, found: &mut Vec<Finding>) {
+        let id = &contact.id;
+        if id.kind != Kind::Ip || id.proto != TCP || !contact.internal || !contact.new_service {
+            return;
+        }
+        let Some(service) = Service::of(id.dport) else { return };
+        if self.is_common(id.dst, service, contact.device) {
+            return;
+        }
+        let settings = self.settings;
+        let reach = self.reach.get_or_insert_mut((contact.device, service), Reach::default);
+        let before = reach.recent.len();
+        reach.recent.retain(|(_, time)| contact.time.since(*time) < settings.window_ns);
+        if reach.recent.is_empty() && before > 0 && !std::mem::take(&mut reach.told) {
+            reach.usual = reach.usual.max(before as u32);
+        }
+        if reach.recent.iter().any(|(ip, _)| *ip == id.dst) || reach.recent.len() >= MOST {
+            return;
+        }
+        reach.recent.push((id.dst, contact.time));
+        let learned = reach.usual + reach.usual.div_ceil(4) + 2;
+        let limit = if reach.usual == 0 { settings.limit } else { settings.limit.max(learned) };
+        if reach.recent.len() as u32 >= limit && !reach.told {
+            reach.told = true;
+            found.push(reach.finding(contact, service, limit));
+        }
+    }
+
+    fn forget(&mut self, device: DeviceKey) {
+        let gone: Vec<_> = self.reach.iter().map(|(key, _)| *key).filter(|key| key.0 == device).collect();
+        for key in gone {
+            self.reach.pop(&key);
+        }
+    }
+}
+
+impl Reach {
+    fn finding(&self, contact: &Contact, service: Service, limit: u32) -> Finding {
+        let first = self.recent.first().map_or(contact.time, |(_, time)| *time);
+        Finding {
+            detector: "lateral",
+            signature: service.signature(),
+            severity: if service == Service::Shell { 2 } else { 1 },
+            device: contact.device,
+            flow: contact.id,
+            evidence: vec![
+                ("new_destinations", Value::Count(self.recent.len() as u64)),
+                ("limit", Value::Count(u64::from(limit))),
+                ("usual", Value::Count(u64::from(self.usual))),
+                ("dest_port", Value::Count(u64::from(contact.id.dport))),
+                ("seconds", seconds(contact.time.since(first))),
+                ("destinations", list(self.recent.iter().take(EXAMPLES).map(|(ip, _)| ip))),
+            ],
+            first_evidence: first,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Scan of many ports of one host.
+//!
+//! Signal: services of one destination a device never tried before, that are refused or (TCP and rare protocols) not
+//! answered; and TCP probes with flags no stack opens a connection with (NULL, FIN, Xmas).
+//! Statistic: points within a sliding window for each pair of device and destination: a failed service is one, an
+//! illegal probe four. Zeek's classic rule is 15 failed ports in 5 minutes.
+//! Cold start: none. Recovery: points lapse with the window; a release forgets them.
+//! Known false alarms: a client of a host all of whose services are down. Held back: UDP without answer does not count,
+//! for one-way streams choose a new port each.
+
+use std::net::IpAddr;
+
+use lru::LruCache;
+
+use super::{Detector, EXAMPLES, Finding, list, seconds};
+use crate::contact::{Contact, Outcome};
+use crate::event::Value;
+use crate::flow::{ICMP, ICMP6, TCP, UDP};
+use crate::inventory::{DeviceKey, capacity};
+use crate::observation::Kind;
+use crate::settings::{PortScanSettings, Settings};
+use crate::time::Time;
+
+/// Pairs watched, as a multiple of the number of devices.
+const PAIRS_PER_DEVICE: usize = 4;
+/// Points of a probe with an illegal flag combination.
+const ODD_POINTS: u32 = 4;
+
+#[derive(Debug)]
+struct Pair {
+    points: u32,
+    failed: u32,
+    odd: u32,
+    first: Time,
+    examples: Vec<u16>,
+    told: u8,
+}
+
+/// The detector.
+pub struct PortScan {
+    pairs: LruCache<(DeviceKey, IpAddr), Pair>,
+    settings: PortScanSettings,
+}
+
+impl PortScan {
+    /// A detector without memory.
+    pub fn new(settings: &Settings) -> Self {
+        let pairs = settings.limits.devices.saturating_mul(PAIRS_PER_DEVICE);
+        Self { pairs: LruCache::new(capacity(pairs)), settings: settings.port_scan }
+    }
+}
+
+/// Whether the outcome of a contact says that the destination does not offer the service.
+fn failed(contact: &Contact, outcome: Outcome) -> bool {
+    match (contact.id.proto, outcome) {
+        (_, Outcome::Answered) => false,
+        (ICMP | ICMP6, _) => false,
+        (UDP, Outcome::Silent) => false,
+        (_, Outcome::Refused) => true,
+        (TCP, Outcome::Silent) => !contact.midway,
+        (_, Outcome::Silent) => true,
+    }
+}
+
+impl Detector for PortScan {
+    fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
+        let failed = failed(contact, outcome);
+        if contact.id.kind != Kind::Ip || !(failed || contact.odd_flags) {
+            return;
+        }
+        let settings = self.settings;
+        let fresh =
+            || Pair { points: 0, failed: 0, odd: 0, first: contact.time, examples: Vec::new(), told: 4 };
+        let pair = self.pairs.get_or_insert_mut((contact.device, contact.id.dst), fresh);
+        if now.since(pair.first) > settings.window_ns {
+            *pair = fresh();
+        }
+        pair.failed += u32::from(failed);
+        pair.odd += u32::from(contact.odd_flags);
+        pair.points += if contact.odd_flags { ODD_POINTS } else { 1 };
+        let port = if matches!(contact.id.proto, TCP | UDP) {
+            contact.id.dport
+        } else {
+            u16::from(contact.id.proto)
+        };
+        if pair.examples.len() < EXAMPLES {
+            pair.examples.push(port);
+        }
+        let severity = match pair.points {
+            points if points >= settings.isolate => 1,
+            points if points >= settings.alert => 2,
+            _ => 4,
+        };
+        if severity < pair.told {
+            pair.told = severity;
+            found.push(pair.finding(contact, severity, now));
+        }
+    }
+
+    fn forget(&mut self, device: DeviceKey) {
+        let gone: Vec<_> = self.pairs.iter().map(|(key, _)| *key).filter(|key| key.0 == device).collect();
+        for key in gone {
+            self.pairs.pop(&key);
+        }
+    }
+}
+
+impl Pair {
+    fn finding(&self, contact: &Contact, severity: u8, now: Time) -> Finding {
+        let ports = matches!(contact.id.proto, TCP | UDP);
+        Finding {
+            detector: "port_scan",
+            signature: if ports {
+                "port scan: many services of one host refused"
+            } else {
+                "protocol scan: many IP protocols of one host tried"
+            },
+            severity,
+            device: contact.device,
+            flow: contact.id,
+            evidence: vec![
+                ("target", Value::Text(contact.id.dst.to_string())),
+                ("failed_services", Value::Count(u64::from(self.failed))),
+                ("illegal_flag_probes", Value::Count(u64::from(self.odd))),
+                ("seconds", seconds(now.since(self.first))),
+                (if ports { "ports" } else { "protocols" }, list(&self.examples)),
+            ],
+            first_evidence: self.first,
+        }
+    }
+}

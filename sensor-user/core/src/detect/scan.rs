@@ -1,0 +1,209 @@
+//! Scan of many hosts: a sequential test on the outcome of first contacts.
+//!
+//! Signal: a device's contacts to destinations it never tried before, and whether they succeed.
+//! Statistic: threshold random walk (Jung, Paxson, Berger, Balakrishnan, "Fast Portscan Detection Using Sequential
+//! Hypothesis Testing", IEEE S&P 2004). Each outcome adds its log likelihood ratio: failure ln((1-t1)/(1-t0)), success
+//! ln(t1/t0), with t0 and t1 the chance of success of a healthy device and of a scanner. The sum never falls below 0, so
+//! that no credit is hoarded. It calls at ln((1-b)/a), a the accepted chance of a false call and b = 0.01 of a miss: with
+//! the standard 0.8 and 0.2 that is 5 failures in a row for a = 0.001 and 10 for a = 0.000001.
+//! Walks are apart for ARP, ICMP echo, all else inside, and outside for each service, so that a peer-to-peer program
+//! whose peers each have a port of their own is not one scan.
+//! Cold start: none; the test needs no learning. Recovery: success pulls the sum down; a release forgets it.
+//! Known false alarms: a device that looks for many hosts that were switched off. Held back:
+//! - Outside on the web's ports: a PC on a closed network tries its maker's servers all day; it alerts, lowest severity.
+//! - Outside by UDP: peer-to-peer programs look like this; it alerts, lowest severity.
+//! - ARP: a router asks for every address outsiders try, and answers may stay on their side of the bridge. Only dark
+//!   addresses count, only at the rate of a sweep, and only an end host ([`Contact::end_host`]) is isolated by it.
+//!
+//! Blind to: hit lists of hosts that all answer (see `lateral` and `fanout`).
+
+use std::net::IpAddr;
+
+use lru::LruCache;
+
+use super::{Detector, EXAMPLES, Finding, list, seconds};
+use crate::contact::{Contact, Outcome};
+use crate::event::Value;
+use crate::flow::{ICMP, ICMP6, TCP, UDP};
+use crate::inventory::{DeviceKey, capacity};
+use crate::observation::Kind;
+use crate::settings::{ScanSettings, Settings};
+use crate::time::{HOUR, MINUTE, Time};
+
+/// Walks kept, as a multiple of the number of devices.
+const WALKS_PER_DEVICE: usize = 4;
+/// Chance of missing a scanner that is accepted (Jung et al. use 0.01).
+const MISS: f64 = 0.01;
+/// ARP failures needed to isolate: double the walk's, for answers may be out of sight.
+const ARP_FAILURES: u32 = 20;
+/// Ports of the web.
+const WEB: [u16; 2] = [80, 443];
+/// An ARP walk starts anew when it did not end within this time: a sweep asks faster.
+const ARP_WINDOW: u64 = MINUTE;
+/// A scan that goes on is told again after this time.
+const REARM: u64 = HOUR;
+
+/// What a walk is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Class {
+    Arp,
+    Echo,
+    Inside,
+    Outside(u8, u16),
+}
+
+#[derive(Debug)]
+struct Walk {
+    sum: f64,
+    failures: u32,
+    successes: u32,
+    first: Time,
+    examples: Vec<IpAddr>,
+    /// Gravest severity told, 4 for none.
+    told: u8,
+    told_at: Time,
+}
+
+/// The detector.
+pub struct Scan {
+    walks: LruCache<(DeviceKey, Class), Walk>,
+    settings: ScanSettings,
+}
+
+impl Scan {
+    /// A detector without memory.
+    pub fn new(settings: &Settings) -> Self {
+        let walks = settings.limits.devices.saturating_mul(WALKS_PER_DEVICE);
+        Self { walks: LruCache::new(capacity(walks)), settings: settings.scan }
+    }
+}
+
+/// The walk a contact belongs to; none if its outcome says nothing.
+fn class(contact: &Contact, outcome: Outcome) -> Option<Class> {
+    let id = &contact.id;
+    let silent = outcome == Outcome::Silent;
+    match (id.kind, id.proto) {
+        (Kind::Arp, _) if silent && contact.alive => None,
+        (Kind::Arp, _) => Some(Class::Arp),
+        (_, ICMP | ICMP6) => Some(Class::Echo),
+        // A conversation that was under way when the sensor started is no probe unless it is refused.
+        (_, TCP) if contact.midway && outcome != Outcome::Refused => None,
+        // Much of UDP is never answered; only where nobody lives is that a failure.
+        (_, UDP) if silent && contact.internal && contact.alive => None,
+        _ if contact.internal => Some(Class::Inside),
+        (_, proto) => Some(Class::Outside(proto, id.dport)),
+    }
+}
+
+/// The walk's name for people.
+fn signature(class: Class) -> &'static str {
+    match class {
+        Class::Arp => "ARP scan: asks for many addresses nobody has",
+        Class::Echo => "ping sweep: many hosts do not answer",
+        Class::Inside => "network scan: first contacts to many hosts fail",
+        Class::Outside(..) => "outward scan: first contacts to many hosts fail on one service",
+    }
+}
+
+impl Detector for Scan {
+    fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
+        if !contact.new_peer {
+            return;
+        }
+        let Some(class) = class(contact, outcome) else { return };
+        let settings = self.settings;
+        let fresh = || Walk {
+            sum: 0.0,
+            failures: 0,
+            successes: 0,
+            first: contact.time,
+            examples: Vec::new(),
+            told: 4,
+            told_at: now,
+        };
+        let walk = self.walks.get_or_insert_mut((contact.device, class), fresh);
+        if class == Class::Arp && now.since(walk.first) > ARP_WINDOW {
+            *walk = Walk { told: walk.told, told_at: walk.told_at, ..fresh() };
+        }
+        if walk.told < 4 && now.since(walk.told_at) > REARM {
+            *walk = fresh();
+        }
+        if outcome == Outcome::Answered {
+            walk.successes += 1;
+            walk.sum += (settings.scanner_success / settings.benign_success).ln();
+            if walk.sum <= 0.0 {
+                // Back at the start: what came before says nothing any more.
+                *walk = Walk { told: walk.told, told_at: walk.told_at, ..fresh() };
+            }
+            return;
+        }
+        if walk.failures == 0 {
+            walk.first = contact.time;
+        }
+        walk.failures += 1;
+        walk.sum += ((1.0 - settings.scanner_success) / (1.0 - settings.benign_success)).ln();
+        if walk.examples.len() < EXAMPLES {
+            walk.examples.push(contact.id.dst);
+        }
+        let severity = walk.severity(class, contact, &settings);
+        if severity < walk.told {
+            (walk.told, walk.told_at) = (severity, now);
+            found.push(walk.finding(class, contact, severity, now));
+        }
+    }
+
+    fn forget(&mut self, device: DeviceKey) {
+        let gone: Vec<_> = self.walks.iter().map(|(key, _)| *key).filter(|key| key.0 == device).collect();
+        for key in gone {
+            self.walks.pop(&key);
+        }
+    }
+}
+
+impl Walk {
+    /// 1 if the call isolates, 2 or 3 if it alerts, 4 if there is none.
+    fn severity(&self, class: Class, contact: &Contact, settings: &ScanSettings) -> u8 {
+        // Failures are whole: ten of ln 4 are meant to reach ln(0.99e6), which they miss by the width of a hair.
+        let reaches = |alpha: f64| self.sum >= ((1.0 - MISS) / alpha).ln() - 1e-2;
+        let isolates = reaches(settings.isolate_alpha);
+        match class {
+            Class::Arp if isolates && self.failures >= ARP_FAILURES && contact.end_host => 1,
+            Class::Arp if isolates => 2,
+            Class::Echo | Class::Inside if isolates => 1,
+            Class::Outside(TCP, port) if isolates && !WEB.contains(&port) => 1,
+            Class::Outside(UDP, _) if isolates => 3,
+            Class::Outside(UDP, _) => 4,
+            Class::Outside(_, port) if reaches(settings.alert_alpha) => {
+                if WEB.contains(&port) {
+                    3
+                } else {
+                    2
+                }
+            }
+            Class::Echo | Class::Inside if reaches(settings.alert_alpha) => 2,
+            _ => 4,
+        }
+    }
+
+    fn finding(&self, class: Class, contact: &Contact, severity: u8, now: Time) -> Finding {
+        let mut evidence = vec![
+            ("failed_first_contacts", Value::Count(u64::from(self.failures))),
+            ("successful_first_contacts", Value::Count(u64::from(self.successes))),
+            ("log_likelihood_ratio", Value::Number((self.sum * 100.0).round() / 100.0)),
+            ("seconds", seconds(now.since(self.first))),
+            ("destinations", list(&self.examples)),
+        ];
+        if let Class::Outside(_, port) = class {
+            evidence.push(("dest_port", Value::Count(u64::from(port))));
+        }
+        Finding {
+            detector: "scan",
+            signature: signature(class),
+            severity,
+            device: contact.device,
+            flow: contact.id,
+            evidence,
+            first_evidence: self.first,
+        }
+    }
+}

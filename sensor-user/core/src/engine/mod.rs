@@ -1,0 +1,343 @@
+//! The engine: observations, ticks and commands in; decisions, things to remember and events out.
+//!
+//! It is fed by one task and holds no lock. What it decides is carried out by whoever feeds it: a live daemon writes the
+//! kernel's maps, a replay its own software data path.
+
+mod command;
+mod view;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::contact::{Contact, Contacts, Facts, Outcome};
+use crate::detect::{Detector, Finding, REGISTRY};
+use crate::event::{Action, Alert, Change, DeviceRef, Event, Isolation, Timed};
+use crate::flow::{Conversations, Role, TCP, UDP};
+use crate::incident::Incidents;
+use crate::inventory::{self, DeviceKey, Inventory};
+use crate::observation::{FlowProgress, FlowSeen, Observation, Verdict};
+use crate::policy::{
+    Block, BlockId, BlockName, Blocklist, Decision, Level, MAX_BLOCKS, Origin, Save, Target,
+};
+use crate::policy::{MAX_TARGETS, decisions};
+use crate::settings::{Mode, Settings};
+use crate::time::Time;
+
+/// What the engine gives back: all of it must be carried out, decisions first.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Orders to the data path, in order.
+    pub decisions: Vec<Decision>,
+    /// What the store is to remember.
+    pub saves: Vec<Save>,
+    /// What happened.
+    pub events: Vec<Timed>,
+}
+
+/// The engine.
+pub struct Engine {
+    settings: Settings,
+    inventory: Inventory,
+    conversations: Conversations,
+    contacts: Contacts,
+    detectors: Vec<Box<dyn Detector>>,
+    incidents: Incidents,
+    blocks: Blocklist,
+    /// When the last automatic isolations began.
+    recent: VecDeque<Time>,
+    found: Vec<Finding>,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            inventory: Inventory::new(&settings),
+            conversations: Conversations::new(settings.limits.flows),
+            contacts: Contacts::new(&settings),
+            detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
+            incidents: Incidents::new(settings.limits.incidents),
+            blocks: Blocklist::default(),
+            recent: VecDeque::new(),
+            found: Vec::new(),
+            settings,
+        }
+    }
+
+    /// Takes up the entries a store remembered, and orders what the settings protect. Call it once, first.
+    pub fn restore(&mut self, blocks: Vec<Block>, out: &mut Output) {
+        let gateway =
+            |target: &Target| matches!(target, Target::Mac(m) if self.settings.gateways.contains(m));
+        // A gateway is kept from isolation by the policy; a rule for its MAC would let its isolated hosts pass.
+        let protected = self.settings.protected.iter().filter(|target| !gateway(target));
+        out.decisions.extend(protected.map(|target| Decision::Protect(*target)));
+        for block in blocks {
+            if block.targets.iter().all(|target| self.refuse(*target).is_none()) {
+                out.decisions.extend(decisions(self.blocks.put(block)));
+            } else {
+                // Protected since it was entered.
+                out.saves.push(Save::Forget(block.id));
+            }
+        }
+    }
+
+    /// Takes in one observation.
+    pub fn observe(&mut self, observation: &Observation, out: &mut Output) {
+        match observation {
+            Observation::Flow(seen) => self.flow(seen, out),
+            Observation::Progress(progress) => self.progress(progress, out),
+        }
+    }
+
+    /// Lets time pass: what waited too long is judged, what is over ends. Cheap when nothing is due; at least every
+    /// 10 ms is best while contacts wait, and at least every second always.
+    pub fn tick(&mut self, now: Time, out: &mut Output) {
+        self.judge_lapsed(now, out);
+        while let Some(ended) = self.conversations.expire(now) {
+            out.events.push(Timed { time: now, event: Event::Flow(ended) });
+        }
+        for id in self.blocks.lapsed(now) {
+            self.release(id, Change::Expired, now, out);
+        }
+    }
+
+    /// Ends the run: contacts that wait are judged at `now`, all conversations end.
+    pub fn finish(&mut self, now: Time, out: &mut Output) {
+        self.tick(now, out);
+        while let Some(ended) = self.conversations.drain() {
+            out.events.push(Timed { time: now, event: Event::Flow(ended) });
+        }
+    }
+
+    /// Whether contacts wait for an answer, so that time matters to the millisecond.
+    pub fn is_waiting(&self) -> bool {
+        !self.contacts.is_empty()
+    }
+
+    fn flow(&mut self, seen: &FlowSeen, out: &mut Output) {
+        self.judge_lapsed(seen.time, out);
+        let sighting = self.inventory.see(seen, &self.settings);
+        if let Some(news) = sighting.news {
+            out.events.push(Timed { time: seen.time, event: Event::Device(news) });
+        }
+        if sighting.became_gateway && self.settings.protected.contains(&Target::Mac(seen.smac)) {
+            out.decisions.push(Decision::Clear(Target::Mac(seen.smac)));
+        }
+        if let (Some(device), Some(_)) = (sighting.device, sighting.new_ip) {
+            self.follow(device, seen.time, out);
+        }
+        let (role, evicted) = self.conversations.begin(seen);
+        if let Some(ended) = evicted {
+            out.events.push(Timed { time: seen.time, event: Event::Flow(ended) });
+        }
+        match (role, sighting.device) {
+            (Role::Opens, Some(device)) if !self.is_cut(seen) => self.opens(device, seen),
+            (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
+                if let Some((contact, outcome)) = self.contacts.answered(&id, seen) {
+                    self.outcome(&contact, outcome, seen.time);
+                }
+            }
+            _ => {}
+        }
+        self.conclude(seen.time, out);
+    }
+
+    /// Whether the sender of a flow is cut off: what it still tries says nothing new. (A flow that is dropped because of
+    /// its destination is a contact like any other, but waits for no answer.)
+    fn is_cut(&self, seen: &FlowSeen) -> bool {
+        let cut = |target| self.blocks.find(BlockName::Target(target)).is_some_and(|block| !block.would);
+        seen.verdict == Verdict::Drop && (cut(Target::Mac(seen.smac)) || cut(Target::Ip(seen.id.src)))
+    }
+
+    /// The first flow of a conversation.
+    fn opens(&mut self, device: DeviceKey, seen: &FlowSeen) {
+        if let Some((contact, outcome)) = self.contacts.refused_by_icmp(seen) {
+            return self.outcome(&contact, outcome, seen.time);
+        }
+        let end_host = self.inventory.get(device).is_some_and(inventory::Device::is_end_host);
+        let facts = Facts { alive: self.inventory.alive(seen.id.dst), end_host };
+        let Some(contact) = self.contacts.make(device, seen, facts, &self.settings) else { return };
+        for detector in &mut self.detectors {
+            detector.contact(&contact, &mut self.found);
+        }
+    }
+
+    fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time) {
+        if outcome == Outcome::Answered && matches!(contact.id.proto, TCP | UDP) {
+            self.inventory.note_answer(contact.device);
+        }
+        for detector in &mut self.detectors {
+            detector.outcome(contact, outcome, now, &mut self.found);
+        }
+    }
+
+    /// Judges contacts whose time is up. One to a device that was isolated meanwhile says nothing, and is left out.
+    fn judge_lapsed(&mut self, now: Time, out: &mut Output) {
+        while let Some((contact, deadline)) = self.contacts.lapsed(now) {
+            if self.blocks.find(BlockName::Target(Target::Ip(contact.id.dst))).is_none_or(|block| block.would)
+            {
+                self.outcome(&contact, Outcome::Silent, deadline);
+                self.conclude(deadline.max(contact.time), out);
+            }
+        }
+    }
+
+    fn progress(&mut self, progress: &FlowProgress, out: &mut Output) {
+        self.inventory.refresh(progress.id.src, progress.last);
+        if let Some(ended) = self.conversations.progress(progress) {
+            out.events.push(Timed { time: progress.time, event: Event::Flow(ended) });
+        }
+    }
+
+    /// Turns findings into incidents, and those into decisions.
+    fn conclude(&mut self, now: Time, out: &mut Output) {
+        for finding in std::mem::take(&mut self.found) {
+            let (id, news) = self.incidents.add(&finding, now);
+            let grave = finding.severity <= self.settings.isolate_severity;
+            let action = if grave { self.consider(&finding, now) } else { Action::None };
+            let acts = matches!(action, Action::Isolated | Action::WouldIsolate);
+            if !news && !acts {
+                continue;
+            }
+            let Some(device) = self.describe(finding.device) else { continue };
+            if action != Action::None {
+                self.incidents.set_action(id, action.clone());
+            }
+            out.events.push(Timed {
+                time: now,
+                event: Event::Alert(Alert {
+                    incident: id,
+                    detector: finding.detector,
+                    signature: finding.signature,
+                    severity: finding.severity,
+                    device: device.clone(),
+                    flow: finding.flow,
+                    evidence: finding.evidence.clone(),
+                    first_evidence: finding.first_evidence,
+                    action,
+                }),
+            });
+            if acts {
+                self.isolate(&finding, id, device, now, out);
+            }
+        }
+    }
+
+    /// Whether a device is to be isolated, and if not, why.
+    fn consider(&mut self, finding: &Finding, now: Time) -> Action {
+        let Some(device) = self.inventory.get(finding.device) else { return Action::NoOwnAddress };
+        if matches!(finding.device, DeviceKey::Local(_)) && device.gateway {
+            return Action::Gateway;
+        }
+        if inventory::is_protected(device, &self.settings) {
+            return Action::Protected;
+        }
+        let targets = self.inventory.cut(device, finding.flow.src);
+        if targets.is_empty() {
+            return Action::NoOwnAddress;
+        }
+        if targets.iter().all(|target| self.blocks.find(BlockName::Target(*target)).is_some()) {
+            return Action::AlreadyIsolated;
+        }
+        let window = self.settings.budget_window_ns;
+        while self.recent.front().is_some_and(|begun| now.since(*begun) >= window) {
+            self.recent.pop_front();
+        }
+        if self.recent.len() >= self.settings.budget as usize || self.blocks.len() >= MAX_BLOCKS {
+            return Action::BudgetSpent;
+        }
+        match self.settings.mode {
+            Mode::Enforce => Action::Isolated,
+            Mode::Observe => Action::WouldIsolate,
+        }
+    }
+
+    fn isolate(&mut self, finding: &Finding, incident: u64, device: DeviceRef, now: Time, out: &mut Output) {
+        let Some(known) = self.inventory.get(finding.device) else { return };
+        let mut targets = self.inventory.cut(known, finding.flow.src);
+        targets.retain(|target| self.blocks.find(BlockName::Target(*target)).is_none());
+        targets.truncate(MAX_TARGETS);
+        let block = Block {
+            id: self.blocks.next_id(),
+            targets,
+            level: Level::Isolate,
+            origin: Origin::Incident(incident),
+            reason: finding.signature.to_owned(),
+            since: now,
+            until: Some(now.plus(self.settings.isolate_for_ns)),
+            would: self.settings.mode == Mode::Observe,
+        };
+        self.recent.push_back(now);
+        let block = self.blocks.put(block);
+        out.decisions.extend(decisions(block));
+        out.saves.push(Save::Put(block.clone()));
+        let mut isolation = tell(block, Change::Added, Some(device));
+        isolation.flow = Some(finding.flow);
+        isolation.first_evidence = Some(finding.first_evidence);
+        out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
+    }
+
+    /// Adds a new address of an isolated device to its entry.
+    fn follow(&mut self, key: DeviceKey, now: Time, out: &mut Output) {
+        let Some(device) = self.inventory.get(key) else { return };
+        let Some(block) = self.blocks.find(BlockName::Target(Target::Mac(device.mac))) else { return };
+        if device.gateway || inventory::is_protected(device, &self.settings) {
+            return;
+        }
+        let mut block = block.clone();
+        let before = block.targets.len();
+        let more = device.ips.iter().flat_map(|ip| self.inventory.cut(device, *ip)).collect::<BTreeSet<_>>();
+        block.targets.extend(more.into_iter().filter(|t| self.blocks.find(BlockName::Target(*t)).is_none()));
+        block.targets.truncate(MAX_TARGETS);
+        if block.targets.len() == before {
+            return;
+        }
+        let device = inventory::describe(device, &self.settings);
+        let block = self.blocks.put(block);
+        out.decisions.extend(decisions(block).skip(before));
+        out.saves.push(Save::Put(block.clone()));
+        let isolation = tell(block, Change::Followed, Some(device));
+        out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
+    }
+
+    /// Takes an entry out and everything back that it brought about; the device starts with a clean slate.
+    fn release(&mut self, id: BlockId, change: Change, now: Time, out: &mut Output) -> Option<Block> {
+        let block = self.blocks.take(id)?;
+        out.decisions.extend(block.targets.iter().map(|target| Decision::Clear(*target)));
+        out.saves.push(Save::Forget(id));
+        let key =
+            block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key);
+        if let Some(key) = key {
+            self.incidents.close(key);
+            for detector in &mut self.detectors {
+                detector.forget(key);
+            }
+        }
+        let device = key.and_then(|key| self.describe(key));
+        out.events.push(Timed { time: now, event: Event::Isolation(tell(&block, change, device)) });
+        Some(block)
+    }
+
+    fn describe(&self, key: DeviceKey) -> Option<DeviceRef> {
+        self.inventory.get(key).map(|device| inventory::describe(device, &self.settings))
+    }
+}
+
+/// The event of a change to a block entry.
+fn tell(block: &Block, change: Change, device: Option<DeviceRef>) -> Isolation {
+    Isolation {
+        id: block.id,
+        change,
+        device,
+        targets: block.targets.clone(),
+        level: block.level,
+        until: block.until,
+        would: block.would,
+        reason: block.reason.clone(),
+        incident: match block.origin {
+            Origin::Incident(id) => Some(id),
+            Origin::Manual(_) => None,
+        },
+        flow: None,
+        first_evidence: None,
+    }
+}

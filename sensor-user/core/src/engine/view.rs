@@ -1,0 +1,88 @@
+//! What may be seen of the engine.
+
+use crate::event::DeviceRef;
+use crate::incident::Incident;
+use crate::inventory::{self, Inventory};
+use crate::policy::BlockName;
+use crate::settings::Mode;
+use crate::snapshot::{DeviceView, EngineStats, FindingView, IncidentView, Snapshot};
+use crate::time::Time;
+
+use super::Engine;
+use crate::detect::Finding;
+
+impl Engine {
+    /// Counters.
+    pub fn stats(&self) -> EngineStats {
+        EngineStats {
+            devices: self.inventory.len() as u64,
+            devices_evicted: self.inventory.evicted,
+            flows_live: self.conversations.len() as u64,
+            flows_new: self.conversations.begun,
+            flows_evicted: self.conversations.evicted,
+            contacts_waiting: self.contacts.len() as u64,
+            contacts_evicted: self.contacts.evicted,
+            incidents: self.incidents.opened,
+            blocks: self.blocks.iter().filter(|block| !block.would).count() as u64,
+            blocks_would: self.blocks.iter().filter(|block| block.would).count() as u64,
+        }
+    }
+
+    /// All there is to see.
+    pub fn snapshot(&self, now: Time) -> Snapshot {
+        Snapshot {
+            time: now,
+            enforce: self.settings.mode == Mode::Enforce,
+            devices: self
+                .inventory
+                .sorted()
+                .into_iter()
+                .map(|device| self.device_view(device, now))
+                .collect(),
+            incidents: self.incidents.newest_first().filter_map(|i| self.incident_view(i)).collect(),
+            blocks: self.blocks.iter().cloned().collect(),
+            stats: self.stats(),
+        }
+    }
+
+    fn device_view(&self, device: &inventory::Device, now: Time) -> DeviceView {
+        let DeviceRef { mac, ips, maker, name } = inventory::describe(device, &self.settings);
+        let usual = self.detectors.iter().find_map(|d| d.usual(device.key, now)).unwrap_or_default();
+        let block = |target| self.blocks.find(BlockName::Target(target));
+        DeviceView {
+            mac,
+            ips,
+            more_ips: device.more_ips,
+            maker,
+            name,
+            first_seen: device.first_seen,
+            last_seen: device.last_seen,
+            port: device.port,
+            vlan: device.vlan,
+            gateway: device.gateway,
+            protected: inventory::is_protected(device, &self.settings),
+            block: Inventory::targets(device).find_map(block).map(|block| block.id),
+            destinations: usual.now,
+            usual_destinations: usual.usual,
+        }
+    }
+
+    fn incident_view(&self, incident: &Incident) -> Option<IncidentView> {
+        let finding = |(time, finding): &(Time, Finding)| FindingView {
+            detector: finding.detector,
+            signature: finding.signature,
+            severity: finding.severity,
+            time: *time,
+            evidence: finding.evidence.clone(),
+        };
+        Some(IncidentView {
+            id: incident.id,
+            device: self.describe(incident.device)?,
+            severity: incident.severity,
+            opened: incident.opened,
+            updated: incident.updated,
+            action: incident.action.clone(),
+            findings: incident.findings.iter().map(finding).collect(),
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! What comes out for people and machines to read: typed events, one for each thing that happened.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::addr::Mac;
+use crate::observation::{EndReason, FlowId};
+use crate::policy::{BlockId, Level, Target};
+use crate::time::Time;
+
+/// A device as it is named in events.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct DeviceRef {
+    /// Its MAC address; that of its router if it lives behind one.
+    pub mac: Mac,
+    /// Its IP addresses, lowest first.
+    pub ips: Vec<IpAddr>,
+    /// Maker by the OUI registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maker: Option<String>,
+    /// The name the configuration gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A number or list that explains a finding.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A count.
+    Count(u64),
+    /// A measure.
+    Number(f64),
+    /// Words.
+    Text(String),
+    /// A list, shortened to what a person reads.
+    List(Vec<String>),
+}
+
+/// The numbers of a finding by name, in the order a person reads them.
+pub type Evidence = Vec<(&'static str, Value)>;
+
+/// Why a device that earned an isolation was or was not isolated.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Below the level that isolates.
+    None,
+    /// Isolated.
+    Isolated,
+    /// Observe mode: it would have been isolated.
+    WouldIsolate,
+    /// It is isolated already.
+    AlreadyIsolated,
+    /// It is a gateway: its MAC carries many.
+    Gateway,
+    /// It is on the protected list.
+    Protected,
+    /// Too many automatic isolations in the last minutes; a person must decide.
+    BudgetSpent,
+    /// None of its addresses is its own alone, so that a rule would hit others.
+    NoOwnAddress,
+}
+
+/// A detector called a device.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Alert {
+    /// Number of the incident it belongs to.
+    pub incident: u64,
+    /// The detector's name.
+    pub detector: &'static str,
+    /// What it saw, in a few words.
+    pub signature: &'static str,
+    /// 1 (high) to 3 (low).
+    pub severity: u8,
+    /// Who is blamed.
+    pub device: DeviceRef,
+    /// The flow that tipped the scale.
+    pub flow: FlowId,
+    /// The numbers.
+    pub evidence: Evidence,
+    /// When the first piece of evidence came.
+    pub first_evidence: Time,
+    /// What was done about it.
+    pub action: Action,
+}
+
+/// A device was seen for the first time, or an address of it was.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeviceSeen {
+    /// The device.
+    pub device: DeviceRef,
+    /// Whether it is new, as against an address of a known one.
+    pub new: bool,
+    /// Index of the bridge port.
+    pub port: u8,
+    /// VLAN identifier, 0 if untagged.
+    pub vlan: u16,
+    /// Whether it is taken for a gateway.
+    pub gateway: bool,
+}
+
+/// Counters of one direction of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Half {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Frames dropped (or that would have been).
+    pub drops: u64,
+    /// TCP flags seen.
+    pub tcp_flags: u8,
+}
+
+/// A conversation ended: both directions, joined.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FlowEnded {
+    /// The direction that began it.
+    pub id: FlowId,
+    /// MAC address of who began it.
+    pub smac: Mac,
+    /// MAC address it was sent to.
+    pub dmac: Mac,
+    /// From who began it.
+    pub to_server: Half,
+    /// The answers.
+    pub to_client: Half,
+    /// First frame.
+    pub start: Time,
+    /// Last frame.
+    pub end: Time,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+/// What happened to a block entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Entered.
+    Added,
+    /// Made to last longer.
+    Extended,
+    /// An address of the device was added to it.
+    Followed,
+    /// Taken out by a person.
+    Released,
+    /// Its time was up.
+    Expired,
+}
+
+/// A block entry changed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Isolation {
+    /// The entry.
+    pub id: BlockId,
+    /// What happened to it.
+    pub change: Change,
+    /// The device, if it is about one that is known.
+    pub device: Option<DeviceRef>,
+    /// What is cut off.
+    pub targets: Vec<Target>,
+    /// How much.
+    pub level: Level,
+    /// Until when; none: until somebody takes it out.
+    pub until: Option<Time>,
+    /// Observe mode: nothing is dropped, only counted.
+    pub would: bool,
+    /// Why.
+    pub reason: String,
+    /// The incident behind it, if it was not entered by hand.
+    pub incident: Option<u64>,
+    /// The flow that tipped the scale.
+    pub flow: Option<FlowId>,
+    /// When the first piece of evidence came; none for one entered by hand.
+    pub first_evidence: Option<Time>,
+}
+
+/// Something happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// A device or one of its addresses appeared.
+    Device(DeviceSeen),
+    /// A conversation ended.
+    Flow(FlowEnded),
+    /// A detector called a device.
+    Alert(Alert),
+    /// A block entry changed.
+    Isolation(Isolation),
+}
+
+/// An event and its time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Timed {
+    /// When.
+    pub time: Time,
+    /// What.
+    pub event: Event,
+}

@@ -1,0 +1,249 @@
+//! Conversations: the two directions of a flow, joined, and who began them.
+
+use std::net::IpAddr;
+
+use lru::LruCache;
+
+use crate::addr::Mac;
+use crate::event::{FlowEnded, Half};
+use crate::inventory::capacity;
+use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
+use crate::time::{MINUTE, SECOND, Time};
+
+/// IP protocol numbers (IANA).
+pub const ICMP: u8 = 1;
+/// TCP.
+pub const TCP: u8 = 6;
+/// UDP.
+pub const UDP: u8 = 17;
+/// ICMPv6.
+pub const ICMP6: u8 = 58;
+
+/// TCP flags (RFC 9293).
+pub const FIN: u8 = 0x01;
+/// Synchronize.
+pub const SYN: u8 = 0x02;
+/// Reset.
+pub const RST: u8 = 0x04;
+/// Acknowledge.
+pub const ACK: u8 = 0x10;
+
+/// A conversation without news for this long is ended although its end was never told.
+const FORGOTTEN: u64 = 20 * MINUTE;
+
+/// How long a flow may be quiet before it is over, ns. Established TCP is given long: closing it early would make its
+/// next packet look like a new contact.
+pub fn idle_timeout(id: &FlowId, tcp_flags: u8) -> u64 {
+    match (id.kind, id.proto) {
+        (Kind::Ip, TCP) if tcp_flags & (FIN | RST) != 0 => 10 * SECOND,
+        (Kind::Ip, TCP) if tcp_flags == SYN => 30 * SECOND,
+        (Kind::Ip, TCP) => 10 * MINUTE,
+        (Kind::Arp, _) => 2 * MINUTE,
+        _ => MINUTE,
+    }
+}
+
+/// Why a flow that was quiet for `idle_ns` is over, if it is.
+pub fn retire(id: &FlowId, tcp_flags: u8, idle_ns: u64) -> Option<EndReason> {
+    if idle_ns < idle_timeout(id, tcp_flags) {
+        return None;
+    }
+    let closed = id.proto == TCP && tcp_flags & (FIN | RST) != 0;
+    Some(if closed { EndReason::Closed } else { EndReason::Timeout })
+}
+
+/// Key of a conversation: the same for both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    low: (IpAddr, u16),
+    high: (IpAddr, u16),
+    proto: u8,
+    kind: Kind,
+    vlan: u16,
+}
+
+impl Key {
+    fn of(id: &FlowId) -> Self {
+        let (sport, dport) = match (id.kind, id.proto) {
+            (Kind::Arp, _) => (0, 0),
+            // An echo's answer has another type than its question.
+            (Kind::Ip, ICMP) if matches!(id.sport >> 8, 0 | 8) => (0, 0),
+            (Kind::Ip, ICMP6) if matches!(id.sport >> 8, 128 | 129 | 135 | 136) => (0, 0),
+            _ => (id.sport, id.dport),
+        };
+        let (a, b) = ((id.src, sport), (id.dst, dport));
+        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        Key { low, high, proto: id.proto, kind: id.kind, vlan: id.vlan }
+    }
+}
+
+#[derive(Debug)]
+struct Conversation {
+    /// The direction that began it.
+    id: FlowId,
+    smac: Mac,
+    dmac: Mac,
+    start: Time,
+    last: Time,
+    touched: Time,
+    /// Forward and backward.
+    halves: [Track; 2],
+}
+
+/// One direction: what ended flows of it had, and what the one that goes on has.
+#[derive(Debug, Default, Clone, Copy)]
+struct Track {
+    seen: bool,
+    live: bool,
+    ended: Half,
+    current: Half,
+}
+
+impl Track {
+    fn total(&self) -> Half {
+        Half {
+            packets: self.ended.packets + self.current.packets,
+            bytes: self.ended.bytes + self.current.bytes,
+            drops: self.ended.drops + self.current.drops,
+            tcp_flags: self.ended.tcp_flags | self.current.tcp_flags,
+        }
+    }
+}
+
+/// What a new flow means to its conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Its first flow, and the sender began it.
+    Opens,
+    /// Its first flow, but the sender is taken for the one that answers: its beginning was missed.
+    OpensMidway,
+    /// The first answer; the conversation was begun by the other flow.
+    Answers(FlowId),
+    /// More of what is known.
+    Continues,
+}
+
+/// The table of conversations.
+#[derive(Debug)]
+pub struct Conversations {
+    table: LruCache<Key, Conversation>,
+    /// Conversations that began.
+    pub begun: u64,
+    /// Conversations ended because the table was full.
+    pub evicted: u64,
+}
+
+impl Conversations {
+    /// An empty table for at most `limit` conversations.
+    pub fn new(limit: usize) -> Self {
+        Self { table: LruCache::new(capacity(limit)), begun: 0, evicted: 0 }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Notes a new flow; an evicted conversation comes back as ended.
+    pub fn begin(&mut self, seen: &FlowSeen) -> (Role, Option<FlowEnded>) {
+        let key = Key::of(&seen.id);
+        if let Some(conversation) = self.table.get_mut(&key) {
+            let back = usize::from(conversation.id.src != seen.id.src);
+            let track = &mut conversation.halves[back];
+            let first_answer = back == 1 && !track.seen;
+            (track.seen, track.live) = (true, true);
+            conversation.touched = seen.time;
+            let role = if first_answer { Role::Answers(conversation.id) } else { Role::Continues };
+            return (role, None);
+        }
+        let midway = began_by_other(seen);
+        let id = if midway { reversed(&seen.id) } else { seen.id };
+        let (smac, dmac) = if midway { (seen.dmac, seen.smac) } else { (seen.smac, seen.dmac) };
+        let mut halves = [Track::default(); 2];
+        halves[usize::from(midway)] = Track { seen: true, live: true, ..Track::default() };
+        let (start, last, touched) = (seen.time, seen.time, seen.time);
+        let evicted = self.table.push(key, Conversation { id, smac, dmac, start, last, touched, halves });
+        self.begun += 1;
+        let ended = evicted.filter(|(old, _)| *old != key).map(|(_, c)| c.ended(EndReason::Evicted));
+        self.evicted += u64::from(ended.is_some());
+        (if midway { Role::OpensMidway } else { Role::Opens }, ended)
+    }
+
+    /// Notes how a flow went on; the conversation comes back if it is over with this.
+    pub fn progress(&mut self, progress: &FlowProgress) -> Option<FlowEnded> {
+        let key = Key::of(&progress.id);
+        let conversation = self.table.get_mut(&key)?;
+        let track = &mut conversation.halves[usize::from(conversation.id.src != progress.id.src)];
+        track.seen = true;
+        track.live = progress.end.is_none();
+        track.current = Half {
+            packets: progress.packets,
+            bytes: progress.bytes,
+            drops: u64::from(progress.drops),
+            tcp_flags: progress.tcp_flags,
+        };
+        if progress.end.is_some() {
+            track.ended = track.total();
+            track.current = Half::default();
+        }
+        conversation.last = conversation.last.max(progress.last);
+        conversation.touched = progress.time;
+        let reason = progress.end.filter(|_| conversation.halves.iter().all(|t| !t.live))?;
+        self.table.pop(&key).map(|c| c.ended(reason))
+    }
+
+    /// Ends conversations that were forgotten by the data path.
+    pub fn expire(&mut self, now: Time) -> Option<FlowEnded> {
+        let (_, oldest) = self.table.peek_lru()?;
+        if now.since(oldest.touched) < FORGOTTEN {
+            return None;
+        }
+        self.table.pop_lru().map(|(_, c)| c.ended(EndReason::Timeout))
+    }
+
+    /// Ends the conversation untouched for longest, for the sensor stops.
+    pub fn drain(&mut self) -> Option<FlowEnded> {
+        self.table.pop_lru().map(|(_, c)| c.ended(EndReason::Shutdown))
+    }
+}
+
+impl Conversation {
+    fn ended(self, reason: EndReason) -> FlowEnded {
+        let [to_server, to_client] = self.halves.map(|track| track.total());
+        FlowEnded {
+            id: self.id,
+            smac: self.smac,
+            dmac: self.dmac,
+            to_server,
+            to_client,
+            start: self.start,
+            end: self.last,
+            reason,
+        }
+    }
+}
+
+/// The other direction.
+fn reversed(id: &FlowId) -> FlowId {
+    FlowId { src: id.dst, dst: id.src, sport: id.dport, dport: id.sport, ..*id }
+}
+
+/// Whether the first frame seen of a conversation is an answer to one that was missed.
+fn began_by_other(seen: &FlowSeen) -> bool {
+    let id = &seen.id;
+    let from_service = id.sport < 1024 && id.dport >= 1024;
+    match (id.kind, id.proto) {
+        (Kind::Arp, _) => id.sport == 2,
+        (Kind::Ip, TCP) if seen.tcp_flags & SYN != 0 => seen.tcp_flags & ACK != 0,
+        (Kind::Ip, TCP) if seen.tcp_flags & (ACK | RST) != 0 => id.sport < id.dport,
+        (Kind::Ip, UDP) => from_service,
+        (Kind::Ip, ICMP) => id.sport >> 8 == 0,
+        (Kind::Ip, ICMP6) => matches!(id.sport >> 8, 129 | 136),
+        _ => false,
+    }
+}

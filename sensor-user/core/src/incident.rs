@@ -1,0 +1,117 @@
+//! Incidents: all findings about one device that belong together.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::detect::Finding;
+use crate::event::Action;
+use crate::inventory::DeviceKey;
+use crate::time::{HOUR, Time};
+
+/// A device without findings for this long starts a new incident with the next one.
+pub const QUIET: u64 = HOUR;
+/// Most findings kept in an incident.
+const MAX_FINDINGS: usize = 32;
+
+/// One incident.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    /// Its number.
+    pub id: u64,
+    /// Who is blamed.
+    pub device: DeviceKey,
+    /// Gravest severity so far.
+    pub severity: u8,
+    /// When it was opened.
+    pub opened: Time,
+    /// When the last finding came.
+    pub updated: Time,
+    /// What was done about it.
+    pub action: Action,
+    /// Its findings: of each detector and signature the latest.
+    pub findings: Vec<(Time, Finding)>,
+}
+
+/// All incidents, bounded; the oldest is forgotten first.
+#[derive(Debug)]
+pub struct Incidents {
+    all: BTreeMap<u64, Incident>,
+    open: HashMap<DeviceKey, u64>,
+    limit: usize,
+    /// Incidents opened.
+    pub opened: u64,
+}
+
+impl Incidents {
+    /// No incidents, and room for `limit`.
+    pub fn new(limit: usize) -> Self {
+        Self { all: BTreeMap::new(), open: HashMap::new(), limit: limit.max(1), opened: 0 }
+    }
+
+    /// Adds a finding to the device's open incident, or opens one. Returns its number, and whether the finding is news:
+    /// the first of its kind in the incident, or graver than before.
+    pub fn add(&mut self, finding: &Finding, now: Time) -> (u64, bool) {
+        let open = self.open.get(&finding.device).and_then(|id| self.all.get(id));
+        let id = match open {
+            Some(incident) if now.since(incident.updated) < QUIET => incident.id,
+            _ => self.start(finding, now),
+        };
+        let Some(incident) = self.all.get_mut(&id) else { return (id, false) };
+        incident.updated = now;
+        incident.severity = incident.severity.min(finding.severity);
+        let same = |(_, old): &&mut (Time, Finding)| {
+            old.detector == finding.detector && old.signature == finding.signature
+        };
+        if let Some(old) = incident.findings.iter_mut().find(same) {
+            let graver = finding.severity < old.1.severity;
+            *old = (now, finding.clone());
+            return (id, graver);
+        }
+        if incident.findings.len() < MAX_FINDINGS {
+            incident.findings.push((now, finding.clone()));
+        }
+        (id, true)
+    }
+
+    fn start(&mut self, finding: &Finding, now: Time) -> u64 {
+        self.opened += 1;
+        let id = self.opened;
+        while self.all.len() >= self.limit {
+            let Some((old, incident)) = self.all.pop_first() else { break };
+            if self.open.get(&incident.device) == Some(&old) {
+                self.open.remove(&incident.device);
+            }
+        }
+        let (device, severity) = (finding.device, finding.severity);
+        self.all.insert(
+            id,
+            Incident {
+                id,
+                device,
+                severity,
+                opened: now,
+                updated: now,
+                action: Action::None,
+                findings: Vec::new(),
+            },
+        );
+        self.open.insert(device, id);
+        id
+    }
+
+    /// Notes what was done.
+    pub fn set_action(&mut self, id: u64, action: Action) {
+        if let Some(incident) = self.all.get_mut(&id) {
+            incident.action = action;
+        }
+    }
+
+    /// Closes a device's incident: what comes next is a new one.
+    pub fn close(&mut self, device: DeviceKey) {
+        self.open.remove(&device);
+    }
+
+    /// All incidents, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Incident> {
+        self.all.values().rev()
+    }
+}

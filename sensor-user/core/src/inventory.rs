@@ -1,0 +1,372 @@
+//! The device table: who lives on the network, by MAC address, with all IP addresses.
+//!
+//! A device is a MAC address and every IP address it sends from. A *gateway* is a MAC address that carries many: then
+//! each address behind it is a device of its own, and the gateway itself is never cut off. A gateway is one that is
+//! named, or that sent IP packets from [`Settings::gateway_ips`] IPv4 addresses. A device that merely forwards (it sends
+//! packets whose time to live was counted down, from an address it does not answer ARP for) is marked as well, because
+//! a router asks by ARP for every dark address outsiders try.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use crate::addr::{Mac, is_host};
+use crate::event::{DeviceRef, DeviceSeen};
+use crate::observation::{FlowSeen, Kind};
+use crate::policy::Target;
+use crate::settings::Settings;
+use crate::time::Time;
+
+/// Most IP addresses kept for a device.
+pub const MAX_IPS: usize = 64;
+/// IP addresses whose owner is remembered, as a multiple of the number of devices.
+const OWNERS_PER_DEVICE: usize = 4;
+
+/// Names a device.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum DeviceKey {
+    /// It is on our segment.
+    Local(Mac),
+    /// It lives behind a gateway.
+    Routed(IpAddr),
+}
+
+/// A device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its name.
+    pub key: DeviceKey,
+    /// Its MAC address, or its gateway's.
+    pub mac: Mac,
+    /// Its IP addresses, lowest first; those it answers ARP for, or sent from.
+    pub ips: Vec<IpAddr>,
+    /// Addresses beyond [`MAX_IPS`].
+    pub more_ips: u64,
+    /// Addresses it named as its own by ARP.
+    claimed: Vec<IpAddr>,
+    /// First seen.
+    pub first_seen: Time,
+    /// Last seen.
+    pub last_seen: Time,
+    /// Index of the bridge port it was last seen on.
+    pub port: u8,
+    /// VLAN it was last seen on.
+    pub vlan: u16,
+    /// Whether its MAC address carries many.
+    pub gateway: bool,
+    /// Whether it forwards packets of others.
+    pub forwards: bool,
+    /// It had an answer to a TCP or UDP contact of its own.
+    pub answered: bool,
+}
+
+/// Who sends from an IP address.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    mac: Mac,
+    /// Another MAC address sent from it too.
+    shared: bool,
+}
+
+/// The device table.
+#[derive(Debug)]
+pub struct Inventory {
+    devices: LruCache<DeviceKey, Device>,
+    owners: LruCache<IpAddr, Owner>,
+    /// Devices forgotten because the table was full.
+    pub evicted: u64,
+}
+
+/// What a sighting told.
+#[derive(Debug, Default)]
+pub struct Sighting {
+    /// The device that sent the frame.
+    pub device: Option<DeviceKey>,
+    /// A device or an address that is new.
+    pub news: Option<DeviceSeen>,
+    /// A new address of a device that was known.
+    pub new_ip: Option<IpAddr>,
+    /// The device's MAC address was found to be a gateway just now.
+    pub became_gateway: bool,
+    /// Devices forgotten to make room.
+    pub forgotten: Option<DeviceKey>,
+}
+
+/// `n`, at least 1.
+pub(crate) fn capacity(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
+}
+
+impl Inventory {
+    /// An empty table, bounded by the settings.
+    pub fn new(settings: &Settings) -> Self {
+        let devices = settings.limits.devices;
+        Self {
+            devices: LruCache::new(capacity(devices)),
+            owners: LruCache::new(capacity(devices.saturating_mul(OWNERS_PER_DEVICE))),
+            evicted: 0,
+        }
+    }
+
+    /// The device of that name.
+    pub fn get(&self, key: DeviceKey) -> Option<&Device> {
+        self.devices.peek(&key)
+    }
+
+    /// All devices, in order of name.
+    pub fn sorted(&self) -> Vec<&Device> {
+        let mut devices: Vec<_> = self.devices.iter().map(|(_, device)| device).collect();
+        devices.sort_by_key(|device| device.key);
+        devices
+    }
+
+    /// How many devices are known.
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Whether no device is known.
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+
+    /// Whether somebody was seen to send from `ip`.
+    pub fn alive(&self, ip: IpAddr) -> bool {
+        self.owners.contains(&ip)
+    }
+
+    /// The device that has `ip`, if one alone does.
+    pub fn holder(&self, ip: IpAddr) -> Option<&Device> {
+        if let Some(routed) = self.devices.peek(&DeviceKey::Routed(ip)) {
+            return Some(routed);
+        }
+        let owner = self.owners.peek(&ip).filter(|owner| !owner.shared)?;
+        self.devices.peek(&DeviceKey::Local(owner.mac)).filter(|device| device.ips.contains(&ip))
+    }
+
+    /// The device a block target names.
+    pub fn find(&self, target: Target) -> Option<&Device> {
+        match target {
+            Target::Mac(mac) => self.devices.peek(&DeviceKey::Local(mac)),
+            Target::Ip(ip) => self.holder(ip),
+        }
+    }
+
+    /// Whether an address is a device's own alone.
+    fn owns(&self, device: &Device, ip: IpAddr) -> bool {
+        self.owners.peek(&ip).is_some_and(|owner| owner.mac == device.mac && !owner.shared)
+    }
+
+    /// What to cut to isolate a device that is guilty by what it sent from `guilty`, so that nobody else is hit.
+    ///
+    /// Its MAC address is cut only if it answers ARP for the guilty address (or that is link-local): no one behind a
+    /// router can bring that about, so that nobody can talk us into cutting the router. Then all addresses that are its
+    /// own alone are cut too; otherwise the guilty one, if it is.
+    pub fn cut(&self, device: &Device, guilty: IpAddr) -> Vec<Target> {
+        match device.key {
+            DeviceKey::Local(mac) if device.is_own(guilty) => {
+                let ips = device.ips.iter().filter(|ip| self.owns(device, **ip)).map(|ip| Target::Ip(*ip));
+                std::iter::once(Target::Mac(mac)).chain(ips).collect()
+            }
+            _ if self.owns(device, guilty) => vec![Target::Ip(guilty)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// All addresses of a device that a block entry could be about.
+    pub fn targets(device: &Device) -> impl Iterator<Item = Target> {
+        let mac = matches!(device.key, DeviceKey::Local(_)).then_some(Target::Mac(device.mac));
+        mac.into_iter().chain(device.ips.iter().map(|ip| Target::Ip(*ip)))
+    }
+
+    /// Notes who sent a frame.
+    pub fn see(&mut self, seen: &FlowSeen, settings: &Settings) -> Sighting {
+        let mut sighting = Sighting::default();
+        if seen.smac.is_nobody() {
+            return sighting;
+        }
+        // RARP and ARP probes name no address of the sender.
+        let ip = Some(seen.id.src).filter(|ip| is_host(*ip));
+        if let Some(ip) = ip {
+            self.note_owner(ip, seen.smac);
+        }
+        let local = DeviceKey::Local(seen.smac);
+        let new = self.touch(local, seen, settings, &mut sighting);
+        let Some(device) = self.devices.get_mut(&local) else { return sighting };
+        let behind = device.gateway && ip.is_some_and(|ip| !device.is_own(ip));
+        sighting.device = Some(local);
+        if behind {
+            let Some(ip) = ip else { return sighting };
+            let key = DeviceKey::Routed(ip);
+            let new = self.touch(key, seen, settings, &mut sighting);
+            sighting.device = Some(key);
+            if new {
+                if let Some(device) = self.devices.get_mut(&key) {
+                    device.ips.push(ip);
+                }
+                sighting.news = self.news(key, true, settings);
+            }
+            return sighting;
+        }
+        if let Some(ip) = ip {
+            let was_gateway = device.gateway;
+            if device.add_ip(ip, seen) && !new {
+                sighting.new_ip = Some(ip);
+            }
+            device.judge_gateway(seen, settings);
+            sighting.became_gateway = device.gateway && !was_gateway;
+        }
+        if new || sighting.new_ip.is_some() || sighting.became_gateway {
+            sighting.news = self.news(local, new, settings);
+        }
+        sighting
+    }
+
+    fn note_owner(&mut self, ip: IpAddr, mac: Mac) {
+        let gateway = |devices: &LruCache<DeviceKey, Device>, mac| {
+            devices.peek(&DeviceKey::Local(mac)).is_some_and(|d| d.gateway)
+        };
+        match self.owners.get_mut(&ip) {
+            Some(owner) if owner.mac == mac => {}
+            // Seen on both sides of its router: whoever is no gateway is the owner.
+            Some(owner) if gateway(&self.devices, owner.mac) => owner.mac = mac,
+            Some(_) if gateway(&self.devices, mac) => {}
+            Some(owner) => owner.shared = true,
+            None => {
+                self.owners.put(ip, Owner { mac, shared: false });
+            }
+        }
+    }
+
+    /// Enters or refreshes a device; true if it is new.
+    fn touch(
+        &mut self,
+        key: DeviceKey,
+        seen: &FlowSeen,
+        settings: &Settings,
+        sighting: &mut Sighting,
+    ) -> bool {
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.last_seen = device.last_seen.max(seen.time);
+            device.port = seen.id.port;
+            device.vlan = seen.id.vlan;
+            device.mac = seen.smac;
+            return false;
+        }
+        let device = Device {
+            key,
+            mac: seen.smac,
+            ips: Vec::new(),
+            more_ips: 0,
+            claimed: Vec::new(),
+            first_seen: seen.time,
+            last_seen: seen.time,
+            port: seen.id.port,
+            vlan: seen.id.vlan,
+            gateway: matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac)),
+            forwards: false,
+            answered: false,
+        };
+        if let Some((old, _)) = self.devices.push(key, device) {
+            self.evicted += 1;
+            sighting.forgotten = Some(old);
+        }
+        true
+    }
+
+    fn news(&self, key: DeviceKey, new: bool, settings: &Settings) -> Option<DeviceSeen> {
+        let device = self.get(key)?;
+        Some(DeviceSeen {
+            device: describe(device, settings),
+            new,
+            port: device.port,
+            vlan: device.vlan,
+            gateway: device.gateway,
+        })
+    }
+
+    /// Notes that a TCP or UDP contact of a device was answered.
+    pub fn note_answer(&mut self, key: DeviceKey) {
+        if let Some(device) = self.devices.peek_mut(&key) {
+            device.answered = true;
+        }
+    }
+
+    /// Notes that a device was heard.
+    pub fn refresh(&mut self, ip: IpAddr, time: Time) {
+        let Some(owner) = self.owners.peek(&ip).copied() else { return };
+        for key in [DeviceKey::Routed(ip), DeviceKey::Local(owner.mac)] {
+            if let Some(device) = self.devices.peek_mut(&key) {
+                device.last_seen = device.last_seen.max(time);
+            }
+        }
+    }
+}
+
+impl Device {
+    /// Whether it is surely no router: one IPv4 address, answers to contacts of its own, nothing forwarded.
+    pub fn is_end_host(&self) -> bool {
+        let ip4 = self.ips.iter().filter(|ip| ip.is_ipv4()).count();
+        self.answered && ip4 == 1 && !self.forwards && !self.gateway
+    }
+
+    /// Whether `ip` is the device's own, as against one it forwards for.
+    fn is_own(&self, ip: IpAddr) -> bool {
+        self.claimed.contains(&ip) || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+    }
+
+    /// Adds an address; true if it is new.
+    fn add_ip(&mut self, ip: IpAddr, seen: &FlowSeen) -> bool {
+        if seen.id.kind == Kind::Arp && seen.arp_sha == seen.smac && !self.claimed.contains(&ip) {
+            // A spoofer may claim any number; more than the first few say nothing more.
+            if self.claimed.len() < MAX_IPS {
+                self.claimed.push(ip);
+            }
+        }
+        let Err(at) = self.ips.binary_search(&ip) else { return false };
+        if self.ips.len() >= MAX_IPS {
+            self.more_ips += 1;
+            return false;
+        }
+        self.ips.insert(at, ip);
+        true
+    }
+
+    fn judge_gateway(&mut self, seen: &FlowSeen, settings: &Settings) {
+        if seen.id.kind == Kind::Arp {
+            return;
+        }
+        let ip4 = |ip: &&IpAddr| matches!(ip, IpAddr::V4(ip) if !ip.is_link_local());
+        self.gateway |= self.ips.iter().filter(ip4).count() >= settings.gateway_ips;
+        // Systems start at 64, 128 or 255; up to three hops are counted off. Whoever answers ARP for another address than
+        // the one it sends from, and sends such packets, forwards.
+        let counted_down = matches!(seen.ttl, 61..=63 | 125..=127 | 252..=254);
+        self.forwards |= counted_down && !self.claimed.is_empty() && !self.claimed.contains(&seen.id.src);
+    }
+}
+
+/// The name, maker and addresses of a device.
+pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
+    let local = matches!(device.key, DeviceKey::Local(_));
+    let by_mac = settings.names.get(&Target::Mac(device.mac)).filter(|_| local);
+    let by_ip = || device.ips.iter().find_map(|ip| settings.names.get(&Target::Ip(*ip)));
+    DeviceRef {
+        mac: device.mac,
+        ips: device.ips.clone(),
+        maker: settings.makers.get(&device.mac.oui()).filter(|_| local && !device.mac.is_local()).cloned(),
+        name: by_mac.or_else(by_ip).cloned(),
+    }
+}
+
+/// Whether a device, or any address of it, is on the protected list.
+pub fn is_protected(device: &Device, settings: &Settings) -> bool {
+    let local = matches!(device.key, DeviceKey::Local(_));
+    (local && settings.protected.contains(&Target::Mac(device.mac)))
+        || device.ips.iter().any(|ip| is_protected_ip(*ip, settings))
+}
+
+/// Whether an address is on the protected list.
+pub fn is_protected_ip(ip: IpAddr, settings: &Settings) -> bool {
+    settings.protected.contains(&Target::Ip(ip)) || settings.protected_nets.iter().any(|net| net.contains(ip))
+}

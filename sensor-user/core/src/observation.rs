@@ -1,0 +1,231 @@
+//! What comes in: flows as they begin, and how they went on.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use sensor_ebpf::event::{FlowRecord, RECORD_FLOW};
+use sensor_ebpf::flow::{
+    FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, VERDICT_DROP, VERDICT_WOULD_DROP,
+    VLAN_MASK,
+};
+use sensor_ebpf::{ABI, account};
+use serde::Serialize;
+
+use crate::addr::Mac;
+use crate::time::Time;
+
+/// Kind of flow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+pub enum Kind {
+    /// IP packets.
+    Ip,
+    /// ARP messages.
+    Arp,
+    /// Second and later fragments, which have no ports.
+    Fragment,
+}
+
+/// One direction of a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+pub struct FlowId {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Source port; ICMP: type * 256 + code; ARP: operation.
+    pub sport: u16,
+    /// Destination port; ICMP error: that of the packet it answers.
+    pub dport: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Kind of flow.
+    pub kind: Kind,
+    /// Outer VLAN identifier, 0 if untagged.
+    pub vlan: u16,
+    /// Index of the bridge port it came in by.
+    pub port: u8,
+}
+
+/// What the data path did with the flow's frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Verdict {
+    /// Passed.
+    Pass,
+    /// Dropped.
+    Drop,
+    /// Passed, and would have been dropped by a rule in observe mode.
+    WouldDrop,
+}
+
+/// A flow began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowSeen {
+    /// When.
+    pub time: Time,
+    /// Which.
+    pub id: FlowId,
+    /// Source MAC address.
+    pub smac: Mac,
+    /// Destination MAC address.
+    pub dmac: Mac,
+    /// ARP: sender hardware address.
+    pub arp_sha: Mac,
+    /// Inner VLAN identifier, 0 if none.
+    pub vlan_inner: u16,
+    /// EtherType.
+    pub ether_type: u16,
+    /// TCP window.
+    pub window: u16,
+    /// Bytes of the first frame.
+    pub len: u32,
+    /// Time to live of the first frame.
+    pub ttl: u8,
+    /// TCP flags of the first frame.
+    pub tcp_flags: u8,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// The rule behind the verdict, 0 for none.
+    pub rule_id: u32,
+}
+
+/// Why a flow ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// FIN or RST, and quiet since.
+    Closed,
+    /// Nothing came for its time-out.
+    Timeout,
+    /// The capture ended, or the sensor stopped.
+    Shutdown,
+    /// The table was full and it was the least recently used.
+    Evicted,
+}
+
+/// How a flow went on, or ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowProgress {
+    /// When this was read.
+    pub time: Time,
+    /// Which.
+    pub id: FlowId,
+    /// Frames since it began.
+    pub packets: u64,
+    /// Bytes since it began.
+    pub bytes: u64,
+    /// Frames dropped (or that would have been).
+    pub drops: u32,
+    /// When it began.
+    pub first: Time,
+    /// When its last frame came (to the jiffy on the live sensor).
+    pub last: Time,
+    /// All TCP flags seen.
+    pub tcp_flags: u8,
+    /// Why it ended, if it did.
+    pub end: Option<EndReason>,
+}
+
+/// One thing the data path told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Observation {
+    /// A flow began.
+    Flow(FlowSeen),
+    /// A flow went on or ended.
+    Progress(FlowProgress),
+}
+
+/// An IPv4-mapped address as IPv4, others as they are.
+fn ip(bytes: [u8; 16]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
+}
+
+fn kind(vlan: u16) -> Kind {
+    match vlan & KIND_MASK {
+        KIND_ARP => Kind::Arp,
+        KIND_FRAGMENT => Kind::Fragment,
+        _ => Kind::Ip,
+    }
+}
+
+impl FlowSeen {
+    /// Reads a ring record; none if it is of another kind or ABI.
+    pub fn decode(record: &FlowRecord) -> Option<Self> {
+        if record.kind != RECORD_FLOW || record.abi != ABI as u8 {
+            return None;
+        }
+        Some(Self {
+            time: Time(record.time_ns),
+            id: FlowId {
+                src: ip(record.src),
+                dst: ip(record.dst),
+                sport: u16::from_be(record.sport),
+                dport: u16::from_be(record.dport),
+                proto: record.proto,
+                kind: kind(record.vlan),
+                vlan: record.vlan & VLAN_MASK,
+                port: record.port,
+            },
+            smac: Mac(record.smac),
+            dmac: Mac(record.dmac),
+            arp_sha: Mac(record.arp_sha),
+            vlan_inner: record.vlan_inner,
+            ether_type: record.ether_type,
+            window: record.window,
+            len: record.len,
+            ttl: record.ttl,
+            tcp_flags: record.tcp_flags,
+            verdict: match record.verdict {
+                VERDICT_DROP => Verdict::Drop,
+                VERDICT_WOULD_DROP => Verdict::WouldDrop,
+                _ => Verdict::Pass,
+            },
+            rule_id: record.rule_id,
+        })
+    }
+}
+
+impl From<&FlowKey4> for FlowId {
+    fn from(key: &FlowKey4) -> Self {
+        Self {
+            src: IpAddr::from(key.src.to_ne_bytes()),
+            dst: IpAddr::from(key.dst.to_ne_bytes()),
+            sport: u16::from_be(key.sport),
+            dport: u16::from_be(key.dport),
+            proto: key.proto,
+            kind: kind(key.vlan),
+            vlan: key.vlan & VLAN_MASK,
+            port: key.port,
+        }
+    }
+}
+
+impl From<&FlowKey6> for FlowId {
+    fn from(key: &FlowKey6) -> Self {
+        Self {
+            src: ip(account::ip6_bytes(key.src)),
+            dst: ip(account::ip6_bytes(key.dst)),
+            sport: u16::from_be(key.sport),
+            dport: u16::from_be(key.dport),
+            proto: key.proto,
+            kind: kind(key.vlan),
+            vlan: key.vlan & VLAN_MASK,
+            port: key.port,
+        }
+    }
+}
+
+impl FlowProgress {
+    /// Puts together what a flow table holds of a flow. `last` is its last frame's time.
+    pub fn new(id: FlowId, value: &FlowValue, time: Time, last: Time, end: Option<EndReason>) -> Self {
+        Self {
+            time,
+            id,
+            packets: value.packets,
+            bytes: value.bytes,
+            drops: value.drops,
+            first: Time(value.first_ns),
+            last,
+            tcp_flags: value.tcp_flags,
+            end,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What the operator decides, checked and in plain units. Read from a file by the daemon, never by the core.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::addr::{Mac, Prefix};
+use crate::policy::Target;
+use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Everything but the drop: decisions are made, counted and told as "would".
+    Observe,
+    /// Decisions are carried out.
+    Enforce,
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "observe" => Ok(Mode::Observe),
+            "enforce" => Ok(Mode::Enforce),
+            other => Err(format!("`{other}` is neither observe nor enforce")),
+        }
+    }
+}
+
+/// Bounds of the tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Devices; when full the one not seen for longest is forgotten.
+    pub devices: usize,
+    /// Conversations; when full the one not touched for longest is ended as evicted.
+    pub flows: usize,
+    /// First contacts that wait for their answer; when full the oldest is dropped unjudged.
+    pub contacts: usize,
+    /// Pairs of device and peer remembered, in all; when full the one not contacted for longest is forgotten.
+    pub peers: usize,
+    /// Incidents kept; when full the oldest is forgotten.
+    pub incidents: usize,
+}
+
+/// When a sequential test of first contacts calls a scan (see `detect::scan`).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ScanSettings {
+    /// Probability that a first contact of a healthy device succeeds.
+    pub benign_success: f64,
+    /// Probability that one of a scanner does.
+    pub scanner_success: f64,
+    /// Chance of calling a healthy device that is accepted for an alert.
+    pub alert_alpha: f64,
+    /// The same for a call that isolates.
+    pub isolate_alpha: f64,
+}
+
+/// When a count of destinations is out of the usual (see `detect::fanout`).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct FanoutSettings {
+    /// Length of the sliding window, ns.
+    pub window_ns: u64,
+    /// Destinations inside the internal networks that are never too many.
+    pub internal_floor: u32,
+    /// Destinations outside that are never too many.
+    pub external_floor: u32,
+    /// The usual is multiplied by this to give the limit.
+    pub factor: f64,
+}
+
+/// When new peers on a service for administration are too many (see `detect::lateral`).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct LateralSettings {
+    /// Length of the sliding window, ns.
+    pub window_ns: u64,
+    /// Never-seen destinations within it that are too many.
+    pub limit: u32,
+}
+
+/// When refused ports of one host are too many (see `detect::portscan`).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct PortScanSettings {
+    /// Length of the sliding window, ns.
+    pub window_ns: u64,
+    /// Points for an alert: a refused or unanswered port is one, a probe with an illegal TCP flag combination four.
+    pub alert: u32,
+    /// Points for a call that isolates.
+    pub isolate: u32,
+}
+
+/// All settings of the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// An incident of this severity or graver (1 is the gravest) isolates; 0: none does.
+    pub isolate_severity: u8,
+    /// How long an automatic isolation lasts, ns.
+    pub isolate_for_ns: u64,
+    /// At most so many automatic isolations...
+    pub budget: u32,
+    /// ...within this time, ns.
+    pub budget_window_ns: u64,
+    /// Networks that count as inside.
+    pub internal: Vec<Prefix>,
+    /// MAC addresses that are gateways, besides those found.
+    pub gateways: BTreeSet<Mac>,
+    /// A MAC address that sends from so many IPv4 addresses is a gateway.
+    pub gateway_ips: usize,
+    /// Never isolated.
+    pub protected: BTreeSet<Target>,
+    /// Networks whose addresses are never isolated.
+    pub protected_nets: Vec<Prefix>,
+    /// Names people know devices by.
+    pub names: BTreeMap<Target, String>,
+    /// Maker by OUI, from the registry.
+    pub makers: BTreeMap<u32, String>,
+    /// A contact to an internal address nobody was seen to use fails after this time without answer, ns.
+    pub dark_answer_ns: u64,
+    /// The same for an internal address in use, ns.
+    pub internal_answer_ns: u64,
+    /// The same outside, ns.
+    pub external_answer_ns: u64,
+    /// Bounds.
+    pub limits: Limits,
+    /// Sequential test.
+    pub scan: ScanSettings,
+    /// Destination count.
+    pub fanout: FanoutSettings,
+    /// Administration services.
+    pub lateral: LateralSettings,
+    /// Ports of one host.
+    pub port_scan: PortScanSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let net4 = |a, b, bits| Prefix::new(IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), bits);
+        let net6 = |a, bits| Prefix::new(IpAddr::V6(Ipv6Addr::new(a, 0, 0, 0, 0, 0, 0, 0)), bits);
+        Self {
+            mode: Mode::Observe,
+            isolate_severity: 1,
+            isolate_for_ns: HOUR,
+            budget: 5,
+            budget_window_ns: 10 * MINUTE,
+            // RFC 1918, RFC 3927, RFC 4193, RFC 4291 2.5.6.
+            internal: vec![
+                net4(10, 0, 8),
+                net4(172, 16, 12),
+                net4(192, 168, 16),
+                net4(169, 254, 16),
+                net6(0xfc00, 7),
+                net6(0xfe80, 10),
+            ],
+            gateways: BTreeSet::new(),
+            gateway_ips: 4,
+            protected: BTreeSet::new(),
+            protected_nets: Vec::new(),
+            names: BTreeMap::new(),
+            makers: BTreeMap::new(),
+            dark_answer_ns: 50 * MILLISECOND,
+            internal_answer_ns: SECOND,
+            external_answer_ns: 3 * SECOND,
+            limits: Limits {
+                devices: 65_536,
+                flows: 262_144,
+                contacts: 65_536,
+                peers: 524_288,
+                incidents: 4_096,
+            },
+            // Jung et al. 2004, section 6: success 0.8 and 0.2, and alpha 0.01 for an alert.
+            scan: ScanSettings {
+                benign_success: 0.8,
+                scanner_success: 0.2,
+                alert_alpha: 1e-3,
+                isolate_alpha: 1e-6,
+            },
+            fanout: FanoutSettings {
+                window_ns: MINUTE,
+                internal_floor: 25,
+                external_floor: 100,
+                factor: 2.0,
+            },
+            lateral: LateralSettings { window_ns: MINUTE, limit: 4 },
+            port_scan: PortScanSettings { window_ns: 5 * MINUTE, alert: 8, isolate: 20 },
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What may be read of the engine: for the control socket, the metrics and pages.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::addr::Mac;
+use crate::event::Evidence;
+use crate::policy::Block;
+use crate::time::Time;
+
+/// One device.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct DeviceView {
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Its IP addresses.
+    pub ips: Vec<IpAddr>,
+    /// Addresses beyond those kept.
+    pub more_ips: u64,
+    /// Maker by the OUI registry.
+    pub maker: Option<String>,
+    /// The name the configuration gives it.
+    pub name: Option<String>,
+    /// First seen.
+    pub first_seen: Time,
+    /// Last seen.
+    pub last_seen: Time,
+    /// Index of the bridge port it was last seen on.
+    pub port: u8,
+    /// VLAN it was last seen on, 0 if untagged.
+    pub vlan: u16,
+    /// Whether it is taken for a gateway.
+    pub gateway: bool,
+    /// Whether it is on the protected list.
+    pub protected: bool,
+    /// The block entry that holds it, if any.
+    pub block: Option<u32>,
+    /// Distinct destinations in the fan-out window.
+    pub destinations: u32,
+    /// What is usual for it, if it was learned.
+    pub usual_destinations: Option<u32>,
+}
+
+/// One incident.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct IncidentView {
+    /// Its number.
+    pub id: u64,
+    /// Who is blamed.
+    pub device: crate::event::DeviceRef,
+    /// Gravest severity so far, 1 (high) to 3 (low).
+    pub severity: u8,
+    /// When it was opened.
+    pub opened: Time,
+    /// When the last finding came.
+    pub updated: Time,
+    /// What was done about it.
+    pub action: crate::event::Action,
+    /// Its findings: detector, signature, severity, numbers.
+    pub findings: Vec<FindingView>,
+}
+
+/// One finding of an incident.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct FindingView {
+    /// The detector's name.
+    pub detector: &'static str,
+    /// What it saw.
+    pub signature: &'static str,
+    /// 1 (high) to 3 (low).
+    pub severity: u8,
+    /// When.
+    pub time: Time,
+    /// The numbers.
+    #[serde(serialize_with = "evidence_map")]
+    pub evidence: Evidence,
+}
+
+/// Serializes evidence as an object, in its order.
+pub fn evidence_map<S: serde::Serializer>(evidence: &Evidence, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(evidence.iter().map(|(name, value)| (name, value)))
+}
+
+/// Counters of the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct EngineStats {
+    /// Devices known.
+    pub devices: u64,
+    /// Devices forgotten because the table was full.
+    pub devices_evicted: u64,
+    /// Conversations in the table.
+    pub flows_live: u64,
+    /// Conversations that began.
+    pub flows_new: u64,
+    /// Conversations ended because the table was full.
+    pub flows_evicted: u64,
+    /// First contacts that wait for an answer.
+    pub contacts_waiting: u64,
+    /// First contacts dropped unjudged because the table was full.
+    pub contacts_evicted: u64,
+    /// Incidents opened.
+    pub incidents: u64,
+    /// Block entries that hold.
+    pub blocks: u64,
+    /// Block entries that only count.
+    pub blocks_would: u64,
+}
+
+/// All of it at one moment.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Snapshot {
+    /// When.
+    pub time: Time,
+    /// Whether decisions are carried out.
+    pub enforce: bool,
+    /// Devices, by MAC address.
+    pub devices: Vec<DeviceView>,
+    /// Incidents, newest first.
+    pub incidents: Vec<IncidentView>,
+    /// The block list.
+    pub blocks: Vec<Block>,
+    /// Counters.
+    pub stats: EngineStats,
+}

@@ -1,0 +1,4 @@
+//! Where observations come from besides the live data path.
+
+pub mod pcap;
+pub mod replay;
