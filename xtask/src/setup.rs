@@ -1,0 +1,156 @@
+//! Installs what the other commands need and says what and why; one line when all is there.
+//!
+//! Two things come from outside the workspace: Debian packages, and the linker for BPF, which is built here since
+//! it has to match the compiler's LLVM. The compiler itself is looked for in [`compiler`].
+
+pub mod compiler;
+mod debian;
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::sh::{self, Tree};
+use crate::ui;
+use compiler::Compiler;
+
+/// A use that packages are installed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Building the BPF object.
+    Bpf,
+    /// Running the product.
+    Run,
+    /// The lab's network and its hosts.
+    Lab,
+    /// Tests and the benchmark.
+    Tests,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Part; 4] = [Part::Bpf, Part::Run, Part::Lab, Part::Tests];
+}
+
+/// A Debian package, what it is for, and why it is wanted.
+type Package = (Part, &'static str, &'static str);
+
+const PACKAGES: &[Package] = &[
+    (Part::Run, "ieee-data", "names of makers by hardware address"),
+    (Part::Run, "iproute2", "bridges and namespaces"),
+    (Part::Lab, "nmap", "the scan of the lab's infected host"),
+    (Part::Lab, "iputils-ping", "shows who can talk to whom"),
+    (Part::Tests, "prometheus", "a real server scrapes the metrics; promtool checks them"),
+    (Part::Tests, "xdp-tools", "xdp-filter, the benchmark's peer"),
+    (Part::Tests, "bpftool", "looks at what is loaded in the kernel, from outside"),
+    (Part::Tests, "ethtool", "offloads of the test network's links"),
+    (Part::Tests, "tcpreplay", "real captures on the wire"),
+    (Part::Tests, "netcat-openbsd", "connections between test hosts"),
+];
+
+/// The version of bpf-linker that the project is built and tested with.
+const LINKER: &str = "0.13.0";
+
+/// Makes ready for some parts. Returns the compiler to build the BPF object with.
+pub fn setup(tree: &Tree, parts: &[Part]) -> Result<Compiler> {
+    let started = Instant::now();
+    let mut wanted: Vec<(&str, &str)> = PACKAGES
+        .iter()
+        .filter(|(part, ..)| parts.contains(part))
+        .map(|&(_, name, why)| (name, why))
+        .collect();
+    let compiler = Compiler::choose();
+    wanted.extend(compiler.packages());
+
+    let mut changed = debian::install(&wanted)?;
+    compiler.check()?;
+    changed |= linker(tree, &compiler)?;
+    if parts.contains(&Part::Tests) {
+        changed |= components(tree)?;
+    }
+    if parts.contains(&Part::Lab) || parts.contains(&Part::Tests) {
+        changed |= bpf_filesystem()?;
+    }
+    let took = if changed {
+        format!("done in {:.0} s", started.elapsed().as_secs_f32())
+    } else {
+        "all there".into()
+    };
+    ui::note(&format!("setup: {took}; BPF compiler: {compiler}"));
+    Ok(compiler)
+}
+
+/// Builds bpf-linker into target/tools against the compiler's LLVM, unless it is there.
+fn linker(tree: &Tree, compiler: &Compiler) -> Result<bool> {
+    let Some(llvm) = compiler.linker_llvm() else { return Ok(false) };
+    let tools = tree.tools();
+    if linker_fits(&tools, llvm) {
+        return Ok(false);
+    }
+    ui::line(&format!(
+        "setup: building bpf-linker {LINKER} for LLVM {llvm} (links the BPF object; about 1 minute)"
+    ));
+    let log = tools.join("bpf-linker.log");
+    fs::create_dir_all(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
+    let mut command = compiler.cargo(tree);
+    command
+        .args(["install", "bpf-linker", "--version", LINKER, "--locked", "--force", "--no-default-features"])
+        .args(["--features", &format!("llvm-{llvm}"), "--root"])
+        .arg(&tools)
+        .env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"));
+    debian::run_logged(&mut command, &log)?;
+    ensure!(linker_fits(&tools, llvm), "bpf-linker was built but does not start; see {}", log.display());
+    Ok(true)
+}
+
+/// Whether the right bpf-linker is in `tools` and starts (its shared LLVM may have gone).
+fn linker_fits(tools: &Path, llvm: u32) -> bool {
+    let installed = fs::read_to_string(tools.join(".crates2.json")).unwrap_or_default();
+    let version = sh::try_output(Command::new(tools.join("bin/bpf-linker")).arg("--version"));
+    installed.contains(&format!("\"llvm-{llvm}\"")) && version.is_some_and(|version| version.contains(LINKER))
+}
+
+/// The parts of the Rust toolchain that the tests need and a minimal installation lacks.
+fn components(tree: &Tree) -> Result<bool> {
+    let mut changed = false;
+    for (component, subcommand, why) in
+        [("rustfmt", "fmt", "checks the format"), ("clippy", "clippy", "checks for common mistakes")]
+    {
+        if sh::try_output(tree.cargo().args([subcommand, "--version"])).is_some() {
+            continue;
+        }
+        ui::line(&format!("setup: adding {component} to the Rust toolchain ({why})"));
+        sh::output(Command::new("rustup").args(["component", "add", component])).with_context(|| {
+            format!(
+                "`cargo {subcommand}` is missing and could not be added; \
+                 add it with `rustup component add {component}`, or from where your Rust came from"
+            )
+        })?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Maps and programs are pinned in the BPF file system, which a system without systemd has not mounted.
+fn bpf_filesystem() -> Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    let mounted =
+        mounts.lines().any(|line| line.split(' ').nth(1) == Some("/sys/fs/bpf") && line.contains(" bpf "));
+    if mounted {
+        return Ok(false);
+    }
+    sh::need_root("mounting the BPF file system")?;
+    ui::line("setup: mounting the BPF file system on /sys/fs/bpf (pins live there)");
+    sh::output(Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"]))?;
+    Ok(true)
+}
+
+/// Whether a program is on PATH.
+fn on_path(program: &str) -> bool {
+    env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
