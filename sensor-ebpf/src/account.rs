@@ -2,7 +2,6 @@
 //!
 //! The program and the replay of captures both go through here, so that a capture gives the same flows by either way.
 
-use crate::counter::Reason;
 use crate::event::{FlowRecord, RECORD_FLOW};
 use crate::flow::{FlowKey4, FlowKey6, FlowValue, KIND_ARP, STATE_TOLD, VERDICT_PASS};
 use crate::parse::{Link, Net4, Net6, Upper, mac_bytes};
@@ -202,10 +201,4 @@ pub fn record<K: Key>(key: &K, value: &FlowValue, frame: &Frame<'_>, now_ns: u64
     };
     key.describe(&mut record);
     record
-}
-
-/// The reason to count for a frame whose addresses could be read.
-#[inline(always)]
-pub fn fault(upper: &Upper) -> Option<Reason> {
-    if upper.fault as u8 == Reason::None as u8 { None } else { Some(upper.fault) }
 }

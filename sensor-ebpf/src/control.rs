@@ -25,8 +25,10 @@ pub struct Config {
     pub jiffy_ns: u64,
     /// [`crate::ABI`].
     pub abi: u32,
+    /// 0, which only the verifier does not know (see `veil` in the program).
+    pub zero: u32,
     /// Zero.
-    pub pad: [u32; 11],
+    pub pad: [u32; 10],
 }
 
 /// One entry of the ports map, 4 bytes; the index is the interface index.

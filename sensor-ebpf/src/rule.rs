@@ -46,18 +46,15 @@ pub struct Judgement {
     pub verdict: u8,
 }
 
-/// A live (not lapsed) rule of one end, or none.
+/// A rule, or none (all zero) if it lapsed.
 #[inline(always)]
-fn live(rule: Option<RuleValue>, now_ns: u64) -> RuleValue {
-    match rule {
-        Some(rule) if rule.until_ns == 0 || now_ns < rule.until_ns => rule,
-        _ => RuleValue::default(),
-    }
+fn live(rule: RuleValue, now_ns: u64) -> RuleValue {
+    if rule.until_ns == 0 || now_ns < rule.until_ns { rule } else { RuleValue::default() }
 }
 
-/// The rule that holds for one end of a frame, judged by its MAC and its IP rule; class 0 if none does.
+/// The rule that holds for one end of a frame, judged by its MAC and its IP rule. All zero means "no rule".
 #[inline(always)]
-pub fn end(mac: Option<RuleValue>, ip: Option<RuleValue>, now_ns: u64) -> RuleValue {
+pub fn end(mac: RuleValue, ip: RuleValue, now_ns: u64) -> RuleValue {
     let mac = live(mac, now_ns);
     let ip = live(ip, now_ns);
     let mac_decides = mac.class == CLASS_PROTECT

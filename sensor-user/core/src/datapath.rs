@@ -10,9 +10,10 @@ use sensor_ebpf::event::FlowRecord;
 use sensor_ebpf::flow::{
     FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, VERDICT_DROP, VERDICT_PASS,
 };
-use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice};
+use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
 use sensor_ebpf::rule::{self, CLASS_ISOLATE, CLASS_PROTECT, FLAG_OBSERVE, Judgement, RuleValue};
 
+use crate::addr::Mac;
 use crate::flow::retire;
 use crate::inventory::capacity;
 use crate::observation::{EndReason, FlowId, FlowProgress};
@@ -133,14 +134,14 @@ impl Datapath {
         if reason != Reason::None {
             return (self.without_flow(&link, reason, time), None);
         }
-        let (rules, counters, port) = (&self.rules, &mut self.counters, self.port);
         if link.ether_type == ETHER_IPV4 || link.ether_type == ETHER_ARP {
             let net = if link.ether_type == ETHER_IPV4 { parse::ipv4(at) } else { parse::arp(at) };
             let net = match net {
                 Ok(net) => net,
                 Err(reason) => return (self.without_flow(&link, reason, time), None),
             };
-            self.reasons[net.upper.fault as usize] += u64::from(net.upper.fault != Reason::None);
+            self.fault(&net.upper);
+            let (rules, counters, port) = (&self.rules, &mut self.counters, self.port);
             let frame = Frame { link: &link, upper: &net.upper, arp_sha: net.arp_sha, len, port };
             let key = account::key4(&net, &link, port);
             let id = FlowId::from(&key);
@@ -152,11 +153,19 @@ impl Datapath {
             Ok(net) => net,
             Err(reason) => return (self.without_flow(&link, reason, time), None),
         };
-        self.reasons[net.upper.fault as usize] += u64::from(net.upper.fault != Reason::None);
+        self.fault(&net.upper);
+        let (rules, counters, port) = (&self.rules, &mut self.counters, self.port);
         let frame = Frame { link: &link, upper: &net.upper, arp_sha: 0, len, port };
         let key = account::key6(&net, &link, port);
         let id = FlowId::from(&key);
         account(&mut self.flow6, counters, key, &frame, now, time.0, || judge(rules, &link, &id, time))
+    }
+
+    /// Counts what is wrong with a frame whose addresses could be read.
+    fn fault(&mut self, upper: &Upper) {
+        if let Some(count) = self.reasons.get_mut(usize::from(upper.fault)).filter(|_| upper.fault != 0) {
+            *count += 1;
+        }
     }
 
     fn without_flow(&mut self, link: &Link, reason: Reason, time: Time) -> u8 {
@@ -165,8 +174,8 @@ impl Datapath {
         if matches!(reason, Reason::LinkControl | Reason::ShortEthernet) {
             return VERDICT_PASS;
         }
-        let mac = |key| self.rules.get(&Target::Mac(crate::addr::Mac(parse::mac_bytes(key)))).copied();
-        let end = |key| rule::end(mac(key), None, time.0);
+        let mac = |key| self.rules.get(&Target::Mac(Mac(parse::mac_bytes(key)))).copied().unwrap_or_default();
+        let end = |key| rule::end(mac(key), RuleValue::default(), time.0);
         rule::judge(end(link.src), end(link.dst)).verdict
     }
 
@@ -198,9 +207,10 @@ fn judge(rules: &HashMap<RuleKey, RuleValue>, link: &Link, id: &FlowId, time: Ti
     if rules.is_empty() {
         return Judgement::default();
     }
-    let mac = |key| rules.get(&Target::Mac(crate::addr::Mac(parse::mac_bytes(key)))).copied();
-    let source = rule::end(mac(link.src), rules.get(&Target::Ip(id.src)).copied(), time.0);
-    let destination = rule::end(mac(link.dst), rules.get(&Target::Ip(id.dst)).copied(), time.0);
+    let get = |target| rules.get(&target).copied().unwrap_or_default();
+    let mac = |key| get(Target::Mac(Mac(parse::mac_bytes(key))));
+    let source = rule::end(mac(link.src), get(Target::Ip(id.src)), time.0);
+    let destination = rule::end(mac(link.dst), get(Target::Ip(id.dst)), time.0);
     rule::judge(source, destination)
 }
 
