@@ -59,6 +59,8 @@ pub struct Device {
     pub forwards: bool,
     /// It had an answer to a TCP or UDP contact of its own.
     pub answered: bool,
+    /// Behind a gateway: its packets were seen to be forwarded (their time to live was counted down).
+    forwarded: bool,
 }
 
 /// Who sends from an IP address.
@@ -162,13 +164,15 @@ impl Inventory {
     ///
     /// Its MAC address is cut only if it answers ARP for the guilty address (or that is link-local): no one behind a
     /// router can bring that about, so that nobody can talk us into cutting the router. Then all addresses that are its
-    /// own alone are cut too; otherwise the guilty one, if it is.
+    /// own alone are cut too; otherwise the guilty one, if it is. An address behind a gateway is cut only if its packets
+    /// were seen to be forwarded: it could be the gateway's own.
     pub fn cut(&self, device: &Device, guilty: IpAddr) -> Vec<Target> {
         match device.key {
             DeviceKey::Local(mac) if device.is_own(guilty) => {
                 let ips = device.ips.iter().filter(|ip| self.owns(device, **ip)).map(|ip| Target::Ip(*ip));
                 std::iter::once(Target::Mac(mac)).chain(ips).collect()
             }
+            DeviceKey::Routed(_) if !device.forwarded => Vec::new(),
             _ if self.owns(device, guilty) => vec![Target::Ip(guilty)],
             _ => Vec::new(),
         }
@@ -194,6 +198,9 @@ impl Inventory {
         let local = DeviceKey::Local(seen.smac);
         let new = self.touch(local, seen, settings, &mut sighting);
         let Some(device) = self.devices.get_mut(&local) else { return sighting };
+        if let Some(ip) = ip {
+            device.note_claim(ip, seen);
+        }
         let behind = device.gateway && ip.is_some_and(|ip| !device.is_own(ip));
         sighting.device = Some(local);
         if behind {
@@ -201,17 +208,20 @@ impl Inventory {
             let key = DeviceKey::Routed(ip);
             let new = self.touch(key, seen, settings, &mut sighting);
             sighting.device = Some(key);
-            if new {
-                if let Some(device) = self.devices.get_mut(&key) {
+            if let Some(device) = self.devices.get_mut(&key) {
+                device.forwarded |= is_counted_down(seen.ttl);
+                if new {
                     device.ips.push(ip);
                 }
+            }
+            if new {
                 sighting.news = self.news(key, true, settings);
             }
             return sighting;
         }
         if let Some(ip) = ip {
             let was_gateway = device.gateway;
-            if device.add_ip(ip, seen) && !new {
+            if device.add_ip(ip) && !new {
                 sighting.new_ip = Some(ip);
             }
             device.judge_gateway(seen, settings);
@@ -267,6 +277,7 @@ impl Inventory {
             gateway: matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac)),
             forwards: false,
             answered: false,
+            forwarded: false,
         };
         if let Some((old, _)) = self.devices.push(key, device) {
             self.evicted += 1;
@@ -316,14 +327,19 @@ impl Device {
         self.claimed.contains(&ip) || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
     }
 
-    /// Adds an address; true if it is new.
-    fn add_ip(&mut self, ip: IpAddr, seen: &FlowSeen) -> bool {
-        if seen.id.kind == Kind::Arp && seen.arp_sha == seen.smac && !self.claimed.contains(&ip) {
-            // A spoofer may claim any number; more than the first few say nothing more.
-            if self.claimed.len() < MAX_IPS {
-                self.claimed.push(ip);
-            }
+    /// Notes that it calls an address its own by ARP. A gateway may answer for others (proxy ARP, RFC 1027), but asks only
+    /// for itself.
+    fn note_claim(&mut self, ip: IpAddr, seen: &FlowSeen) {
+        let asks = seen.id.sport == 1;
+        let claims = seen.id.kind == Kind::Arp && seen.arp_sha == seen.smac && (asks || !self.gateway);
+        // A spoofer may claim any number; more than the first few say nothing more.
+        if claims && !self.claimed.contains(&ip) && self.claimed.len() < MAX_IPS {
+            self.claimed.push(ip);
         }
+    }
+
+    /// Adds an address; true if it is new.
+    fn add_ip(&mut self, ip: IpAddr) -> bool {
         let Err(at) = self.ips.binary_search(&ip) else { return false };
         if self.ips.len() >= MAX_IPS {
             self.more_ips += 1;
@@ -339,11 +355,16 @@ impl Device {
         }
         let ip4 = |ip: &&IpAddr| matches!(ip, IpAddr::V4(ip) if !ip.is_link_local());
         self.gateway |= self.ips.iter().filter(ip4).count() >= settings.gateway_ips;
-        // Systems start at 64, 128 or 255; up to three hops are counted off. Whoever answers ARP for another address than
-        // the one it sends from, and sends such packets, forwards.
-        let counted_down = matches!(seen.ttl, 61..=63 | 125..=127 | 252..=254);
-        self.forwards |= counted_down && !self.claimed.is_empty() && !self.claimed.contains(&seen.id.src);
+        // Whoever calls another address its own than the one it sends from, with a time to live counted down, forwards.
+        let foreign = !self.claimed.is_empty() && !self.claimed.contains(&seen.id.src);
+        self.forwards |= foreign && is_counted_down(seen.ttl);
     }
+}
+
+/// Whether a time to live was counted down by routers: systems start at 64, 128 or 255, and up to eight hops are taken
+/// off.
+fn is_counted_down(ttl: u8) -> bool {
+    matches!(ttl, 56..=63 | 120..=127 | 247..=254)
 }
 
 /// The name, maker and addresses of a device.

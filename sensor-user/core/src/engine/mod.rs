@@ -22,6 +22,8 @@ use crate::policy::{MAX_TARGETS, decisions};
 use crate::settings::{Mode, Settings};
 use crate::time::Time;
 
+pub use command::{Command, CommandError, Reply};
+
 /// What the engine gives back: all of it must be carried out, decisions first.
 #[derive(Debug, Default)]
 pub struct Output {
