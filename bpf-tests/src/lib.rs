@@ -1,1 +1,8 @@
-//! x
+//! The rig of the kernel side's tests: frames, the program under BPF_PROG_TEST_RUN, captures, and networks of
+//! namespaces. Everything that uses it needs root.
+
+pub mod capture;
+pub mod frame;
+pub mod kernel;
+pub mod lab;
+pub mod peer;

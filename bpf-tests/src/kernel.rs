@@ -1,0 +1,171 @@
+//! The program in the kernel, one frame at a time (BPF_PROG_TEST_RUN).
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, ensure};
+use aya::maps::{Array, MapData};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use sensor_ebpf::counter::{PortCounters, Reason};
+use sensor_ebpf::event::FlowRecord;
+use sensor_ebpf::flow::FlowValue;
+use sensor_ebpf::rule::RuleValue;
+use sensor_user::bpf::{FlowKey, Maps, OBJECT, PROGRAM, RuleKey, load_programs};
+
+/// XDP verdict of linux/bpf.h.
+pub const XDP_DROP: u32 = 1;
+/// XDP verdict of linux/bpf.h.
+pub const XDP_PASS: u32 = 2;
+
+/// Test runs come in by the loopback device, whose interface index is 1 in every network namespace.
+const LOOPBACK: u32 = 1;
+/// The port index it has.
+pub const PORT: u8 = 1;
+
+/// A jiffy as the program is told; the rules' expiry under test does not depend on the true one being known.
+const JIFFY_NS: u64 = 4_000_000;
+
+/// Counts by reason, in the order of [`Reason::ALL`].
+pub type Reasons = [u64; Reason::ALL.len()];
+
+/// What one frame did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// `XDP_DROP` or `XDP_PASS`.
+    pub verdict: u32,
+    /// What it added to the port's counters.
+    pub counters: PortCounters,
+    /// What it added to the reasons.
+    pub reasons: Reasons,
+    /// The records it gave.
+    pub records: Vec<FlowRecord>,
+}
+
+/// The program, loaded without pins, with loopback as its only port.
+pub struct TestSensor {
+    ebpf: Ebpf,
+    /// Its maps.
+    pub maps: Maps,
+    // Closing it would be no harm; it is kept for what it is.
+    _ports: Array<MapData, [u8; 4]>,
+}
+
+impl TestSensor {
+    /// Loads it with the tables and rings of the product.
+    pub fn load() -> Result<Self> {
+        Self::load_with(&[])
+    }
+
+    /// Loads it with some maps of another size: entries of a table, bytes of a ring.
+    pub fn load_with(sizes: &[(&str, u32)]) -> Result<Self> {
+        let mut loader = EbpfLoader::new();
+        for (map, size) in sizes {
+            loader.map_max_entries(map, *size);
+        }
+        let mut ebpf = loader.load(OBJECT).context("loading the object (are you root?)")?;
+        load_programs(&mut ebpf)?;
+        let mut maps = Maps::take(&mut ebpf)?;
+        maps.rules.start(JIFFY_NS)?;
+        let mut ports: Array<_, [u8; 4]> = ebpf.take_map("PORTS").context("no map PORTS")?.try_into()?;
+        ports.set(LOOPBACK, [PORT, 0, 0, 0], 0)?;
+        Ok(Self { ebpf, maps, _ports: ports })
+    }
+
+    /// Runs a frame; returns the verdict.
+    pub fn run(&self, frame: &[u8]) -> Result<u32> {
+        self.run_times(frame, 1).map(|(verdict, _)| verdict)
+    }
+
+    /// Runs a frame so many times; returns the verdict and the mean ns a run.
+    pub fn run_times(&self, frame: &[u8], times: u32) -> Result<(u32, u64)> {
+        let program: &Xdp = self.ebpf.program(PROGRAM).context("no program")?.try_into()?;
+        run_times(program, frame, times)
+    }
+
+    /// Runs a frame and tells all it did.
+    pub fn observe(&mut self, frame: &[u8]) -> Result<Outcome> {
+        let (counters, reasons) = (self.counters()?, self.reasons()?);
+        self.records();
+        let verdict = self.run(frame)?;
+        let after = self.reasons()?;
+        Ok(Outcome {
+            verdict,
+            counters: minus(&self.counters()?, &counters),
+            reasons: std::array::from_fn(|reason| after[reason] - reasons[reason]),
+            records: self.records(),
+        })
+    }
+
+    /// The counters of the port.
+    pub fn counters(&self) -> Result<PortCounters> {
+        Ok(self.maps.counters.port(PORT)?)
+    }
+
+    /// The counts by reason.
+    pub fn reasons(&self) -> Result<Reasons> {
+        Ok(self.maps.counters.reasons()?)
+    }
+
+    /// Reads all records there are.
+    pub fn records(&mut self) -> Vec<FlowRecord> {
+        let mut records = Vec::new();
+        self.maps.rings.read(usize::MAX, &mut records);
+        records
+    }
+
+    /// All flows.
+    pub fn flows(&mut self) -> Result<HashMap<FlowKey, FlowValue>> {
+        let mut flows = HashMap::new();
+        self.maps.flows.sweep(|key, value| {
+            flows.insert(key, *value);
+        })?;
+        Ok(flows)
+    }
+
+    /// Makes these the only rules.
+    pub fn set_rules(&mut self, rules: &[(RuleKey, RuleValue)]) -> Result<()> {
+        for (key, _) in self.maps.rules.list()? {
+            ensure!(self.maps.rules.remove(key)?, "a listed rule could not be removed");
+        }
+        for (key, rule) in rules {
+            self.maps.rules.set(*key, *rule)?;
+        }
+        Ok(self.maps.rules.commit()?)
+    }
+
+    /// Takes out all flows, rules and records.
+    pub fn clear(&mut self) -> Result<()> {
+        for key in self.flows()?.into_keys() {
+            ensure!(self.maps.flows.take(&key)?.is_some(), "a swept flow was not there");
+        }
+        self.set_rules(&[])?;
+        self.records();
+        Ok(())
+    }
+}
+
+/// Runs a frame through any XDP program so many times; returns the verdict and the mean ns a run.
+pub fn run_times(program: &Xdp, frame: &[u8], times: u32) -> Result<(u32, u64)> {
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.repeat = times;
+    let result =
+        program.test_run(options).with_context(|| format!("running a frame of {} bytes", frame.len()))?;
+    Ok((result.return_value, u64::try_from(result.duration.as_nanos())?))
+}
+
+/// What was added from `before` to `after`.
+fn minus(after: &PortCounters, before: &PortCounters) -> PortCounters {
+    PortCounters {
+        packets: after.packets - before.packets,
+        bytes: after.bytes - before.bytes,
+        drop_packets: after.drop_packets - before.drop_packets,
+        drop_bytes: after.drop_bytes - before.drop_bytes,
+        would_drop_packets: after.would_drop_packets - before.would_drop_packets,
+        ignored_packets: after.ignored_packets - before.ignored_packets,
+        flows_new: after.flows_new - before.flows_new,
+        flows_failed: after.flows_failed - before.flows_failed,
+        records_sent: after.records_sent - before.records_sent,
+        records_lost: after.records_lost - before.records_lost,
+    }
+}

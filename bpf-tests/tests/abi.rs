@@ -1,0 +1,95 @@
+//! The object in the binary has the layouts of `sensor_ebpf`, and the kernel takes it.
+#![allow(clippy::expect_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+
+use aya::EbpfLoader;
+use aya::maps::{Map, MapData, MapInfo};
+use bpf_tests::frame::{Frame, SYN, mac};
+use bpf_tests::kernel::{PORT, TestSensor};
+use sensor_ebpf::control::{Clock, Config, MAX_IFINDEX, Port};
+use sensor_ebpf::counter::{PortCounters, REASON_CAPACITY};
+use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
+use sensor_ebpf::flow::{FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, MAX_PORTS};
+use sensor_ebpf::rule::{RULE_CAPACITY, RuleValue};
+use sensor_user::bpf::{FlowKey, OBJECT};
+
+/// Bytes of a key, bytes of a value, entries.
+type Shape = (usize, usize, u32);
+
+fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(map)
+        | Map::PerCpuArray(map)
+        | Map::HashMap(map)
+        | Map::LruHashMap(map)
+        | Map::RingBuf(map) => Some(map),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_map_has_the_size_both_sides_know() {
+    let index = size_of::<u32>();
+    let expected: [(&str, Shape); 13] = [
+        ("CLOCK", (index, size_of::<Clock>(), 1)),
+        ("CONFIG", (index, size_of::<Config>(), 1)),
+        ("FLOW4", (size_of::<FlowKey4>(), size_of::<FlowValue>(), FLOW4_CAPACITY)),
+        ("FLOW6", (size_of::<FlowKey6>(), size_of::<FlowValue>(), FLOW6_CAPACITY)),
+        ("PORTS", (index, size_of::<Port>(), MAX_IFINDEX)),
+        ("PORT_COUNTERS", (index, size_of::<PortCounters>(), MAX_PORTS)),
+        ("REASONS", (index, size_of::<u64>(), REASON_CAPACITY)),
+        ("RING_CONTROL", (0, 0, RING_CONTROL_BYTES)),
+        ("RING_FLOW", (0, 0, RING_FLOW_BYTES)),
+        ("RULES_IP4", (size_of::<u32>(), size_of::<RuleValue>(), RULE_CAPACITY)),
+        ("RULES_IP6", (size_of::<[u32; 4]>(), size_of::<RuleValue>(), RULE_CAPACITY)),
+        ("RULES_MAC", (size_of::<u64>(), size_of::<RuleValue>(), RULE_CAPACITY)),
+        ("WOKEN", (index, size_of::<u32>(), 1)),
+    ];
+    let ebpf = EbpfLoader::new().load(OBJECT).expect("the kernel makes the maps");
+    let shape = |info: MapInfo| (info.key_size() as usize, info.value_size() as usize, info.max_entries());
+    let got: BTreeMap<&str, Shape> = ebpf
+        .maps()
+        .filter(|(name, _)| !name.starts_with('.') && *name != "AYA_LOGS")
+        .map(|(name, map)| (name, shape(data(map).expect("a known kind").info().expect("its size"))))
+        .collect();
+    assert_eq!(got, BTreeMap::from(expected));
+}
+
+#[test]
+fn keys_in_the_kernel_are_those_user_space_makes() {
+    let (src, dst) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let (src6, dst6) = ([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], [0xfe; 16]);
+    let words = |ip: [u8; 16]| -> [u32; 4] {
+        std::array::from_fn(|at| u32::from_ne_bytes([0, 1, 2, 3].map(|byte| ip[at * 4 + byte])))
+    };
+    let expected = [
+        FlowKey::V4(FlowKey4 {
+            src: u32::from_ne_bytes(src),
+            dst: u32::from_ne_bytes(dst),
+            sport: 40_000u16.to_be(),
+            dport: 23u16.to_be(),
+            proto: 6,
+            port: PORT,
+            vlan: 10,
+        }),
+        FlowKey::V6(FlowKey6 {
+            src: words(src6),
+            dst: words(dst6),
+            sport: 40_000u16.to_be(),
+            dport: 23u16.to_be(),
+            proto: 6,
+            port: PORT,
+            vlan: 10,
+        }),
+    ];
+    let start = || Frame::ethernet(mac(1), mac(2)).vlan(10);
+    let frames = [start().ip4(src.into(), dst.into()), start().ip6(src6.into(), dst6.into())];
+    let mut sensor = TestSensor::load().expect("loads");
+    for (frame, key) in frames.into_iter().zip(expected) {
+        sensor.run(&frame.tcp(40_000, 23, SYN).build()).expect("runs");
+        let flow = sensor.maps.flows.take(&key).expect("the table is read").expect("the key is found");
+        assert_eq!((flow.packets, flow.smac, flow.dmac, flow.ttl), (1, mac(1), mac(2), 64));
+        assert_eq!(sensor.maps.flows.take(&key).expect("the table is read"), None, "taken twice");
+    }
+}

@@ -1,0 +1,152 @@
+//! Rings and tables at their bounds: nothing is lost without being counted, and no verdict gets wrong.
+#![allow(clippy::expect_used, reason = "a test")]
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use bpf_tests::frame::{Frame, SYN, mac};
+use bpf_tests::kernel::{TestSensor, XDP_DROP, XDP_PASS};
+use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
+use sensor_user::bpf::{FlowKey, RuleKey, Sweep};
+
+/// A page: the smallest ring. A record takes 96 bytes and its header 8.
+const SMALL_RING: u32 = 4096;
+const SMALL_RING_RECORDS: u64 = (SMALL_RING / 104) as u64;
+
+const ISOLATED: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+
+/// The first frame of flow number `number`.
+fn syn(number: u32) -> Vec<u8> {
+    let [_, a, b, c] = number.to_be_bytes();
+    let (src, dst) = (Ipv4Addr::new(10, a, b, c), Ipv4Addr::new(10, 200, 0, 1));
+    Frame::ethernet(mac(1), mac(2)).ip4(src, dst).tcp(40_000, 80, SYN).build()
+}
+
+fn isolated_syn(sport: u16) -> Vec<u8> {
+    Frame::ethernet(mac(3), mac(2)).ip4(ISOLATED, Ipv4Addr::new(10, 200, 0, 1)).tcp(sport, 80, SYN).build()
+}
+
+fn isolate(sensor: &mut TestSensor) {
+    let rule = RuleValue { class: CLASS_ISOLATE, rule_id: 7, ..RuleValue::default() };
+    sensor.set_rules(&[(RuleKey::from(std::net::IpAddr::from(ISOLATED)), rule)]).expect("rules");
+}
+
+#[test]
+fn what_a_full_ring_lost_is_counted_and_told_later() {
+    const FLOWS: u32 = 100;
+    let mut sensor = TestSensor::load_with(&[("RING_FLOW", SMALL_RING)]).expect("loads");
+    isolate(&mut sensor);
+    for number in 0..FLOWS {
+        assert_eq!(sensor.run(&syn(number)).expect("runs"), XDP_PASS, "flow {number}");
+    }
+    assert_eq!(sensor.run(&isolated_syn(1)).expect("runs"), XDP_DROP, "a full ring frees nobody");
+    let full = sensor.counters().expect("counters");
+    assert_eq!((full.flows_new, full.flows_failed), (u64::from(FLOWS) + 1, 0));
+    assert_eq!(full.records_sent, SMALL_RING_RECORDS);
+    assert_eq!(full.records_sent + full.records_lost, u64::from(FLOWS) + 1);
+
+    // Each later frame of an untold flow tries again; a told one does not.
+    let mut told: HashMap<([u8; 16], u16), u32> = HashMap::new();
+    for round in 0..4 {
+        for record in sensor.records() {
+            *told.entry((record.src, record.sport)).or_default() += 1;
+        }
+        for number in 0..FLOWS {
+            assert_eq!(sensor.run(&syn(number)).expect("runs"), XDP_PASS, "flow {number}, round {round}");
+        }
+        assert_eq!(sensor.run(&isolated_syn(1)).expect("runs"), XDP_DROP, "round {round}");
+    }
+    assert!(told.values().all(|times| *times == 1), "told more than once: {told:?}");
+    assert_eq!(told.len(), FLOWS as usize + 1, "told at last");
+    let after = sensor.counters().expect("counters");
+    assert_eq!(after.records_sent, u64::from(FLOWS) + 1);
+    assert_eq!(sensor.flows().expect("sweeps").len(), FLOWS as usize + 1);
+}
+
+#[test]
+fn a_flood_of_flows_starves_no_arp() {
+    let mut sensor = TestSensor::load_with(&[("RING_FLOW", SMALL_RING)]).expect("loads");
+    for number in 0..100 {
+        sensor.run(&syn(number)).expect("runs");
+    }
+    let address = Ipv4Addr::new(10, 0, 0, 1);
+    let arp = Frame::ethernet(mac(1), [0xff; 6]).arp(1, mac(1), address, [0; 6], address).build();
+    sensor.run(&arp).expect("runs");
+    let records = sensor.records();
+    let first = records.first().expect("records");
+    assert_eq!((first.ether_type, first.arp_sha), (0x0806, mac(1)), "told, and read first");
+    assert_eq!(records.len() as u64, SMALL_RING_RECORDS + 1);
+}
+
+#[test]
+fn a_full_flow_table_forgets_the_oldest_and_judges_all() {
+    const ENTRIES: u32 = 4096;
+    const FLOWS: u32 = 20_000;
+    let mut sensor = TestSensor::load_with(&[("FLOW4", ENTRIES)]).expect("loads");
+    isolate(&mut sensor);
+    assert_eq!(sensor.run(&isolated_syn(1)).expect("runs"), XDP_DROP);
+    for number in 0..FLOWS {
+        assert_eq!(sensor.run(&syn(number)).expect("runs"), XDP_PASS, "flow {number}");
+        if number % 1000 == 0 {
+            let sport = 2 + (number / 1000) as u16;
+            assert_eq!(sensor.run(&isolated_syn(sport)).expect("runs"), XDP_DROP, "beside flow {number}");
+        }
+    }
+    assert_eq!(sensor.run(&isolated_syn(1)).expect("runs"), XDP_DROP, "forgotten and judged anew");
+    let flows = sensor.flows().expect("sweeps");
+    let counters = sensor.counters().expect("counters");
+    assert_eq!(counters.flows_failed, 0);
+    assert_eq!(counters.flows_new, u64::from(FLOWS) + 20 + 2, "each first frame entered a flow");
+    assert!(flows.len() <= ENTRIES as usize, "{} flows", flows.len());
+    // The kernel frees in batches of 128 a CPU, so that a full table holds somewhat less than its bound.
+    assert!(flows.len() >= ENTRIES as usize / 2, "{} flows", flows.len());
+    let newest = FlowKey::V4(key_of(FLOWS - 1));
+    assert!(flows.contains_key(&newest), "the newest is there");
+    assert!(!flows.contains_key(&FlowKey::V4(key_of(0))), "the oldest is not");
+}
+
+fn key_of(number: u32) -> sensor_ebpf::flow::FlowKey4 {
+    let [_, a, b, c] = number.to_be_bytes();
+    sensor_ebpf::flow::FlowKey4 {
+        src: u32::from_ne_bytes([10, a, b, c]),
+        dst: u32::from_ne_bytes([10, 200, 0, 1]),
+        sport: 40_000u16.to_be(),
+        dport: 80u16.to_be(),
+        proto: 6,
+        port: bpf_tests::kernel::PORT,
+        vlan: 0,
+    }
+}
+
+#[test]
+fn a_sweep_sees_each_flow_once_with_what_it_counted() {
+    const FLOWS: u32 = 30_000;
+    let mut sensor = TestSensor::load().expect("loads");
+    for number in 0..FLOWS {
+        sensor.run(&syn(number)).expect("runs");
+    }
+    let six = |at: u16| {
+        let (src, dst) = ([0xfd; 16].into(), [0xfe; 16].into());
+        Frame::ethernet(mac(1), mac(2)).ip6(src, dst).udp(at, 53).build()
+    };
+    for sport in 0..100 {
+        sensor.run(&six(sport)).expect("runs");
+    }
+    let mut seen: HashMap<FlowKey, u32> = HashMap::new();
+    let (mut packets, mut calls) = (0, 0);
+    let mut sweep = Sweep::default();
+    loop {
+        let more = sensor.maps.flows.sweep_some(&mut sweep, |key, value| {
+            *seen.entry(key).or_default() += 1;
+            packets += value.packets;
+        });
+        calls += 1;
+        if !more.expect("sweeps") {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), packets), (FLOWS as usize + 100, u64::from(FLOWS) + 100));
+    assert!(seen.values().all(|times| *times == 1));
+    assert!(calls >= 8, "in pieces: {calls}");
+    assert!(!sensor.maps.flows.sweep_some(&mut sweep, |_, _| {}).expect("sweeps"), "over is over");
+}

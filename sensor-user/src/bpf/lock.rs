@@ -1,0 +1,102 @@
+//! One daemon a bridge.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use thiserror::Error;
+
+/// Why the lock was not had.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Another daemon watches this bridge.
+    #[error(
+        "another Sekisho (pid {pid}) is already watching {bridge}: stop it first, or talk to it with `sekisho status`"
+    )]
+    Taken {
+        /// The bridge's name.
+        bridge: String,
+        /// The other's process id, "unknown" if it did not get to write it.
+        pid: String,
+    },
+    /// The lock file could not be made or locked.
+    #[error("the lock file {path} could not be used: {source}")]
+    File {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Held by a daemon as long as it lives; the kernel lets go of it however the daemon ends.
+///
+/// The lock is of this network namespace and this bridge: bridges of the same name in two namespaces, or one that was
+/// made anew, do not get into each other's way.
+#[derive(Debug)]
+pub struct SensorLock {
+    _file: File,
+}
+
+impl SensorLock {
+    /// Locks the bridge of interface index `ifindex` in the network namespace of this thread, by a file in `run_dir`,
+    /// which is made if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Taken`] if another process has it, else [`LockError::File`].
+    pub fn acquire(run_dir: &Path, bridge: &str, ifindex: u32) -> Result<Self, LockError> {
+        let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino());
+        let path = run_dir.join(format!("bridge-{namespace}-{ifindex}.lock"));
+        let fault = |source| LockError::File { path: path.clone(), source };
+        fs::create_dir_all(run_dir).map_err(fault)?;
+        // Not truncated: until it is locked it may be somebody else's.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(fault)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Taken { bridge: bridge.to_owned(), pid: pid_in(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(fault(error)),
+        }
+        file.set_len(0).map_err(fault)?;
+        file.rewind().map_err(fault)?;
+        writeln!(file, "{}", process::id()).map_err(fault)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// The process id in a lock file.
+fn pid_in(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(32).read_to_string(&mut text);
+    match text.trim() {
+        pid if read.is_ok() && pid.parse::<u32>().is_ok() => pid.to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_is_told_of_the_first() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run_dir = dir.path().join("run");
+        let first = SensorLock::acquire(&run_dir, "br0", 7).expect("free");
+        let other = SensorLock::acquire(&run_dir, "br1", 8).expect("another bridge is another lock");
+        let error = SensorLock::acquire(&run_dir, "br0", 7).expect_err("taken");
+        assert!(error.to_string().contains(&format!("pid {}", process::id())), "{error}");
+        drop((first, other));
+        SensorLock::acquire(&run_dir, "br0", 7).expect("free again");
+    }
+}

@@ -1,0 +1,39 @@
+//! The kernel side from user space: load, attach to the ports of a bridge, pins, typed maps.
+//!
+//! The only user of aya and the only place in user space with `unsafe`. It must not know what a device, an incident
+//! or a configuration file is: it deals in ports, rules, flows, records and counters as [`sensor_ebpf`] defines them.
+//!
+//! Everything that must outlive the daemon is pinned: a dead daemon leaves the programs attached and the rules in
+//! force, and the next one takes both over without letting a frame through (see [`Sensor::load`]).
+
+mod attach;
+mod clock;
+mod counters;
+mod error;
+mod flows;
+mod kernel_log;
+mod lock;
+mod object;
+mod pins;
+mod pod;
+mod port_table;
+mod ports;
+mod probe;
+mod rings;
+mod rules;
+mod sensor;
+mod sys;
+
+pub use attach::{Attached, Attachments, Mode};
+pub use counters::Counters;
+pub use error::BpfError;
+pub use flows::{FlowKey, Flows, Sweep};
+pub use kernel_log::KernelLog;
+pub use lock::{LockError, SensorLock};
+pub use object::{OBJECT, PROGRAM};
+pub use pins::{DEFAULT_PIN_DIR, unload};
+pub use ports::{AttachedProgram, BridgePort, PortEvent, Ports, PortsError};
+pub use probe::probe;
+pub use rings::Rings;
+pub use rules::{RuleKey, Rules};
+pub use sensor::{Maps, Sensor, load_programs};

@@ -1,0 +1,350 @@
+//! The ports of the bridge, by rtnetlink: which there are, which come and go.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::attach::Mode;
+
+/// How often the list is compared with the kernel's, should a notice have been lost.
+const RESYNC: Duration = Duration::from_secs(30);
+
+/// Why the ports could not be told.
+#[derive(Debug, Error)]
+pub enum PortsError {
+    /// No interface of that name.
+    #[error("there is no interface {name}; {}", those_there(.bridges))]
+    Missing {
+        /// The name asked for.
+        name: String,
+        /// The bridges there are.
+        bridges: Vec<String>,
+    },
+    /// It is another kind of interface.
+    #[error("{name} is not a bridge but {kind}; {}", those_there(.bridges))]
+    NotABridge {
+        /// The name asked for.
+        name: String,
+        /// What it is.
+        kind: String,
+        /// The bridges there are.
+        bridges: Vec<String>,
+    },
+    /// No netlink socket.
+    #[error("opening a netlink socket: {0}")]
+    Socket(#[from] io::Error),
+    /// A question was not answered.
+    #[error("asking the kernel for its interfaces: {0}")]
+    Netlink(#[from] rtnetlink::Error),
+    /// The kernel sends no more notices.
+    #[error("the netlink socket was closed")]
+    Closed,
+}
+
+/// What bridges there are, in words.
+fn those_there(names: &[String]) -> String {
+    if names.is_empty() {
+        return "this network namespace has no bridge: make one with `ip link add name br0 type bridge` and give it \
+                ports with `ip link set dev PORT master br0`"
+            .to_owned();
+    }
+    format!("the bridges here are: {}", names.join(", "))
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AttachedProgram {
+    /// Its kernel id.
+    pub program: u32,
+    /// How it is run.
+    pub mode: Mode,
+}
+
+/// An interface; mostly a port of the bridge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BridgePort {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Interface name.
+    pub name: String,
+    /// The XDP program on it when it was last heard of.
+    pub xdp: Option<AttachedProgram>,
+}
+
+/// What happened to the ports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PortEvent {
+    /// An interface became a port.
+    Joined(BridgePort),
+    /// A port left the bridge, or is gone.
+    Left {
+        /// Interface index.
+        ifindex: u32,
+        /// The name it had.
+        name: String,
+    },
+    /// A port has a new name.
+    Renamed {
+        /// Interface index.
+        ifindex: u32,
+        /// The new name.
+        name: String,
+    },
+    /// The bridge itself is gone; its ports have left before.
+    BridgeGone,
+}
+
+/// An interface as the kernel describes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Interface {
+    port: BridgePort,
+    master: Option<u32>,
+    kind: Option<InfoKind>,
+}
+
+/// The ports of one bridge, in the network namespace of the thread that opened it.
+pub struct Ports {
+    bridge: String,
+    ifindex: u32,
+    ports: BTreeMap<u32, BridgePort>,
+    others: Vec<BridgePort>,
+    events: VecDeque<PortEvent>,
+    netlink: Netlink,
+    resync: Interval,
+}
+
+impl Ports {
+    /// Finds a bridge and its ports, and follows them from then on. Needs a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    ///
+    /// [`PortsError::Missing`] and [`PortsError::NotABridge`] name the bridges that are there.
+    pub async fn open(bridge: &str) -> Result<Self, PortsError> {
+        // First listen, then ask: what happens in between is heard.
+        let netlink = Netlink::open()?;
+        let interfaces = netlink.interfaces().await?;
+        let found = find(&interfaces, bridge)?;
+        let ifindex = found.port.ifindex;
+        let (ports, others): (Vec<_>, Vec<_>) =
+            interfaces.into_iter().partition(|interface| interface.master == Some(ifindex));
+        let mut resync = interval(RESYNC);
+        resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            bridge: bridge.to_owned(),
+            ifindex,
+            ports: ports.into_iter().map(|interface| (interface.port.ifindex, interface.port)).collect(),
+            others: others.into_iter().map(|interface| interface.port).collect(),
+            events: VecDeque::new(),
+            netlink,
+            resync,
+        })
+    }
+
+    /// The bridge's name.
+    pub fn bridge(&self) -> &str {
+        &self.bridge
+    }
+
+    /// The bridge's interface index.
+    pub fn bridge_ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    /// The ports as they are now, by interface index.
+    pub fn list(&self) -> Vec<BridgePort> {
+        self.ports.values().cloned().collect()
+    }
+
+    /// The interfaces that were no ports of this bridge when it was opened.
+    pub(super) fn others(&self) -> Vec<BridgePort> {
+        self.others.clone()
+    }
+
+    /// Waits for the next change. May be dropped and called again at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`PortsError::Netlink`] or [`PortsError::Closed`].
+    pub async fn next(&mut self) -> Result<PortEvent, PortsError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            let resync = tokio::select! {
+                message = self.netlink.notices.next() => self.hear(message.ok_or(PortsError::Closed)?.0.payload),
+                _ = self.resync.tick() => true,
+            };
+            if resync {
+                let interfaces = self.netlink.interfaces().await?;
+                self.compare(&interfaces);
+            }
+        }
+    }
+
+    /// Takes a notice; true if some may have been lost and the kernel must be asked.
+    fn hear(&mut self, payload: NetlinkPayload<RouteNetlinkMessage>) -> bool {
+        match payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                // The bridge's own notices of its ports lack the half of it; the interface's follow.
+                if link.header.interface_family != AddressFamily::Bridge {
+                    self.see(&Interface::from(&link));
+                }
+                false
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+                self.lose(link.header.index, link.header.interface_family == AddressFamily::Bridge);
+                false
+            }
+            NetlinkPayload::Overrun(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Notes how an interface is now.
+    fn see(&mut self, interface: &Interface) {
+        let port = &interface.port;
+        if interface.master != Some(self.ifindex) {
+            self.leave(port.ifindex);
+            return;
+        }
+        match self.ports.insert(port.ifindex, port.clone()) {
+            None => self.events.push_back(PortEvent::Joined(port.clone())),
+            Some(before) if before.name != port.name => {
+                self.events.push_back(PortEvent::Renamed { ifindex: port.ifindex, name: port.name.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Notes that an interface is gone, or (`from_bridge`) only from its bridge.
+    fn lose(&mut self, ifindex: u32, from_bridge: bool) {
+        self.leave(ifindex);
+        if ifindex == self.ifindex && !from_bridge {
+            for port in self.ports.keys().copied().collect::<Vec<_>>() {
+                self.leave(port);
+            }
+            self.events.push_back(PortEvent::BridgeGone);
+        }
+    }
+
+    fn leave(&mut self, ifindex: u32) {
+        if let Some(port) = self.ports.remove(&ifindex) {
+            self.events.push_back(PortEvent::Left { ifindex, name: port.name });
+        }
+    }
+
+    /// Makes good for lost notices: `interfaces` are all there are.
+    fn compare(&mut self, interfaces: &[Interface]) {
+        let is_there = |ifindex: u32| interfaces.iter().any(|interface| interface.port.ifindex == ifindex);
+        for ifindex in self.ports.keys().copied().collect::<Vec<_>>() {
+            if !is_there(ifindex) {
+                self.leave(ifindex);
+            }
+        }
+        interfaces.iter().for_each(|interface| self.see(interface));
+        if !is_there(self.ifindex) {
+            self.lose(self.ifindex, false);
+        }
+    }
+}
+
+/// Finds the bridge among all interfaces.
+fn find<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface, PortsError> {
+    let bridges = || {
+        let bridges = interfaces.iter().filter(|interface| interface.kind == Some(InfoKind::Bridge));
+        bridges.map(|interface| interface.port.name.clone()).collect()
+    };
+    match interfaces.iter().find(|interface| interface.port.name == name) {
+        Some(interface) if interface.kind == Some(InfoKind::Bridge) => Ok(interface),
+        Some(interface) => Err(PortsError::NotABridge {
+            name: name.to_owned(),
+            kind: interface
+                .kind
+                .as_ref()
+                .map_or("a plain interface".to_owned(), |kind| format!("an interface of kind {kind}")),
+            bridges: bridges(),
+        }),
+        None => Err(PortsError::Missing { name: name.to_owned(), bridges: bridges() }),
+    }
+}
+
+/// A netlink socket that hears of links.
+struct Netlink {
+    handle: Handle,
+    notices: futures_util::stream::BoxStream<
+        'static,
+        (NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr),
+    >,
+    connection: JoinHandle<()>,
+}
+
+impl Netlink {
+    fn open() -> Result<Self, PortsError> {
+        let (connection, handle, notices) = new_multicast_connection(&[MulticastGroup::Link])?;
+        Ok(Self { handle, notices: notices.boxed(), connection: tokio::spawn(connection) })
+    }
+
+    /// All interfaces of the namespace.
+    async fn interfaces(&self) -> Result<Vec<Interface>, PortsError> {
+        let links: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await?;
+        Ok(links.iter().map(Interface::from).collect())
+    }
+}
+
+impl Drop for Netlink {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl From<&LinkMessage> for Interface {
+    fn from(link: &LinkMessage) -> Self {
+        let mut interface = Interface {
+            port: BridgePort { ifindex: link.header.index, name: String::new(), xdp: None },
+            master: None,
+            kind: None,
+        };
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => interface.port.name.clone_from(name),
+                LinkAttribute::Controller(master) => interface.master = Some(*master),
+                LinkAttribute::Xdp(xdp) => interface.port.xdp = attached(xdp),
+                LinkAttribute::LinkInfo(infos) => {
+                    interface.kind = infos.iter().find_map(|info| match info {
+                        LinkInfo::Kind(kind) => Some(kind.clone()),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        interface
+    }
+}
+
+/// The program a link message tells of.
+fn attached(xdp: &[LinkXdp]) -> Option<AttachedProgram> {
+    let mode = xdp.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(Mode::Generic),
+        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware | XdpAttached::Multiple) => {
+            Some(Mode::Native)
+        }
+        _ => None,
+    })?;
+    let program = xdp.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
+            Some(*id)
+        }
+        _ => None,
+    })?;
+    Some(AttachedProgram { program, mode })
+}

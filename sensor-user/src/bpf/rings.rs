@@ -1,0 +1,156 @@
+//! The rings: records as they happen.
+//!
+//! The program wakes the reader at most once a jiffy and CPU, by the ring it writes at that moment; what follows within
+//! the jiffy, in either ring, comes without a call. So a reader that was woken looks again when that jiffy is surely
+//! over, and sleeps only then: nothing lies unread for longer, and an idle network costs nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::Poll;
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::{MapData, RingBuf};
+use sensor_ebpf::ABI;
+use sensor_ebpf::event::{FlowRecord, RECORD_FLOW};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until};
+
+use super::error::BpfError;
+use super::pod;
+use super::sensor::open;
+
+/// A jiffy at the lowest rate Linux can be built with (100 Hz), and a tick of the timer.
+const LONGEST_JIFFY: Duration = Duration::from_millis(11);
+
+/// The flow ring and the control ring.
+pub struct Rings {
+    flow: RingBuf<MapData>,
+    control: RingBuf<MapData>,
+    /// Made at the first wait, for which a runtime must be there.
+    wakers: Option<[AsyncFd<OwnedFd>; 2]>,
+    /// When to look again after having been woken.
+    again: Option<Instant>,
+    rejected: u64,
+}
+
+impl Rings {
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+        Ok(Self {
+            flow: open(ebpf, "RING_FLOW")?,
+            control: open(ebpf, "RING_CONTROL")?,
+            wakers: None,
+            again: None,
+            rejected: 0,
+        })
+    }
+
+    /// Appends at most `max` records to `batch`, control records first; returns how many. Fewer than `max` means that
+    /// the rings are empty.
+    pub fn read(&mut self, max: usize, batch: &mut Vec<FlowRecord>) -> usize {
+        let before = batch.len();
+        for ring in [&mut self.control, &mut self.flow] {
+            while batch.len() - before < max {
+                let Some(item) = ring.next() else { break };
+                match record(&item) {
+                    Some(record) => batch.push(record),
+                    None => self.rejected += 1,
+                }
+            }
+        }
+        batch.len() - before
+    }
+
+    /// Records that were not of the length, kind and ABI this program knows.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Waits until there may be something to read. After it, read until [`Rings::read`] brings fewer than asked for.
+    /// May be dropped and called again at any time. Needs a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll(7).
+    pub async fn wait(&mut self) -> io::Result<()> {
+        let wakers = match &mut self.wakers {
+            Some(wakers) => wakers,
+            none => {
+                // What an earlier daemon left unread does not wake anybody.
+                self.again = Some(Instant::now());
+                none.insert([waker(&self.flow)?, waker(&self.control)?])
+            }
+        };
+        let woken = match self.again {
+            None => {
+                readable(wakers).await?;
+                true
+            }
+            Some(again) => tokio::select! {
+                woken = readable(wakers) => woken.map(|()| true)?,
+                () = sleep_until(again) => false,
+            },
+        };
+        self.again = woken.then(|| Instant::now() + LONGEST_JIFFY);
+        Ok(())
+    }
+}
+
+/// Its own descriptor of a ring, for epoll.
+fn waker(ring: &RingBuf<MapData>) -> io::Result<AsyncFd<OwnedFd>> {
+    let fd = ring.as_fd().try_clone_to_owned()?;
+    // SAFETY: an owned descriptor is the same as long as it lives, and stays open as long.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// Waits for a call from either ring and takes both.
+async fn readable(wakers: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
+    poll_fn(|context| {
+        let mut called = false;
+        for waker in wakers {
+            if let Poll::Ready(guard) = waker.poll_read_ready(context) {
+                guard?.clear_ready();
+                called = true;
+            }
+        }
+        if called { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// A record, if it is one this program knows.
+fn record(bytes: &[u8]) -> Option<FlowRecord> {
+    let record: FlowRecord = pod::from_bytes(bytes)?;
+    (record.kind == RECORD_FLOW && record.abi == ABI as u8).then_some(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_records_are_accepted() {
+        let good = {
+            let mut bytes = [0; size_of::<FlowRecord>()];
+            bytes[0] = RECORD_FLOW;
+            bytes[1] = ABI as u8;
+            bytes
+        };
+        let mut kind = good;
+        kind[0] = 99;
+        let mut abi = good;
+        abi[1] = ABI as u8 + 1;
+        let cases: [(&str, &[u8], bool); 5] = [
+            ("good", &good, true),
+            ("another kind", &kind, false),
+            ("another ABI", &abi, false),
+            ("short", &good[..95], false),
+            ("empty", &[], false),
+        ];
+        for (name, bytes, expected) in cases {
+            assert_eq!(record(bytes).is_some(), expected, "{name}");
+        }
+    }
+}
