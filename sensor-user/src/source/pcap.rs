@@ -71,7 +71,9 @@ impl Interface {
     fn unix_ns(&self, high: u32, low: u32) -> u64 {
         let ticks = u128::from(high) << 32 | u128::from(low);
         let ns = ticks * 1_000_000_000 / u128::from(self.resolution.max(1));
-        let ns = i128::try_from(ns).unwrap_or(i128::MAX).saturating_add(i128::from(self.offset_secs) * 1_000_000_000);
+        let ns = i128::try_from(ns)
+            .unwrap_or(i128::MAX)
+            .saturating_add(i128::from(self.offset_secs) * 1_000_000_000);
         u64::try_from(ns.max(0)).unwrap_or(u64::MAX)
     }
 }

@@ -1,0 +1,415 @@
+//! The loop of the live daemon: one closed set of events, one owner of the engine.
+//!
+//! Everything that happens comes in as an [`Event`] and is handled to its end before the next. What the engine decides is
+//! written to the kernel's maps first, then told, then remembered. Nothing here waits for a disk, a reader of standard
+//! output or a client.
+
+mod keeper;
+mod printer;
+mod sweep;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sensor_core::engine::{Engine, Output};
+use sensor_core::event::{Event as Told, Timed};
+use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::time::{MILLISECOND, SECOND, Time};
+use sensor_ebpf::counter::{PortCounters, Reason};
+use sensor_ebpf::event::FlowRecord;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bpf::{Attached, Attachments, BpfError, Counters, Mode, PortEvent, Ports, PortsError, Rings};
+use crate::clock::{Now, WallClock};
+use crate::control::{Ask, View};
+use crate::enforce::Enforcer;
+use crate::eve::{EventType, Teller};
+use crate::protocol::{AttachMode, LiveStatus, PortStatus};
+use crate::telemetry::{LiveSample, Metrics, PortSample, RingSample};
+
+pub use keeper::Keeper;
+pub use printer::Printer;
+pub use sweep::Sweeper;
+
+/// Records handled between looks at anything else.
+const BATCH: usize = 256;
+/// Time between ticks while contacts wait for an answer: a contact to a dark address fails within 50 ms.
+const BUSY_TICK: Duration = Duration::from_millis(10);
+/// Time between ticks otherwise.
+const IDLE_TICK: Duration = Duration::from_millis(100);
+/// Counters are read, and the kernel's rules compared with those decided, this often.
+const SAMPLE: u64 = SECOND;
+
+/// Why the loop ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The bridge was removed.
+    #[error("the bridge {0} is gone; start again when it is back")]
+    BridgeGone(String),
+    /// The ports cannot be followed any more.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
+}
+
+/// What can happen.
+enum Event {
+    /// The rings may hold records.
+    Records,
+    /// Time passed.
+    Tick,
+    /// A client wants something.
+    Ask(Ask),
+    /// A port joined, left or has another name.
+    Port(Result<PortEvent, PortsError>),
+    /// The daemon is to stop.
+    Shutdown,
+}
+
+/// How events are told on standard output.
+pub struct Telling {
+    /// As JSON lines instead of sentences.
+    pub json: bool,
+    /// The kinds told.
+    pub kinds: Vec<EventType>,
+    /// Where the lines go.
+    pub printer: Printer,
+}
+
+/// All parts of a running daemon that the loop owns.
+pub struct Parts {
+    /// The thinking.
+    pub engine: Engine,
+    /// The kernel's rules.
+    pub enforcer: Enforcer,
+    /// The programs on the ports.
+    pub attachments: Attachments,
+    /// The flow tables.
+    pub sweeper: Sweeper,
+    /// The kernel's counters.
+    pub counters: Counters,
+    /// The kernel's records.
+    pub rings: Rings,
+    /// The bridge's ports.
+    pub ports: Ports,
+    /// What Prometheus reads.
+    pub metrics: Metrics,
+    /// The store.
+    pub keeper: Keeper,
+    /// Standard output.
+    pub telling: Telling,
+    /// Requests of clients.
+    pub asks: mpsc::Receiver<Ask>,
+    /// Where the maps are pinned.
+    pub pin_dir: PathBuf,
+    /// Whether decisions are carried out.
+    pub enforce: bool,
+}
+
+/// The loop.
+pub struct Pipeline {
+    parts: Parts,
+    teller: Teller,
+    out: Output,
+    batch: Vec<FlowRecord>,
+    started: Time,
+    next_sample: Time,
+    /// Rules that had to be repaired in the kernel since the start.
+    repaired: u64,
+    /// Whether the last reading of the maps failed, so that a lasting fault is logged once.
+    faulty: bool,
+}
+
+impl Pipeline {
+    /// A loop over these parts; `out` is what the engine's start brought.
+    pub fn new(parts: Parts, out: Output) -> Self {
+        let now = Now::read().mono;
+        let mut pipeline = Self {
+            parts,
+            teller: Teller::new(WallClock::live()),
+            out,
+            batch: Vec::with_capacity(BATCH),
+            started: now,
+            next_sample: now,
+            repaired: 0,
+            faulty: false,
+        };
+        pipeline.name_ports();
+        pipeline
+    }
+
+    /// Runs until `shutdown` is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`]; what the kernel enforces stays enforced.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), PipelineError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut wait_for_rings = true;
+        loop {
+            let tick = if self.parts.engine.is_waiting() { BUSY_TICK } else { IDLE_TICK };
+            let Parts { rings, ports, asks, .. } = &mut self.parts;
+            let event = tokio::select! {
+                biased;
+                () = &mut shutdown => Event::Shutdown,
+                Some(ask) = asks.recv() => Event::Ask(ask),
+                port = ports.next() => Event::Port(port),
+                result = rings.wait(), if wait_for_rings => match result {
+                    Ok(()) => Event::Records,
+                    Err(error) => {
+                        log::error!("cannot wait for the kernel's records: {error}; looking every 10 ms instead");
+                        wait_for_rings = false;
+                        Event::Records
+                    }
+                },
+                () = tokio::time::sleep(tick) => Event::Tick,
+            };
+            match event {
+                Event::Shutdown => break,
+                Event::Ask(ask) => self.answer(ask),
+                Event::Port(change) => self.port(change?)?,
+                Event::Records => self.read_rings(),
+                Event::Tick => {
+                    if !wait_for_rings {
+                        self.read_rings();
+                    }
+                }
+            }
+            self.tick();
+        }
+        let now = Now::read().mono;
+        self.parts.engine.finish(now, &mut self.out);
+        self.carry_out(None);
+        Ok(())
+    }
+
+    /// Reads one batch; what is left makes the rings ready again at once.
+    fn read_rings(&mut self) {
+        self.batch.clear();
+        self.parts.rings.read(BATCH, &mut self.batch);
+        for record in std::mem::take(&mut self.batch) {
+            if let Some(seen) = FlowSeen::decode(&record) {
+                self.parts.engine.observe(&Observation::Flow(seen), &mut self.out);
+                self.carry_out(None);
+            }
+        }
+    }
+
+    /// Does all that is due by time.
+    fn tick(&mut self) {
+        let now = Now::read().mono;
+        self.parts.engine.tick(now, &mut self.out);
+        self.carry_out(None);
+        if self.parts.sweeper.is_due(now) {
+            let Parts { sweeper, attachments, engine, .. } = &mut self.parts;
+            let out = &mut self.out;
+            let swept = sweeper.step(
+                now,
+                || attachments.clock(),
+                |progress| {
+                    engine.observe(&Observation::Progress(progress), out);
+                },
+            );
+            self.check(swept);
+            self.carry_out(None);
+        }
+        if now >= self.next_sample {
+            self.next_sample = now.plus(SAMPLE);
+            self.reconcile();
+            self.sample();
+        }
+    }
+
+    /// Carries out what the engine wants: first the kernel, then the people, then the store.
+    fn carry_out(&mut self, done: Option<oneshot::Sender<oneshot::Receiver<()>>>) {
+        let out = std::mem::take(&mut self.out);
+        if let Err(error) = self.parts.enforcer.apply(&out.decisions) {
+            log::error!("{error}; it is tried again every second");
+        }
+        let now = Now::read().mono;
+        for timed in &out.events {
+            let latency_ns = latency(timed, now);
+            self.parts.metrics.event(timed);
+            if let Some(ns) = latency_ns {
+                self.parts.metrics.isolated_after(Duration::from_nanos(ns));
+            }
+            self.tell(timed, latency_ns);
+        }
+        if !out.saves.is_empty() {
+            let saved = self.parts.keeper.save(out.saves);
+            if let Some(done) = done {
+                // A client that left does not wait.
+                let _ = done.send(saved);
+            }
+        }
+    }
+
+    fn tell(&mut self, timed: &Timed, latency_ns: Option<u64>) {
+        let telling = &mut self.parts.telling;
+        if !telling.kinds.contains(&EventType::of(&timed.event)) {
+            return;
+        }
+        self.teller.clock = WallClock::live();
+        telling.printer.print(if telling.json {
+            self.teller.value(timed, latency_ns).to_string()
+        } else {
+            self.teller.sentence(timed, latency_ns)
+        });
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let now = Now::read().mono;
+        match ask {
+            Ask::Snapshot(reply) => {
+                let view = View { snapshot: self.parts.engine.snapshot(now), live: self.live(now) };
+                // A client that left does not wait.
+                let _ = reply.send(view);
+            }
+            Ask::Command(command, reply) => {
+                let result = self.parts.engine.command(now, command, &mut self.out);
+                let (done, saved) = oneshot::channel();
+                self.carry_out(Some(done));
+                // The answer goes out when the change is on the disk, without the loop waiting for it.
+                tokio::spawn(async move {
+                    if let Ok(saved) = saved.await {
+                        let _ = saved.await;
+                    }
+                    let _ = reply.send(result);
+                });
+            }
+        }
+    }
+
+    fn port(&mut self, change: PortEvent) -> Result<(), PipelineError> {
+        let Parts { attachments, counters, ports, .. } = &mut self.parts;
+        match change {
+            PortEvent::Joined(port) => match attachments.attach(&port) {
+                Ok(attached) => {
+                    log::info!("port {} joined: filtered in {} mode", attached.name, attached.mode)
+                }
+                Err(error) => log::error!("port {} joined and is NOT filtered: {error}", port.name),
+            },
+            PortEvent::Left { ifindex, name } => match attachments.detach(ifindex, counters) {
+                Ok(Some((_, last))) => log::info!("port {name} left after {} frames", last.packets),
+                Ok(None) => {}
+                Err(error) => log::error!("port {name} left: {error}"),
+            },
+            PortEvent::Renamed { ifindex, name } => attachments.rename(ifindex, &name),
+            PortEvent::BridgeGone => return Err(PipelineError::BridgeGone(ports.bridge().to_owned())),
+        }
+        self.name_ports();
+        Ok(())
+    }
+
+    fn name_ports(&mut self) {
+        let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
+        self.teller.ports = names.collect();
+    }
+
+    /// Repairs rules that differ from those decided.
+    fn reconcile(&mut self) {
+        match self.parts.enforcer.reconcile() {
+            Ok(0) => {}
+            Ok(count) => {
+                self.repaired += count as u64;
+                log::warn!("{count} rules in the kernel were not as decided; they were repaired");
+            }
+            Err(error) => self.check(Err(error)),
+        }
+    }
+
+    /// Logs a fault of the maps when it begins.
+    fn check(&mut self, result: Result<(), BpfError>) {
+        if let Err(error) = &result
+            && !self.faulty
+        {
+            log::error!("{error}");
+        }
+        self.faulty = result.is_err();
+    }
+
+    /// The ports and what each counted.
+    fn counted(&self) -> Vec<(&Attached, PortCounters)> {
+        let Parts { attachments, counters, .. } = &self.parts;
+        let count = |port: &Attached| {
+            counters.port(port.index).unwrap_or_else(|error| {
+                log::debug!("counters of port {}: {error}", port.name);
+                PortCounters::default()
+            })
+        };
+        attachments.attached().map(|port| (port, count(port))).collect()
+    }
+
+    fn sample(&mut self) {
+        let counted = self.counted();
+        let mut total = PortCounters::default();
+        counted.iter().for_each(|(_, counters)| total.add(counters));
+        let reasons = self.parts.counters.reasons().unwrap_or_else(|error| {
+            log::debug!("counters of reasons: {error}");
+            Default::default()
+        });
+        let sample = LiveSample {
+            ports: counted
+                .into_iter()
+                .map(|(port, counters)| PortSample {
+                    name: port.name.clone(),
+                    mode: mode(port.mode),
+                    counters,
+                })
+                .collect(),
+            parse: parse_results(total.packets, &reasons),
+            rings: vec![RingSample { ring: "records", sent: total.records_sent, lost: total.records_lost }],
+            engine: self.parts.engine.stats(),
+            store_errors: self.parts.keeper.errors(),
+            enforce: self.parts.enforce,
+        };
+        self.parts.metrics.update(&sample);
+    }
+
+    fn live(&self, now: Time) -> LiveStatus {
+        let counted = self.counted();
+        LiveStatus {
+            bridge: self.parts.ports.bridge().to_owned(),
+            mode: if self.parts.enforce { "enforce" } else { "observe" }.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_secs: now.since(self.started) / SECOND,
+            ring_lost: counted.iter().map(|(_, counters)| counters.records_lost).sum(),
+            ports: counted
+                .into_iter()
+                .map(|(port, counters)| PortStatus {
+                    name: port.name.clone(),
+                    ifindex: port.ifindex,
+                    index: port.index,
+                    mode: mode(port.mode),
+                    packets: counters.packets,
+                    bytes: counters.bytes,
+                    drops: counters.drop_packets,
+                })
+                .collect(),
+            store_errors: self.parts.keeper.errors(),
+            pins: self.parts.pin_dir.display().to_string(),
+        }
+    }
+}
+
+/// How a port is attached, in the words of the protocol.
+fn mode(mode: Mode) -> AttachMode {
+    match mode {
+        Mode::Native => AttachMode::Native,
+        Mode::Generic => AttachMode::Generic,
+    }
+}
+
+/// Results of parsing by reason; what has no reason was parsed.
+pub fn parse_results(packets: u64, reasons: &[u64; Reason::ALL.len()]) -> Vec<(&'static str, u64)> {
+    let counted = Reason::ALL.into_iter().zip(reasons).filter(|(reason, _)| *reason != Reason::None);
+    let failed: u64 = counted.clone().map(|(_, count)| count).sum();
+    let ok = (Reason::None.name(), packets.saturating_sub(failed));
+    [ok].into_iter().chain(counted.map(|(reason, count)| (reason.name(), *count))).collect()
+}
+
+/// The time from the first piece of evidence of an isolation to now, when it holds in the kernel.
+fn latency(timed: &Timed, now: Time) -> Option<u64> {
+    let Told::Isolation(isolation) = &timed.event else { return None };
+    isolation.first_evidence.map(|first| now.since(first).max(MILLISECOND / 1_000))
+}
