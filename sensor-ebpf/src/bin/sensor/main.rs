@@ -21,7 +21,7 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::XdpContext;
-use aya_log_ebpf::info;
+use aya_log_ebpf::debug;
 use sensor_ebpf::account::{self, Frame, Key, Moment};
 use sensor_ebpf::control::{Clock, Config};
 use sensor_ebpf::counter::{PortCounters, Reason};
@@ -229,7 +229,7 @@ pub fn sekisho_clock(ctx: XdpContext) -> u32 {
     if let Some(clock) = maps::CLOCK.get_ptr_mut(0) {
         // SAFETY: one entry of an array; only one test run goes on at a time.
         unsafe { *clock = Clock { monotonic_ns: now_ns(), jiffies: bpf_jiffies64() } };
-        info!(&ctx, "sensor program of ABI {} answers", sensor_ebpf::ABI);
+        debug!(&ctx, "sensor program of ABI {} answers", sensor_ebpf::ABI);
     }
     XDP_PASS
 }
