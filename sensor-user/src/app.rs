@@ -38,8 +38,8 @@ pub struct RunOptions {
     pub socket: PathBuf,
     /// Where maps and links are pinned.
     pub pin_dir: PathBuf,
-    /// Where the metrics are served, instead of what the configuration says.
-    pub metrics: Option<SocketAddr>,
+    /// Where the metrics are served (or nowhere), instead of what the configuration says.
+    pub metrics: Option<Option<SocketAddr>>,
     /// Whether decisions are carried out, instead of what the configuration says.
     pub mode: Option<Mode>,
     /// JSON lines instead of sentences.
@@ -77,7 +77,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let lock = SensorLock::acquire(LOCK_DIR.as_ref(), &options.bridge, ports.bridge_ifindex())?;
     let mut store = Store::open(&options.state_dir)?;
     let blocks = store.load(Now::read())?;
-    let metrics_listen = options.metrics.or(config.daemon.metrics_listen);
+    let metrics_listen = options.metrics.unwrap_or(config.daemon.metrics_listen);
     let listener = match metrics_listen {
         Some(address) => Some(telemetry::bind(address).await?),
         None => None,

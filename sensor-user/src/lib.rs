@@ -1,1 +1,23 @@
-//! x
+//! The daemon and the command of Sekisho: everything that touches the world. The thinking is in `sensor-core`.
+//!
+//! `bpf` is the only user of aya, `source` feeds captures, `pipeline` owns the engine of the live daemon; `store`,
+//! `control`, `telemetry` and `eve` are leaves and do not know one another. `app` builds all of it.
+
+pub mod app;
+pub mod bpf;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod duration;
+pub mod enforce;
+pub mod eve;
+pub mod label;
+pub mod makers;
+pub mod pipeline;
+pub mod protocol;
+pub mod replay;
+pub mod source;
+pub mod store;
+pub mod telemetry;
+pub mod unload;

@@ -1,2 +1,54 @@
-//! x
-fn main(){}
+//! The command `sekisho`: from the command line to what carries it out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sensor_user::app::{self, RunOptions};
+use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task};
+use sensor_user::replay::{self, ReplayOptions};
+use sensor_user::unload;
+
+fn main() -> ExitCode {
+    // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp(None)
+        .format_target(false)
+        .init();
+    let done = match Cli::parse().task {
+        Task::Client(task) => return cli::run(&task),
+        Task::Run(args) => app::run(run_options(args)).map(|()| true),
+        Task::Replay(args) => replay::run(&replay_options(args)),
+        Task::Unload(args) => {
+            unload::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => cli::fail(&format!("{error:#}")),
+    }
+}
+
+fn run_options(args: RunArgs) -> RunOptions {
+    RunOptions {
+        bridge: args.bridge,
+        config: args.config,
+        state_dir: args.state_dir,
+        socket: args.socket,
+        pin_dir: args.pin_dir,
+        metrics: args.metrics.map(|listen| listen.0),
+        mode: args.mode,
+        json: args.tell.json(),
+        events: args.tell.kinds(),
+    }
+}
+
+fn replay_options(args: ReplayArgs) -> ReplayOptions {
+    ReplayOptions {
+        paths: args.inputs,
+        config: args.config,
+        enforce: args.enforce,
+        json: args.tell.json(),
+        events: args.tell.kinds(),
+    }
+}
