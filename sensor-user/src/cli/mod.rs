@@ -1,0 +1,100 @@
+//! The command line: its commands, and those of them that ask a running daemon or check the configuration.
+//!
+//! Exit codes: 0 done, 1 failed, 2 not understood (clap's own). What went wrong goes to standard error.
+
+mod args;
+mod check;
+mod client;
+mod run;
+mod show;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::protocol::RefusalKind;
+
+pub use args::{
+    AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
+    IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, UnloadArgs,
+};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Nobody listens.
+    #[error(
+        "no daemon answers on {path}; start one with `systemctl start sekisho` or `sekisho run --bridge NAME`, or name \
+         its socket with --socket"
+    )]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Not in the group.
+    #[error(
+        "you may not use {path}: run as root, or let root put you in the group sekisho (adduser NAME sekisho) and log \
+         in again"
+    )]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection broke, or took too long.
+    #[error("the daemon on {path} does not answer: {source}")]
+    Connection {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What came back is no answer.
+    #[error(
+        "what answers on {path} is not understood ({what}); the sekisho command and the daemon must be of one release"
+    )]
+    Answer {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The daemon refuses.
+    #[error("{message}")]
+    Refused {
+        /// What kind of refusal.
+        kind: RefusalKind,
+        /// Why, and what to do.
+        message: String,
+    },
+    /// There is no such incident.
+    #[error("there is no incident {0}; `sekisho incidents` shows those there are")]
+    NoIncident(u64),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Carries out a command that needs no daemon of its own.
+pub fn run(task: &ClientTask) -> ExitCode {
+    match run::run(task, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever reads has read enough, as `head` does.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Tells why a command failed.
+pub fn fail(error: &dyn Display) -> ExitCode {
+    eprintln!("sekisho: {error}");
+    ExitCode::FAILURE
+}

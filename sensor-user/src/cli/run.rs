@@ -1,0 +1,115 @@
+//! The commands that ask the daemon: request, answer, output.
+
+use std::io::Write;
+
+use jiff::tz::TimeZone;
+use sensor_core::policy::Target;
+use serde_json::Value;
+
+use super::args::{AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, ClientTask, IncidentsArgs, Output};
+use super::client::Client;
+use super::{CliError, check, show, table};
+use crate::clock::Stamp;
+use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
+
+/// Carries a command out. Gives whether all is well.
+pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
+    let text = match task {
+        ClientTask::Check(args) => return check::check(args, out),
+        ClientTask::Status(args) => ask(args, Request::Status, |status, at| show::status(&status, at))?,
+        ClientTask::Devices(args) => {
+            ask(args, Request::Devices, |devices: Vec<_>, at| show::devices(&devices, at))?
+        }
+        ClientTask::Incidents(args) => incidents(args)?,
+        ClientTask::Block(BlockTask::List(args)) => {
+            ask(args, Request::BlockList, |blocks: Vec<_>, at| show::blocks(&blocks, at))?
+        }
+        ClientTask::Block(BlockTask::Add(args)) => add(args)?,
+        ClientTask::Block(BlockTask::Remove(args)) => remove(args)?,
+    };
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(true)
+}
+
+/// Where and when people read.
+fn here() -> show::Here {
+    show::Here { now: Stamp::now(), zone: TimeZone::system(), width: table::screen_width() }
+}
+
+/// A program's output: one line.
+fn json(value: &Value) -> String {
+    format!("{value}\n")
+}
+
+/// Asks one thing, and shows its answer in the way it is wanted.
+fn ask<T: serde::de::DeserializeOwned>(
+    args: &AskArgs,
+    request: Request,
+    human: impl Fn(T, &show::Here) -> String,
+) -> Result<String, CliError> {
+    let mut client = Client::connect(&args.socket)?;
+    let answer = client.ask(request)?;
+    match args.output.output {
+        Output::Json => Ok(json(&answer)),
+        Output::Human => Ok(human(client.read(answer)?, &here())),
+    }
+}
+
+fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
+    let Some(id) = args.id else {
+        return ask(&args.ask, Request::Incidents, |incidents: Vec<_>, at| show::incidents(&incidents, at));
+    };
+    let mut client = Client::connect(&args.ask.socket)?;
+    let answer = client.ask(Request::Incidents)?;
+    let one = answer.as_array().into_iter().flatten().find(|i| i["id"].as_u64() == Some(id));
+    let one = one.ok_or(CliError::NoIncident(id))?;
+    match args.ask.output.output {
+        Output::Json => Ok(json(one)),
+        Output::Human => {
+            let incident: IncidentInfo = client.read(one.clone())?;
+            Ok(show::incident(&incident, &here()))
+        }
+    }
+}
+
+fn add(args: &BlockAddArgs) -> Result<String, CliError> {
+    let ips = args.ip.iter().map(|ip| Target::Ip(ip.to_canonical()));
+    let targets = ips.chain(args.mac.iter().copied().map(Target::Mac)).map(|target| target.to_string());
+    let request = BlockAdd { targets: targets.collect(), for_ns: args.for_ns, reason: args.reason.clone() };
+    let mut client = Client::connect(&args.ask.socket)?;
+    let answer = client.ask(Request::BlockAdd(request))?;
+    if args.ask.output.output == Output::Json {
+        return Ok(json(&answer));
+    }
+    let added: Added = client.read(answer)?;
+    // The order is carried out; that the daemon cannot say its mode as well must not look as if it was not.
+    let status = client.ask(Request::Status).and_then(|answer| client.read::<Status>(answer));
+    let observes = status.is_ok_and(|status| status.live.mode == "observe");
+    Ok(show::added(&added, observes, &here()))
+}
+
+fn remove(args: &BlockRemoveArgs) -> Result<String, CliError> {
+    let ip = args.ip.map(|ip| Target::Ip(ip.to_canonical()));
+    let target = ip.or(args.mac.map(Target::Mac)).map(|target| target.to_string());
+    let select = match (args.id, target) {
+        (Some(id), _) => BlockSelect::Id(id),
+        (None, Some(target)) => BlockSelect::Target(target),
+        // clap requires one of them.
+        (None, None) => BlockSelect::Id(0),
+    };
+    let mut client = Client::connect(&args.ask.socket)?;
+    // While the entry is there the list knows its device.
+    let list = match args.ask.output.output {
+        Output::Human => client.ask(Request::BlockList)?,
+        Output::Json => Value::Null,
+    };
+    let answer = client.ask(Request::BlockRemove(select))?;
+    if args.ask.output.output == Output::Json {
+        return Ok(json(&answer));
+    }
+    let mut removed: BlockInfo = client.read(answer)?;
+    let known: Vec<BlockInfo> = client.read(list)?;
+    removed.device = known.into_iter().find(|block| block.id == removed.id).and_then(|block| block.device);
+    Ok(show::removed(&removed))
+}

@@ -1,0 +1,326 @@
+//! Answers of the daemon for people.
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::table::{column, cut, numbers, table};
+use crate::clock::Stamp;
+use crate::protocol::{Added, BlockInfo, DeviceInfo, DeviceName, IncidentInfo, Status};
+use crate::{duration, label};
+
+/// Where and when people read.
+pub struct Here {
+    /// Now.
+    pub now: Stamp,
+    /// Their time zone.
+    pub zone: TimeZone,
+    /// Places in a line.
+    pub width: usize,
+}
+
+impl Here {
+    fn ago(&self, then: Stamp) -> String {
+        let ns = self.now.since(then);
+        if ns < sensor_core::time::SECOND { "now".to_owned() } else { format!("{} ago", short(ns)) }
+    }
+}
+
+/// The longest unit of a length of time alone.
+fn short(ns: u64) -> String {
+    duration::show(ns).split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The name people know a device by, else its maker and MAC address.
+fn name(device: &DeviceName) -> String {
+    label::device(device.name.as_deref(), device.maker.as_deref(), &device.mac)
+}
+
+/// The first and the number of the others.
+fn first_of(texts: &[String], more: u64) -> String {
+    let more = more + texts.len().saturating_sub(1) as u64;
+    match texts.first() {
+        None => "-".to_owned(),
+        Some(first) if more > 0 => format!("{first} +{more}"),
+        Some(first) => first.clone(),
+    }
+}
+
+/// `sekisho status`.
+pub fn status(status: &Status, here: &Here) -> String {
+    let live = &status.live;
+    let stat = |name| status.stats.get(name).copied().unwrap_or_default();
+    let uptime = duration::show(live.uptime_secs.saturating_mul(sensor_core::time::SECOND));
+    let mut text = format!(
+        "Sekisho {} watches {} in {} mode, for {uptime}.\n",
+        label::plain(&live.version),
+        label::plain(&live.bridge),
+        label::plain(&live.mode)
+    );
+    if live.mode == "observe" {
+        text.push_str("Observe mode: nothing is cut off by itself; what would be is told and counted.\n");
+    }
+    text.push_str(&format!(
+        "\n  devices        {}\n  incidents      {}\n  cut off        {} (only counted: {})\n  conversations  {} \
+         now, {} since the start\n",
+        stat("devices"),
+        stat("incidents"),
+        stat("blocks"),
+        stat("blocks_would"),
+        stat("flows_live"),
+        stat("flows_new"),
+    ));
+    text.push_str(&format!(
+        "  lost           {}\n  pinned at      {}\n\n",
+        losses(status),
+        label::plain(&live.pins)
+    ));
+    let rows: Vec<_> = live
+        .ports
+        .iter()
+        .map(|port| {
+            let bytes = label::bytes(port.bytes);
+            [
+                port.name.clone(),
+                port.mode.name().to_owned(),
+                port.packets.to_string(),
+                bytes,
+                port.drops.to_string(),
+            ]
+        })
+        .collect();
+    let columns =
+        [column("PORT", 8), column("XDP", 7), numbers("FRAMES"), numbers("BYTES"), numbers("DROPPED")];
+    text + &table(columns, &rows, here.width)
+}
+
+/// What was lost or forgotten, in words.
+fn losses(status: &Status) -> String {
+    let stat = |name| status.stats.get(name).copied().unwrap_or_default();
+    let losses = [
+        ("records lost because the ring was full", status.live.ring_lost),
+        ("changes of the block list not written to disk", status.live.store_errors),
+        ("devices forgotten because the table was full", stat("devices_evicted")),
+        ("conversations forgotten because the table was full", stat("flows_evicted")),
+        ("first contacts not judged because the table was full", stat("contacts_evicted")),
+    ];
+    let told: Vec<_> =
+        losses.iter().filter(|loss| loss.1 > 0).map(|(what, n)| format!("{n} {what}")).collect();
+    if told.is_empty() { "nothing".to_owned() } else { told.join("; ") }
+}
+
+/// `sekisho devices`.
+pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
+    if devices.is_empty() {
+        return "No device was seen yet.\n".to_owned();
+    }
+    let row = |info: &DeviceInfo| {
+        let port = info.port.clone().unwrap_or_else(|| "-".to_owned());
+        let usual = info.usual_destinations.map_or_else(|| "?".to_owned(), |usual| usual.to_string());
+        [
+            info.device.name.clone().or_else(|| info.device.maker.clone()).unwrap_or_else(|| "-".to_owned()),
+            info.device.mac.clone(),
+            first_of(&info.device.ips, info.more_ips),
+            if info.vlan == 0 { port } else { format!("{port}/{}", info.vlan) },
+            format!("{}/{usual}", info.destinations),
+            here.ago(info.last_seen),
+            state(info),
+        ]
+    };
+    let rows: Vec<_> = devices.iter().map(row).collect();
+    let columns = [
+        column("DEVICE", 10),
+        column("MAC", 17),
+        column("ADDRESS", 12),
+        column("PORT", 6),
+        numbers("PEERS"),
+        column("SEEN", 7),
+        column("STATE", 8),
+    ];
+    let count = label::count(devices.len() as u64, "device", "devices");
+    format!(
+        "{}\n{count}. PEERS: destinations in the last minute / what is usual.\n",
+        table(columns, &rows, here.width)
+    )
+}
+
+fn state(info: &DeviceInfo) -> String {
+    let mut words = Vec::new();
+    if let Some(block) = info.block {
+        words.push(format!("blocked #{block}"));
+    }
+    if info.gateway {
+        words.push("gateway".to_owned());
+    }
+    if info.protected {
+        words.push("protected".to_owned());
+    }
+    words.join(", ")
+}
+
+fn grave(severity: u8) -> &'static str {
+    match severity {
+        1 => "high",
+        2 => "medium",
+        _ => "low",
+    }
+}
+
+/// What was done about an incident, in people's words.
+fn done(action: &str) -> &str {
+    match action {
+        "none" => "told only",
+        "isolated" => "isolated",
+        "would_isolate" => "would be isolated",
+        "already_isolated" => "isolated already",
+        "gateway" => "not isolated: gateway",
+        "protected" => "not isolated: protected",
+        "budget_spent" => "not isolated: too many",
+        "no_own_address" => "not isolated: no own address",
+        other => other,
+    }
+}
+
+/// `sekisho incidents`.
+pub fn incidents(incidents: &[IncidentInfo], here: &Here) -> String {
+    if incidents.is_empty() {
+        return "No incidents.\n".to_owned();
+    }
+    let row = |incident: &IncidentInfo| {
+        [
+            incident.id.to_string(),
+            incident.updated.local(&here.zone),
+            grave(incident.severity).to_owned(),
+            name(&incident.device),
+            incident.findings.last().map_or_else(String::new, |finding| finding.signature.clone()),
+            done(&incident.action).to_owned(),
+        ]
+    };
+    let rows: Vec<_> = incidents.iter().map(row).collect();
+    let columns = [
+        numbers("ID"),
+        column("WHEN", 19),
+        column("GRAVE", 6),
+        column("DEVICE", 12),
+        column("WHAT", 14),
+        column("DONE", 14),
+    ];
+    format!("{}\n`sekisho incidents ID` shows one with its numbers.\n", table(columns, &rows, here.width))
+}
+
+/// `sekisho incidents ID`.
+pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
+    let mut text = format!(
+        "Incident {}: {} ({}), {}\n  opened   {}\n  last     {}\n  device   {} {}\n",
+        incident.id,
+        name(&incident.device),
+        grave(incident.severity),
+        done(&incident.action),
+        incident.opened.local(&here.zone),
+        incident.updated.local(&here.zone),
+        incident.device.mac,
+        incident.device.ips.join(" "),
+    );
+    for finding in &incident.findings {
+        text.push_str(&format!(
+            "\n  {} {} [{}]\n",
+            finding.time.local(&here.zone),
+            label::plain(&finding.signature),
+            grave(finding.severity)
+        ));
+        for (name, value) in &finding.evidence {
+            let line = format!("    {:<28} {}", name.replace('_', " "), number(value));
+            text.push_str(&format!("{}\n", cut(&label::plain(&line), here.width)));
+        }
+    }
+    text
+}
+
+fn number(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(number).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// `sekisho block list`.
+pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
+    if blocks.is_empty() {
+        return "Nobody is cut off.\n".to_owned();
+    }
+    let row = |block: &BlockInfo| {
+        [
+            block.id.to_string(),
+            block.device.as_ref().map_or_else(|| "-".to_owned(), name),
+            first_of(&block.targets, 0),
+            block.until.map_or_else(|| "-".to_owned(), |until| duration::about(until.since(here.now))),
+            if block.would { "counted" } else { "cut off" }.to_owned(),
+            by(block),
+            block.reason.clone(),
+        ]
+    };
+    let rows: Vec<_> = blocks.iter().map(row).collect();
+    let columns = [
+        numbers("ID"),
+        column("DEVICE", 12),
+        column("ADDRESS", 15),
+        column("LEFT", 7),
+        column("STATE", 7),
+        column("BY", 8),
+        column("REASON", 10),
+    ];
+    let counted = if blocks.iter().any(|block| block.would) {
+        "\ncounted: observe mode, nothing of it is dropped.\n"
+    } else {
+        ""
+    };
+    table(columns, &rows, here.width) + counted
+}
+
+fn by(block: &BlockInfo) -> String {
+    match (&block.owner, block.incident_id) {
+        (Some(owner), _) => owner.clone(),
+        (None, Some(incident)) => format!("incident {incident}"),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// Whom an entry is about: the device by its name, and the addresses.
+fn whom(block: &BlockInfo) -> String {
+    let targets = match block.targets.as_slice() {
+        [a, b, c, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", rest.len()),
+        few => few.join(", "),
+    };
+    match &block.device {
+        Some(device) if device.name.is_some() || device.maker.is_some() => {
+            let name = device.name.as_deref().or(device.maker.as_deref()).unwrap_or_default();
+            format!("{} ({targets})", label::plain(name))
+        }
+        _ => targets,
+    }
+}
+
+/// `sekisho block add`.
+pub fn added(added: &Added, observes: bool, here: &Here) -> String {
+    let block = &added.block;
+    let until = match block.until {
+        Some(until) => {
+            format!("until {} ({})", until.local(&here.zone), duration::about(until.since(here.now)))
+        }
+        None => "until it is removed".to_owned(),
+    };
+    let was = if added.extended { "was on the block list already and is now" } else { "is" };
+    let mut text = format!("{} {was} cut off {until}: entry {}.\n", whom(block), block.id);
+    if observes {
+        text.push_str(
+            "The daemon is in observe mode: what a person enters is enforced all the same, automatic isolations are \
+             only counted.\n",
+        );
+    }
+    text
+}
+
+/// `sekisho block remove`.
+pub fn removed(block: &BlockInfo) -> String {
+    format!("{} may talk again: entry {} is removed.\n", whom(block), block.id)
+}

@@ -1,0 +1,358 @@
+//! Tests of the command line and of what it shows, with a daemon that gives fixed answers.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::thread::JoinHandle;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use unicode_width::UnicodeWidthStr;
+
+use super::*;
+use crate::clock::Stamp;
+use crate::eve::EventType;
+use crate::protocol::{BlockInfo, DeviceInfo, IncidentInfo, Status};
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_commands_are_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn defaults_are_as_documented() {
+    let Task::Run(run) = parse("sekisho run --bridge br0").unwrap().task else { panic!() };
+    assert_eq!(run.socket.to_str(), Some("/run/sekisho/control.sock"));
+    assert_eq!(run.state_dir.to_str(), Some("/var/lib/sekisho"));
+    assert_eq!(run.pin_dir.to_str(), Some("/sys/fs/bpf/sekisho"));
+    assert_eq!((run.mode, run.metrics, run.tell.json()), (None, None, false));
+}
+
+#[test]
+fn options_are_understood() {
+    let Task::Run(run) = parse("sekisho run --bridge br0 --mode enforce --metrics off -o json").unwrap().task
+    else {
+        panic!()
+    };
+    assert_eq!(run.mode, Some(sensor_core::settings::Mode::Enforce));
+    assert_eq!((run.metrics, run.tell.json()), (Some(MetricsListen(None)), true));
+    let Task::Replay(replay) =
+        parse("sekisho replay a.pcap b/ --events alert,isolation --enforce").unwrap().task
+    else {
+        panic!()
+    };
+    assert_eq!((replay.inputs.len(), replay.enforce), (2, true));
+    assert_eq!(replay.tell.kinds(), [EventType::Alert, EventType::Isolation]);
+}
+
+#[test]
+fn people_are_spared_the_flows() {
+    for (options, want) in [("", false), ("-o json", true), ("--events flow", true)] {
+        let Task::Replay(replay) = parse(&format!("sekisho replay a.pcap {options}")).unwrap().task else {
+            panic!()
+        };
+        assert_eq!(replay.tell.kinds().contains(&EventType::Flow), want, "{options}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_ends_with_code_2() {
+    for (line, want) in [
+        ("sekisho", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("sekisho explode", ErrorKind::InvalidSubcommand),
+        ("sekisho run", ErrorKind::MissingRequiredArgument),
+        ("sekisho run --bridge br0 --mode off", ErrorKind::InvalidValue),
+        ("sekisho run --bridge br0 --metrics 9935", ErrorKind::ValueValidation),
+        ("sekisho replay", ErrorKind::MissingRequiredArgument),
+        ("sekisho replay a.pcap --events alerts", ErrorKind::InvalidValue),
+        ("sekisho block add --for 4h", ErrorKind::MissingRequiredArgument),
+        ("sekisho block add --ip 10.0.0", ErrorKind::ValueValidation),
+        ("sekisho block add --mac 10.0.0.7", ErrorKind::ValueValidation),
+        ("sekisho block add --ip 10.0.0.7 --for 4", ErrorKind::ValueValidation),
+        ("sekisho block add --ip 10.0.0.7 --for 0s", ErrorKind::ValueValidation),
+        ("sekisho block add --ip 10.0.0.7 --for 20000d", ErrorKind::ValueValidation),
+        ("sekisho block remove", ErrorKind::MissingRequiredArgument),
+        ("sekisho block remove --ip 10.0.0.7 --id 3", ErrorKind::ArgumentConflict),
+        ("sekisho status -o xml", ErrorKind::InvalidValue),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (want, 2), "{line}: {error}");
+    }
+}
+
+fn here() -> show::Here {
+    show::Here { now: Stamp(1_767_225_600_000_000_000), zone: TimeZone::UTC, width: 80 }
+}
+
+fn device() -> Value {
+    json!({
+        "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel Corporate", "more_ips": 1,
+        "first_seen": "2025-12-31T22:00:00.000000+0000", "last_seen": "2025-12-31T23:58:00.000000+0000",
+        "port": "eth1", "vlan": 20, "gateway": false, "protected": false, "block": 5, "destinations": 3,
+        "usual_destinations": null,
+    })
+}
+
+fn block() -> Value {
+    json!({
+        "id": 5, "targets": ["10.0.0.7"],
+        "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "name": "MRI 2" },
+        "level": "isolate", "owner": "tanaka", "reason": "virus warning", "since": "2026-01-01T00:00:00.000000+0000",
+        "until": "2026-01-01T04:00:00.000000+0000", "would": false,
+    })
+}
+
+fn incident() -> Value {
+    json!({
+        "id": 3, "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "name": "MRI 2" }, "severity": 1,
+        "opened": "2025-12-31T23:00:00.000000+0000", "updated": "2025-12-31T23:00:01.000000+0000",
+        "action": "isolated",
+        "findings": [{
+            "time": "2025-12-31T23:00:00.500000+0000", "detector": "scan", "signature": "first contacts fail",
+            "severity": 1, "evidence": { "failed_first_contacts": 10, "destinations": ["10.0.0.8", "10.0.0.9"] },
+        }],
+    })
+}
+
+fn status(mode: &str) -> Value {
+    json!({
+        "time": "2026-01-01T00:00:00.000000+0000", "bridge": "br0", "mode": mode, "version": "0.1.0",
+        "uptime_secs": 7_380, "ring_lost": 0, "store_errors": 0, "pins": "/sys/fs/bpf/sekisho",
+        "ports": [{
+            "name": "eth1", "ifindex": 4, "index": 1, "mode": "native", "packets": 10, "bytes": 1_000, "drops": 2,
+        }],
+        "stats": { "devices": 4, "incidents": 1, "blocks": 1, "blocks_would": 0, "flows_live": 7, "flows_new": 20 },
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn answers_are_shown_to_people() {
+    let devices: Vec<DeviceInfo> = read(json!([device()]));
+    assert_eq!(
+        show::devices(&devices, &here()),
+        "DEVICE        MAC                ADDRESS      PORT     PEERS  SEEN    STATE\n\
+         Intel Corpo…  00:1b:21:0a:0b:0c  10.0.0.7 +2  eth1/20    3/?  2m ago  blocked #5\n\n\
+         1 device. PEERS: destinations in the last minute / what is usual.\n"
+    );
+    let blocks: Vec<BlockInfo> = read(json!([block()]));
+    assert_eq!(
+        show::blocks(&blocks, &here()),
+        "ID  DEVICE  ADDRESS   LEFT  STATE    BY      REASON\n\
+         \u{20}5  MRI 2   10.0.0.7  4h    cut off  tanaka  virus warning\n"
+    );
+    let incidents: Vec<IncidentInfo> = read(json!([incident()]));
+    assert_eq!(
+        show::incidents(&incidents, &here()),
+        "ID  WHEN                 GRAVE  DEVICE  WHAT                 DONE\n\
+         \u{20}3  2025-12-31 23:00:01  high   MRI 2   first contacts fail  isolated\n\n\
+         `sekisho incidents ID` shows one with its numbers.\n"
+    );
+    assert_eq!(
+        show::incident(&incidents[0], &here()),
+        "Incident 3: MRI 2 (high), isolated\n  opened   2025-12-31 23:00:00\n  last     2025-12-31 23:00:01\n  \
+         device   00:1b:21:0a:0b:0c 10.0.0.7\n\n  2025-12-31 23:00:00 first contacts fail [high]\n    \
+         failed first contacts        10\n    destinations                 10.0.0.8 10.0.0.9\n"
+    );
+}
+
+#[test]
+fn the_status_is_shown_to_people() {
+    let enforce: Status = read(status("enforce"));
+    assert_eq!(
+        show::status(&enforce, &here()),
+        "Sekisho 0.1.0 watches br0 in enforce mode, for 2h 3m.\n\n  devices        4\n  incidents      1\n  \
+         cut off        1 (only counted: 0)\n  conversations  7 now, 20 since the start\n  lost           nothing\n  \
+         pinned at      /sys/fs/bpf/sekisho\n\n\
+         PORT  XDP     FRAMES   BYTES  DROPPED\neth1  native      10  1.0 kB        2\n"
+    );
+    let mut observe: Status = read(status("observe"));
+    observe.live.ring_lost = 3;
+    let text = show::status(&observe, &here());
+    assert!(text.contains("\nObserve mode: nothing is cut off by itself;"), "{text}");
+    assert!(text.contains("lost           3 records lost because the ring was full\n"), "{text}");
+}
+
+#[test]
+fn long_answers_fit_the_screen() {
+    let long = "第二内科受付の予備のパソコン, very long name indeed, and longer than any screen is wide";
+    let mut device: DeviceInfo = read(device());
+    device.device.name = Some(long.to_owned());
+    device.device.ips = vec!["2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff".to_owned()];
+    (device.gateway, device.protected, device.port) = (true, true, Some("enp0s31f6".to_owned()));
+    let mut block: BlockInfo = read(block());
+    block.reason = long.to_owned();
+    block.targets = device.device.ips.clone();
+    block.device = Some(device.device.clone());
+    let mut incident: IncidentInfo = read(incident());
+    incident.device = device.device.clone();
+    incident.findings[0].signature = long.to_owned();
+    for text in [
+        show::devices(&[device], &here()),
+        show::blocks(&[block], &here()),
+        show::incidents(&[incident.clone()], &here()),
+    ] {
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+    }
+}
+
+#[test]
+fn nothing_to_show_is_said() {
+    assert_eq!(show::devices(&[], &here()), "No device was seen yet.\n");
+    assert_eq!(show::blocks(&[], &here()), "Nobody is cut off.\n");
+    assert_eq!(show::incidents(&[], &here()), "No incidents.\n");
+}
+
+/// A daemon that gives these answers one after the other, and then tells what it was asked.
+fn daemon(answers: Vec<Value>) -> (TempDir, JoinHandle<Vec<Value>>) {
+    let dir = TempDir::new().unwrap();
+    let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+    let thread = std::thread::spawn(move || {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        let mut asked = Vec::new();
+        for answer in answers {
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            asked.push(serde_json::from_str(&line).unwrap());
+            writeln!(stream.get_mut(), "{answer}").unwrap();
+        }
+        asked
+    });
+    (dir, thread)
+}
+
+/// Carries a command line out against a daemon with these answers. Gives the output and what was asked.
+fn command(line: &str, answers: Vec<Value>) -> (Result<String, String>, Vec<Value>) {
+    let (dir, thread) = daemon(answers);
+    let line = format!("sekisho {line} --socket {}", dir.path().join("s").display());
+    let Task::Client(task) = parse(&line).unwrap().task else { panic!("{line}") };
+    let mut out = Vec::new();
+    let result = run::run(&task, &mut out);
+    let text = result.map(|_| String::from_utf8(out).unwrap()).map_err(|error| error.to_string());
+    (text, thread.join().unwrap())
+}
+
+fn ok(value: Value) -> Value {
+    json!({ "version": 1, "ok": value })
+}
+
+#[test]
+fn a_block_is_added() {
+    let answers = vec![ok(json!({ "block": block(), "extended": false })), ok(status("observe"))];
+    let (text, asked) =
+        command("block add --ip ::ffff:10.0.0.7 --mac 00-1B-21-0A-0B-0C --for 4h --reason odd", answers);
+    assert_eq!(
+        asked[0],
+        json!({ "version": 1, "request": "block_add", "with": {
+            "targets": ["10.0.0.7", "00:1b:21:0a:0b:0c"], "for_ns": 14_400_000_000_000u64, "reason": "odd",
+        } })
+    );
+    let text = text.unwrap();
+    assert!(text.starts_with("MRI 2 (10.0.0.7) is cut off until 2026-01-01 "), "{text}");
+    assert!(
+        text.contains(": entry 5.\nThe daemon is in observe mode: what a person enters is enforced"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_block_without_end_says_so() {
+    let mut entry = block();
+    entry["until"] = Value::Null;
+    entry["device"] = Value::Null;
+    let answers = vec![ok(json!({ "block": entry, "extended": true })), ok(status("enforce"))];
+    let (text, asked) = command("block add --ip 10.0.0.7", answers);
+    assert_eq!(asked[0]["with"], json!({ "targets": ["10.0.0.7"], "for_ns": null, "reason": "" }));
+    let want = "10.0.0.7 was on the block list already and is now cut off until it is removed: entry 5.\n";
+    assert_eq!(text.unwrap(), want);
+}
+
+#[test]
+fn a_block_is_removed() {
+    let mut removed = block();
+    removed["device"] = Value::Null;
+    let (text, asked) = command("block remove --ip 10.0.0.7", vec![ok(json!([block()])), ok(removed)]);
+    assert_eq!(asked[1]["with"], json!({ "target": "10.0.0.7" }));
+    assert_eq!(text.unwrap(), "MRI 2 (10.0.0.7) may talk again: entry 5 is removed.\n");
+}
+
+#[test]
+fn programs_get_the_answer_as_it_came() {
+    let (text, asked) = command("devices -o json", vec![ok(json!([device()]))]);
+    assert_eq!(asked, [json!({ "version": 1, "request": "devices" })]);
+    assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), json!([device()]));
+    let (text, _) = command("incidents 3 -o json", vec![ok(json!([incident()]))]);
+    assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), incident());
+    let (text, asked) = command("block remove --id 5 -o json", vec![ok(block())]);
+    assert_eq!(asked[0]["with"], json!({ "id": 5 }));
+    assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), block());
+}
+
+#[test]
+fn what_the_daemon_refuses_is_told() {
+    let refused = json!({ "version": 1, "error": { "kind": "refused", "message": "10.0.0.1 is a gateway" } });
+    assert_eq!(command("block add --ip 10.0.0.1", vec![refused]).0.unwrap_err(), "10.0.0.1 is a gateway");
+    let error = command("incidents 9", vec![ok(json!([incident()]))]).0.unwrap_err();
+    assert_eq!(error, "there is no incident 9; `sekisho incidents` shows those there are");
+    let error = command("status", vec![json!({ "version": 2, "ok": {} })]).0.unwrap_err();
+    assert!(
+        error.contains("(version 2 instead of 1); the sekisho command and the daemon must be of one release")
+    );
+    let error = command("status", vec![json!("hello")]).0.unwrap_err();
+    assert!(error.contains("is not understood"), "{error}");
+    let error = command("status", vec![]).0.unwrap_err();
+    assert!(error.contains("does not answer: "), "{error}");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_told() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("s");
+    for stale in [false, true] {
+        if stale {
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        let line = format!("sekisho status --socket {}", path.display());
+        let Task::Client(task) = parse(&line).unwrap().task else { panic!() };
+        let error = run::run(&task, &mut Vec::new()).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("no daemon answers on {}; start one with", path.display())),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_configuration_is_checked() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("c.toml");
+    let check = |options: &str, text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let line = format!("sekisho check {} {options}", path.display());
+        let Task::Client(task) = parse(&line).unwrap().task else { panic!() };
+        let mut out = Vec::new();
+        let result = run::run(&task, &mut out).map_err(|error| error.to_string());
+        (result, String::from_utf8(out).unwrap())
+    };
+    let (result, text) = check("", "mode = \"enforce\"\n[names]\n\"10.0.0.7\" = \"MRI\"\n");
+    assert_eq!(result, Ok(true));
+    assert!(
+        text.contains("c.toml is good.\nMode enforce: devices with an incident of severity 1 or graver"),
+        "{text}"
+    );
+    let (result, text) = check("", "mode = 1\nfoo = 2\n");
+    let error = result.unwrap_err();
+    assert!(error.starts_with("2 problems in the configuration ") && text.is_empty(), "{error}");
+    let (result, text) = check("-o json", "mode = 1\nfoo = 2\n");
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((result, value["problems"][1]["key"].as_str()), (Ok(false), Some("foo")));
+}

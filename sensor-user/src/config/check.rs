@@ -1,0 +1,181 @@
+//! From the text of the file to checked settings, or to everything that is wrong.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+use super::item::Item;
+use super::keys::{KEYS, Key};
+use super::problem::{Problem, Source};
+
+/// Reads and checks the whole text.
+pub fn check(text: &str) -> Result<Config, Vec<Problem>> {
+    let source = Source::new(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let (mut problems, understood) = syntax(&source, &errors);
+    let mut walk =
+        Walk { source: &source, config: Config::default(), lines: BTreeMap::new(), problems: Vec::new() };
+    walk.table("", document.get_ref());
+    walk.agree();
+    // After a line that cannot be understood the parser's guess of what belongs where would give problems nobody has.
+    problems.extend(walk.problems.into_iter().filter(|problem| problem.line < understood));
+    problems.sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
+    if problems.is_empty() { Ok(walk.config) } else { Err(problems) }
+}
+
+/// What is wrong with the form of the text, and the first line that may be misunderstood because of it.
+fn syntax(source: &Source, errors: &[toml::de::Error]) -> (Vec<Problem>, usize) {
+    let mut understood = usize::MAX;
+    let mut problems: Vec<Problem> = Vec::new();
+    for error in errors {
+        let line = source.line(error.span().map_or(0, |span| span.start));
+        let twice = error.message().starts_with("duplicate key");
+        if !twice {
+            understood = understood.min(line);
+        }
+        // One slip often gives several errors in its line; the first says it best.
+        if problems.iter().any(|problem| problem.line == line) {
+            continue;
+        }
+        let (what, hint) = if twice {
+            ("is given twice".to_owned(), "take one of them out".to_owned())
+        } else {
+            let snippet = source.snippet(line);
+            (format!("cannot be read: {} in `{snippet}`", error.message()), SYNTAX_HINT.to_owned())
+        };
+        let key = if twice { source.snippet(line) } else { String::new() };
+        let key = key.split('=').next().unwrap_or_default().trim().to_owned();
+        problems.push(Problem { line, key, what, hint });
+    }
+    (problems, understood)
+}
+
+const SYNTAX_HINT: &str = "a line is `key = value` or `[section]`; texts and lengths of time are in quotes, lists in [ ] with commas";
+
+struct Walk<'a> {
+    source: &'a Source<'a>,
+    config: Config,
+    /// Where the keys stood that were read without a problem.
+    lines: BTreeMap<&'static str, usize>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Walk<'a> {
+    /// Reads what is in a section; `section` is its name with a dot at the end, or empty.
+    fn table(&mut self, section: &str, table: &'a DeTable<'a>) {
+        for (name, value) in table {
+            let path = format!("{section}{}", name.get_ref());
+            if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+                self.key(key, path, value);
+            } else if is_section(&path) {
+                self.section(path, value);
+            } else {
+                let line = self.source.line(name.span().start);
+                let key = crate::label::plain(&path);
+                self.problems.push(Problem {
+                    line,
+                    key,
+                    what: "is not a known key".to_owned(),
+                    hint: suggestion(section, name.get_ref()),
+                });
+            }
+        }
+    }
+
+    fn key(&mut self, key: &'static Key, path: String, value: &'a Spanned<DeValue<'a>>) {
+        let item = Item { source: self.source, path, example: key.example, value };
+        match key.set(&mut self.config, &item) {
+            Ok(()) => drop(self.lines.insert(key.path, item.line())),
+            Err(more) => self.problems.extend(more),
+        }
+    }
+
+    fn section(&mut self, path: String, value: &'a Spanned<DeValue<'a>>) {
+        match value.get_ref() {
+            DeValue::Table(table) => self.table(&format!("{path}."), table),
+            _ => self.problems.push(Problem {
+                line: self.source.line(value.span().start),
+                what: "is a section, not a key".to_owned(),
+                hint: format!("write [{path}] on a line of its own, and its keys below"),
+                key: path,
+            }),
+        }
+    }
+
+    /// Checks values that must fit each other.
+    fn agree(&mut self) {
+        let settings = &self.config.settings;
+        let (scan, ports) = (&settings.scan, &settings.port_scan);
+        let rules = [
+            (
+                scan.scanner_success < scan.benign_success,
+                ["detect.scan.scanner_success", "detect.scan.benign_success"],
+                "scanner_success must be less than benign_success: a scanner fails more often",
+            ),
+            (
+                scan.isolate_alpha <= scan.alert_alpha,
+                ["detect.scan.isolate_alpha", "detect.scan.alert_alpha"],
+                "isolate_alpha must not be more than alert_alpha: to isolate takes more certainty",
+            ),
+            (
+                ports.isolate >= ports.alert,
+                ["detect.port_scan.isolate", "detect.port_scan.alert"],
+                "isolate must not be less than alert: to isolate takes more certainty",
+            ),
+        ];
+        for (holds, keys, what) in rules {
+            // A rule over a value that could not be read would compare with the default instead.
+            let unread = keys.iter().any(|key| self.problems.iter().any(|p| p.key == *key));
+            let Some((key, line)) = keys.iter().find_map(|key| self.lines.get_key_value(key)) else {
+                continue;
+            };
+            if !holds && !unread {
+                self.problems.push(Problem {
+                    line: *line,
+                    key: (*key).to_owned(),
+                    what: what.to_owned(),
+                    hint: format!("the defaults are `{}` and `{}`", example(keys[0]), example(keys[1])),
+                });
+            }
+        }
+    }
+}
+
+fn example(path: &str) -> &'static str {
+    KEYS.iter().find(|key| key.path == path).map_or("", |key| key.example)
+}
+
+fn is_section(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// What somebody who wrote an unknown key may have meant.
+fn suggestion(section: &str, name: &str) -> String {
+    let here: Vec<&str> = known_in(section);
+    let near =
+        |candidate: &&&str| strsim::damerau_levenshtein(name, candidate) <= (candidate.len() / 3).max(1);
+    if let Some(best) = here.iter().filter(near).min_by_key(|c| strsim::damerau_levenshtein(name, c)) {
+        return format!("did you mean `{best}`?");
+    }
+    let elsewhere = KEYS.iter().map(|key| key.path.rsplit_once('.').unwrap_or(("", key.path)));
+    let named_so: Vec<&str> =
+        elsewhere.filter(|(_, leaf)| *leaf == name).map(|(section, _)| section).collect();
+    match named_so.as_slice() {
+        [] => format!("known here: {}", here.join(", ")),
+        [""] => format!("`{name}` belongs above the first [section]"),
+        sections => format!("`{name}` belongs under [{}]", sections.join("] or [")),
+    }
+}
+
+/// The names of the keys and sections of a section.
+fn known_in(section: &str) -> Vec<&'static str> {
+    let mut names: Vec<&str> = KEYS
+        .iter()
+        .filter_map(|key| key.path.strip_prefix(section))
+        .filter_map(|rest| rest.split('.').next())
+        .collect();
+    names.dedup();
+    names
+}

@@ -1,0 +1,217 @@
+//! The one list of all keys of the configuration: what each means, an example, and where its value goes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sensor_core::addr::Prefix;
+use sensor_core::policy::Target;
+use sensor_core::settings::Mode;
+use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
+
+use super::Config;
+use super::item::{Item, Read, one_host, quoted};
+use crate::duration::DAY;
+
+/// One key.
+pub struct Key {
+    /// Its name with its sections.
+    pub path: &'static str,
+    /// What it means, in a few words.
+    pub meaning: &'static str,
+    /// How one would write it.
+    pub example: &'static str,
+    set: fn(&mut Config, &Item) -> Read<()>,
+}
+
+impl Key {
+    /// Reads the value into the configuration.
+    pub(super) fn set(&self, config: &mut Config, item: &Item) -> Read<()> {
+        (self.set)(config, item)
+    }
+}
+
+/// Writes one row of the list: `path: meaning, example => |config, item| value goes here`.
+macro_rules! keys {
+    ($($path:literal: $meaning:literal, $example:literal => |$c:ident, $i:ident| $place:expr, $value:expr;)*) => {
+        &[$(Key {
+            path: $path,
+            meaning: $meaning,
+            example: $example,
+            set: |$c, $i| {
+                $place = $value;
+                Ok(())
+            },
+        }),*]
+    };
+}
+
+/// All keys.
+pub const KEYS: &[Key] = keys! {
+    "mode": "whether decisions are carried out", r#"mode = "observe""#
+        => |c, i| c.settings.mode, i.choice(&[("observe", Mode::Observe), ("enforce", Mode::Enforce)])?;
+    "metrics_listen": "address and port of the metrics", r#"metrics_listen = "127.0.0.1:9935""#
+        => |c, i| c.daemon.metrics_listen, metrics_listen(i)?;
+    "oui_file": "the list of makers", r#"oui_file = "/usr/share/ieee-data/oui.txt""#
+        => |c, i| c.daemon.oui_file, PathBuf::from(filled(i)?);
+    "socket_group": "who may use the control socket", r#"socket_group = "sekisho""#
+        => |c, i| c.daemon.socket_group, filled(i)?.to_owned();
+
+    "network.internal": "networks that count as inside", r#"internal = ["10.0.0.0/8"]"#
+        => |c, i| c.settings.internal, i.list(Item::prefix)?;
+    "network.gateways": "MAC addresses of routers and firewalls", r#"gateways = ["00:1b:21:0a:0b:0c"]"#
+        => |c, i| c.settings.gateways, i.list(Item::mac)?.into_iter().collect();
+    "network.gateway_ips": "so many IPv4 addresses make a gateway", "gateway_ips = 4"
+        => |c, i| c.settings.gateway_ips, i.count(2..=1_000_000)? as usize;
+    "names": "names people know devices by", r#""10.0.0.7" = "MRI 2, building A""#
+        => |c, i| c.settings.names, names(i)?;
+
+    "isolation.severity": "how grave an incident must be to isolate", "severity = 1"
+        => |c, i| c.settings.isolate_severity, i.count(0..=3)? as u8;
+    "isolation.duration": "how long an automatic isolation lasts", r#"duration = "1h""#
+        => |c, i| c.settings.isolate_for_ns, i.duration(SECOND..=365 * DAY)?;
+    "isolation.budget": "most automatic isolations in a while", "budget = 5"
+        => |c, i| c.settings.budget, i.count(0..=10_000)? as u32;
+    "isolation.budget_window": "how long that while is", r#"budget_window = "10m""#
+        => |c, i| c.settings.budget_window_ns, i.duration(SECOND..=7 * DAY)?;
+    "isolation.protected": "what is never isolated", r#"protected = ["00:1b:21:0a:0b:0c", "10.0.0.7", "10.1.0.0/16"]"#
+        => |c, i| (c.settings.protected, c.settings.protected_nets), protected(i)?;
+
+    "detect.scan.benign_success": "how often a healthy device's first contact succeeds", "benign_success = 0.8"
+        => |c, i| c.settings.scan.benign_success, i.number(0.01..=0.99)?;
+    "detect.scan.scanner_success": "how often a scanner's does", "scanner_success = 0.2"
+        => |c, i| c.settings.scan.scanner_success, i.number(0.01..=0.99)?;
+    "detect.scan.alert_alpha": "accepted chance of a false alert", "alert_alpha = 0.001"
+        => |c, i| c.settings.scan.alert_alpha, i.number(1e-12..=0.1)?;
+    "detect.scan.isolate_alpha": "accepted chance of a false isolation", "isolate_alpha = 0.000001"
+        => |c, i| c.settings.scan.isolate_alpha, i.number(1e-12..=0.1)?;
+
+    "detect.fanout.window": "time over which destinations are counted", r#"window = "1m""#
+        => |c, i| c.settings.fanout.window_ns, i.duration(SECOND..=HOUR)?;
+    "detect.fanout.internal_floor": "destinations inside that are never too many", "internal_floor = 25"
+        => |c, i| c.settings.fanout.internal_floor, i.count(1..=1_000_000)? as u32;
+    "detect.fanout.external_floor": "destinations outside that are never too many", "external_floor = 100"
+        => |c, i| c.settings.fanout.external_floor, i.count(1..=1_000_000)? as u32;
+    "detect.fanout.factor": "how many times the usual is too many", "factor = 2.0"
+        => |c, i| c.settings.fanout.factor, i.number(1.0..=1_000.0)?;
+
+    "detect.lateral.window": "time over which new peers are counted", r#"window = "1m""#
+        => |c, i| c.settings.lateral.window_ns, i.duration(SECOND..=HOUR)?;
+    "detect.lateral.limit": "new peers on administration services that are too many", "limit = 4"
+        => |c, i| c.settings.lateral.limit, i.count(1..=1_000_000)? as u32;
+
+    "detect.port_scan.window": "time over which probed ports are counted", r#"window = "5m""#
+        => |c, i| c.settings.port_scan.window_ns, i.duration(SECOND..=HOUR)?;
+    "detect.port_scan.alert": "points for an alert", "alert = 8"
+        => |c, i| c.settings.port_scan.alert, i.count(1..=65_536)? as u32;
+    "detect.port_scan.isolate": "points for an isolation", "isolate = 20"
+        => |c, i| c.settings.port_scan.isolate, i.count(1..=65_536)? as u32;
+
+    "timeouts.dark": "wait for an answer from an inside address nobody uses", r#"dark = "50ms""#
+        => |c, i| c.settings.dark_answer_ns, i.duration(MILLISECOND..=MINUTE)?;
+    "timeouts.internal": "wait for an answer from inside", r#"internal = "1s""#
+        => |c, i| c.settings.internal_answer_ns, i.duration(MILLISECOND..=MINUTE)?;
+    "timeouts.external": "wait for an answer from outside", r#"external = "3s""#
+        => |c, i| c.settings.external_answer_ns, i.duration(MILLISECOND..=MINUTE)?;
+
+    "limits.devices": "most devices", "devices = 65536"
+        => |c, i| c.settings.limits.devices, i.count(16..=1_048_576)? as usize;
+    "limits.flows": "most conversations", "flows = 262144"
+        => |c, i| c.settings.limits.flows, i.count(1_024..=4_194_304)? as usize;
+    "limits.contacts": "most first contacts that wait for an answer", "contacts = 65536"
+        => |c, i| c.settings.limits.contacts, i.count(256..=1_048_576)? as usize;
+    "limits.peers": "most pairs of device and peer remembered", "peers = 524288"
+        => |c, i| c.settings.limits.peers, i.count(1_024..=16_777_216)? as usize;
+    "limits.incidents": "most incidents kept", "incidents = 4096"
+        => |c, i| c.settings.limits.incidents, i.count(16..=1_048_576)? as usize;
+};
+
+/// A text that says something.
+fn filled<'a>(item: &Item<'a>) -> Read<&'a str> {
+    let text = item.text()?;
+    if text.trim().is_empty() {
+        item.wrong("is empty", format!("write it like: {}", item.example))
+    } else {
+        Ok(text)
+    }
+}
+
+/// An address and a port, or `off`.
+fn metrics_listen(item: &Item) -> Read<Option<std::net::SocketAddr>> {
+    let text = item.text()?;
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).or_else(|_| {
+        item.wrong(
+            format!("{} is not an address and port", quoted(text)),
+            "write it like \"127.0.0.1:9935\" or \"[::1]:9935\", or \"off\" for no metrics",
+        )
+    })
+}
+
+/// One entry of the protected list.
+#[derive(PartialEq)]
+enum Protected {
+    One(Target),
+    Net(Prefix),
+}
+
+fn protected(item: &Item) -> Read<(std::collections::BTreeSet<Target>, Vec<Prefix>)> {
+    let list = item.list(|item| {
+        let text = item.text()?;
+        if text.contains('/') {
+            return item.prefix().map(Protected::Net);
+        }
+        target(item, text).map(Protected::One)
+    })?;
+    let (mut ones, mut nets) = (std::collections::BTreeSet::new(), Vec::new());
+    for entry in list {
+        match entry {
+            Protected::One(target) => drop(ones.insert(target)),
+            Protected::Net(net) => nets.push(net),
+        }
+    }
+    Ok((ones, nets))
+}
+
+/// The MAC or IP address of one device. `item` is where it stands.
+fn target(item: &Item, text: &str) -> Read<Target> {
+    let hint =
+        "write one device's MAC or IP address, like \"00:1b:21:0a:0b:0c\", \"10.0.0.7\" or \"fd00::7\"";
+    match text.parse() {
+        Ok(Target::Ip(ip)) => one_host(ip).map(Target::Ip).or_else(|what| item.wrong(what, hint)),
+        Ok(Target::Mac(mac)) if mac.is_nobody() => {
+            item.wrong(format!("{mac} is a broadcast, multicast or empty address"), hint)
+        }
+        Ok(target) => Ok(target),
+        Err(_) => item.wrong(format!("{} is neither a MAC nor an IP address", quoted(text)), hint),
+    }
+}
+
+/// Most characters of a device's name.
+const MAX_NAME: usize = 64;
+
+fn names(item: &Item) -> Read<BTreeMap<Target, String>> {
+    let (mut names, mut problems) = (BTreeMap::new(), Vec::new());
+    for (address, value) in item.section()? {
+        let entry = item.entry(address.get_ref(), value);
+        let checked = target(&entry, address.get_ref()).and_then(|target| {
+            let name = filled(&entry)?;
+            if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+                return entry.wrong(
+                    "is longer than 64 characters, or holds line ends or control characters",
+                    "give a short name people know the device by",
+                );
+            }
+            if names.contains_key(&target) {
+                return entry.wrong("names an address that has a name already", "take one of them out");
+            }
+            Ok((target, name.trim().to_owned()))
+        });
+        match checked {
+            Ok((target, name)) => drop(names.insert(target, name)),
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(names) } else { Err(problems) }
+}

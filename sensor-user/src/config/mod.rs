@@ -1,0 +1,106 @@
+//! The configuration file: read, checked whole, and turned into plain settings.
+//!
+//! Every problem of a file is told at once, each with its line, its key and what to write instead. [`keys`] is the one
+//! list of what may stand in the file. Nothing here carries a setting out.
+
+mod check;
+mod item;
+mod keys;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use sensor_core::settings::Settings;
+
+pub use keys::{KEYS, Key};
+pub use problem::Problem;
+
+/// Where the daemon looks for its configuration.
+pub const DEFAULT_PATH: &str = "/etc/sekisho/sekisho.toml";
+
+/// What the operator decided.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What concerns the thinking.
+    pub settings: Settings,
+    /// What concerns the daemon around it.
+    pub daemon: DaemonSettings,
+}
+
+/// Settings of the daemon around the engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DaemonSettings {
+    /// Where the metrics are served; none: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The list of makers.
+    pub oui_file: PathBuf,
+    /// The group whose members may use the control socket.
+    pub socket_group: String,
+}
+
+impl Default for DaemonSettings {
+    fn default() -> Self {
+        Self {
+            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9935))),
+            oui_file: PathBuf::from(crate::makers::DEFAULT_PATH),
+            socket_group: "sekisho".to_owned(),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {file}: {source}{}", unreadable_hint(.source))]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is in it is wrong.
+    #[error("{}", problem::report(.file, .problems))]
+    Wrong {
+        /// Which file.
+        file: PathBuf,
+        /// Everything that is wrong in it, by line.
+        problems: Vec<Problem>,
+    },
+}
+
+fn unreadable_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; name the right file with --config",
+        io::ErrorKind::PermissionDenied => "; run as root",
+        _ => "",
+    }
+}
+
+/// Reads the file given, which must exist; or else the one at [`DEFAULT_PATH`], which need not.
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    let path = file.unwrap_or(Path::new(DEFAULT_PATH));
+    match fs::read(path) {
+        Ok(bytes) => parse(&bytes).map_err(|problems| ConfigError::Wrong { file: path.to_owned(), problems }),
+        Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(source) => Err(ConfigError::Unreadable { file: path.to_owned(), source }),
+    }
+}
+
+/// Reads the text of a configuration; on failure gives everything that is wrong with it.
+pub fn parse(bytes: &[u8]) -> Result<Config, Vec<Problem>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => check::check(text),
+        Err(error) => Err(vec![Problem {
+            line: bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1,
+            key: String::new(),
+            what: "the file is not UTF-8 text".to_owned(),
+            hint: "save it as UTF-8".to_owned(),
+        }]),
+    }
+}

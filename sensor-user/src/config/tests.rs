@@ -1,0 +1,260 @@
+//! Tests of the configuration as data: a text and what must be told about it.
+
+use proptest::prelude::*;
+use sensor_core::settings::{Mode, Settings};
+use sensor_core::time::{HOUR, MINUTE};
+
+use super::*;
+
+/// The problems of a text, as `line key: what | hint`.
+fn problems(text: &str) -> Vec<String> {
+    let problems = parse(text.as_bytes()).err().unwrap_or_default();
+    problems.iter().map(|p| format!("{} {}: {} | {}", p.line, p.key, p.what, p.hint)).collect()
+}
+
+#[test]
+fn three_mistakes_are_told_at_once() {
+    let text = "mode = \"obsreve\"\n\n[isolation]\nduratoin = \"4h\"\nseverity = 9\n";
+    let want = [
+        r#"1 mode: must be "observe" or "enforce", and is "obsreve" | write it like: mode = "observe""#,
+        "4 isolation.duratoin: is not a known key | did you mean `duration`?",
+        "5 isolation.severity: 9 is out of range | give 0 to 3",
+    ];
+    assert_eq!(problems(text), want);
+}
+
+#[test]
+fn each_kind_of_mistake_is_told() {
+    for (text, want) in [
+        ("mod = 1", "1 mod: is not a known key | did you mean `mode`?"),
+        ("duration = \"4h\"", "1 duration: is not a known key | `duration` belongs under [isolation]"),
+        (
+            "[limits]\nmode = \"observe\"",
+            "2 limits.mode: is not a known key | `mode` belongs above the first [section]",
+        ),
+        (
+            "[network]\nzzz = 1",
+            "2 network.zzz: is not a known key | known here: internal, gateways, gateway_ips",
+        ),
+        ("[isolatoin]\nseverity = 1", "1 isolatoin: is not a known key | did you mean `isolation`?"),
+        (
+            "isolation = 5",
+            "1 isolation: is a section, not a key | write [isolation] on a line of its own, and its keys below",
+        ),
+        (
+            "[isolation]\nseverity = \"high\"",
+            "2 isolation.severity: must be a whole number, and is the text \"high\" | write it like: severity = 1",
+        ),
+        ("[isolation]\nbudget = -1", "2 isolation.budget: -1 is out of range | give 0 to 10000"),
+        (
+            "[isolation]\nbudget = 99999999999999999999",
+            "2 isolation.budget: 99999999999999999999 is out of range | give 0 to 10000",
+        ),
+        (
+            "[isolation]\nduration = 4",
+            "2 isolation.duration: must be a length of time in quotes, and is the number 4 | write it like: duration = \"1h\"",
+        ),
+        (
+            "[isolation]\nduration = \"4\"",
+            "2 isolation.duration: `4` has no unit; write 4s for seconds, 4m for minutes or 4h for hours | write it like: duration = \"1h\"",
+        ),
+        (
+            "[isolation]\nduration = \"3000d\"",
+            "2 isolation.duration: 3000d is out of range | give 1s to 52w 1d",
+        ),
+        ("[detect.fanout]\nfactor = nan", "2 detect.fanout.factor: nan is out of range | give 1 to 1000"),
+        (
+            "[network]\ngateways = \"00:1b:21:0a:0b:0c\"",
+            "2 network.gateways: must be a list in [ ], and is the text \"00:1b:21:0a:0b:0c\" | write it like: gateways = [\"00:1b:21:0a:0b:0c\"]",
+        ),
+        (
+            "[network]\ngateways = [\n  \"00:1b:21:0a:0b:0c\",\n  \"00:1b:21:0a:0b\",\n]",
+            "4 network.gateways[1]: \"00:1b:21:0a:0b\" is not a MAC address | write six pairs of 0-9 and a-f, like \"00:1b:21:0a:0b:0c\"",
+        ),
+        (
+            "[network]\ngateways = [\"00:1b:21:0a:0b:0c\", \"00-1B-21-0A-0B-0C\"]",
+            "2 network.gateways[1]: is in the list already | take one of them out",
+        ),
+        (
+            "[network]\ngateways = [\"ff:ff:ff:ff:ff:ff\"]",
+            "2 network.gateways[0]: ff:ff:ff:ff:ff:ff is a broadcast, multicast or empty address | give one device's own",
+        ),
+        (
+            "[network]\ninternal = [\"10.0.0.0/33\"]",
+            "2 network.internal[0]: \"10.0.0.0/33\" is not a network | write an address and how many of its bits count, like \"10.0.0.0/8\" or \"fd00::/8\"",
+        ),
+        (
+            "[isolation]\nprotected = [\"MRI\"]",
+            "2 isolation.protected[0]: \"MRI\" is neither a MAC nor an IP address | write one device's MAC or IP address, like \"00:1b:21:0a:0b:0c\", \"10.0.0.7\" or \"fd00::7\"",
+        ),
+        (
+            "metrics_listen = \"9935\"",
+            "1 metrics_listen: \"9935\" is not an address and port | write it like \"127.0.0.1:9935\" or \"[::1]:9935\", or \"off\" for no metrics",
+        ),
+        (
+            "oui_file = \" \"",
+            "1 oui_file: is empty | write it like: oui_file = \"/usr/share/ieee-data/oui.txt\"",
+        ),
+        ("mode = \"observe\"\nmode = \"enforce\"", "2 mode: is given twice | take one of them out"),
+        (
+            "[names]\n\"10.0.0.7\" = \"A\"\n\"::ffff:10.0.0.7\" = \"B\"",
+            "3 names.\"::ffff:10.0.0.7\": names an address that has a name already | take one of them out",
+        ),
+        (
+            "[names]\n\"10.0.0.7\" = 7",
+            "2 names.\"10.0.0.7\": must be a text in quotes, and is the number 7 | write it like: \"10.0.0.7\" = \"MRI 2, building A\"",
+        ),
+        (
+            "[detect.port_scan]\nisolate = 4",
+            "2 detect.port_scan.isolate: isolate must not be less than alert: to isolate takes more certainty | the defaults are `isolate = 20` and `alert = 8`",
+        ),
+    ] {
+        assert_eq!(problems(text), [want], "{text}");
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_read_does_not_hide_those_before_it() {
+    let found = problems("mode = \"off\"\n[isolation\nseverity = 1\nfoo = 2\n");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("1 mode: must be"), "{found:#?}");
+    assert!(found[1].starts_with("2 : cannot be read: ") && found[1].contains("`[isolation`"), "{found:#?}");
+}
+
+#[test]
+fn a_text_without_its_quotes_is_one_problem() {
+    let found = problems("[isolation]\nduration = 4h\nseverity = 9\n");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("`duration = 4h`"), "{found:#?}");
+}
+
+#[test]
+fn a_duplicate_does_not_hide_the_others() {
+    let found = problems("mode = \"observe\"\nmode = \"observe\"\n[limits]\nflows = 1\n");
+    assert_eq!(found.len(), 2, "{found:#?}");
+}
+
+#[test]
+fn a_file_of_another_encoding_is_told() {
+    let problems = parse(b"mode = \"observe\"\n# \xff\n").unwrap_err();
+    assert_eq!(problems[0].to_string(), "line 2: the file is not UTF-8 text\n    hint: save it as UTF-8");
+}
+
+#[test]
+fn the_report_says_it_all() {
+    let file = std::path::Path::new("/etc/sekisho/sekisho.toml");
+    let problems = parse(b"mod = 1\n[limits]\nflows = 1\n").unwrap_err();
+    let want = "2 problems in the configuration /etc/sekisho/sekisho.toml\n  \
+        line 1: mod: is not a known key\n      hint: did you mean `mode`?\n  \
+        line 3: limits.flows: 1 is out of range\n      hint: give 1024 to 4194304";
+    assert_eq!(ConfigError::Wrong { file: file.to_owned(), problems }.to_string(), want);
+}
+
+#[test]
+fn values_arrive_where_they_belong() {
+    let text = r#"
+        mode = "enforce"
+        metrics_listen = "off"
+        [network]
+        internal = ["192.0.2.0/24"]
+        gateways = ["00:1B:21:0A:0B:0C"]
+        [isolation]
+        duration = "4h"
+        protected = ["10.0.0.7", "00:1b:21:0a:0b:0d", "10.1.0.0/16"]
+        [detect]
+        scan.benign_success = 0.9
+        lateral = { window = "2m", limit = 7 }
+        [names]
+        "10.0.0.7" = " MRI 2 "
+    "#;
+    let config = parse(text.as_bytes()).unwrap();
+    let settings = config.settings;
+    assert_eq!((settings.mode, config.daemon.metrics_listen), (Mode::Enforce, None));
+    assert_eq!(settings.internal, ["192.0.2.0/24".parse().unwrap()]);
+    assert!(settings.gateways.contains(&"00:1b:21:0a:0b:0c".parse().unwrap()));
+    assert_eq!(settings.isolate_for_ns, 4 * HOUR);
+    assert_eq!((settings.protected.len(), settings.protected_nets.len()), (2, 1));
+    assert_eq!((settings.lateral.window_ns, settings.lateral.limit), (2 * MINUTE, 7));
+    assert_eq!(settings.scan.benign_success, 0.9);
+    assert_eq!(settings.names[&"10.0.0.7".parse().unwrap()], "MRI 2");
+}
+
+const SHIPPED: &str = include_str!("../../../deploy/sekisho.toml");
+
+fn is_default(config: &Config) {
+    assert_eq!(format!("{:?}", config.settings), format!("{:?}", Settings::default()));
+    assert_eq!(config.daemon, DaemonSettings::default());
+}
+
+#[test]
+fn the_shipped_file_gives_the_defaults() {
+    let config = parse(SHIPPED.as_bytes()).unwrap();
+    assert_eq!(config.settings.mode, Mode::Observe);
+    is_default(&config);
+    is_default(&parse(b"").unwrap());
+}
+
+/// The shipped file with all its settings switched on.
+fn uncommented() -> String {
+    let lines = SHIPPED.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => setting,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_the_shipped_file_calls_defaults_are_the_defaults() {
+    is_default(&parse(uncommented().as_bytes()).unwrap());
+}
+
+#[test]
+fn the_shipped_file_explains_every_key() {
+    let document: toml::Table = uncommented().parse().unwrap();
+    for key in KEYS {
+        let mut place = Some(&document);
+        let mut value = None;
+        for part in key.path.split('.') {
+            value = place.and_then(|table| table.get(part));
+            place = value.and_then(toml::Value::as_table);
+        }
+        assert!(value.is_some(), "deploy/sekisho.toml does not explain {} ({})", key.path, key.meaning);
+    }
+}
+
+#[test]
+fn every_example_is_accepted() {
+    for key in KEYS {
+        let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
+        let section = if key.path == "names" { "names" } else { section };
+        let text =
+            if section.is_empty() { key.example.to_owned() } else { format!("[{section}]\n{}", key.example) };
+        assert_eq!(problems(&text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_was_named_must_exist() {
+    let error = load(Some(Path::new("/nonexistent/sekisho.toml"))).unwrap_err().to_string();
+    assert!(error.ends_with("; name the right file with --config"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&bytes);
+    }
+
+    #[test]
+    fn reading_settings_never_panics(key in 0..KEYS.len(), value in "[\\[\\]{}\"'0-9a-z.:/,=\\n -]{0,40}") {
+        let _ = parse(format!("{} = {value}", KEYS[key].path).as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_file_never_panics(at in 0..SHIPPED.len(), junk in "\\PC{0,3}") {
+        let mut text = uncommented();
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.insert_str(at, &junk);
+        let _ = parse(text.as_bytes());
+    }
+}

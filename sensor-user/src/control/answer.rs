@@ -1,0 +1,147 @@
+//! What the engine shows, in the words of the protocol.
+
+use std::collections::BTreeMap;
+
+use sensor_core::engine::Reply;
+use sensor_core::event::DeviceRef;
+use sensor_core::policy::{Block, Origin, Target};
+use sensor_core::snapshot::{DeviceView, FindingView, IncidentView, Snapshot};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::View;
+use super::request::Part;
+use crate::clock::WallClock;
+use crate::protocol::{
+    Added, BlockInfo, DeviceInfo, DeviceName, FindingInfo, IncidentInfo, LiveStatus, Status,
+};
+
+/// One part of the view.
+pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
+    let View { snapshot, live } = view;
+    match part {
+        Part::Status => json(&status(snapshot, live, clock)),
+        Part::Devices => json(&snapshot.devices.iter().map(|d| device(d, live, clock)).collect::<Vec<_>>()),
+        Part::Incidents => json(&snapshot.incidents.iter().map(|i| incident(i, clock)).collect::<Vec<_>>()),
+        Part::Blocks => json(&blocks(snapshot, clock)),
+    }
+}
+
+/// What an order brought about.
+pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
+    match reply {
+        Reply::Added { block, extended, device } => {
+            let block = block_info(block, device.as_ref().map(device_name), clock);
+            json(&Added { block, extended: *extended })
+        }
+        Reply::Removed(block) => json(&block_info(block, None, clock)),
+    }
+}
+
+/// None of the protocol's types can fail to be written.
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn status(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Status {
+    let stats = json(&snapshot.stats);
+    let stats = stats.as_object().into_iter().flatten();
+    let stats = stats.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?))).collect();
+    Status { time: clock.stamp(snapshot.time), live: live.clone(), stats }
+}
+
+fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo {
+    let port = live.ports.iter().find(|port| port.index == view.port).map(|port| port.name.clone());
+    DeviceInfo {
+        device: DeviceName {
+            mac: view.mac.to_string(),
+            ips: texts(&view.ips),
+            maker: view.maker.clone(),
+            name: view.name.clone(),
+        },
+        more_ips: view.more_ips,
+        first_seen: clock.stamp(view.first_seen),
+        last_seen: clock.stamp(view.last_seen),
+        port,
+        vlan: view.vlan,
+        gateway: view.gateway,
+        protected: view.protected,
+        block: view.block,
+        destinations: view.destinations,
+        usual_destinations: view.usual_destinations,
+    }
+}
+
+fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
+    IncidentInfo {
+        id: view.id,
+        device: device_name(&view.device),
+        severity: view.severity,
+        opened: clock.stamp(view.opened),
+        updated: clock.stamp(view.updated),
+        action: json(&view.action).as_str().unwrap_or_default().to_owned(),
+        findings: view.findings.iter().map(|f| finding(f, clock)).collect(),
+    }
+}
+
+fn finding(view: &FindingView, clock: &WallClock) -> FindingInfo {
+    FindingInfo {
+        time: clock.stamp(view.time),
+        detector: view.detector.to_owned(),
+        signature: view.signature.to_owned(),
+        severity: view.severity,
+        evidence: view.evidence.iter().map(|(name, value)| ((*name).to_owned(), json(value))).collect(),
+    }
+}
+
+fn blocks(snapshot: &Snapshot, clock: &WallClock) -> Vec<BlockInfo> {
+    let mut owners = BTreeMap::new();
+    for device in &snapshot.devices {
+        // A gateway's MAC carries the addresses of others.
+        if let (false, Some(block)) = (device.gateway, device.block) {
+            owners.entry(block).or_insert(device);
+        }
+    }
+    let info = |block: &Block| {
+        let device = owners.get(&block.id).map(|device| DeviceName {
+            mac: device.mac.to_string(),
+            ips: texts(&device.ips),
+            maker: device.maker.clone(),
+            name: device.name.clone(),
+        });
+        block_info(block, device, clock)
+    };
+    snapshot.blocks.iter().map(info).collect()
+}
+
+fn block_info(block: &Block, device: Option<DeviceName>, clock: &WallClock) -> BlockInfo {
+    let (owner, incident_id) = match &block.origin {
+        Origin::Manual(account) => (Some(account.clone()), None),
+        Origin::Incident(number) => (None, Some(*number)),
+    };
+    BlockInfo {
+        id: block.id,
+        targets: block.targets.iter().map(Target::to_string).collect(),
+        device,
+        level: block.level.name().to_owned(),
+        owner,
+        incident_id,
+        reason: block.reason.clone(),
+        since: clock.stamp(block.since),
+        until: block.until.map(|until| clock.stamp(until)),
+        would: block.would,
+    }
+}
+
+fn device_name(device: &DeviceRef) -> DeviceName {
+    DeviceName {
+        mac: device.mac.to_string(),
+        ips: texts(&device.ips),
+        maker: device.maker.clone(),
+        name: device.name.clone(),
+    }
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,67 @@
+//! The control socket: how `sekisho block`, `status` and the like reach the running daemon.
+//!
+//! Each client's request becomes an [`Ask`] to the pipeline, which owns the engine, and its answer a line of JSON.
+//! Whoever may open the socket may give orders: it belongs to root and one group. Nothing here knows the engine.
+
+mod answer;
+mod peer;
+mod request;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+
+use sensor_core::engine::{Command, CommandError, Reply};
+use sensor_core::snapshot::Snapshot;
+use tokio::sync::oneshot;
+
+pub use crate::protocol::{AttachMode, LiveStatus, PortStatus};
+pub use server::Server;
+
+/// What a client wants of the pipeline. Its answer goes back by the sender; a client that left has dropped the other
+/// end, which is no error.
+#[derive(Debug)]
+pub enum Ask {
+    /// Show everything.
+    Snapshot(oneshot::Sender<View>),
+    /// Carry this out.
+    Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
+}
+
+/// Everything there is to see.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Of the engine.
+    pub snapshot: Snapshot,
+    /// Of the daemon around it.
+    pub live: LiveStatus,
+}
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another daemon is there.
+    #[error("another daemon answers on {path}; stop it, or give each its own with --socket")]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something else has that name.
+    #[error("{path} is not a socket; move it away, or give another path with --socket")]
+    NotSocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot {what} {path}: {source}; run as root, or give another path with --socket")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}

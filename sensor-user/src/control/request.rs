@@ -1,0 +1,95 @@
+//! From a line of a client to what the pipeline is asked. Whatever comes in, it ends in an answer.
+
+use sensor_core::engine::Command;
+use sensor_core::policy::{BlockName, Target};
+use serde_json::Value;
+
+use crate::protocol::{
+    BlockAdd, BlockSelect, MAX_REASON, MAX_TARGETS, Refusal, RefusalKind, Request, VERSION,
+};
+
+/// What a request comes down to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// To see one part of everything.
+    See(Part),
+    /// An order.
+    Order(Command),
+}
+
+/// A part of what there is to see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// How everything does.
+    Status,
+    /// The devices.
+    Devices,
+    /// The incidents.
+    Incidents,
+    /// The block list.
+    Blocks,
+}
+
+/// A refusal of something that could not be understood.
+pub fn bad(message: impl Into<String>) -> Refusal {
+    Refusal { kind: RefusalKind::BadRequest, message: message.into() }
+}
+
+/// Reads a line. `owner` is the account that sent it.
+pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
+    match decode(line)? {
+        Request::Status => Ok(Wish::See(Part::Status)),
+        Request::Devices => Ok(Wish::See(Part::Devices)),
+        Request::Incidents => Ok(Wish::See(Part::Incidents)),
+        Request::BlockList => Ok(Wish::See(Part::Blocks)),
+        Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
+        Request::BlockRemove(select) => {
+            let name = match select {
+                BlockSelect::Id(id) => BlockName::Id(id),
+                BlockSelect::Target(text) => BlockName::Target(target(&text)?),
+            };
+            Ok(Wish::Order(Command::Remove(name)))
+        }
+    }
+}
+
+fn decode(line: &[u8]) -> Result<Request, Refusal> {
+    let wrong = |error| bad(format!("the request is not understood: {error}"));
+    let mut object: serde_json::Map<String, Value> = serde_json::from_slice(line).map_err(wrong)?;
+    match object.remove("version").as_ref().and_then(Value::as_u64) {
+        Some(version) if version == u64::from(VERSION) => {}
+        Some(other) => {
+            return Err(bad(format!(
+                "the request is of version {other} and the daemon understands version {VERSION}: use the sekisho \
+                 command of the daemon's release, or restart the daemon"
+            )));
+        }
+        None => return Err(bad("the request has no version")),
+    }
+    serde_json::from_value(Value::Object(object)).map_err(wrong)
+}
+
+fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
+    if add.targets.len() > MAX_TARGETS {
+        return Err(bad(format!("one request can block at most {MAX_TARGETS} addresses")));
+    }
+    let mut targets = Vec::new();
+    for text in &add.targets {
+        let target = target(text)?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    if add.reason.len() > MAX_REASON {
+        return Err(bad(format!("the reason is longer than {MAX_REASON} bytes")));
+    }
+    if add.for_ns == Some(0) {
+        return Err(bad("a block of no length blocks nobody"));
+    }
+    let reason = crate::label::plain(&add.reason).trim().to_owned();
+    Ok(Command::Add { targets, for_ns: add.for_ns, reason, owner: owner.to_owned() })
+}
+
+fn target(text: &str) -> Result<Target, Refusal> {
+    text.parse().map_err(|error: sensor_core::addr::AddrError| bad(error.to_string()))
+}

@@ -1,0 +1,378 @@
+//! Tests of the socket with a pipeline that gives fixed answers.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sensor_core::event::DeviceRef;
+use sensor_core::policy::{Block, BlockName, Level, Origin, Target};
+use sensor_core::snapshot::{DeviceView, EngineStats};
+use sensor_core::time::{HOUR, SECOND, Time};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::clock::WallClock;
+
+fn block() -> Block {
+    Block {
+        id: 5,
+        targets: vec![Target::Ip("10.0.0.7".parse().unwrap())],
+        level: Level::Isolate,
+        origin: Origin::Manual("root".to_owned()),
+        reason: "odd".to_owned(),
+        since: Time(SECOND),
+        until: Some(Time(HOUR)),
+        would: false,
+    }
+}
+
+fn view() -> View {
+    let device = DeviceView {
+        mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
+        ips: vec!["10.0.0.7".parse().unwrap()],
+        more_ips: 0,
+        maker: Some("Intel".to_owned()),
+        name: None,
+        first_seen: Time(SECOND),
+        last_seen: Time(2 * SECOND),
+        port: 1,
+        vlan: 20,
+        gateway: false,
+        protected: false,
+        block: Some(5),
+        destinations: 3,
+        usual_destinations: None,
+    };
+    let snapshot = Snapshot {
+        time: Time(2 * SECOND),
+        enforce: true,
+        devices: vec![device],
+        incidents: Vec::new(),
+        blocks: vec![block()],
+        stats: EngineStats { devices: 1, ..EngineStats::default() },
+    };
+    let port = PortStatus {
+        name: "eth1".to_owned(),
+        ifindex: 4,
+        index: 1,
+        mode: AttachMode::Native,
+        packets: 10,
+        bytes: 1_000,
+        drops: 2,
+    };
+    let live = LiveStatus {
+        bridge: "br0".to_owned(),
+        mode: "enforce".to_owned(),
+        version: "0.1.0".to_owned(),
+        uptime_secs: 2,
+        ports: vec![port],
+        ring_lost: 0,
+        store_errors: 0,
+        pins: "/sys/fs/bpf/sekisho".to_owned(),
+    };
+    View { snapshot, live }
+}
+
+/// A pipeline that shows [`view`], adds whatever it is told to and knows no entry to remove.
+async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
+    while let Some(ask) = asks.recv().await {
+        match ask {
+            Ask::Snapshot(answer) => drop(answer.send(view())),
+            Ask::Command(Command::Add { targets, reason, owner, for_ns }, answer) => {
+                let until = for_ns.map(Time);
+                let block = Block { targets, reason, origin: Origin::Manual(owner), until, ..block() };
+                let device = DeviceRef {
+                    mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
+                    ips: Vec::new(),
+                    maker: None,
+                    name: Some("MRI".to_owned()),
+                };
+                drop(answer.send(Ok(Reply::Added { block, extended: false, device: Some(device) })));
+            }
+            Ask::Command(Command::Remove(name), answer) => {
+                let name = match name {
+                    BlockName::Id(id) => id.to_string(),
+                    BlockName::Target(target) => target.to_string(),
+                };
+                drop(answer.send(Err(CommandError::NotFound(name))));
+            }
+        }
+    }
+}
+
+struct Daemon {
+    dir: TempDir,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        Self::with(|_| {}, true)
+    }
+
+    fn with(change: impl FnOnce(&mut Server), answers: bool) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut server = Server::bind(&dir.path().join("run/control.sock"), "no-such-group").unwrap();
+        change(&mut server);
+        let (sender, receiver) = mpsc::channel(4);
+        let mut tasks = vec![tokio::spawn(async move { server.serve(sender, || WallClock::UNIX).await })];
+        tasks.push(tokio::spawn(async move {
+            if answers {
+                pipeline(receiver).await;
+            } else {
+                std::future::pending::<()>().await;
+                drop(receiver);
+            }
+        }));
+        Self { dir, tasks }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("run/control.sock")
+    }
+
+    async fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.path()).await.unwrap()
+    }
+
+    /// Sends bytes and gives all that comes back until the daemon or we are done.
+    async fn send(&self, bytes: &[u8]) -> Vec<Value> {
+        let mut stream = self.connect().await;
+        // The daemon may hang up before it has read all.
+        drop(stream.write_all(bytes).await);
+        drop(stream.shutdown().await);
+        let mut text = Vec::new();
+        drop(stream.read_to_end(&mut text).await);
+        String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    async fn ask(&self, request: Value) -> Value {
+        let answers = self.send(format!("{request}\n").as_bytes()).await;
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0]["version"], 1);
+        answers.into_iter().next().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+#[tokio::test]
+async fn what_there_is_to_see_is_shown() {
+    let daemon = Daemon::start();
+    let devices = daemon.ask(json!({ "version": 1, "request": "devices" })).await;
+    assert_eq!(
+        devices["ok"],
+        json!([{
+            "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel", "more_ips": 0,
+            "first_seen": "1970-01-01T00:00:01.000000+0000", "last_seen": "1970-01-01T00:00:02.000000+0000",
+            "port": "eth1", "vlan": 20, "gateway": false, "protected": false, "block": 5, "destinations": 3,
+            "usual_destinations": null,
+        }])
+    );
+    let blocks = daemon.ask(json!({ "version": 1, "request": "block_list" })).await;
+    assert_eq!(
+        blocks["ok"],
+        json!([{
+            "id": 5, "targets": ["10.0.0.7"],
+            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel" },
+            "level": "isolate", "owner": "root", "reason": "odd", "since": "1970-01-01T00:00:01.000000+0000",
+            "until": "1970-01-01T01:00:00.000000+0000", "would": false,
+        }])
+    );
+    let status = daemon.ask(json!({ "version": 1, "request": "status" })).await;
+    let status: crate::protocol::Status = serde_json::from_value(status["ok"].clone()).unwrap();
+    assert_eq!((status.live, status.stats["devices"]), (view().live, 1));
+    assert_eq!(daemon.ask(json!({ "version": 1, "request": "incidents" })).await["ok"], json!([]));
+}
+
+#[tokio::test]
+async fn orders_reach_the_pipeline() {
+    let daemon = Daemon::start();
+    let with = json!({ "targets": ["10.0.0.8", "10.0.0.8", "00:1B:21:0A:0B:0D"], "for_ns": HOUR, "reason": " a\nb " });
+    let added = daemon.ask(json!({ "version": 1, "request": "block_add", "with": with })).await;
+    let added: crate::protocol::Added = serde_json::from_value(added["ok"].clone()).unwrap();
+    assert_eq!(added.block.targets, ["10.0.0.8", "00:1b:21:0a:0b:0d"]);
+    assert_eq!(added.block.reason, "a b");
+    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap());
+    assert_eq!(added.block.owner, Some(super::peer::user_name(uid)));
+    assert_eq!(added.block.device.unwrap().name.as_deref(), Some("MRI"));
+    let removed = daemon.ask(json!({ "version": 1, "request": "block_remove", "with": { "id": 9 } })).await;
+    assert_eq!(removed["error"]["kind"], "refused");
+    assert!(removed["error"]["message"].as_str().unwrap().contains("there is no block entry for 9"));
+}
+
+#[tokio::test]
+async fn garbage_is_answered_with_what_is_wrong() {
+    let daemon = Daemon::start();
+    for (line, want) in [
+        ("", "the request is not understood: EOF"),
+        ("garbage", "the request is not understood: expected value"),
+        ("[1]", "the request is not understood: invalid type: sequence"),
+        ("{}", "the request has no version"),
+        (
+            r#"{"version":2,"request":"status"}"#,
+            "the request is of version 2 and the daemon understands version 1",
+        ),
+        (r#"{"version":1}"#, "the request is not understood: missing field `request`"),
+        (r#"{"version":1,"request":"explode"}"#, "the request is not understood: unknown variant `explode`"),
+        (r#"{"version":1,"request":"status","x":1}"#, "the request is not understood: "),
+        (
+            r#"{"version":1,"request":"block_add","with":{"targets":["MRI"]}}"#,
+            "`MRI` is neither a MAC nor an IP address",
+        ),
+        (
+            r#"{"version":1,"request":"block_add","with":{"targets":[],"for_ns":0}}"#,
+            "a block of no length blocks nobody",
+        ),
+        (
+            r#"{"version":1,"request":"block_add","with":{"targets":[],"reson":"x"}}"#,
+            "the request is not understood: unknown field `reson`",
+        ),
+    ] {
+        let answers = daemon.send(format!("{line}\n").as_bytes()).await;
+        assert_eq!(answers[0]["error"]["kind"], "bad_request", "{line}");
+        let message = answers[0]["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with(want), "{line}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn one_client_may_ask_many_things() {
+    let daemon = Daemon::start();
+    let answers = daemon
+        .send(b"{\"version\":1,\"request\":\"status\"}\nx\n{\"version\":1,\"request\":\"devices\"}")
+        .await;
+    let kinds: Vec<_> = answers.iter().map(|a| a.get("ok").is_some()).collect();
+    assert_eq!(kinds, [true, false, true], "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_request_without_end_is_cut_off() {
+    let daemon = Daemon::start();
+    let answers = daemon.send(&vec![b'x'; 1_000_000]).await;
+    // Whether the answer arrives depends on whether the client still sends when the daemon hangs up.
+    assert!(answers.len() <= 1, "{answers:?}");
+    let mut stream = daemon.connect().await;
+    stream.write_all(&vec![b'x'; crate::protocol::MAX_REQUEST]).await.unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await.unwrap();
+    assert!(line.contains("the request is longer than 65536 bytes"), "{line}");
+    assert!(daemon.ask(json!({ "version": 1, "request": "status" })).await.get("ok").is_some());
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go() {
+    let daemon = Daemon::with(|server| server.set_patience(Duration::from_millis(20)), true);
+    let mut stream = daemon.connect().await;
+    stream.write_all(b"{\"version\":1").await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_pipeline_that_does_not_answer_is_told() {
+    let daemon = Daemon::with(|server| server.set_patience(Duration::from_millis(20)), false);
+    let answer = daemon.ask(json!({ "version": 1, "request": "status" })).await;
+    assert_eq!(answer["error"]["kind"], "busy");
+}
+
+#[tokio::test]
+async fn too_many_clients_are_turned_away() {
+    let daemon = Daemon::start();
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        let mut stream = BufReader::new(daemon.connect().await);
+        stream.write_all(b"{\"version\":1,\"request\":\"status\"}\n").await.unwrap();
+        stream.read_line(&mut String::new()).await.unwrap();
+        clients.push(stream);
+    }
+    let mut line = String::new();
+    BufReader::new(daemon.connect().await).read_line(&mut line).await.unwrap();
+    assert!(line.contains("32 clients are connected already"), "{line}");
+    clients.clear();
+    while daemon.send(b"{\"version\":1,\"request\":\"status\"}\n").await[0].get("ok").is_none() {}
+}
+
+#[tokio::test]
+async fn the_file_is_for_the_group_and_goes_with_the_server() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a/b/control.sock");
+    let server = Server::bind(&path, "no-such-group").unwrap();
+    let meta = fs::metadata(&path).unwrap();
+    assert!(meta.file_type().is_socket());
+    assert_eq!(meta.permissions().mode() & 0o777, 0o660);
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left there");
+    drop(server);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_live_daemon_is_not_pushed_aside_and_a_dead_one_is() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("control.sock");
+    let first = Server::bind(&path, "no-such-group").unwrap();
+    let error = Server::bind(&path, "no-such-group").err().unwrap();
+    assert!(error.to_string().starts_with("another daemon answers on "), "{error}");
+    drop(first);
+    // What a killed daemon leaves: the file, and nobody behind it.
+    let dead = dir.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    assert!(dead.exists());
+    let second = Server::bind(&dead, "no-such-group").unwrap();
+    UnixStream::connect(&dead).await.unwrap();
+    drop(second);
+}
+
+#[tokio::test]
+async fn a_successors_file_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("control.sock");
+    let first = Server::bind(&path, "no-such-group").unwrap();
+    fs::remove_file(&path).unwrap();
+    let second = Server::bind(&path, "no-such-group").unwrap();
+    drop(first);
+    assert!(path.exists());
+    drop(second);
+}
+
+#[tokio::test]
+async fn another_file_of_that_name_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("notes.txt");
+    fs::write(&path, "notes").unwrap();
+    let error = Server::bind(&path, "no-such-group").err().unwrap();
+    assert!(matches!(error, ControlError::NotSocket { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "notes");
+}
+
+proptest! {
+    #[test]
+    fn reading_requests_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = super::request::read(&bytes, "root");
+    }
+
+    #[test]
+    fn reading_orders_never_panics(
+        request in "(status|block_add|block_remove|block_list)",
+        target in "\\PC{0,20}",
+        for_ns in any::<Option<i64>>(),
+        reason in "\\PC*",
+    ) {
+        let with = json!({ "targets": [target.clone()], "for_ns": for_ns, "reason": reason });
+        let line = json!({ "version": 1, "request": request, "with": with }).to_string();
+        let _ = super::request::read(line.as_bytes(), "root");
+        let line = json!({ "version": 1, "request": request, "with": { "target": target } }).to_string();
+        let _ = super::request::read(line.as_bytes(), "root");
+    }
+}

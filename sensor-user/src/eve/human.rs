@@ -1,0 +1,177 @@
+//! Events as sentences for the person at the terminal.
+
+use sensor_core::event::{
+    Action, Alert, Change, DeviceRef, DeviceSeen, Event, Evidence, FlowEnded, Isolation, Timed, Value,
+};
+use sensor_core::observation::{EndReason, FlowId};
+use sensor_core::policy::Target;
+
+use super::{ReplayStats, Teller, has_ports, protocol};
+use crate::{duration, label};
+
+/// The event as a sentence, without its time.
+pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String {
+    match &timed.event {
+        Event::Device(seen) => device(teller, seen),
+        Event::Flow(ended) => flow(ended),
+        Event::Alert(alert) => alert_sentence(alert),
+        Event::Isolation(change) => isolation(teller, timed, change, latency_ns),
+    }
+}
+
+/// What a replay ends with.
+pub fn stats(stats: &ReplayStats) -> String {
+    let failed: u64 = stats.parse.iter().filter(|(reason, _)| **reason != "ok").map(|(_, count)| count).sum();
+    let mut text = format!(
+        "{} with {} ({}) in {:.2} s: {}, {}, {}, {}",
+        label::count(stats.files, "file", "files"),
+        label::count(stats.frames, "frame", "frames"),
+        label::bytes(stats.bytes),
+        stats.seconds,
+        label::count(stats.devices, "device", "devices"),
+        label::count(stats.flows, "flow", "flows"),
+        label::count(stats.alerts, "alert", "alerts"),
+        label::count(stats.isolations, "isolation", "isolations"),
+    );
+    if failed > 0 {
+        let reasons = stats.parse.iter().filter(|(reason, count)| **reason != "ok" && **count > 0);
+        let reasons: Vec<_> = reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
+        text.push_str(&format!("; not fully parsed: {failed} ({})", reasons.join(", ")));
+    }
+    if stats.truncated > 0 {
+        text.push_str(&format!("; damaged or cut short: {}", label::count(stats.truncated, "file", "files")));
+    }
+    text
+}
+
+/// The device, with an address to find it by.
+fn name(device: &DeviceRef) -> String {
+    let name = label::device(device.name.as_deref(), device.maker.as_deref(), &device.mac.to_string());
+    match device.ips.first() {
+        Some(ip) => format!("{name} ({ip})"),
+        None if device.name.is_some() => format!("{name} ({})", device.mac),
+        None => name,
+    }
+}
+
+fn device(teller: &Teller, seen: &DeviceSeen) -> String {
+    let mut place = String::new();
+    if let Some(port) = teller.ports.get(&seen.port) {
+        place.push_str(&format!(" on {port}"));
+    }
+    if seen.vlan != 0 {
+        place.push_str(&format!(" in VLAN {}", seen.vlan));
+    }
+    let gateway = if seen.gateway { ", a gateway" } else { "" };
+    if seen.new {
+        return format!("device    {} seen for the first time{place}{gateway}", name(&seen.device));
+    }
+    let ips: Vec<_> = seen.device.ips.iter().take(4).map(ToString::to_string).collect();
+    let more = seen.device.ips.len().saturating_sub(ips.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("device    {} now has the addresses {}{more}{place}{gateway}", name(&seen.device), ips.join(", "))
+}
+
+fn ends(id: &FlowId) -> String {
+    if has_ports(id) {
+        let (a, b) = ((id.src, id.sport), (id.dst, id.dport));
+        format!("{} {} -> {}", protocol(id), std::net::SocketAddr::from(a), std::net::SocketAddr::from(b))
+    } else {
+        format!("{} {} -> {}", protocol(id), id.src, id.dst)
+    }
+}
+
+fn flow(ended: &FlowEnded) -> String {
+    let (there, back) = (&ended.to_server, &ended.to_client);
+    let reason = match ended.reason {
+        EndReason::Closed => "closed",
+        EndReason::Timeout => "quiet",
+        EndReason::Shutdown => "still going on",
+        EndReason::Evicted => "forgotten, the table was full",
+    };
+    let drops = there.drops + back.drops;
+    let drops = if drops > 0 { format!(", {drops} of them dropped or marked") } else { String::new() };
+    format!(
+        "flow      {}: {} ({}) there, {} ({}) back{drops}, in {}; {reason}",
+        ends(&ended.id),
+        label::count(there.packets, "frame", "frames"),
+        label::bytes(there.bytes),
+        back.packets,
+        label::bytes(back.bytes),
+        duration::show(ended.end.since(ended.start)),
+    )
+}
+
+/// The numbers of a finding: `12 failed first contacts, 0.5 seconds`.
+fn numbers(evidence: &Evidence) -> String {
+    let parts = evidence.iter().map(|(name, value)| {
+        let name = name.replace('_', " ");
+        match value {
+            Value::Count(count) => format!("{count} {name}"),
+            Value::Number(number) => format!("{number} {name}"),
+            Value::Text(text) => format!("{name} {}", label::plain(text)),
+            Value::List(list) => format!("{name} {}", label::plain(&list.join(" "))),
+        }
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn alert_sentence(alert: &Alert) -> String {
+    let grave = match alert.severity {
+        1 => "high",
+        2 => "medium",
+        _ => "low",
+    };
+    let done = match alert.action {
+        Action::None => "told only",
+        Action::Isolated => "isolated",
+        Action::WouldIsolate => "would be isolated (observe mode)",
+        Action::AlreadyIsolated => "isolated already",
+        Action::Gateway => "not isolated: it is a gateway",
+        Action::Protected => "not isolated: it is on the protected list",
+        Action::BudgetSpent => "not isolated: too many isolations in a short time, a person must decide",
+        Action::NoOwnAddress => "not isolated: no address is its own alone",
+    };
+    format!(
+        "alert     {}: {} [{grave}, incident {}]: {}; {done}",
+        name(&alert.device),
+        alert.signature,
+        alert.incident,
+        numbers(&alert.evidence),
+    )
+}
+
+fn isolation(teller: &Teller, timed: &Timed, change: &Isolation, latency_ns: Option<u64>) -> String {
+    let who = match &change.device {
+        Some(device) => name(device),
+        None => targets(&change.targets),
+    };
+    let until = match change.until {
+        Some(until) => {
+            let date = teller.clock.stamp(until).local(&teller.zone);
+            format!("until {date} ({})", duration::show(until.since(timed.time)))
+        }
+        None => "until somebody releases it".to_owned(),
+    };
+    let reason = label::plain(&change.reason);
+    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+    let is = if change.would { "would be" } else { "is" };
+    let text = match change.change {
+        Change::Added => {
+            let latency =
+                latency_ns.map(|ns| format!(", {:.1} ms after the first evidence", ns as f64 / 1e6));
+            format!("{who} {is} cut off {until}{}{reason}", latency.unwrap_or_default())
+        }
+        Change::Extended => format!("{who} {is} cut off longer, {until}{reason}"),
+        Change::Followed => format!("{who} {is} cut off at {} too, {until}", targets(&change.targets)),
+        Change::Released => format!("{who} was released and may talk again"),
+        Change::Expired => format!("{who} may talk again: its time was up"),
+    };
+    format!("isolation {text} [entry {}]", change.id)
+}
+
+fn targets(targets: &[Target]) -> String {
+    let shown: Vec<_> = targets.iter().take(4).map(ToString::to_string).collect();
+    let more = targets.len() - shown.len();
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}

@@ -1,0 +1,175 @@
+//! What happened, told as EVE-style JSON for machines and as one sentence for people.
+//!
+//! EVE is the format of Suricata's logs, which the tools of the field read; the names of fields are its names. Kinds of
+//! events it does not have (device, isolation) have an `event_type` of their own. Times are UTC in JSON and local in
+//! sentences. Nothing here writes anything out.
+
+mod flow_id;
+mod human;
+mod json;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::tz::TimeZone;
+use sensor_core::event::{Event, Timed};
+use sensor_core::observation::{FlowId, Kind};
+use sensor_core::time::Time;
+use serde_json::Value;
+
+use crate::clock::WallClock;
+
+pub use flow_id::flow_id;
+
+/// Protocol number of ICMP.
+const ICMP: u8 = 1;
+/// Protocol number of TCP.
+const TCP: u8 = 6;
+/// Protocol number of UDP.
+const UDP: u8 = 17;
+/// Protocol number of ICMPv6.
+const ICMP6: u8 = 58;
+
+/// Kind of event.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum EventType {
+    /// A device or an address of it appeared.
+    Device,
+    /// A conversation ended.
+    Flow,
+    /// A detector called a device.
+    Alert,
+    /// A block entry changed.
+    Isolation,
+    /// Counters at the end of a replay.
+    Stats,
+}
+
+impl EventType {
+    /// All kinds.
+    pub const ALL: [EventType; 5] =
+        [EventType::Device, EventType::Flow, EventType::Alert, EventType::Isolation, EventType::Stats];
+
+    /// The kind of an event.
+    pub fn of(event: &Event) -> Self {
+        match event {
+            Event::Device(_) => EventType::Device,
+            Event::Flow(_) => EventType::Flow,
+            Event::Alert(_) => EventType::Alert,
+            Event::Isolation(_) => EventType::Isolation,
+        }
+    }
+
+    /// Its name, the `event_type` of EVE.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventType::Device => "device",
+            EventType::Flow => "flow",
+            EventType::Alert => "alert",
+            EventType::Isolation => "isolation",
+            EventType::Stats => "stats",
+        }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for EventType {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        EventType::ALL.into_iter().find(|kind| kind.name() == s).ok_or_else(|| {
+            format!("`{s}` is no kind of event; there are device, flow, alert, isolation and stats")
+        })
+    }
+}
+
+/// What a replay ends with.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ReplayStats {
+    /// The time of the last frame.
+    pub time: Time,
+    /// Files read.
+    pub files: u64,
+    /// Files that ended within a packet, or were damaged; what was readable of them is counted.
+    pub truncated: u64,
+    /// Frames read.
+    pub frames: u64,
+    /// Bytes of these frames.
+    pub bytes: u64,
+    /// Results of parsing by reason, `ok` among them.
+    pub parse: BTreeMap<&'static str, u64>,
+    /// Conversations.
+    pub flows: u64,
+    /// Devices.
+    pub devices: u64,
+    /// Alerts.
+    pub alerts: u64,
+    /// Block entries made (or that would have been).
+    pub isolations: u64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// Tells what happened.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    /// Turns moments into dates.
+    pub clock: WallClock,
+    /// Names of the bridge ports by their index; replays have none.
+    pub ports: BTreeMap<u8, String>,
+    zone: TimeZone,
+}
+
+impl Teller {
+    /// Tells times by that clock, to people in the time zone of this machine.
+    pub fn new(clock: WallClock) -> Self {
+        Self { clock, ports: BTreeMap::new(), zone: TimeZone::system() }
+    }
+
+    /// The event as an EVE-style object. `latency_ns` is the time from the first piece of evidence to the drop in the
+    /// kernel, which only the live daemon knows, and only for new isolations.
+    pub fn value(&self, timed: &Timed, latency_ns: Option<u64>) -> Value {
+        json::event(self, timed, latency_ns)
+    }
+
+    /// The event as one line for people, with the local time.
+    pub fn sentence(&self, timed: &Timed, latency_ns: Option<u64>) -> String {
+        let when = self.clock.stamp(timed.time).local(&self.zone);
+        format!("{when} {}", human::event(self, timed, latency_ns))
+    }
+
+    /// What a replay ends with, as an EVE-style object.
+    pub fn stats(&self, stats: &ReplayStats) -> Value {
+        json::stats(self, stats)
+    }
+
+    /// What a replay ends with, as one line for people.
+    pub fn stats_sentence(&self, stats: &ReplayStats) -> String {
+        human::stats(stats)
+    }
+}
+
+/// The name of a flow's protocol, as EVE writes it.
+fn protocol(id: &FlowId) -> String {
+    match (id.kind, id.proto) {
+        (Kind::Arp, _) => "ARP".to_owned(),
+        (_, ICMP) => "ICMP".to_owned(),
+        (_, TCP) => "TCP".to_owned(),
+        (_, UDP) => "UDP".to_owned(),
+        (_, ICMP6) => "IPv6-ICMP".to_owned(),
+        (_, other) => other.to_string(),
+    }
+}
+
+/// Whether a flow's port fields are ports: of ICMP and ARP they are types, and later fragments have none.
+fn has_ports(id: &FlowId) -> bool {
+    id.kind == Kind::Ip && !matches!(id.proto, ICMP | ICMP6) && (id.sport, id.dport) != (0, 0)
+}

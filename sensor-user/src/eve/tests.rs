@@ -1,0 +1,360 @@
+//! Tests of what is told, as data: an event, its object and its sentence.
+
+use sensor_core::event::{
+    Action, Alert, Change, DeviceRef, DeviceSeen, Event, FlowEnded, Half, Isolation, Timed, Value as Number,
+};
+use sensor_core::observation::{EndReason, FlowId, Kind};
+use sensor_core::policy::{Level, Target};
+use sensor_core::time::{HOUR, SECOND, Time};
+use serde_json::json;
+
+use super::*;
+
+/// 2026-01-01 00:00:00 UTC.
+const START: Time = Time(1_767_225_600 * SECOND);
+
+fn teller() -> Teller {
+    let ports = BTreeMap::from([(1, "eth1".to_owned())]);
+    Teller { clock: WallClock::UNIX, ports, zone: TimeZone::UTC }
+}
+
+fn device() -> DeviceRef {
+    DeviceRef {
+        mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
+        ips: vec!["10.0.0.7".parse().unwrap(), "fe80::7".parse().unwrap()],
+        maker: Some("Intel".to_owned()),
+        name: None,
+    }
+}
+
+fn id() -> FlowId {
+    FlowId {
+        src: "10.0.0.7".parse().unwrap(),
+        dst: "10.0.0.9".parse().unwrap(),
+        sport: 40_000,
+        dport: 445,
+        proto: 6,
+        kind: Kind::Ip,
+        vlan: 20,
+        port: 1,
+    }
+}
+
+fn alert(action: Action) -> Event {
+    Event::Alert(Alert {
+        incident: 3,
+        detector: "scan",
+        signature: "first contacts fail",
+        severity: 1,
+        device: device(),
+        flow: id(),
+        evidence: vec![
+            ("failed_first_contacts", Number::Count(10)),
+            ("seconds", Number::Number(0.5)),
+            ("destinations", Number::List(vec!["10.0.0.9".to_owned()])),
+        ],
+        first_evidence: START,
+        action,
+    })
+}
+
+fn isolation(change: Change) -> Isolation {
+    Isolation {
+        id: 5,
+        change,
+        device: Some(device()),
+        targets: vec![Target::Mac(device().mac), Target::Ip("10.0.0.7".parse().unwrap())],
+        level: Level::Isolate,
+        until: Some(START.plus(HOUR)),
+        would: false,
+        reason: "10 failed first contacts".to_owned(),
+        incident: Some(3),
+        flow: Some(id()),
+        first_evidence: Some(START),
+    }
+}
+
+/// Compares keys, their order and values.
+#[track_caller]
+fn is_told(event: Event, latency_ns: Option<u64>, object: Value, sentence: &str) {
+    let timed = Timed { time: START.plus(1_500_000_000), event };
+    let got = serde_json::to_string_pretty(&teller().value(&timed, latency_ns)).unwrap();
+    assert_eq!(got, serde_json::to_string_pretty(&object).unwrap());
+    assert_eq!(teller().sentence(&timed, latency_ns), format!("2026-01-01 00:00:01 {sentence}"));
+}
+
+#[test]
+fn a_device_is_told() {
+    is_told(
+        Event::Device(DeviceSeen { device: device(), new: true, port: 1, vlan: 20, gateway: false }),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "in_iface": "eth1",
+            "event_type": "device",
+            "vlan": [20],
+            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "new": true,
+            "gateway": false,
+        }),
+        "device    Intel 00:1b:21:0a:0b:0c (10.0.0.7) seen for the first time on eth1 in VLAN 20",
+    );
+}
+
+#[test]
+fn a_flow_is_told() {
+    let half = |packets, bytes| Half { packets, bytes, drops: 0, tcp_flags: 0x1b };
+    is_told(
+        Event::Flow(FlowEnded {
+            id: id(),
+            smac: device().mac,
+            dmac: "00:1b:21:0a:0b:0d".parse().unwrap(),
+            to_server: half(10, 1_500),
+            to_client: half(8, 900),
+            start: START,
+            end: START.plus(2 * SECOND),
+            reason: EndReason::Closed,
+        }),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "flow_id": flow_id(&id()),
+            "in_iface": "eth1",
+            "event_type": "flow",
+            "vlan": [20],
+            "src_ip": "10.0.0.7",
+            "src_port": 40_000,
+            "dest_ip": "10.0.0.9",
+            "dest_port": 445,
+            "proto": "TCP",
+            "ether": { "src_mac": "00:1b:21:0a:0b:0c", "dest_mac": "00:1b:21:0a:0b:0d" },
+            "flow": {
+                "pkts_toserver": 10,
+                "pkts_toclient": 8,
+                "bytes_toserver": 1_500,
+                "bytes_toclient": 900,
+                "start": "2026-01-01T00:00:00.000000+0000",
+                "end": "2026-01-01T00:00:02.000000+0000",
+                "age": 2,
+                "state": "closed",
+                "reason": "closed",
+            },
+            "tcp": { "tcp_flags": "1b", "tcp_flags_ts": "1b", "tcp_flags_tc": "1b" },
+        }),
+        "flow      TCP 10.0.0.7:40000 -> 10.0.0.9:445: 10 frames (1.5 kB) there, 8 (900 B) back, in 2s; closed",
+    );
+}
+
+#[test]
+fn an_alert_is_told() {
+    is_told(
+        alert(Action::Isolated),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "flow_id": flow_id(&id()),
+            "in_iface": "eth1",
+            "event_type": "alert",
+            "vlan": [20],
+            "src_ip": "10.0.0.7",
+            "src_port": 40_000,
+            "dest_ip": "10.0.0.9",
+            "dest_port": 445,
+            "proto": "TCP",
+            "ether": { "src_mac": "00:1b:21:0a:0b:0c" },
+            "alert": {
+                "action": "blocked",
+                "gid": 1,
+                "signature_id": 1_887_559,
+                "rev": 1,
+                "signature": "first contacts fail",
+                "category": "Detection of a Network Scan",
+                "severity": 1,
+                "metadata": { "detector": ["scan"], "decision": ["isolated"] },
+            },
+            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "evidence": { "failed_first_contacts": 10, "seconds": 0.5, "destinations": ["10.0.0.9"] },
+            "first_evidence": "2026-01-01T00:00:00.000000+0000",
+            "incident_id": 3,
+        }),
+        "alert     Intel 00:1b:21:0a:0b:0c (10.0.0.7): first contacts fail [high, incident 3]: 10 failed first contacts, \
+         0.5 seconds, destinations 10.0.0.9; isolated",
+    );
+}
+
+#[test]
+fn only_what_was_cut_off_is_called_blocked() {
+    for (action, want, words) in [
+        (Action::None, "allowed", "told only"),
+        (Action::Isolated, "blocked", "isolated"),
+        (Action::WouldIsolate, "allowed", "would be isolated (observe mode)"),
+        (Action::AlreadyIsolated, "allowed", "isolated already"),
+        (Action::Gateway, "allowed", "not isolated: it is a gateway"),
+        (Action::Protected, "allowed", "not isolated: it is on the protected list"),
+        (Action::NoOwnAddress, "allowed", "not isolated: no address is its own alone"),
+    ] {
+        let timed = Timed { time: START, event: alert(action.clone()) };
+        assert_eq!(teller().value(&timed, None)["alert"]["action"], want, "{action:?}");
+        assert!(teller().sentence(&timed, None).ends_with(&format!("; {words}")), "{action:?}");
+    }
+}
+
+#[test]
+fn an_isolation_is_told() {
+    is_told(
+        Event::Isolation(isolation(Change::Added)),
+        Some(12_345_678),
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "flow_id": flow_id(&id()),
+            "in_iface": "eth1",
+            "event_type": "isolation",
+            "vlan": [20],
+            "src_ip": "10.0.0.7",
+            "src_port": 40_000,
+            "dest_ip": "10.0.0.9",
+            "dest_port": 445,
+            "proto": "TCP",
+            "ether": { "src_mac": "00:1b:21:0a:0b:0c" },
+            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "isolation": {
+                "id": 5,
+                "action": "added",
+                "target": { "mac": "00:1b:21:0a:0b:0c", "ip": "10.0.0.7" },
+                "targets": ["00:1b:21:0a:0b:0c", "10.0.0.7"],
+                "level": "isolate",
+                "until": "2026-01-01T01:00:00.000000+0000",
+                "would": false,
+                "reason": "10 failed first contacts",
+                "latency_ms": 12.345,
+            },
+            "incident_id": 3,
+        }),
+        "isolation Intel 00:1b:21:0a:0b:0c (10.0.0.7) is cut off until 2026-01-01 01:00:00 (59m 58s), 12.3 ms after the \
+         first evidence: 10 failed first contacts [entry 5]",
+    );
+}
+
+#[test]
+fn an_entry_by_hand_has_no_flow_and_may_have_no_end() {
+    let targets = vec![Target::Ip("2001:db8::7".parse().unwrap())];
+    is_told(
+        Event::Isolation(Isolation {
+            device: None,
+            targets,
+            until: None,
+            incident: None,
+            flow: None,
+            first_evidence: None,
+            reason: String::new(),
+            ..isolation(Change::Added)
+        }),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "isolation",
+            "isolation": {
+                "id": 5,
+                "action": "added",
+                "target": { "ip": "2001:db8::7" },
+                "targets": ["2001:db8::7"],
+                "level": "isolate",
+                "until": null,
+                "would": false,
+                "reason": "",
+            },
+        }),
+        "isolation 2001:db8::7 is cut off until somebody releases it [entry 5]",
+    );
+}
+
+#[test]
+fn every_change_of_an_entry_has_its_words() {
+    let who = "isolation Intel 00:1b:21:0a:0b:0c (10.0.0.7)";
+    for (change, would, want) in [
+        (
+            Change::Added,
+            true,
+            "would be cut off until 2026-01-01 01:00:00 (1h): 10 failed first contacts [entry 5]",
+        ),
+        (
+            Change::Extended,
+            false,
+            "is cut off longer, until 2026-01-01 01:00:00 (1h): 10 failed first contacts [entry 5]",
+        ),
+        (
+            Change::Followed,
+            false,
+            "is cut off at 00:1b:21:0a:0b:0c, 10.0.0.7 too, until 2026-01-01 01:00:00 (1h) [entry 5]",
+        ),
+        (Change::Released, false, "was released and may talk again [entry 5]"),
+        (Change::Expired, false, "may talk again: its time was up [entry 5]"),
+    ] {
+        let event = Event::Isolation(Isolation { would, ..isolation(change) });
+        let sentence = teller().sentence(&Timed { time: START, event }, None);
+        assert_eq!(sentence, format!("2026-01-01 00:00:00 {who} {want}"));
+    }
+}
+
+#[test]
+fn protocols_are_named_as_eve_does() {
+    for (proto, kind, name, ports) in [
+        (6, Kind::Ip, "TCP", true),
+        (17, Kind::Ip, "UDP", true),
+        (1, Kind::Ip, "ICMP", false),
+        (58, Kind::Ip, "IPv6-ICMP", false),
+        (0, Kind::Arp, "ARP", false),
+        (132, Kind::Ip, "132", true),
+        (17, Kind::Fragment, "UDP", false),
+    ] {
+        let flow = Some(FlowId { proto, kind, ..id() });
+        let event = Event::Isolation(Isolation { flow, ..isolation(Change::Added) });
+        let object = teller().value(&Timed { time: START, event }, None);
+        assert_eq!(
+            (object["proto"].as_str(), object.get("src_port").is_some()),
+            (Some(name), ports),
+            "{proto}"
+        );
+    }
+}
+
+#[test]
+fn the_end_of_a_replay_is_told() {
+    let stats = ReplayStats {
+        time: START,
+        files: 2,
+        truncated: 1,
+        frames: 1_000,
+        bytes: 64_000,
+        parse: BTreeMap::from([("ok", 990), ("short_ipv4", 10)]),
+        flows: 50,
+        devices: 4,
+        alerts: 1,
+        isolations: 1,
+        seconds: 0.25,
+    };
+    assert_eq!(
+        teller().stats(&stats),
+        json!({
+            "timestamp": "2026-01-01T00:00:00.000000+0000",
+            "event_type": "stats",
+            "stats": {
+                "files": 2, "truncated": 1, "frames": 1_000, "bytes": 64_000, "parse": { "ok": 990, "short_ipv4": 10 },
+                "flows": 50, "devices": 4, "alerts": 1, "isolations": 1, "seconds": 0.25,
+            },
+        })
+    );
+    assert_eq!(
+        teller().stats_sentence(&stats),
+        "2 files with 1000 frames (64.0 kB) in 0.25 s: 4 devices, 50 flows, 1 alert, 1 isolation; not fully parsed: 10 \
+         (short_ipv4 10); damaged or cut short: 1 file"
+    );
+}
+
+#[test]
+fn kinds_of_events_are_read_by_name() {
+    for kind in EventType::ALL {
+        assert_eq!(kind.name().parse(), Ok(kind));
+    }
+    assert!("alerts".parse::<EventType>().is_err());
+}

@@ -1,0 +1,212 @@
+//! What must survive a restart: the block list, in an SQLite database in the state directory.
+//!
+//! An entry's end is kept by two clocks. Within one boot the monotonic clock counts, so that setting the clock neither
+//! lengthens nor ends an isolation; after a reboot the wall clock does. Each save is on the disk when it returns
+//! (`synchronous = FULL`): saves are few, and what a person entered must not be lost at a power failure.
+
+mod error;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use sensor_core::policy::{Block, BlockId, Save};
+
+use crate::clock::Now;
+use row::Row;
+
+pub use error::StoreError;
+
+/// Number of the database's layout (`PRAGMA user_version`).
+const LAYOUT: i64 = 1;
+
+/// How long to wait for somebody who reads the database, as a backup does.
+const BUSY: Duration = Duration::from_secs(2);
+
+const CREATE: &str = "
+    CREATE TABLE block (
+        id            INTEGER PRIMARY KEY,
+        targets       TEXT NOT NULL,    -- JSON list of MAC and IP addresses
+        level         TEXT NOT NULL,
+        origin        TEXT NOT NULL,    -- JSON: {\"manual\": account} or {\"incident\": number}
+        reason        TEXT NOT NULL,
+        would         INTEGER NOT NULL, -- 1: only counted, not dropped
+        boot_id       TEXT NOT NULL,    -- of the machine's boot the *_mono_ns belong to
+        since_mono_ns INTEGER NOT NULL,
+        until_mono_ns INTEGER,          -- null: until taken out
+        since_unix_ns INTEGER NOT NULL,
+        until_unix_ns INTEGER
+    ) STRICT;
+    PRAGMA user_version = 1;";
+
+const PUT: &str = "
+    INSERT INTO block VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+    ON CONFLICT (id) DO UPDATE SET targets = ?2, level = ?3, origin = ?4, reason = ?5, would = ?6, boot_id = ?7,
+        since_mono_ns = ?8, until_mono_ns = ?9, until_unix_ns = ?11";
+
+const ALL: &str = "
+    SELECT id, targets, level, origin, reason, would, boot_id, since_mono_ns, until_mono_ns, since_unix_ns,
+        until_unix_ns
+    FROM block ORDER BY id";
+
+/// The open database.
+pub struct Store {
+    db: Connection,
+    path: PathBuf,
+    boot_id: String,
+    /// What could not be written yet. One for each entry, so it is bounded as the block list is.
+    pending: BTreeMap<BlockId, Save>,
+    /// Held, so that no other daemon uses the directory.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the database in `dir`, creating both if need be.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self::open_in_boot(dir, boot_id.trim())
+    }
+
+    fn open_in_boot(dir: &Path, boot_id: &str) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(|source| StoreError::Dir { dir: dir.to_owned(), source })?;
+        let lock = lock(dir)?;
+        let path = dir.join("sekisho.db");
+        let db = connect(&path).map_err(|error| StoreError::of(&path, error))?;
+        let layout = layout(&db).map_err(|error| StoreError::of(&path, error))?;
+        if layout > LAYOUT {
+            return Err(StoreError::Newer { path, found: layout, known: LAYOUT });
+        }
+        if layout == 0 {
+            db.execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} COMMIT;"))
+                .map_err(|error| StoreError::of(&path, error))?;
+        }
+        Ok(Self { db, path, boot_id: boot_id.to_owned(), pending: BTreeMap::new(), _lock: lock })
+    }
+
+    /// The entries that still hold, oldest first; those whose time is up are deleted.
+    pub fn load(&mut self, now: Now) -> Result<Vec<Block>, StoreError> {
+        let mut blocks = Vec::new();
+        let mut gone = Vec::new();
+        for row in self.rows().map_err(|error| StoreError::of(&self.path, error))? {
+            match row.read(&self.boot_id, now) {
+                Ok(Some(block)) => blocks.push(block),
+                Ok(None) => gone.push(Save::Forget(row.id)),
+                Err(what) => return Err(StoreError::Row { path: self.path.clone(), id: row.id, what }),
+            }
+        }
+        self.save(&gone, now)?;
+        Ok(blocks)
+    }
+
+    /// Writes all of it to the disk, or none. What could not be written is kept and written with the next save.
+    pub fn save(&mut self, saves: &[Save], now: Now) -> Result<(), StoreError> {
+        for save in saves {
+            let id = match save {
+                Save::Put(block) => block.id,
+                Save::Forget(id) => *id,
+            };
+            self.pending.insert(id, save.clone());
+        }
+        self.flush(now)
+    }
+
+    /// Writes what earlier saves could not. Does nothing if there is nothing.
+    pub fn flush(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.write(now).map_err(|error| StoreError::of(&self.path, error))?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// How many entries wait to be written because the last save failed.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn write(&mut self, now: Now) -> rusqlite::Result<()> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (id, save) in &self.pending {
+            match save {
+                Save::Put(block) => {
+                    let row = Row::new(block, &self.boot_id, now);
+                    transaction.prepare_cached(PUT)?.execute(params![
+                        row.id,
+                        row.targets,
+                        row.level,
+                        row.origin,
+                        row.reason,
+                        row.would,
+                        row.boot_id,
+                        row.since_mono_ns,
+                        row.until_mono_ns,
+                        row.since_unix_ns,
+                        row.until_unix_ns,
+                    ])?;
+                }
+                Save::Forget(_) => {
+                    transaction.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([id])?;
+                }
+            }
+        }
+        transaction.commit()
+    }
+
+    fn rows(&self) -> rusqlite::Result<Vec<Row>> {
+        let mut statement = self.db.prepare(ALL)?;
+        let rows = statement.query_map([], |row| {
+            Ok(Row {
+                id: row.get(0)?,
+                targets: row.get(1)?,
+                level: row.get(2)?,
+                origin: row.get(3)?,
+                reason: row.get(4)?,
+                would: row.get(5)?,
+                boot_id: row.get(6)?,
+                since_mono_ns: row.get(7)?,
+                until_mono_ns: row.get(8)?,
+                since_unix_ns: row.get(9)?,
+                until_unix_ns: row.get(10)?,
+            })
+        })?;
+        rows.collect()
+    }
+}
+
+/// Makes sure that no other daemon uses the directory; the kernel ends the lock with the process.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let wrong = |source| StoreError::Dir { dir: dir.to_owned(), source };
+    let file = OpenOptions::new().create(true).append(true).open(dir.join("lock")).map_err(wrong)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(wrong(source)),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(BUSY)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    Ok(db)
+}
+
+/// The layout's number, after a look whether the file is whole.
+fn layout(db: &Connection) -> rusqlite::Result<i64> {
+    let whole: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if whole != "ok" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(whole)));
+    }
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+}

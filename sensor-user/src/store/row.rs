@@ -1,0 +1,108 @@
+//! An entry of the block list as a row of the database, and back.
+
+use sensor_core::policy::{Block, BlockId, Level, Origin, Target};
+use sensor_core::time::Time;
+use serde_json::Value;
+
+use crate::clock::Now;
+
+/// A row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    pub id: BlockId,
+    pub targets: String,
+    pub level: String,
+    pub origin: String,
+    pub reason: String,
+    pub would: bool,
+    pub boot_id: String,
+    pub since_mono_ns: i64,
+    pub until_mono_ns: Option<i64>,
+    pub since_unix_ns: i64,
+    pub until_unix_ns: Option<i64>,
+}
+
+impl Row {
+    /// The entry as a row, written at `now` in this boot.
+    pub fn new(block: &Block, boot_id: &str, now: Now) -> Self {
+        let clock = now.clock();
+        let mono = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
+        let targets: Vec<Value> = block.targets.iter().map(|target| target.to_string().into()).collect();
+        let origin = match &block.origin {
+            Origin::Manual(account) => serde_json::json!({ "manual": account }),
+            Origin::Incident(number) => serde_json::json!({ "incident": number }),
+        };
+        Self {
+            id: block.id,
+            targets: Value::Array(targets).to_string(),
+            level: block.level.name().to_owned(),
+            origin: origin.to_string(),
+            reason: block.reason.clone(),
+            would: block.would,
+            boot_id: boot_id.to_owned(),
+            since_mono_ns: mono(block.since),
+            until_mono_ns: block.until.map(mono),
+            since_unix_ns: clock.stamp(block.since).0,
+            until_unix_ns: block.until.map(|until| clock.stamp(until).0),
+        }
+    }
+
+    /// The entry, in times of this boot; none if its time is up. Fails with what cannot be understood.
+    pub fn read(&self, boot_id: &str, now: Now) -> Result<Option<Block>, String> {
+        let (since, until) = if self.boot_id == boot_id && !boot_id.is_empty() {
+            (mono(self.since_mono_ns), self.until_mono_ns.map(mono))
+        } else {
+            self.times_after_reboot(now)
+        };
+        if until.is_some_and(|until| until <= now.mono) {
+            return Ok(None);
+        }
+        let block = Block {
+            id: self.id,
+            targets: self.targets()?,
+            level: self.level()?,
+            origin: self.origin()?,
+            reason: self.reason.clone(),
+            since,
+            until,
+            would: self.would,
+        };
+        Ok(Some(block))
+    }
+
+    /// By the wall clock. If that was set back meanwhile, an entry lasts no longer than it was meant to in all.
+    fn times_after_reboot(&self, now: Now) -> (Time, Option<Time>) {
+        let age = now.unix_ns.saturating_sub(self.since_unix_ns).max(0);
+        let since = Time(now.mono.0.saturating_sub(age.unsigned_abs()));
+        let until = self.until_unix_ns.map(|until| {
+            let left = until.saturating_sub(now.unix_ns).min(until.saturating_sub(self.since_unix_ns));
+            now.mono.plus(left.max(0).unsigned_abs())
+        });
+        (since, until)
+    }
+
+    fn targets(&self) -> Result<Vec<Target>, String> {
+        let texts: Vec<String> =
+            serde_json::from_str(&self.targets).map_err(|error| format!("targets: {error}"))?;
+        texts.iter().map(|text| text.parse::<Target>().map_err(|error| error.to_string())).collect()
+    }
+
+    fn level(&self) -> Result<Level, String> {
+        if self.level == Level::Isolate.name() {
+            Ok(Level::Isolate)
+        } else {
+            Err(format!("level {} is not known", self.level))
+        }
+    }
+
+    fn origin(&self) -> Result<Origin, String> {
+        let value: Value = serde_json::from_str(&self.origin).map_err(|error| format!("origin: {error}"))?;
+        let account = value.get("manual").and_then(Value::as_str).map(|name| Origin::Manual(name.to_owned()));
+        let incident = value.get("incident").and_then(Value::as_u64).map(Origin::Incident);
+        account.or(incident).ok_or_else(|| format!("origin {value} is not known"))
+    }
+}
+
+fn mono(ns: i64) -> Time {
+    Time(u64::try_from(ns).unwrap_or(0))
+}

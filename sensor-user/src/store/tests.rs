@@ -1,0 +1,248 @@
+//! Tests of the store: restarts, clocks, and what goes wrong with disks.
+
+use proptest::prelude::*;
+use sensor_core::policy::{Level, Origin, Target};
+use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
+use tempfile::TempDir;
+
+use super::*;
+
+const NOW: Now = Now { mono: Time(1_000 * SECOND), unix_ns: 1_767_225_600_000_000_000 };
+
+/// The clocks `ns` later.
+fn later(ns: u64) -> Now {
+    Now { mono: NOW.mono.plus(ns), unix_ns: NOW.unix_ns + ns as i64 }
+}
+
+fn block(id: BlockId, until: Option<Time>) -> Block {
+    Block {
+        id,
+        targets: vec![
+            Target::Mac("00:1b:21:0a:0b:0c".parse().unwrap()),
+            Target::Ip("10.0.0.7".parse().unwrap()),
+            Target::Ip("fd00::7".parse().unwrap()),
+        ],
+        level: Level::Isolate,
+        origin: Origin::Manual("tanaka".to_owned()),
+        reason: "\"odd\" traffic; it's 病院".to_owned(),
+        since: NOW.mono,
+        until,
+        would: false,
+    }
+}
+
+fn open(dir: &TempDir) -> Store {
+    Store::open_in_boot(dir.path(), "boot-1").unwrap()
+}
+
+#[test]
+fn entries_survive_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let (forever, hour) = (block(1, None), block(2, Some(NOW.mono.plus(HOUR))));
+    let incident = Block { origin: Origin::Incident(7), would: true, ..block(3, Some(NOW.mono.plus(HOUR))) };
+    let saves = [&forever, &hour, &incident].map(|b| Save::Put(b.clone()));
+    open(&dir).save(&saves, NOW).unwrap();
+    assert_eq!(open(&dir).load(later(MINUTE)).unwrap(), [forever.clone(), hour, incident]);
+    assert_eq!(
+        open(&dir).load(later(2 * HOUR)).unwrap(),
+        std::slice::from_ref(&forever),
+        "what is over is dropped"
+    );
+    assert_eq!(open(&dir).load(NOW).unwrap(), [forever], "and deleted");
+}
+
+#[test]
+fn an_entry_is_replaced_and_forgotten() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.save(&[Save::Put(block(1, Some(NOW.mono.plus(HOUR))))], NOW).unwrap();
+    let longer = block(1, Some(NOW.mono.plus(3 * HOUR)));
+    store.save(&[Save::Put(longer.clone())], later(MINUTE)).unwrap();
+    assert_eq!(store.load(later(2 * HOUR)).unwrap(), [longer]);
+    store.save(&[Save::Forget(1), Save::Forget(9)], NOW).unwrap();
+    assert_eq!(store.load(NOW).unwrap(), []);
+}
+
+#[test]
+fn within_a_boot_setting_the_clock_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let entry = block(1, Some(NOW.mono.plus(HOUR)));
+    open(&dir).save(&[Save::Put(entry.clone())], NOW).unwrap();
+    for set_by in [-10 * HOUR as i64, 10 * HOUR as i64] {
+        let now = Now { mono: NOW.mono.plus(MINUTE), unix_ns: NOW.unix_ns + set_by };
+        assert_eq!(open(&dir).load(now).unwrap(), std::slice::from_ref(&entry), "{set_by}");
+    }
+}
+
+#[test]
+fn after_a_reboot_the_wall_clock_counts() {
+    let dir = TempDir::new().unwrap();
+    open(&dir)
+        .save(&[Save::Put(block(1, Some(NOW.mono.plus(HOUR)))), Save::Put(block(2, None))], NOW)
+        .unwrap();
+    let boot = |name, mono, unix_ns| {
+        let mut store = Store::open_in_boot(dir.path(), name).unwrap();
+        let blocks = store.load(Now { mono: Time(mono), unix_ns }).unwrap();
+        blocks.iter().map(|b| (b.id, b.until)).collect::<Vec<_>>()
+    };
+    let uptime = 20 * SECOND;
+    // 20 minutes went by, 40 remain.
+    let later = NOW.unix_ns + (20 * MINUTE) as i64;
+    assert_eq!(boot("boot-2", uptime, later), [(1, Some(Time(uptime + 40 * MINUTE))), (2, None)]);
+    // The battery of the clock was empty: 1970. The entry lasts its full hour, not half a century.
+    assert_eq!(boot("boot-3", uptime, 0), [(1, Some(Time(uptime + HOUR))), (2, None)]);
+    assert_eq!(boot("boot-4", uptime, NOW.unix_ns + HOUR as i64), [(2, None)]);
+}
+
+#[test]
+fn an_entry_changed_after_a_reboot_keeps_its_beginning() {
+    let dir = TempDir::new().unwrap();
+    open(&dir).save(&[Save::Put(block(1, None))], NOW).unwrap();
+    let day = 24 * HOUR;
+    let now = |unix_ns| Now { mono: Time(10 * SECOND), unix_ns };
+    let mut store = Store::open_in_boot(dir.path(), "boot-2").unwrap();
+    let entry = store.load(now(NOW.unix_ns + day as i64)).unwrap().remove(0);
+    assert_eq!(entry.since, Time(0), "before this boot");
+    store.save(&[Save::Put(entry)], now(NOW.unix_ns + day as i64)).unwrap();
+    let rows = store.rows().unwrap();
+    assert_eq!(rows[0].since_unix_ns, NOW.unix_ns);
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_lost() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.save(&[Save::Put(block(1, None))], NOW).unwrap();
+    let pages: i64 = store.db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    store.db.pragma_update(None, "max_page_count", pages).unwrap();
+    let big = Block { reason: "x".repeat(100_000), ..block(2, None) };
+    let error = store.save(&[Save::Put(big.clone())], NOW).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    assert!(store.save(&[Save::Forget(1)], NOW).is_err(), "the one that waits is tried again");
+    assert_eq!(store.pending(), 2);
+    store.db.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+    store.flush(NOW).unwrap();
+    assert_eq!((store.pending(), store.load(NOW).unwrap()), (0, vec![big]));
+}
+
+#[test]
+fn a_full_disk_is_told_with_what_to_do() {
+    let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+    let text = StoreError::of(Path::new("/var/lib/sekisho/sekisho.db"), error).to_string();
+    assert!(text.contains("the disk is full") && text.contains("free some space"), "{text}");
+}
+
+#[test]
+fn a_damaged_file_is_told() {
+    for damage in
+        ["this is not a database at all, it only has the name of one", "SQLite format 3\0and then rubbish"]
+    {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("sekisho.db"), damage.repeat(100)).unwrap();
+        let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("mv "), "{error}");
+    }
+}
+
+#[test]
+fn a_page_that_went_bad_is_told() {
+    let dir = TempDir::new().unwrap();
+    let saves: Vec<_> = (1..500).map(|id| Save::Put(block(id, None))).collect();
+    open(&dir).save(&saves, NOW).unwrap();
+    let path = dir.path().join("sekisho.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[8192..end.min(40_000)].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_later_layout_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
+    let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
+    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn an_entry_nobody_understands_is_named() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.save(&[Save::Put(block(4, None))], NOW).unwrap();
+    store.db.execute("UPDATE block SET targets = '[\"nonsense\"]'", []).unwrap();
+    let error = store.load(NOW).unwrap_err().to_string();
+    assert!(error.contains("entry 4") && error.contains("`nonsense` is neither a MAC nor an IP"), "{error}");
+}
+
+#[test]
+fn two_daemons_do_not_share_a_directory() {
+    let dir = TempDir::new().unwrap();
+    let first = open(&dir);
+    let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    drop(first);
+    open(&dir);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_told() {
+    let error = Store::open(Path::new("/proc/sekisho")).err().unwrap().to_string();
+    assert!(error.starts_with("cannot use the state directory /proc/sekisho: "), "{error}");
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        any::<[u8; 6]>().prop_map(|bytes| Target::Mac(sensor_core::addr::Mac(bytes))),
+        any::<u32>().prop_map(|bits| Target::Ip(std::net::Ipv4Addr::from_bits(bits).into())),
+        any::<u128>().prop_map(|bits| Target::Ip(std::net::IpAddr::from(bits.to_be_bytes()).to_canonical())),
+    ]
+}
+
+prop_compose! {
+    fn any_block()(
+        id in any::<u32>(),
+        targets in proptest::collection::vec(any_target(), 0..5),
+        manual in any::<bool>(),
+        text in "\\PC*",
+        number in any::<u64>(),
+        since in 0..i64::MAX as u64,
+        until in proptest::option::of(0..i64::MAX as u64),
+        would in any::<bool>(),
+    ) -> Block {
+        let origin = if manual { Origin::Manual(text.clone()) } else { Origin::Incident(number) };
+        let (since, until) = (Time(since), until.map(Time));
+        Block { id, targets, level: Level::Isolate, origin, reason: text, since, until, would }
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_entry_comes_back_as_it_went(block in any_block()) {
+        let now = Now { mono: Time(0), unix_ns: 0 };
+        let over = block.until.is_some_and(|until| until.0 == 0);
+        let back = Row::new(&block, "boot", now).read("boot", now);
+        prop_assert_eq!(back, Ok((!over).then_some(block)));
+    }
+
+    #[test]
+    fn reading_rows_never_panics(text in "\\PC*", ns in any::<i64>(), until in any::<Option<i64>>(), same in any::<bool>()) {
+        let row = Row {
+            id: 1,
+            targets: text.clone(),
+            level: "isolate".to_owned(),
+            origin: text.clone(),
+            reason: text,
+            would: false,
+            boot_id: "boot".to_owned(),
+            since_mono_ns: ns,
+            until_mono_ns: until,
+            since_unix_ns: ns,
+            until_unix_ns: until,
+        };
+        let now = Now { mono: Time(ns.unsigned_abs()), unix_ns: ns.wrapping_mul(3) };
+        let _ = row.read(if same { "boot" } else { "other" }, now);
+    }
+}

@@ -1,0 +1,179 @@
+//! The metrics by name. Names follow the conventions of Prometheus: base units, `_total` for what only grows.
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use sensor_core::snapshot::EngineStats;
+use sensor_ebpf::counter::PortCounters;
+
+use super::{raise, register};
+
+/// Bounds of the latency histogram, in seconds: a decision takes milliseconds, the evidence for it up to a minute.
+const LATENCY: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Detectors whose counters are shown as 0 before they find anything: a rule on the rise of a counter does not see one
+/// that appears. A detector that is missing here is shown from its first finding on.
+const DETECTORS: [&str; 4] = ["scan", "fanout", "lateral", "port_scan"];
+
+/// All families.
+pub struct Families {
+    pub build_info: IntGaugeVec,
+    pub start_time: Gauge,
+    pub enforce: IntGauge,
+    pub port_info: IntGaugeVec,
+    port_packets: IntCounterVec,
+    port_bytes: IntCounterVec,
+    port_dropped_bytes: IntCounterVec,
+    port_ignored: IntCounterVec,
+    port_flows: IntCounterVec,
+    port_flows_failed: IntCounterVec,
+    verdicts: IntCounterVec,
+    pub parse_results: IntCounterVec,
+    pub ring_sent: IntCounterVec,
+    pub ring_lost: IntCounterVec,
+    devices: IntGauge,
+    devices_evicted: IntCounter,
+    flows_live: IntGauge,
+    flows_new: IntCounter,
+    flows_evicted: IntCounter,
+    contacts_waiting: IntGauge,
+    contacts_evicted: IntCounter,
+    pub incidents: IntCounterVec,
+    pub alerts: IntCounterVec,
+    isolations_active: IntGaugeVec,
+    pub isolation_changes: IntCounterVec,
+    pub isolation_latency: Histogram,
+    pub store_errors: IntCounter,
+}
+
+/// Makes and registers families.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        register(self.0, IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        register(self.0, IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        register(self.0, IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        register(self.0, IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+}
+
+impl Families {
+    /// Registers all of them.
+    #[rustfmt::skip] // A table is read by its columns.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let new = Maker(registry);
+        let latency = HistogramOpts::new(
+            "sekisho_isolation_latency_seconds", "Time from the first piece of evidence to the drop in the kernel.",
+        ).buckets(LATENCY.to_vec());
+        let families = Self {
+            build_info: new.gauges("sekisho_build_info", "The release; always 1.", &["version"])?,
+            start_time: register(registry, Gauge::new("sekisho_start_time_seconds", "When the daemon started, since 1970.")?)?,
+            enforce: new.gauge("sekisho_enforce", "1 if decisions are carried out, 0 in observe mode.")?,
+            port_info: new.gauges("sekisho_port_info", "How a port's program is attached: native or generic; always 1.", &["port", "mode"])?,
+            port_packets: new.counters("sekisho_port_packets_total", "Frames received.", &["port"])?,
+            port_bytes: new.counters("sekisho_port_bytes_total", "Bytes received.", &["port"])?,
+            port_dropped_bytes: new.counters("sekisho_port_dropped_bytes_total", "Bytes dropped by a rule.", &["port"])?,
+            port_ignored: new.counters("sekisho_port_ignored_packets_total", "Frames passed without a flow: control traffic, neither IP nor ARP, unreadable.", &["port"])?,
+            port_flows: new.counters("sekisho_port_flows_total", "Flows (one direction each) entered in the kernel's tables.", &["port"])?,
+            port_flows_failed: new.counters("sekisho_port_flows_failed_total", "Flows the kernel's tables had no room for; their frames were judged all the same.", &["port"])?,
+            verdicts: new.counters("sekisho_verdicts_total", "Frames by verdict: pass, drop, would_drop (passed because of observe mode).", &["port", "verdict"])?,
+            parse_results: new.counters("sekisho_parse_results_total", "Frames by the result of parsing: ok, or why not to the end.", &["reason"])?,
+            ring_sent: new.counters("sekisho_ring_records_sent_total", "Records the kernel submitted.", &["ring"])?,
+            ring_lost: new.counters("sekisho_ring_records_lost_total", "Records that found the ring full; the flow's next frame tries again.", &["ring"])?,
+            devices: new.gauge("sekisho_devices", "Devices known.")?,
+            devices_evicted: new.counter("sekisho_devices_evicted_total", "Devices forgotten because the table was full.")?,
+            flows_live: new.gauge("sekisho_flows_live", "Conversations that go on.")?,
+            flows_new: new.counter("sekisho_flows_new_total", "Conversations that began.")?,
+            flows_evicted: new.counter("sekisho_flows_evicted_total", "Conversations forgotten because the table was full.")?,
+            contacts_waiting: new.gauge("sekisho_contacts_waiting", "First contacts that wait for their answer.")?,
+            contacts_evicted: new.counter("sekisho_contacts_evicted_total", "First contacts not judged because the table was full.")?,
+            incidents: new.counters("sekisho_incidents_total", "Incidents, by the detector and severity of what opened them.", &["detector", "severity"])?,
+            alerts: new.counters("sekisho_alerts_total", "Alerts; several may belong to one incident.", &["detector", "severity"])?,
+            isolations_active: new.gauges("sekisho_isolations_active", "Entries of the block list: enforced, or observed (counted only).", &["mode"])?,
+            isolation_changes: new.counters("sekisho_isolation_changes_total", "Changes of the block list.", &["change", "mode", "origin"])?,
+            isolation_latency: register(registry, Histogram::with_opts(latency)?)?,
+            store_errors: new.counter("sekisho_store_errors_total", "Changes of the block list that could not be written to disk.")?,
+        };
+        families.begin();
+        Ok(families)
+    }
+
+    /// Shows as 0 what will be counted.
+    fn begin(&self) {
+        for mode in ["enforced", "observed"] {
+            self.isolations_active.with_label_values(&[mode]).set(0);
+            for origin in ["incident", "manual"] {
+                self.isolation_changes.with_label_values(&["added", mode, origin]).inc_by(0);
+            }
+        }
+        for detector in DETECTORS {
+            for severity in ["1", "2", "3"] {
+                self.incidents.with_label_values(&[detector, severity]).inc_by(0);
+                self.alerts.with_label_values(&[detector, severity]).inc_by(0);
+            }
+        }
+    }
+
+    /// Takes over the counters of a port.
+    pub fn port(&self, name: &str, counters: &PortCounters) {
+        let c = counters;
+        raise(&self.port_packets.with_label_values(&[name]), c.packets);
+        raise(&self.port_bytes.with_label_values(&[name]), c.bytes);
+        raise(&self.port_dropped_bytes.with_label_values(&[name]), c.drop_bytes);
+        raise(&self.port_ignored.with_label_values(&[name]), c.ignored_packets);
+        raise(&self.port_flows.with_label_values(&[name]), c.flows_new);
+        raise(&self.port_flows_failed.with_label_values(&[name]), c.flows_failed);
+        let pass = c.packets.saturating_sub(c.drop_packets).saturating_sub(c.would_drop_packets);
+        let verdicts = [("pass", pass), ("drop", c.drop_packets), ("would_drop", c.would_drop_packets)];
+        for (verdict, count) in verdicts {
+            raise(&self.verdicts.with_label_values(&[name, verdict]), count);
+        }
+    }
+
+    /// Takes a port out that left.
+    pub fn forget_port(&self, name: &str) {
+        let families = [
+            &self.port_packets,
+            &self.port_bytes,
+            &self.port_dropped_bytes,
+            &self.port_ignored,
+            &self.port_flows,
+            &self.port_flows_failed,
+        ];
+        // What is not there need not be removed.
+        for family in families {
+            drop(family.remove_label_values(&[name]));
+        }
+        for verdict in ["pass", "drop", "would_drop"] {
+            drop(self.verdicts.remove_label_values(&[name, verdict]));
+        }
+    }
+
+    /// Takes over the counters of the engine.
+    pub fn engine(&self, stats: &EngineStats) {
+        for (gauge, value) in [
+            (&self.devices, stats.devices),
+            (&self.flows_live, stats.flows_live),
+            (&self.contacts_waiting, stats.contacts_waiting),
+            (&self.isolations_active.with_label_values(&["enforced"]), stats.blocks),
+            (&self.isolations_active.with_label_values(&["observed"]), stats.blocks_would),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        raise(&self.devices_evicted, stats.devices_evicted);
+        raise(&self.flows_new, stats.flows_new);
+        raise(&self.flows_evicted, stats.flows_evicted);
+        raise(&self.contacts_evicted, stats.contacts_evicted);
+    }
+}

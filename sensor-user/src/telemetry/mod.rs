@@ -1,0 +1,173 @@
+//! What Prometheus may read: counters of the kernel and the engine, and each thing that happened counted once.
+//!
+//! The pipeline calls [`Metrics`]; [`serve`] shows it. No label ever holds an address or a device's name: their number
+//! has no bound, and metrics go to places where nobody should read who is who.
+
+mod families;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, Registry};
+use sensor_core::event::{Event, Timed};
+use sensor_core::snapshot::EngineStats;
+use sensor_ebpf::counter::PortCounters;
+
+use crate::protocol::AttachMode;
+use families::Families;
+pub use server::{TelemetryError, bind, serve};
+
+/// What one port counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortSample {
+    /// The interface's name.
+    pub name: String,
+    /// How the program is attached.
+    pub mode: AttachMode,
+    /// What the kernel counted since the program was loaded.
+    pub counters: PortCounters,
+}
+
+/// What one ring buffer counted, all ports that ever were together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RingSample {
+    /// The ring's name.
+    pub ring: &'static str,
+    /// Records submitted.
+    pub sent: u64,
+    /// Records that found it full.
+    pub lost: u64,
+}
+
+/// All counters at one moment, each since the start. One that went back is taken to have begun anew.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LiveSample {
+    /// The ports there are now.
+    pub ports: Vec<PortSample>,
+    /// Results of parsing by reason, `ok` among them.
+    pub parse: Vec<(&'static str, u64)>,
+    /// The ring buffers.
+    pub rings: Vec<RingSample>,
+    /// The engine.
+    pub engine: EngineStats,
+    /// Saves that failed.
+    pub store_errors: u64,
+    /// Whether decisions are carried out.
+    pub enforce: bool,
+}
+
+/// The metrics. One task owns it; the server has a handle of the registry behind it.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    /// Names of the ports told last, with their modes.
+    ports: BTreeSet<(String, AttachMode)>,
+    /// The newest incident counted.
+    newest_incident: u64,
+}
+
+impl Metrics {
+    /// Metrics of a daemon of that release, started at `started_unix_secs`.
+    pub fn new(version: &str, started_unix_secs: f64) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let families = Families::new(&registry)?;
+        families.build_info.with_label_values(&[version]).set(1);
+        families.start_time.set(started_unix_secs);
+        Ok(Self { registry, families, ports: BTreeSet::new(), newest_incident: 0 })
+    }
+
+    /// A handle for [`serve`].
+    pub fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
+    /// Takes over the counters of a moment.
+    pub fn update(&mut self, sample: &LiveSample) {
+        let f = &self.families;
+        for port in &sample.ports {
+            f.port(&port.name, &port.counters);
+            f.port_info.with_label_values(&[port.name.as_str(), port.mode.name()]).set(1);
+        }
+        for (reason, count) in &sample.parse {
+            raise(&f.parse_results.with_label_values(&[reason]), *count);
+        }
+        for ring in &sample.rings {
+            raise(&f.ring_sent.with_label_values(&[ring.ring]), ring.sent);
+            raise(&f.ring_lost.with_label_values(&[ring.ring]), ring.lost);
+        }
+        f.engine(&sample.engine);
+        raise(&f.store_errors, sample.store_errors);
+        f.enforce.set(sample.enforce.into());
+        self.forget_ports(sample);
+    }
+
+    /// Counts something that happened.
+    pub fn event(&mut self, timed: &Timed) {
+        let f = &self.families;
+        match &timed.event {
+            Event::Alert(alert) => {
+                let severity = alert.severity.to_string();
+                f.alerts.with_label_values(&[alert.detector, severity.as_str()]).inc();
+                // Incidents are numbered in their order; later alerts of one belong to it.
+                if alert.incident > self.newest_incident {
+                    self.newest_incident = alert.incident;
+                    f.incidents.with_label_values(&[alert.detector, severity.as_str()]).inc();
+                }
+            }
+            Event::Isolation(isolation) => {
+                let mode = if isolation.would { "observed" } else { "enforced" };
+                let origin = if isolation.incident.is_some() { "incident" } else { "manual" };
+                let change = change_name(isolation.change);
+                f.isolation_changes.with_label_values(&[change, mode, origin]).inc();
+            }
+            Event::Device(_) | Event::Flow(_) => {}
+        }
+    }
+
+    /// Takes note of how long an isolation took, from the first piece of evidence to the drop in the kernel.
+    pub fn isolated_after(&self, latency: Duration) {
+        self.families.isolation_latency.observe(latency.as_secs_f64());
+    }
+
+    /// Ports that left, or are attached otherwise now, are not shown any more.
+    fn forget_ports(&mut self, sample: &LiveSample) {
+        let ports: BTreeSet<_> = sample.ports.iter().map(|port| (port.name.clone(), port.mode)).collect();
+        for (name, mode) in self.ports.difference(&ports) {
+            // What is not there need not be removed.
+            drop(self.families.port_info.remove_label_values(&[name.as_str(), mode.name()]));
+            if !sample.ports.iter().any(|port| port.name == *name) {
+                self.families.forget_port(name);
+            }
+        }
+        self.ports = ports;
+    }
+}
+
+fn change_name(change: sensor_core::event::Change) -> &'static str {
+    use sensor_core::event::Change;
+    match change {
+        Change::Added => "added",
+        Change::Extended => "extended",
+        Change::Followed => "followed",
+        Change::Released => "released",
+        Change::Expired => "expired",
+    }
+}
+
+/// Brings a counter to where the one it mirrors stands.
+fn raise(counter: &IntCounter, to: u64) {
+    if to < counter.get() {
+        counter.reset();
+    }
+    counter.inc_by(to - counter.get());
+}
+
+/// Registers a family, and gives it back.
+fn register<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
