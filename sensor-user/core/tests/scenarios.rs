@@ -1,4 +1,5 @@
 //! Small networks, told flow by flow: what the engine makes of them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its own words is to fail")]
 
 use std::net::IpAddr;
 
@@ -448,4 +449,40 @@ fn what_was_remembered_holds_again_and_what_is_protected_now_does_not() {
     assert_eq!(next.snapshot(lan.now).blocks.len(), 1);
     assert!(out.decisions.contains(&Decision::Protect(Target::Ip(host(8)))));
     assert!(out.saves.iter().any(|save| matches!(save, Save::Forget(_))));
+}
+
+#[test]
+fn more_destinations_than_usual_alert_and_do_not_isolate() {
+    let settings = Settings { names: [(Target::Mac(mac(9)), "pump 9".to_owned())].into(), ..enforcing() };
+    let mut lan = Lan::new(settings);
+    lan.populate(1..=200);
+    // Ten quiet minutes: five print servers a minute.
+    for _ in 0..10 {
+        for m in 20..25 {
+            lan.tcp(9, m, 9100, Some(SYN_ACK));
+        }
+        lan.pass(61 * SECOND);
+    }
+    assert_eq!(lan.actions(), []);
+    for m in 30..80 {
+        lan.tcp(9, m, 9100, Some(SYN_ACK));
+    }
+    let alerts: Vec<_> =
+        lan.out.events.iter().filter(|timed| matches!(timed.event, Event::Alert(_))).collect();
+    let [Event::Alert(alert)] = [&alerts[0].event] else { panic!("{alerts:?}") };
+    assert_eq!((alert.detector, alert.severity, alert.device.name.as_deref()), ("fanout", 2, Some("pump 9")));
+    assert_eq!(lan.isolated(), []);
+}
+
+#[test]
+fn a_monitoring_station_is_usual_to_itself() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=90);
+    for _ in 0..10 {
+        for m in 1..=90 {
+            lan.tcp(250, m, 161, Some(SYN_ACK));
+        }
+        lan.pass(61 * SECOND);
+    }
+    assert_eq!(lan.actions(), []);
 }

@@ -40,6 +40,8 @@ const BUSY_TICK: Duration = Duration::from_millis(10);
 const IDLE_TICK: Duration = Duration::from_millis(100);
 /// Counters are read, and the kernel's rules compared with those decided, this often.
 const SAMPLE: u64 = SECOND;
+/// Comparing rules may take one part in so many of the loop's time: with very many rules it is done less often.
+const RECONCILE_SHARE: u64 = 50;
 
 /// Why the loop ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +116,7 @@ pub struct Pipeline {
     batch: Vec<FlowRecord>,
     started: Time,
     next_sample: Time,
+    next_reconcile: Time,
     /// Rules that had to be repaired in the kernel since the start.
     repaired: u64,
     /// Whether the last reading of the maps failed, so that a lasting fault is logged once.
@@ -131,6 +134,7 @@ impl Pipeline {
             batch: Vec::with_capacity(BATCH),
             started: now,
             next_sample: now,
+            next_reconcile: now,
             repaired: 0,
             faulty: false,
         };
@@ -215,8 +219,12 @@ impl Pipeline {
         }
         if now >= self.next_sample {
             self.next_sample = now.plus(SAMPLE);
-            self.reconcile();
             self.sample();
+        }
+        if now >= self.next_reconcile {
+            self.reconcile();
+            let took = Now::read().mono.since(now);
+            self.next_reconcile = now.plus(SAMPLE.max(took.saturating_mul(RECONCILE_SHARE)));
         }
     }
 

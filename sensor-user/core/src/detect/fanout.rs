@@ -3,8 +3,7 @@
 //! Signal: distinct destinations a device opens conversations with in a sliding window, inside and outside the internal
 //! networks apart.
 //! Statistic: the count against a limit: the usual times a factor, but never below a floor. The usual is the most of
-//! any past window of the same length that brought no finding, forgotten by 2 % a window so that it follows a device
-//! that became quieter.
+//! the last 64 windows of the same length in which the device was heard and that brought no finding.
 //! Cold start: until a device was heard over five windows four times the floor is the limit. Recovery: the window
 //! slides; a release forgets it.
 //! Known false alarms: peer-to-peer programs, a monitoring station's first round. It alerts and never isolates alone.
@@ -12,6 +11,7 @@
 use std::net::IpAddr;
 
 use lru::LruCache;
+use ndarray::Array2;
 
 use super::{Detector, Finding, Usual, seconds};
 use crate::contact::Contact;
@@ -27,17 +27,20 @@ const MOST: usize = 4_096;
 const LEARNED_AFTER: u32 = 5;
 /// The limit of a device whose usual is not learned, in floors.
 const COLD_FACTOR: u32 = 4;
-/// Share of the usual kept from window to window.
-const KEEP: f64 = 0.98;
+/// Windows remembered.
+const HISTORY: usize = 64;
+/// Column of the history for destinations inside the internal networks.
+const INSIDE: usize = 0;
+/// Column for those outside.
+const OUTSIDE: usize = 1;
 
-/// Inside or outside.
+/// Destinations inside or outside.
 #[derive(Debug)]
 struct Side {
     /// Destinations by when they were last contacted.
     recent: LruCache<IpAddr, Time>,
     /// Most in this window so far.
     peak: u32,
-    usual: f64,
     told: bool,
 }
 
@@ -45,13 +48,14 @@ struct Side {
 struct Habit {
     window_start: Time,
     windows: u32,
-    inside: Side,
-    outside: Side,
+    /// Most destinations in each remembered window, [`HISTORY`] rows by inside and outside; a ring.
+    history: Array2<f32>,
+    sides: [Side; 2],
 }
 
 impl Side {
     fn new() -> Self {
-        Self { recent: LruCache::unbounded(), peak: 0, usual: 0.0, told: false }
+        Self { recent: LruCache::unbounded(), peak: 0, told: false }
     }
 
     fn prune(&mut self, now: Time, window_ns: u64) {
@@ -62,20 +66,11 @@ impl Side {
         }
     }
 
-    fn roll(&mut self) {
-        if !self.told {
-            self.usual = (self.usual * KEEP).max(f64::from(self.peak));
-        }
-        self.told = false;
-        self.peak = self.recent.len() as u32;
-    }
-
-    fn limit(&self, floor: u32, learned: bool, factor: f64) -> u32 {
-        if learned {
-            floor.max((self.usual * factor).ceil() as u32)
-        } else {
-            floor.saturating_mul(COLD_FACTOR)
-        }
+    /// Ends a window: its most, unless it brought a finding.
+    fn roll(&mut self, now: Time, window_ns: u64) -> f32 {
+        self.prune(now, window_ns);
+        let peak = std::mem::replace(&mut self.peak, self.recent.len() as u32);
+        if std::mem::take(&mut self.told) { 0.0 } else { peak as f32 }
     }
 }
 
@@ -99,27 +94,23 @@ impl Detector for Fanout {
             return;
         }
         let settings = self.settings;
-        let habit = self.habits.get_or_insert_mut(contact.device, || Habit {
-            window_start: contact.time,
-            windows: 0,
-            inside: Side::new(),
-            outside: Side::new(),
-        });
+        let habit = self.habits.get_or_insert_mut(contact.device, || Habit::new(contact.time));
         habit.roll(contact.time, settings.window_ns);
-        let learned = habit.windows >= LEARNED_AFTER;
-        let (side, floor) = if contact.internal {
-            (&mut habit.inside, settings.internal_floor)
-        } else {
-            (&mut habit.outside, settings.external_floor)
+        let column = if contact.internal { INSIDE } else { OUTSIDE };
+        let floor = if contact.internal { settings.internal_floor } else { settings.external_floor };
+        let usual = habit.usual(column);
+        let limit = match usual {
+            Some(usual) => floor.max((f64::from(usual) * settings.factor).ceil() as u32),
+            None => floor.saturating_mul(COLD_FACTOR),
         };
+        let Some(side) = habit.sides.get_mut(column) else { return };
         side.recent.put(contact.id.dst, contact.time);
         side.prune(contact.time, settings.window_ns);
         let count = side.recent.len() as u32;
         side.peak = side.peak.max(count);
-        let limit = side.limit(floor, learned, settings.factor);
         if count > limit && !side.told {
             side.told = true;
-            found.push(side.finding(contact, count, limit, learned));
+            found.push(side.finding(contact, count, limit, usual));
         }
     }
 
@@ -133,32 +124,41 @@ impl Detector for Fanout {
             side.recent.iter().take_while(|(_, last)| now.since(**last) < self.settings.window_ns).count()
                 as u32
         };
-        let learned = habit.windows >= LEARNED_AFTER;
-        let usual = habit.inside.usual.max(f64::from(habit.inside.peak)) + habit.outside.usual;
         Some(Usual {
-            now: count(&habit.inside) + count(&habit.outside),
-            usual: learned.then_some(usual.round() as u32),
+            now: habit.sides.iter().map(count).sum(),
+            usual: habit.usual(INSIDE).zip(habit.usual(OUTSIDE)).map(|(inside, outside)| inside + outside),
         })
     }
 }
 
 impl Habit {
+    fn new(now: Time) -> Self {
+        let sides = [Side::new(), Side::new()];
+        Self { window_start: now, windows: 0, history: Array2::zeros((HISTORY, 2)), sides }
+    }
+
+    /// Ends the window if it is over. Windows in which nothing was heard do not count.
     fn roll(&mut self, now: Time, window_ns: u64) {
-        let passed = now.since(self.window_start) / window_ns.max(1);
-        if passed == 0 {
+        if now.since(self.window_start) < window_ns {
             return;
         }
-        for side in [&mut self.inside, &mut self.outside] {
-            side.prune(now, window_ns);
-            side.roll();
+        let row = self.windows as usize % HISTORY;
+        for (most, side) in self.history.row_mut(row).iter_mut().zip(&mut self.sides) {
+            *most = side.roll(now, window_ns);
         }
-        self.windows = self.windows.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        self.windows = self.windows.saturating_add(1);
         self.window_start = now;
+    }
+
+    /// The most destinations of the remembered windows, once there are enough of them.
+    fn usual(&self, column: usize) -> Option<u32> {
+        let most = self.history.column(column).iter().copied().fold(0.0, f32::max);
+        (self.windows >= LEARNED_AFTER).then_some(most as u32)
     }
 }
 
 impl Side {
-    fn finding(&self, contact: &Contact, count: u32, limit: u32, learned: bool) -> Finding {
+    fn finding(&self, contact: &Contact, count: u32, limit: u32, usual: Option<u32>) -> Finding {
         let first = self.recent.peek_lru().map_or(contact.time, |(_, time)| *time);
         let mut evidence = vec![
             ("destinations", Value::Count(u64::from(count))),
@@ -166,8 +166,8 @@ impl Side {
             ("seconds", seconds(contact.time.since(first))),
             ("inside", Value::Count(u64::from(contact.internal))),
         ];
-        if learned {
-            evidence.push(("usual", Value::Number(self.usual)));
+        if let Some(usual) = usual {
+            evidence.push(("usual", Value::Count(u64::from(usual))));
         }
         Finding {
             detector: "fanout",
