@@ -98,7 +98,7 @@ fn all_ports_are_watched_natively_and_traffic_passes() -> Result<()> {
             let clock = sensor.attachments.clock()?;
             assert!(clock.monotonic_ns.abs_diff(Now::read().mono.0) < 1_000_000_000, "{clock:?}");
             sensor.attachments.detach_all()?;
-            assert_eq!(with_program(&lab, 3)?, []);
+            assert!(with_program(&lab, 3)?.is_empty());
             assert!(!pins.exists(), "nothing is left");
             Ok(())
         })
@@ -278,7 +278,7 @@ fn isolation_outlives_the_daemon_ends_on_time_and_unload_undoes_all() -> Result<
             assert_eq!(pings(&lab, &[(1, 3), (2, 3)])?, [5, 0], "one ended on time, the other has no end");
             assert_eq!(unload(pins, BRIDGE)?, ["p1", "p2", "p3"]);
             assert_eq!(pings(&lab, &[(2, 3)])?, [5], "unloaded");
-            assert_eq!(with_program(&lab, 3)?, []);
+            assert!(with_program(&lab, 3)?.is_empty());
             assert!(!pins.exists(), "nothing is left");
             Ok(())
         })
@@ -437,7 +437,7 @@ fn a_pinned_map_of_another_shape_is_not_reused() -> Result<()> {
             assert!(map.contains("REASONS") && map.contains("entries: 7"), "{map}");
             assert!(abi.contains("abi-0"), "{abi}");
             assert!(!old_abi.exists());
-            assert_eq!(sensor.rules.list()?, []);
+            assert!(sensor.rules.list()?.is_empty());
             isolate(&mut sensor, key(1))?;
             assert_eq!(sensor.counters.reasons()?.len(), 19);
             Ok(())

@@ -226,5 +226,5 @@ fn write(lines: &[Line]) -> Result<PathBuf> {
     let lines: Vec<Value> = lines.iter().map(Line::json).collect();
     fs::write(&path, serde_json::to_string_pretty(&lines)? + "\n")
         .with_context(|| format!("writing {}", path.display()))?;
-    Ok(path)
+    Ok(path.canonicalize()?)
 }
