@@ -180,7 +180,7 @@ pub fn mac_bytes(mac: MacKey) -> [u8; 6] {
 #[inline(always)]
 fn is_link_control(dst: MacKey) -> bool {
     const BRIDGE_GROUP: u64 = 0x00_00_00_c2_80_01;
-    dst & 0x0f_ff_ff_ff_ff_ff == BRIDGE_GROUP
+    dst & 0xf0_ff_ff_ff_ff_ff == BRIDGE_GROUP
 }
 
 /// Reads the Ethernet header and up to two VLAN tags; the cursor comes back behind them.

@@ -1,18 +1,22 @@
 //! Putting the daemon together: every part is built here, in the order in which a failure leaves nothing behind.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use prometheus::Registry;
 use sensor_core::engine::{Engine, Output};
+use sensor_core::policy::Block;
 use sensor_core::settings::Mode;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::bpf::{Attachments, Ports, Sensor, SensorLock};
+use crate::bpf::{Attachments, KernelLog, Ports, Sensor, SensorLock};
 use crate::clock::{Now, WallClock};
-use crate::config::{self, Config};
-use crate::control::Server;
+use crate::config::{self, Config, DaemonSettings};
+use crate::control::{Ask, Server};
 use crate::enforce::Enforcer;
 use crate::eve::EventType;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
@@ -70,88 +74,124 @@ pub fn run(options: RunOptions) -> Result<()> {
     result
 }
 
+/// What the daemon shows to the outside, opened before anything is loaded.
+struct Outside {
+    store: Store,
+    blocks: Vec<Block>,
+    listener: Option<TcpListener>,
+    server: Server,
+    metrics: Metrics,
+}
+
+impl Outside {
+    async fn open(options: &RunOptions, daemon: &DaemonSettings, now: Now) -> Result<Self> {
+        let mut store = Store::open(&options.state_dir)?;
+        let blocks = store.load(now)?;
+        let listener = match options.metrics.unwrap_or(daemon.metrics_listen) {
+            Some(address) => Some(telemetry::bind(address).await?),
+            None => None,
+        };
+        let server = Server::bind(&options.socket, &daemon.socket_group)?;
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), now.unix_ns as f64 / 1e9)?;
+        Ok(Self { store, blocks, listener, server, metrics })
+    }
+}
+
 async fn live(options: RunOptions) -> Result<()> {
     let config = configure(options.config.as_deref(), options.mode)?;
     let ports = Ports::open(&options.bridge).await?;
     crate::bpf::probe(&options.pin_dir)?;
     let lock = SensorLock::acquire(LOCK_DIR.as_ref(), &options.bridge, ports.bridge_ifindex())?;
-    let mut store = Store::open(&options.state_dir)?;
-    let blocks = store.load(Now::read())?;
-    let metrics_listen = options.metrics.unwrap_or(config.daemon.metrics_listen);
-    let listener = match metrics_listen {
-        Some(address) => Some(telemetry::bind(address).await?),
-        None => None,
-    };
-    let server = Server::bind(&options.socket, &config.daemon.socket_group)?;
     let now = Now::read();
-    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), now.unix_ns as f64 / 1e9)?;
-    let registry = metrics.registry();
-
-    let Sensor { mut attachments, rules, flows, counters, rings, log, jiffy_ns, notes } =
-        Sensor::load(&options.pin_dir, &ports)?;
-    notes.iter().for_each(|note| log::warn!("{note}"));
+    let Outside { store, blocks, listener, server, metrics } =
+        Outside::open(&options, &config.daemon, now).await?;
     let enforce = config.settings.mode == Mode::Enforce;
-    let mut engine = Engine::new(config.settings);
+    let sensor = Sensor::load(&options.pin_dir, &ports)?;
+    sensor.notes.iter().for_each(|note| log::warn!("{note}"));
+    let Sensor { mut attachments, rules, flows, counters, rings, log, jiffy_ns, notes: _ } = sensor;
     let mut out = Output::default();
+    let mut engine = Engine::new(config.settings);
     engine.restore(blocks, &mut out);
     let mut enforcer = Enforcer::new(rules);
     enforcer.want(&out.decisions);
-    let attached = enforcer.reconcile().map(drop).and_then(|()| attach(&mut attachments, &ports));
-    if let Err(error) = attached {
+    if let Err(error) = enforcer.reconcile().and_then(|_| attach(&mut attachments, &ports)) {
         // The first error is the one to tell.
         if let Err(second) = attachments.roll_back() {
             log::error!("{second}");
         }
         return Err(error.into());
     }
-    greet(&options, &attachments, enforce, metrics_listen);
+    greet(&options, &attachments, enforce, listener.as_ref());
 
     let (sender, asks) = mpsc::channel(ASKS);
-    let sweeper = Sweeper::new(flows, jiffy_ns, now.mono);
-    let keeper = Keeper::start(store).context("starting the store's thread")?;
-    let printer = Printer::start().context("starting the printer's thread")?;
-    let telling = Telling { json: options.json, kinds: options.events, printer };
-    let pin_dir = options.pin_dir;
-    let parts = Parts {
-        engine,
-        enforcer,
-        attachments,
-        sweeper,
-        counters,
-        rings,
-        ports,
-        metrics,
-        keeper,
-        telling,
-        asks,
-        pin_dir,
-        enforce,
-    };
-    let pipeline = Pipeline::new(parts, out);
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let shutdown = async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    };
-    let leaves = async {
-        let scrape = async {
-            match listener {
-                Some(listener) => telemetry::serve(listener, registry).await,
-                None => std::future::pending().await,
-            }
-        };
-        let (scraped, logged, ()) =
-            tokio::join!(scrape, log.forward(), server.serve(sender, WallClock::live));
-        scraped.and(logged)
-    };
+    let registry = metrics.registry();
+    let pipeline = Pipeline::new(
+        Parts {
+            engine,
+            enforcer,
+            attachments,
+            sweeper: Sweeper::new(flows, jiffy_ns, now.mono),
+            counters,
+            rings,
+            ports,
+            metrics,
+            keeper: Keeper::start(store).context("starting the store's thread")?,
+            telling: Telling {
+                json: options.json,
+                kinds: options.events,
+                printer: Printer::start().context("starting the printer's thread")?,
+            },
+            asks,
+            pin_dir: options.pin_dir,
+            enforce,
+        },
+        out,
+    );
+    let shutdown = shutdown()?;
+    let leaves = serve(listener, registry, log, &server, sender);
     let result = tokio::select! {
         result = pipeline.run(shutdown) => result.map_err(anyhow::Error::from),
-        result = leaves => result.context("serving metrics, the control socket and the kernel's messages"),
+        result = leaves => result,
     };
     drop(lock);
-    if result.is_ok() {
-        log::info!("stopped; what is isolated stays isolated (`sekisho unload` takes the filter off)");
+    result?;
+    log::info!("stopped; what is isolated stays isolated (`sekisho unload` takes the filter off)");
+    Ok(())
+}
+
+/// Ready when the daemon is told to stop.
+fn shutdown() -> Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    })
+}
+
+/// Serves all that only reads or asks; comes back only when something broke.
+async fn serve(
+    listener: Option<TcpListener>,
+    registry: Registry,
+    log: KernelLog,
+    server: &Server,
+    asks: mpsc::Sender<Ask>,
+) -> Result<()> {
+    let scrape = async {
+        match listener {
+            Some(listener) => telemetry::serve(listener, registry).await,
+            None => std::future::pending().await,
+        }
+    };
+    let log = async {
+        if let Err(error) = log.forward().await {
+            log::warn!("the program's messages are not shown any more: {error}");
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        result = scrape => result.context("serving the metrics"),
+        () = log => Ok(()),
+        () = server.serve(asks, WallClock::live) => Ok(()),
     }
-    result
 }
 
 /// Puts the program on every port there is.
@@ -160,7 +200,7 @@ fn attach(attachments: &mut Attachments, ports: &Ports) -> Result<(), crate::bpf
 }
 
 /// Says what runs where.
-fn greet(options: &RunOptions, attachments: &Attachments, enforce: bool, metrics: Option<SocketAddr>) {
+fn greet(options: &RunOptions, attachments: &Attachments, enforce: bool, metrics: Option<&TcpListener>) {
     let ports: Vec<_> = attachments.attached().map(|port| format!("{} ({})", port.name, port.mode)).collect();
     let what = if enforce {
         "isolates what it finds"
@@ -171,7 +211,8 @@ fn greet(options: &RunOptions, attachments: &Attachments, enforce: bool, metrics
     let ports =
         if ports.is_empty() { "none yet; those that join are filtered".to_owned() } else { ports.join(", ") };
     log::info!("ports: {ports}");
-    let metrics = metrics.map_or("off".to_owned(), |address| format!("http://{address}/metrics"));
+    let address = metrics.and_then(|listener| listener.local_addr().ok());
+    let metrics = address.map_or("off".to_owned(), |address| format!("http://{address}/metrics"));
     log::info!("control socket: {}; metrics: {metrics}", options.socket.display());
     if options.socket.as_os_str() != protocol::DEFAULT_SOCKET {
         log::info!("reach it with: sekisho status --socket {}", options.socket.display());

@@ -10,7 +10,7 @@ use sensor_user::unload;
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,netlink_proto=error"))
         .format_timestamp(None)
         .format_target(false)
         .init();

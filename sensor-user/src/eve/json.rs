@@ -237,15 +237,11 @@ fn isolation(teller: &Teller, object: &mut Map<String, Value>, change: &Isolatio
     }
 }
 
-/// The first MAC and the first IP address among the targets.
+/// The first MAC and the first IP address among the targets, null if there is none.
 fn target(targets: &[Target]) -> Value {
-    let mut object = Map::new();
-    for target in targets {
-        let name = match target {
-            Target::Mac(_) => "mac",
-            Target::Ip(_) => "ip",
-        };
-        object.entry(name).or_insert_with(|| plain(target));
-    }
-    Value::Object(object)
+    let first = |wanted: fn(&Target) -> bool| targets.iter().find(|target| wanted(target)).map(plain);
+    json!({
+        "mac": first(|target| matches!(target, Target::Mac(_))),
+        "ip": first(|target| matches!(target, Target::Ip(_))),
+    })
 }

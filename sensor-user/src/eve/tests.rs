@@ -256,7 +256,7 @@ fn an_entry_by_hand_has_no_flow_and_may_have_no_end() {
             "isolation": {
                 "id": 5,
                 "action": "added",
-                "target": { "ip": "2001:db8::7" },
+                "target": { "mac": null, "ip": "2001:db8::7" },
                 "targets": ["2001:db8::7"],
                 "level": "isolate",
                 "until": null,

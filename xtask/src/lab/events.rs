@@ -106,6 +106,11 @@ impl Events {
         self.isolations.push(event);
     }
 
+    /// What the last finding about a device says it had tried.
+    pub fn tried(&self, name: &str) -> Option<String> {
+        self.alerts.iter().rfind(|alert| name_of(alert) == name).and_then(tried)
+    }
+
     /// The first isolation of the device with this MAC address.
     pub fn isolation_of(&self, mac: &str) -> Option<&Value> {
         self.isolations.iter().find(|event| {
@@ -113,6 +118,18 @@ impl Events {
                 && (text(event, "/device/mac") == mac || text(event, "/isolation/target/mac") == mac)
         })
     }
+}
+
+/// How many destinations (or services of one host) a finding says were tried, in words.
+fn tried(alert: &Value) -> Option<String> {
+    let count = |name: &str| alert.pointer(&format!("/evidence/{name}")).and_then(Value::as_u64);
+    if let Some(services) = count("failed_services") {
+        return Some(format!("{services} services of {}", text(alert, "/evidence/target")));
+    }
+    let destinations = count("failed_first_contacts")
+        .map(|failed| failed + count("successful_first_contacts").unwrap_or(0))
+        .or_else(|| count("new_destinations"))?;
+    Some(format!("{destinations} destinations"))
 }
 
 /// A string in an event, empty if it is not there.

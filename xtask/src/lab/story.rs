@@ -116,6 +116,12 @@ impl Story<'_> {
         if !others.is_empty() {
             self.problems.push(format!("expected nobody else to be isolated, seen: {}", others.join(", ")));
         }
+        match events.tried(infected().name) {
+            Some(tried) => ui::line(&format!("   {} had tried {tried} when it was cut off", infected().name)),
+            None => {
+                self.problems.push("expected the finding to count what was tried, it does not".to_owned())
+            }
+        }
         match self.latency_ms {
             Some(ms) => ui::line(&format!(
                 "   from the first piece of evidence to the drop in the kernel: {ms:.1} ms"
@@ -140,9 +146,11 @@ impl Story<'_> {
         let myself = std::env::current_exe().context("where am I?")?;
         let page = sh::output(self.ward.lab.inside(SWITCH, myself).args(["lab-get", METRICS, "/metrics"]))?;
         let shown =
-            ["sekisho_isolations", "sekisho_incidents", "sekisho_verdict", "sekisho_ring", "sekisho_flows"];
-        let lines: Vec<&str> =
-            page.lines().filter(|line| shown.iter().any(|name| line.starts_with(name))).collect();
+            ["sekisho_isolations", "sekisho_incidents", "sekisho_port_dropped_packets", "sekisho_ring"];
+        let lines: Vec<&str> = page
+            .lines()
+            .filter(|line| shown.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0"))
+            .collect();
         if lines.is_empty() {
             self.problems.push("expected metrics named sekisho_*, there are none".to_owned());
         }

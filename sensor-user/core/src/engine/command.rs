@@ -111,7 +111,11 @@ impl Engine {
             until,
             would: false,
         });
-        block.targets.extend(targets.iter().filter(|t| self.blocks.find(BlockName::Target(**t)).is_none()));
+        for target in targets {
+            if !block.targets.contains(&target) && self.blocks.find(BlockName::Target(target)).is_none() {
+                block.targets.push(target);
+            }
+        }
         // Adding again extends, and never shortens; "until taken out" is the longest.
         block.until = block.until.and_then(|old| until.map(|new| old.max(new)));
         // A person's word makes a shadow entry real.
