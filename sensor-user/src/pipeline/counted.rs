@@ -1,0 +1,92 @@
+//! What the kernel and the daemon counted, for metrics and for clients.
+
+use sensor_core::time::{SECOND, Time};
+use sensor_ebpf::counter::{PortCounters, Reason};
+
+use super::{Parts, Pipeline};
+use crate::bpf::{Attached, Mode};
+use crate::protocol::{AttachMode, LiveStatus, PortStatus};
+use crate::telemetry::{LiveSample, PortSample, RingSample};
+
+impl Pipeline {
+    /// The ports and what each counted.
+    fn counted(&self) -> Vec<(&Attached, PortCounters)> {
+        let Parts { attachments, counters, .. } = &self.parts;
+        let count = |port: &Attached| {
+            counters.port(port.index).unwrap_or_else(|error| {
+                log::debug!("counters of port {}: {error}", port.name);
+                PortCounters::default()
+            })
+        };
+        attachments.attached().map(|port| (port, count(port))).collect()
+    }
+
+    /// Brings the metrics up to date.
+    pub(super) fn sample(&mut self) {
+        let counted = self.counted();
+        let mut total = PortCounters::default();
+        counted.iter().for_each(|(_, counters)| total.add(counters));
+        let reasons = self.parts.counters.reasons().unwrap_or_else(|error| {
+            log::debug!("counters of reasons: {error}");
+            Default::default()
+        });
+        let sample = LiveSample {
+            ports: counted
+                .into_iter()
+                .map(|(port, counters)| PortSample {
+                    name: port.name.clone(),
+                    mode: mode(port.mode),
+                    counters,
+                })
+                .collect(),
+            parse: parse_results(total.packets, &reasons),
+            rings: vec![RingSample { ring: "records", sent: total.records_sent, lost: total.records_lost }],
+            engine: self.parts.engine.stats(),
+            store_errors: self.parts.keeper.errors(),
+            enforce: self.parts.enforce,
+        };
+        self.parts.metrics.update(&sample);
+    }
+
+    /// How the daemon does.
+    pub(super) fn live(&self, now: Time) -> LiveStatus {
+        let counted = self.counted();
+        LiveStatus {
+            bridge: self.parts.ports.bridge().to_owned(),
+            mode: if self.parts.enforce { "enforce" } else { "observe" }.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_secs: now.since(self.started) / SECOND,
+            ring_lost: counted.iter().map(|(_, counters)| counters.records_lost).sum(),
+            ports: counted
+                .into_iter()
+                .map(|(port, counters)| PortStatus {
+                    name: port.name.clone(),
+                    ifindex: port.ifindex,
+                    index: port.index,
+                    mode: mode(port.mode),
+                    packets: counters.packets,
+                    bytes: counters.bytes,
+                    drops: counters.drop_packets,
+                })
+                .collect(),
+            store_errors: self.parts.keeper.errors(),
+            pins: self.parts.pin_dir.display().to_string(),
+        }
+    }
+}
+
+/// How a port is attached, in the words of the protocol.
+fn mode(mode: Mode) -> AttachMode {
+    match mode {
+        Mode::Native => AttachMode::Native,
+        Mode::Generic => AttachMode::Generic,
+    }
+}
+
+/// Results of parsing by reason; what has no reason was parsed.
+pub fn parse_results(packets: u64, reasons: &[u64; Reason::ALL.len()]) -> Vec<(&'static str, u64)> {
+    let counted = Reason::ALL.into_iter().zip(reasons).filter(|(reason, _)| *reason != Reason::None);
+    let failed: u64 = counted.clone().map(|(_, count)| count).sum();
+    let ok = (Reason::None.name(), packets.saturating_sub(failed));
+    [ok].into_iter().chain(counted.map(|(reason, count)| (reason.name(), *count))).collect()
+}
