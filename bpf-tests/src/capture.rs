@@ -1,11 +1,11 @@
 //! Frames of capture files.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
+use anyhow::{Context, Result};
+use sensor_user::source::pcap;
 
 /// The folder of captures: `SEKISHO_DATA`, or `shared/data` beside the workspace. `None` if it is not there.
 pub fn data_dir() -> Option<PathBuf> {
@@ -31,39 +31,13 @@ pub fn captures(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Gives each frame of a capture, as far as it was captured, to `each`. A file that ends within a frame is read up to
-/// there.
+/// Gives each frame of a capture, as far as it was captured, to `each`, until one fails.
 pub fn frames(path: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let mut reader = match create_reader(1 << 20, file) {
-        Ok(reader) => reader,
-        Err(error) => bail!("{} is no capture: {error:?}", path.display()),
-    };
-    loop {
-        match reader.next() {
-            Ok((offset, block)) => {
-                if let Some(frame) = frame(&block) {
-                    each(frame)?;
-                }
-                reader.consume(offset);
-            }
-            Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(()),
-            Err(PcapError::Incomplete(_)) => {
-                if reader.reader_exhausted() || reader.refill().is_err() {
-                    return Ok(());
-                }
-            }
-            Err(error) => bail!("{}: {error:?}", path.display()),
+    let mut result = Ok(());
+    pcap::read(path, |frame| {
+        if result.is_ok() {
+            result = each(frame.bytes);
         }
-    }
-}
-
-/// The frame of a block, if it has one.
-fn frame<'a>(block: &'a PcapBlockOwned<'_>) -> Option<&'a [u8]> {
-    match block {
-        PcapBlockOwned::Legacy(packet) => Some(packet.data),
-        PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => packet.data.get(..packet.caplen as usize),
-        PcapBlockOwned::NG(Block::SimplePacket(packet)) => Some(packet.data),
-        _ => None,
-    }
+    })?;
+    result
 }

@@ -86,7 +86,7 @@ pub struct Contacts {
     /// One queue for each time-out, so that each is in order of time: dark, internal, external.
     queues: [VecDeque<(Time, Waiting)>; 3],
     limit: usize,
-    /// Contacts dropped unjudged because too many waited.
+    /// Contacts dropped unjudged because too many waited, or answers were lost.
     pub evicted: u64,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Entries made by a person and by an incident live in one list, so that one command shows and undoes both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -157,6 +157,7 @@ impl fmt::Display for BlockName {
 pub struct Blocklist {
     blocks: BTreeMap<BlockId, Block>,
     by_target: BTreeMap<Target, BlockId>,
+    by_end: BTreeSet<(Time, BlockId)>,
     last_id: BlockId,
 }
 
@@ -198,6 +199,7 @@ impl Blocklist {
         block.targets.retain(|target| !self.by_target.contains_key(target));
         block.targets.truncate(MAX_TARGETS);
         self.by_target.extend(block.targets.iter().map(|target| (*target, block.id)));
+        self.by_end.extend(block.until.map(|until| (until, block.id)));
         self.blocks.entry(block.id).insert_entry(block).into_mut()
     }
 
@@ -207,12 +209,15 @@ impl Blocklist {
         for target in &block.targets {
             self.by_target.remove(target);
         }
+        if let Some(until) = block.until {
+            self.by_end.remove(&(until, id));
+        }
         Some(block)
     }
 
     /// The entries whose time is up.
     pub fn lapsed(&self, now: Time) -> Vec<BlockId> {
-        self.iter().filter(|b| b.until.is_some_and(|until| until <= now)).map(|b| b.id).collect()
+        self.by_end.iter().take_while(|(end, _)| *end <= now).map(|(_, id)| *id).collect()
     }
 }
 

@@ -186,6 +186,24 @@ fn a_scan_of_silent_hosts_is_cut_off_after_ten() {
 }
 
 #[test]
+fn silence_says_nothing_when_answers_were_lost() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=20);
+    lan.arp(66, 1);
+    for m in 100..130 {
+        lan.tcp(66, m, 8080, None);
+    }
+    lan.engine.lost_sight(lan.now.plus(1));
+    lan.pass(10 * SECOND);
+    assert_eq!(lan.isolated(), []);
+    for m in 140..160 {
+        lan.tcp(66, m, 8080, None);
+    }
+    lan.pass(SECOND);
+    assert_eq!(lan.isolated(), [66], "sight is back");
+}
+
+#[test]
 fn a_busy_server_is_left_alone() {
     let mut lan = Lan::new(enforcing());
     lan.populate(1..=200);

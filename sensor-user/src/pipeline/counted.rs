@@ -10,7 +10,7 @@ use crate::telemetry::{LiveSample, PortSample, RingSample};
 
 impl Pipeline {
     /// The ports and what each counted.
-    fn counted(&self) -> Vec<(&Attached, PortCounters)> {
+    pub(super) fn counted(&self) -> Vec<(&Attached, PortCounters)> {
         let Parts { attachments, counters, .. } = &self.parts;
         let count = |port: &Attached| {
             counters.port(port.index).unwrap_or_else(|error| {

@@ -32,8 +32,12 @@ pub use keeper::Keeper;
 pub use printer::Printer;
 pub use sweep::Sweeper;
 
-/// Records handled between looks at anything else.
-const BATCH: usize = 256;
+/// Records handled between looks at anything else: more than both rings hold.
+const BATCH: usize = 131_072;
+/// With so many records at once a ring may have been full: the control ring, the smaller, holds 10,000.
+const CROWD: usize = 4_096;
+/// A record is this much younger than its time stamp at most, ns: the program stamps it before it submits it.
+const SUBMITTED_WITHIN: u64 = 2 * MILLISECOND;
 /// Time between ticks while contacts wait for an answer: a contact to a dark address fails within 50 ms.
 const BUSY_TICK: Duration = Duration::from_millis(10);
 /// Time between ticks otherwise.
@@ -119,6 +123,8 @@ pub struct Pipeline {
     next_reconcile: Time,
     /// Rules that had to be repaired in the kernel since the start.
     repaired: u64,
+    /// Records that found a ring full, when last looked at.
+    lost: u64,
     /// Whether the last reading of the maps failed, so that a lasting fault is logged once.
     faulty: bool,
 }
@@ -131,11 +137,12 @@ impl Pipeline {
             parts,
             teller: Teller::new(WallClock::live()),
             out,
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::new(),
             started: now,
             next_sample: now,
             next_reconcile: now,
             repaired: 0,
+            lost: 0,
             faulty: false,
         };
         pipeline.name_ports();
@@ -154,7 +161,6 @@ impl Pipeline {
             let tick = if self.parts.engine.is_waiting() { BUSY_TICK } else { IDLE_TICK };
             let Parts { rings, ports, asks, .. } = &mut self.parts;
             let event = tokio::select! {
-                biased;
                 () = &mut shutdown => Event::Shutdown,
                 Some(ask) = asks.recv() => Event::Ask(ask),
                 port = ports.next() => Event::Port(port),
@@ -168,18 +174,14 @@ impl Pipeline {
                 },
                 () = tokio::time::sleep(tick) => Event::Tick,
             };
+            self.catch_up();
             match event {
                 Event::Shutdown => break,
                 Event::Ask(ask) => self.answer(ask),
                 Event::Port(change) => self.port(change?)?,
-                Event::Records => self.read_rings(),
-                Event::Tick => {
-                    if !wait_for_rings {
-                        self.read_rings();
-                    }
-                }
+                Event::Records | Event::Tick => {}
             }
-            self.tick();
+            self.chores();
         }
         let now = Now::read().mono;
         self.parts.engine.finish(now, &mut self.out);
@@ -187,23 +189,46 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Reads one batch; what is left makes the rings ready again at once.
-    fn read_rings(&mut self) {
+    /// Reads the rings until they are empty and lets the engine judge what waited too long.
+    ///
+    /// The order matters: an answer that lies in a ring must not be taken for silence. So all records go in first, those
+    /// of both rings in order of time, and time passes only up to when the reading began.
+    fn catch_up(&mut self) {
+        let now = Now::read().mono;
         self.batch.clear();
-        self.parts.rings.read(BATCH, &mut self.batch);
-        for record in std::mem::take(&mut self.batch) {
-            if let Some(seen) = FlowSeen::decode(&record) {
-                self.parts.engine.observe(&Observation::Flow(seen), &mut self.out);
-                self.carry_out(None);
-            }
+        let count = self.parts.rings.read(BATCH, &mut self.batch);
+        self.batch.sort_by_key(|record| record.time_ns);
+        if count >= CROWD {
+            self.look_for_loss();
+        }
+        let batch = std::mem::take(&mut self.batch);
+        for seen in batch.iter().filter_map(FlowSeen::decode) {
+            self.parts.engine.observe(&Observation::Flow(seen), &mut self.out);
+            self.carry_out(None);
+        }
+        self.batch = batch;
+        if count < BATCH {
+            self.parts.engine.tick(Time(now.0.saturating_sub(SUBMITTED_WITHIN)), &mut self.out);
+            self.carry_out(None);
         }
     }
 
-    /// Does all that is due by time.
-    fn tick(&mut self) {
+    /// If a ring was full, answers may be lost with it: then silence says nothing.
+    fn look_for_loss(&mut self) {
+        let lost = self.counted().iter().map(|(_, counters)| counters.records_lost).sum();
+        if lost > self.lost {
+            log::warn!(
+                "{} records found a ring full; contacts that wait for an answer are not judged",
+                lost - self.lost
+            );
+            self.parts.engine.lost_sight(Now::read().mono);
+        }
+        self.lost = lost;
+    }
+
+    /// Does what is due now and then.
+    fn chores(&mut self) {
         let now = Now::read().mono;
-        self.parts.engine.tick(now, &mut self.out);
-        self.carry_out(None);
         if self.parts.sweeper.is_due(now) {
             let Parts { sweeper, attachments, engine, .. } = &mut self.parts;
             let out = &mut self.out;

@@ -47,6 +47,8 @@ pub struct Engine {
     /// When the last automatic isolations began.
     recent: VecDeque<Time>,
     found: Vec<Finding>,
+    /// Contacts made before are not judged by silence.
+    sighted_since: Time,
 }
 
 impl Engine {
@@ -61,6 +63,7 @@ impl Engine {
             blocks: Blocklist::default(),
             recent: VecDeque::new(),
             found: Vec::new(),
+            sighted_since: Time(0),
             settings,
         }
     }
@@ -90,8 +93,14 @@ impl Engine {
         }
     }
 
-    /// Lets time pass: what waited too long is judged, what is over ends. Cheap when nothing is due; at least every
-    /// 10 ms is best while contacts wait, and at least every second always.
+    /// Observations up to `until` were lost. Silence says nothing of contacts made by then: the answer may be among them.
+    pub fn lost_sight(&mut self, until: Time) {
+        self.sighted_since = self.sighted_since.max(until);
+    }
+
+    /// Lets time pass: what waited too long is judged, what is over ends. Everything up to `now` must have been observed
+    /// before, or an answer that is on its way would be taken for silence. Cheap when nothing is due; at least every 10 ms
+    /// is best while contacts wait, and at least every second always.
     pub fn tick(&mut self, now: Time, out: &mut Output) {
         self.judge_lapsed(now, out);
         while let Some(ended) = self.conversations.expire(now) {
@@ -175,10 +184,14 @@ impl Engine {
     /// Judges contacts whose time is up. One to a device that was isolated meanwhile says nothing, and is left out.
     fn judge_lapsed(&mut self, now: Time, out: &mut Output) {
         while let Some((contact, deadline)) = self.contacts.lapsed(now) {
-            if self.blocks.find(BlockName::Target(Target::Ip(contact.id.dst))).is_none_or(|block| block.would)
-            {
+            if contact.time < self.sighted_since {
+                self.contacts.evicted += 1;
+                continue;
+            }
+            let cut = self.blocks.find(BlockName::Target(Target::Ip(contact.id.dst)));
+            if cut.is_none_or(|block| block.would) {
                 self.outcome(&contact, Outcome::Silent, deadline);
-                self.conclude(deadline.max(contact.time), out);
+                self.conclude(deadline, out);
             }
         }
     }
