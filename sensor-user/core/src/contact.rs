@@ -2,8 +2,8 @@
 //!
 //! A contact is the first flow of a device to a destination and service it never tried before. It is *answered* when the
 //! destination's flow back begins, *refused* when that begins with a TCP reset or the destination itself sends an ICMP
-//! error, and *silent* when nothing came in time. An address nobody was ever seen to use (a *dark* one) is given less
-//! time: on a local network an answer comes within milliseconds.
+//! error, and *silent* when nothing came in time. An ARP request for an address nobody was ever seen to use (a *dark*
+//! one) is given little time: on a local network an answer comes within milliseconds.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ pub struct Contact {
     pub id: FlowId,
     /// When.
     pub time: Time,
-    /// The device never tried this destination before by this kind of traffic (ARP, ICMP, other IP).
+    /// The device never tried this destination before by this kind of traffic (ARP, ICMP, TCP, UDP, other IP).
     pub new_peer: bool,
     /// The device never tried this service of this destination before. Only these wait for an outcome.
     pub new_service: bool,
@@ -37,9 +37,11 @@ pub struct Contact {
     pub midway: bool,
     /// A TCP flag combination no stack opens a connection with (NULL, FIN, Xmas).
     pub odd_flags: bool,
-    /// The device is an end host: it has one IPv4 address, had an answer to a TCP or UDP contact of its own, and does not
-    /// forward packets of others.
+    /// The device is an end host: it has one IPv4 address, had an answer to a TCP or UDP contact of its own, gives out no
+    /// addresses and does not forward packets of others.
     pub end_host: bool,
+    /// What a detector holds against the device from before then is forgotten.
+    pub clean_since: Time,
 }
 
 /// What came of a contact.
@@ -58,23 +60,39 @@ pub enum Outcome {
 enum Way {
     Arp,
     Icmp,
-    Ip,
+    Tcp,
+    Udp,
+    Other,
 }
 
 fn way(id: &FlowId) -> Way {
     match (id.kind, id.proto) {
         (Kind::Arp, _) => Way::Arp,
         (_, ICMP | ICMP6) => Way::Icmp,
-        _ => Way::Ip,
+        (_, TCP) => Way::Tcp,
+        (_, UDP) => Way::Udp,
+        _ => Way::Other,
     }
 }
 
-/// What an answer is matched by. An ICMP error quotes no more than this.
-type Waiting = (IpAddr, IpAddr, u8, Kind, u16);
+/// What an answer is matched by: an ICMP error quotes no more than this.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Waiting {
+    src: IpAddr,
+    dst: IpAddr,
+    proto: u8,
+    kind: Kind,
+    vlan: u16,
+    service: u16,
+}
+
+/// The service a flow asks for: the destination port, if its protocol has ports.
+fn service(id: &FlowId) -> u16 {
+    if matches!(way(id), Way::Tcp | Way::Udp) { id.dport } else { 0 }
+}
 
 fn waiting_key(id: &FlowId) -> Waiting {
-    let port = if matches!(way(id), Way::Ip) { id.dport } else { 0 };
-    (id.src, id.dst, id.proto, id.kind, port)
+    Waiting { src: id.src, dst: id.dst, proto: id.proto, kind: id.kind, vlan: id.vlan, service: service(id) }
 }
 
 /// First contacts that wait for their outcome, and the peers every device ever tried.
@@ -82,8 +100,9 @@ fn waiting_key(id: &FlowId) -> Waiting {
 pub struct Contacts {
     peers: LruCache<(DeviceKey, IpAddr, Way), ()>,
     services: LruCache<(DeviceKey, IpAddr, u8, u16), ()>,
-    waiting: HashMap<Waiting, Contact>,
-    /// One queue for each time-out, so that each is in order of time: dark, internal, external.
+    /// With the time each is given.
+    waiting: HashMap<Waiting, (Contact, Time)>,
+    /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external.
     queues: [VecDeque<(Time, Waiting)>; 3],
     limit: usize,
     /// Contacts dropped unjudged because too many waited, or answers were lost.
@@ -141,7 +160,7 @@ impl Contacts {
         if !asks || to_group || !crate::addr::is_host(id.dst) {
             return None;
         }
-        let service = if matches!(way(&id), Way::Ip) { id.dport } else { 0 };
+        let service = service(&id);
         let kind = if id.kind == Kind::Arp { u8::MAX } else { id.proto };
         let new_peer = self.peers.put((device, id.dst, way(&id)), ()).is_none();
         let new_service = self.services.put((device, id.dst, kind, service), ()).is_none();
@@ -157,6 +176,7 @@ impl Contacts {
             midway: id.proto == TCP && flags & ACK != 0,
             odd_flags: id.proto == TCP && id.kind == Kind::Ip && flags & ACK == 0 && !opens,
             end_host: facts.end_host,
+            clean_since: facts.clean_since,
         };
         // A dropped contact reaches nobody: that nobody answers it says nothing.
         if new_service && seen.verdict != Verdict::Drop {
@@ -172,19 +192,20 @@ impl Contacts {
             let Some((_, key)) = oldest.and_then(VecDeque::pop_front) else { break };
             self.evicted += u64::from(self.waiting.remove(&key).is_some());
         }
-        let (queue, patience) = match (contact.internal, contact.alive) {
-            (true, false) => (0, settings.dark_answer_ns),
-            (true, true) => (1, settings.internal_answer_ns),
-            (false, _) => (2, settings.external_answer_ns),
+        let (queue, patience) = match (contact.id.kind, contact.internal) {
+            (Kind::Arp, _) if !contact.alive => (0, settings.dark_answer_ns),
+            (_, true) => (1, settings.internal_answer_ns),
+            (_, false) => (2, settings.external_answer_ns),
         };
         let key = waiting_key(&contact.id);
-        self.waiting.insert(key, contact);
-        self.queues[queue].push_back((contact.time.plus(patience), key));
+        let deadline = contact.time.plus(patience);
+        self.waiting.insert(key, (contact, deadline));
+        self.queues[queue].push_back((deadline, key));
     }
 
     /// The contact that `answer`, the first flow back of the conversation begun by `id`, is the outcome of.
     pub fn answered(&mut self, id: &FlowId, answer: &FlowSeen) -> Option<(Contact, Outcome)> {
-        let contact = self.waiting.remove(&waiting_key(id))?;
+        let (contact, _) = self.waiting.remove(&waiting_key(id))?;
         let refused = id.proto == TCP && answer.tcp_flags & RST != 0;
         Some((contact, if refused { Outcome::Refused } else { Outcome::Answered }))
     }
@@ -200,9 +221,11 @@ impl Contacts {
         if id.kind != Kind::Ip || !unreachable {
             return None;
         }
-        let contact = [UDP, TCP]
-            .into_iter()
-            .find_map(|proto| self.waiting.remove(&(id.dst, id.src, proto, Kind::Ip, id.dport)))?;
+        let asked = |proto| {
+            let (src, dst, vlan, service) = (id.dst, id.src, id.vlan, id.dport);
+            Waiting { src, dst, proto, kind: Kind::Ip, vlan, service }
+        };
+        let (contact, _) = [UDP, TCP].into_iter().find_map(|proto| self.waiting.remove(&asked(proto)))?;
         Some((contact, Outcome::Refused))
     }
 
@@ -215,8 +238,9 @@ impl Contacts {
                 .filter(|queue| queue.front().is_some_and(|(deadline, _)| *deadline <= now))
                 .min_by_key(|queue| queue.front().map(|front| front.0))?;
             let (deadline, key) = queue.pop_front()?;
-            if let Some(contact) = self.waiting.remove(&key) {
-                return Some((contact, deadline));
+            // It may have been answered, or made anew with a later deadline.
+            if self.waiting.get(&key).is_some_and(|(_, given)| *given == deadline) {
+                return self.waiting.remove(&key);
             }
         }
     }
@@ -229,4 +253,6 @@ pub struct Facts {
     pub alive: bool,
     /// The device is an end host (see [`Contact::end_host`]).
     pub end_host: bool,
+    /// See [`Contact::clean_since`].
+    pub clean_since: Time,
 }

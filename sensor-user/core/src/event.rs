@@ -143,8 +143,8 @@ pub enum Change {
     Added,
     /// Made to last longer.
     Extended,
-    /// An address of the device was added to it.
-    Followed,
+    /// An address was taken out of it, for another device has it now.
+    Narrowed,
     /// Taken out by a person.
     Released,
     /// Its time was up.

@@ -158,7 +158,9 @@ impl Conversations {
             let first_answer = back == 1 && !track.seen;
             (track.seen, track.live) = (true, true);
             conversation.touched = seen.time;
-            let role = if first_answer { Role::Answers(conversation.id) } else { Role::Continues };
+            // Whoever answers itself, under a borrowed address, was not answered.
+            let answered = first_answer && conversation.smac != seen.smac;
+            let role = if answered { Role::Answers(conversation.id) } else { Role::Continues };
             return (role, None);
         }
         let midway = began_by_other(seen);

@@ -98,6 +98,25 @@ impl Incidents {
         id
     }
 
+    /// Number and gravest finding of incidents that go on and found the budget of automatic isolations spent.
+    pub fn unspent(&self, now: Time) -> Vec<(u64, Finding)> {
+        let waiting = |incident: &&Incident| {
+            incident.action == Action::BudgetSpent && now.since(incident.updated) < QUIET
+        };
+        let gravest = |incident: &Incident| {
+            incident
+                .findings
+                .iter()
+                .map(|(_, finding)| finding)
+                .min_by_key(|finding| finding.severity)
+                .cloned()
+        };
+        let open = self.open.values().filter_map(|id| self.all.get(id));
+        let mut incidents: Vec<_> = open.filter(waiting).collect();
+        incidents.sort_by_key(|incident| incident.id);
+        incidents.into_iter().filter_map(|incident| Some((incident.id, gravest(incident)?))).collect()
+    }
+
     /// Notes what was done.
     pub fn set_action(&mut self, id: u64, action: Action) {
         if let Some(incident) = self.all.get_mut(&id) {

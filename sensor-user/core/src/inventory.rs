@@ -2,7 +2,7 @@
 //!
 //! A device is a MAC address and every IP address it sends from. A *gateway* is a MAC address that carries many: then
 //! each address behind it is a device of its own, and the gateway itself is never cut off. A gateway is one that is
-//! named, or that sent IP packets from [`Settings::gateway_ips`] IPv4 addresses. A device that merely forwards (it sends
+//! named, or that sent IP packets from [`Settings::gateway_ips`] IPv4 addresses within an hour. A device that merely forwards (it sends
 //! packets whose time to live was counted down, from an address it does not answer ARP for) is marked as well, because
 //! a router asks by ARP for every dark address outsiders try.
 
@@ -13,13 +13,16 @@ use lru::LruCache;
 
 use crate::addr::{Mac, is_host};
 use crate::event::{DeviceRef, DeviceSeen};
-use crate::observation::{FlowSeen, Kind};
+use crate::flow::{ICMP6, UDP};
+use crate::observation::{FlowSeen, Kind, Verdict};
 use crate::policy::Target;
 use crate::settings::Settings;
-use crate::time::Time;
+use crate::time::{HOUR, Time};
 
 /// Most IP addresses kept for a device.
 pub const MAX_IPS: usize = 64;
+/// Addresses used within this time make a gateway.
+const GATEWAY_WINDOW: u64 = HOUR;
 /// IP addresses whose owner is remembered, as a multiple of the number of devices.
 const OWNERS_PER_DEVICE: usize = 4;
 
@@ -32,6 +35,13 @@ pub enum DeviceKey {
     Routed(IpAddr),
 }
 
+/// An address of a device.
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    ip: IpAddr,
+    last_seen: Time,
+}
+
 /// A device.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -39,11 +49,11 @@ pub struct Device {
     pub key: DeviceKey,
     /// Its MAC address, or its gateway's.
     pub mac: Mac,
-    /// Its IP addresses, lowest first; those it answers ARP for, or sent from.
-    pub ips: Vec<IpAddr>,
-    /// Addresses beyond [`MAX_IPS`].
+    /// Its IP addresses, lowest first: those it sent from.
+    addresses: Vec<Address>,
+    /// Addresses that had to make room for newer ones.
     pub more_ips: u64,
-    /// Addresses it named as its own by ARP.
+    /// Addresses it named as its own by ARP or IPv6 neighbour discovery, which no one behind a router can.
     claimed: Vec<IpAddr>,
     /// First seen.
     pub first_seen: Time,
@@ -59,6 +69,10 @@ pub struct Device {
     pub forwards: bool,
     /// It had an answer to a TCP or UDP contact of its own.
     pub answered: bool,
+    /// It gives out addresses (DHCP), and may ask for those before.
+    serves_dhcp: bool,
+    /// What is held against it from before then is forgotten.
+    pub clean_since: Time,
     /// Behind a gateway: its packets were seen to be forwarded (their time to live was counted down).
     forwarded: bool,
 }
@@ -69,6 +83,8 @@ struct Owner {
     mac: Mac,
     /// Another MAC address sent from it too.
     shared: bool,
+    /// Somebody was seen to send to it by that MAC address: it is not just made up by the sender.
+    confirmed: bool,
 }
 
 /// The device table.
@@ -87,12 +103,8 @@ pub struct Sighting {
     pub device: Option<DeviceKey>,
     /// A device or an address that is new.
     pub news: Option<DeviceSeen>,
-    /// A new address of a device that was known.
-    pub new_ip: Option<IpAddr>,
     /// The device's MAC address was found to be a gateway just now.
     pub became_gateway: bool,
-    /// Devices forgotten to make room.
-    pub forgotten: Option<DeviceKey>,
 }
 
 /// `n`, at least 1.
@@ -144,7 +156,7 @@ impl Inventory {
             return Some(routed);
         }
         let owner = self.owners.peek(&ip).filter(|owner| !owner.shared)?;
-        self.devices.peek(&DeviceKey::Local(owner.mac)).filter(|device| device.ips.contains(&ip))
+        self.devices.peek(&DeviceKey::Local(owner.mac)).filter(|device| device.ips().any(|own| own == ip))
     }
 
     /// The device a block target names.
@@ -162,101 +174,116 @@ impl Inventory {
 
     /// What to cut to isolate a device that is guilty by what it sent from `guilty`, so that nobody else is hit.
     ///
-    /// Its MAC address is cut only if it answers ARP for the guilty address (or that is link-local): no one behind a
-    /// router can bring that about, so that nobody can talk us into cutting the router. Then all addresses that are its
-    /// own alone are cut too; otherwise the guilty one, if it is. An address behind a gateway is cut only if its packets
-    /// were seen to be forwarded: it could be the gateway's own.
+    /// Its MAC address is cut only if it names the guilty address as its own on the link: no one behind a router can bring
+    /// that about, so that nobody can talk us into cutting the router. Then all addresses it so names and that are its own
+    /// alone are cut too. Otherwise it is the guilty address, if it is the device's own alone and was not made up (others
+    /// send to it there); behind a gateway also only if its packets were seen to be forwarded, for it could be the
+    /// gateway's own.
     pub fn cut(&self, device: &Device, guilty: IpAddr) -> Vec<Target> {
+        let confirmed = self.owners.peek(&guilty).is_some_and(|owner| owner.confirmed);
         match device.key {
             DeviceKey::Local(mac) if device.is_own(guilty) => {
-                let ips = device.ips.iter().filter(|ip| self.owns(device, **ip)).map(|ip| Target::Ip(*ip));
-                std::iter::once(Target::Mac(mac)).chain(ips).collect()
+                let own = device.ips().filter(|ip| device.is_own(*ip) && self.owns(device, *ip));
+                std::iter::once(Target::Mac(mac)).chain(own.map(Target::Ip)).collect()
             }
             DeviceKey::Routed(_) if !device.forwarded => Vec::new(),
-            _ if self.owns(device, guilty) => vec![Target::Ip(guilty)],
+            _ if confirmed && self.owns(device, guilty) => vec![Target::Ip(guilty)],
             _ => Vec::new(),
         }
+    }
+
+    /// The gateway whose own address `ip` is, if it is one's.
+    pub fn gateway_with(&self, ip: IpAddr) -> Option<&Device> {
+        let owner = self.owners.peek(&ip)?;
+        self.devices.peek(&DeviceKey::Local(owner.mac)).filter(|device| device.gateway && device.is_own(ip))
     }
 
     /// All addresses of a device that a block entry could be about.
     pub fn targets(device: &Device) -> impl Iterator<Item = Target> {
         let mac = matches!(device.key, DeviceKey::Local(_)).then_some(Target::Mac(device.mac));
-        mac.into_iter().chain(device.ips.iter().map(|ip| Target::Ip(*ip)))
+        mac.into_iter().chain(device.ips().map(Target::Ip))
     }
 
-    /// Notes who sent a frame.
+    /// Notes who sent a frame. Of a dropped frame only that it was sent: whoever is cut off could name any address.
     pub fn see(&mut self, seen: &FlowSeen, settings: &Settings) -> Sighting {
         let mut sighting = Sighting::default();
         if seen.smac.is_nobody() {
             return sighting;
         }
-        // RARP and ARP probes name no address of the sender.
-        let ip = Some(seen.id.src).filter(|ip| is_host(*ip));
-        if let Some(ip) = ip {
-            self.note_owner(ip, seen.smac);
-        }
         let local = DeviceKey::Local(seen.smac);
-        let new = self.touch(local, seen, settings, &mut sighting);
-        let Some(device) = self.devices.get_mut(&local) else { return sighting };
-        if let Some(ip) = ip {
-            device.note_claim(ip, seen);
-        }
-        let behind = device.gateway && ip.is_some_and(|ip| !device.is_own(ip));
+        let new = self.touch(local, seen, settings);
         sighting.device = Some(local);
-        if behind {
-            let Some(ip) = ip else { return sighting };
+        // RARP and ARP probes name no address of the sender.
+        let ip = Some(seen.id.src).filter(|ip| is_host(*ip) && seen.verdict != Verdict::Drop);
+        let Some(ip) = ip else {
+            sighting.news = new.then(|| self.news(local, true, settings)).flatten();
+            return sighting;
+        };
+        let claims = self.devices.peek_mut(&local).is_some_and(|device| device.note_claim(ip, seen));
+        self.note_owner(ip, seen.smac, claims);
+        self.confirm(seen);
+        let Some(device) = self.devices.peek_mut(&local) else { return sighting };
+        if device.gateway && !device.is_own(ip) {
             let key = DeviceKey::Routed(ip);
-            let new = self.touch(key, seen, settings, &mut sighting);
             sighting.device = Some(key);
-            if let Some(device) = self.devices.get_mut(&key) {
-                device.forwarded |= is_counted_down(seen.ttl);
-                if new {
-                    device.ips.push(ip);
-                }
-            }
-            if new {
-                sighting.news = self.news(key, true, settings);
-            }
+            sighting.news = self.see_behind(key, ip, seen, settings);
             return sighting;
         }
-        if let Some(ip) = ip {
-            let was_gateway = device.gateway;
-            if device.add_ip(ip) && !new {
-                sighting.new_ip = Some(ip);
-            }
-            device.judge_gateway(seen, settings);
-            sighting.became_gateway = device.gateway && !was_gateway;
-        }
-        if new || sighting.new_ip.is_some() || sighting.became_gateway {
+        let was_gateway = device.gateway;
+        let new_ip = device.add_ip(ip, seen.time);
+        device.judge_role(seen, settings);
+        sighting.became_gateway = device.gateway && !was_gateway;
+        if new || new_ip || sighting.became_gateway {
             sighting.news = self.news(local, new, settings);
         }
         sighting
     }
 
-    fn note_owner(&mut self, ip: IpAddr, mac: Mac) {
+    /// Notes an address behind a gateway.
+    fn see_behind(
+        &mut self,
+        key: DeviceKey,
+        ip: IpAddr,
+        seen: &FlowSeen,
+        settings: &Settings,
+    ) -> Option<DeviceSeen> {
+        let new = self.touch(key, seen, settings);
+        if let Some(device) = self.devices.peek_mut(&key) {
+            device.forwarded |= is_counted_down(seen.ttl);
+            device.add_ip(ip, seen.time);
+        }
+        if new { self.news(key, true, settings) } else { None }
+    }
+
+    fn note_owner(&mut self, ip: IpAddr, mac: Mac, claims: bool) {
         let gateway = |devices: &LruCache<DeviceKey, Device>, mac| {
             devices.peek(&DeviceKey::Local(mac)).is_some_and(|d| d.gateway)
         };
         match self.owners.get_mut(&ip) {
             Some(owner) if owner.mac == mac => {}
-            // Seen on both sides of its router: whoever is no gateway is the owner.
-            Some(owner) if gateway(&self.devices, owner.mac) => owner.mac = mac,
+            // Seen on both sides of its router: whoever names it as its own on the link is the owner.
+            Some(owner) if claims && gateway(&self.devices, owner.mac) => {
+                *owner = Owner { mac, shared: false, confirmed: false };
+            }
             Some(_) if gateway(&self.devices, mac) => {}
             Some(owner) => owner.shared = true,
             None => {
-                self.owners.put(ip, Owner { mac, shared: false });
+                self.owners.put(ip, Owner { mac, shared: false, confirmed: false });
             }
         }
     }
 
+    /// Notes that somebody sends to an address by the MAC address of its owner.
+    fn confirm(&mut self, seen: &FlowSeen) {
+        if let Some(owner) = self.owners.peek_mut(&seen.id.dst)
+            && owner.mac == seen.dmac
+        {
+            owner.confirmed = true;
+        }
+    }
+
     /// Enters or refreshes a device; true if it is new.
-    fn touch(
-        &mut self,
-        key: DeviceKey,
-        seen: &FlowSeen,
-        settings: &Settings,
-        sighting: &mut Sighting,
-    ) -> bool {
+    fn touch(&mut self, key: DeviceKey, seen: &FlowSeen, settings: &Settings) -> bool {
         if let Some(device) = self.devices.get_mut(&key) {
             device.last_seen = device.last_seen.max(seen.time);
             device.port = seen.id.port;
@@ -267,7 +294,7 @@ impl Inventory {
         let device = Device {
             key,
             mac: seen.smac,
-            ips: Vec::new(),
+            addresses: Vec::new(),
             more_ips: 0,
             claimed: Vec::new(),
             first_seen: seen.time,
@@ -277,12 +304,11 @@ impl Inventory {
             gateway: matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac)),
             forwards: false,
             answered: false,
+            serves_dhcp: false,
+            clean_since: Time(0),
             forwarded: false,
         };
-        if let Some((old, _)) = self.devices.push(key, device) {
-            self.evicted += 1;
-            sighting.forgotten = Some(old);
-        }
+        self.evicted += u64::from(self.devices.push(key, device).is_some());
         true
     }
 
@@ -304,6 +330,13 @@ impl Inventory {
         }
     }
 
+    /// Forgets what is held against a device: it was released.
+    pub fn absolve(&mut self, key: DeviceKey, now: Time) {
+        if let Some(device) = self.devices.peek_mut(&key) {
+            device.clean_since = now;
+        }
+    }
+
     /// Notes that a device was heard.
     pub fn refresh(&mut self, ip: IpAddr, time: Time) {
         let Some(owner) = self.owners.peek(&ip).copied() else { return };
@@ -316,48 +349,71 @@ impl Inventory {
 }
 
 impl Device {
-    /// Whether it is surely no router: one IPv4 address, answers to contacts of its own, nothing forwarded.
-    pub fn is_end_host(&self) -> bool {
-        let ip4 = self.ips.iter().filter(|ip| ip.is_ipv4()).count();
-        self.answered && ip4 == 1 && !self.forwards && !self.gateway
+    /// Its IP addresses, lowest first.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(|address| address.ip)
     }
 
-    /// Whether `ip` is the device's own, as against one it forwards for.
+    /// Whether it is surely no router and no DHCP server: one IPv4 address, answers to contacts of its own, nothing
+    /// forwarded or given out.
+    pub fn is_end_host(&self) -> bool {
+        let ip4 = self.ips().filter(|ip| ip.is_ipv4()).count();
+        self.answered && ip4 == 1 && !self.forwards && !self.gateway && !self.serves_dhcp
+    }
+
+    /// Whether it names `ip` as its own on the link, as against one it forwards for.
     fn is_own(&self, ip: IpAddr) -> bool {
         self.claimed.contains(&ip) || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
     }
 
-    /// Notes that it calls an address its own by ARP. A gateway may answer for others (proxy ARP, RFC 1027), but asks only
-    /// for itself.
-    fn note_claim(&mut self, ip: IpAddr, seen: &FlowSeen) {
-        let asks = seen.id.sport == 1;
-        let claims = seen.id.kind == Kind::Arp && seen.arp_sha == seen.smac && (asks || !self.gateway);
+    /// Notes that it names an address as its own: it asks for others by ARP, or by an IPv6 neighbour solicitation whose hop
+    /// limit of 255 shows that no router passed it on (RFC 4861 7.1.1). Answers do not count: proxies give them for others
+    /// (RFC 1027).
+    fn note_claim(&mut self, ip: IpAddr, seen: &FlowSeen) -> bool {
+        const SOLICITATION: u16 = 135;
+        let arp = seen.id.kind == Kind::Arp && seen.arp_sha == seen.smac && seen.id.sport == 1;
+        let ndp = seen.id.kind == Kind::Ip && seen.id.proto == ICMP6 && seen.id.sport >> 8 == SOLICITATION;
+        let claims = arp || (ndp && seen.ttl == 255);
         // A spoofer may claim any number; more than the first few say nothing more.
         if claims && !self.claimed.contains(&ip) && self.claimed.len() < MAX_IPS {
             self.claimed.push(ip);
         }
+        claims
     }
 
-    /// Adds an address; true if it is new.
-    fn add_ip(&mut self, ip: IpAddr) -> bool {
-        let Err(at) = self.ips.binary_search(&ip) else { return false };
-        if self.ips.len() >= MAX_IPS {
+    /// Adds an address; true if it is new. When there are too many the one not seen for longest goes.
+    fn add_ip(&mut self, ip: IpAddr, now: Time) -> bool {
+        let at = match self.addresses.binary_search_by_key(&ip, |address| address.ip) {
+            Ok(at) => {
+                if let Some(address) = self.addresses.get_mut(at) {
+                    address.last_seen = now;
+                }
+                return false;
+            }
+            Err(at) => at,
+        };
+        self.addresses.insert(at, Address { ip, last_seen: now });
+        if self.addresses.len() > MAX_IPS {
             self.more_ips += 1;
-            return false;
+            let oldest = self.addresses.iter().enumerate().min_by_key(|(_, a)| a.last_seen).map(|(at, _)| at);
+            oldest.map(|at| self.addresses.remove(at));
         }
-        self.ips.insert(at, ip);
         true
     }
 
-    fn judge_gateway(&mut self, seen: &FlowSeen, settings: &Settings) {
+    fn judge_role(&mut self, seen: &FlowSeen, settings: &Settings) {
         if seen.id.kind == Kind::Arp {
             return;
         }
-        let ip4 = |ip: &&IpAddr| matches!(ip, IpAddr::V4(ip) if !ip.is_link_local());
-        self.gateway |= self.ips.iter().filter(ip4).count() >= settings.gateway_ips;
+        let recent = |address: &&Address| {
+            seen.time.since(address.last_seen) < GATEWAY_WINDOW
+                && matches!(address.ip, IpAddr::V4(ip) if !ip.is_link_local())
+        };
+        self.gateway |= self.addresses.iter().filter(recent).count() >= settings.gateway_ips;
         // Whoever calls another address its own than the one it sends from, with a time to live counted down, forwards.
         let foreign = !self.claimed.is_empty() && !self.claimed.contains(&seen.id.src);
         self.forwards |= foreign && is_counted_down(seen.ttl);
+        self.serves_dhcp |= seen.id.proto == UDP && seen.id.sport == 67;
     }
 }
 
@@ -371,10 +427,10 @@ fn is_counted_down(ttl: u8) -> bool {
 pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
     let local = matches!(device.key, DeviceKey::Local(_));
     let by_mac = settings.names.get(&Target::Mac(device.mac)).filter(|_| local);
-    let by_ip = || device.ips.iter().find_map(|ip| settings.names.get(&Target::Ip(*ip)));
+    let by_ip = || device.ips().find_map(|ip| settings.names.get(&Target::Ip(ip)));
     DeviceRef {
         mac: device.mac,
-        ips: device.ips.clone(),
+        ips: device.ips().collect(),
         maker: settings.makers.get(&device.mac.oui()).filter(|_| local && !device.mac.is_local()).cloned(),
         name: by_mac.or_else(by_ip).cloned(),
     }
@@ -384,7 +440,7 @@ pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
 pub fn is_protected(device: &Device, settings: &Settings) -> bool {
     let local = matches!(device.key, DeviceKey::Local(_));
     (local && settings.protected.contains(&Target::Mac(device.mac)))
-        || device.ips.iter().any(|ip| is_protected_ip(*ip, settings))
+        || device.ips().any(|ip| is_protected_ip(ip, settings))
 }
 
 /// Whether an address is on the protected list.

@@ -7,6 +7,7 @@ use sensor_ebpf::flow::{
     FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, VERDICT_DROP, VERDICT_WOULD_DROP,
     VLAN_MASK,
 };
+use sensor_ebpf::parse::ETHER_IPV6;
 use sensor_ebpf::{ABI, account};
 use serde::Serialize;
 
@@ -133,9 +134,11 @@ pub enum Observation {
     Progress(FlowProgress),
 }
 
-/// An IPv4-mapped address as IPv4, others as they are.
-fn ip(bytes: [u8; 16]) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
+/// The address of a record: records hold IPv4 addresses mapped into IPv6. An IPv6 packet with such an address is none of
+/// IPv4 all the same.
+fn ip(bytes: [u8; 16], ether_type: u16) -> IpAddr {
+    let ip = IpAddr::V6(Ipv6Addr::from(bytes));
+    if ether_type == ETHER_IPV6 { ip } else { ip.to_canonical() }
 }
 
 fn kind(vlan: u16) -> Kind {
@@ -155,8 +158,8 @@ impl FlowSeen {
         Some(Self {
             time: Time(record.time_ns),
             id: FlowId {
-                src: ip(record.src),
-                dst: ip(record.dst),
+                src: ip(record.src, record.ether_type),
+                dst: ip(record.dst, record.ether_type),
                 sport: u16::from_be(record.sport),
                 dport: u16::from_be(record.dport),
                 proto: record.proto,
@@ -201,8 +204,8 @@ impl From<&FlowKey4> for FlowId {
 impl From<&FlowKey6> for FlowId {
     fn from(key: &FlowKey6) -> Self {
         Self {
-            src: ip(account::ip6_bytes(key.src)),
-            dst: ip(account::ip6_bytes(key.dst)),
+            src: ip(account::ip6_bytes(key.src), ETHER_IPV6),
+            dst: ip(account::ip6_bytes(key.dst), ETHER_IPV6),
             sport: u16::from_be(key.sport),
             dport: u16::from_be(key.dport),
             proto: key.proto,

@@ -163,7 +163,12 @@ fn isolation(teller: &Teller, timed: &Timed, change: &Isolation, latency_ns: Opt
             format!("{who} {is} cut off {until}{}{reason}", latency.unwrap_or_default())
         }
         Change::Extended => format!("{who} {is} cut off longer, {until}{reason}"),
-        Change::Followed => format!("{who} {is} cut off at {} too, {until}", targets(&change.targets)),
+        Change::Narrowed => {
+            format!(
+                "{who} {is} cut off at {} alone now: another device has its other address",
+                targets(&change.targets)
+            )
+        }
         Change::Released => format!("{who} was released and may talk again"),
         Change::Expired => format!("{who} may talk again: its time was up"),
     };

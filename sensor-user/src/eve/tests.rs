@@ -283,9 +283,9 @@ fn every_change_of_an_entry_has_its_words() {
             "is cut off longer, until 2026-01-01 01:00:00 (1h): 10 failed first contacts [entry 5]",
         ),
         (
-            Change::Followed,
+            Change::Narrowed,
             false,
-            "is cut off at 00:1b:21:0a:0b:0c, 10.0.0.7 too, until 2026-01-01 01:00:00 (1h) [entry 5]",
+            "is cut off at 00:1b:21:0a:0b:0c, 10.0.0.7 alone now: another device has its other address [entry 5]",
         ),
         (Change::Released, false, "was released and may talk again [entry 5]"),
         (Change::Expired, false, "may talk again: its time was up [entry 5]"),

@@ -2,8 +2,9 @@
 //!
 //! Signal: distinct destinations a device opens conversations with in a sliding window, inside and outside the internal
 //! networks apart.
-//! Statistic: the count against a limit: the usual times a factor, but never below a floor. The usual is the most of
-//! the last 64 windows of the same length in which the device was heard and that brought no finding.
+//! Statistic: the count against a limit: the usual times a factor, but never below a floor. The usual is what nine in
+//! ten of the last 64 windows stayed within, of those in which the device was heard and that brought no finding; so a few
+//! windows of growing counts do not raise it.
 //! Cold start: until a device was heard over five windows four times the floor is the limit. Recovery: the window
 //! slides; a release forgets it.
 //! Known false alarms: peer-to-peer programs, a monitoring station's first round. It alerts and never isolates alone.
@@ -21,8 +22,6 @@ use crate::observation::Kind;
 use crate::settings::{FanoutSettings, Settings};
 use crate::time::Time;
 
-/// Most destinations counted; beyond it "at least so many" is enough.
-const MOST: usize = 4_096;
 /// Windows until the usual counts as learned.
 const LEARNED_AFTER: u32 = 5;
 /// The limit of a device whose usual is not learned, in floors.
@@ -34,11 +33,14 @@ const INSIDE: usize = 0;
 /// Column for those outside.
 const OUTSIDE: usize = 1;
 
-/// Destinations inside or outside.
-#[derive(Debug)]
+/// Share of windows the usual covers.
+const USUAL_SHARE: f32 = 0.9;
+
+/// Destinations inside or outside, by count.
+#[derive(Debug, Default, Clone, Copy)]
 struct Side {
-    /// Destinations by when they were last contacted.
-    recent: LruCache<IpAddr, Time>,
+    /// In the window now.
+    count: u32,
     /// Most in this window so far.
     peak: u32,
     told: bool,
@@ -46,44 +48,63 @@ struct Side {
 
 #[derive(Debug)]
 struct Habit {
+    /// When it was begun, for a release to be told from.
+    born: Time,
     window_start: Time,
     windows: u32,
     /// Most destinations in each remembered window, [`HISTORY`] rows by inside and outside; a ring.
     history: Array2<f32>,
+    usual: [u32; 2],
     sides: [Side; 2],
-}
-
-impl Side {
-    fn new() -> Self {
-        Self { recent: LruCache::unbounded(), peak: 0, told: false }
-    }
-
-    fn prune(&mut self, now: Time, window_ns: u64) {
-        while self.recent.len() > MOST
-            || self.recent.peek_lru().is_some_and(|(_, last)| now.since(*last) >= window_ns)
-        {
-            self.recent.pop_lru();
-        }
-    }
-
-    /// Ends a window: its most, unless it brought a finding.
-    fn roll(&mut self, now: Time, window_ns: u64) -> f32 {
-        self.prune(now, window_ns);
-        let peak = std::mem::replace(&mut self.peak, self.recent.len() as u32);
-        if std::mem::take(&mut self.told) { 0.0 } else { peak as f32 }
-    }
 }
 
 /// The detector.
 pub struct Fanout {
     habits: LruCache<DeviceKey, Habit>,
+    /// Who contacted whom in the window, and the column it is counted in: one table for all devices, so that made-up
+    /// devices cannot fill the memory; by time, so that what leaves the window is at its end.
+    recent: LruCache<(DeviceKey, IpAddr), (Time, usize)>,
     settings: FanoutSettings,
 }
 
 impl Fanout {
     /// A detector that has learned nothing.
     pub fn new(settings: &Settings) -> Self {
-        Self { habits: LruCache::new(capacity(settings.limits.devices)), settings: settings.fanout }
+        Self {
+            habits: LruCache::new(capacity(settings.limits.devices)),
+            recent: LruCache::new(capacity(settings.limits.peers)),
+            settings: settings.fanout,
+        }
+    }
+
+    /// Takes one destination off a device's count.
+    fn uncount(&mut self, device: DeviceKey, column: usize) {
+        if let Some(side) = self.habits.peek_mut(&device).and_then(|habit| habit.sides.get_mut(column)) {
+            side.count = side.count.saturating_sub(1);
+        }
+    }
+
+    /// Counts a destination, and uncounts what left the window or had to make room.
+    fn count(&mut self, contact: &Contact, column: usize) {
+        let window_ns = self.settings.window_ns;
+        while self.recent.peek_lru().is_some_and(|(_, (last, _))| contact.time.since(*last) >= window_ns) {
+            if let Some(((device, _), (_, column))) = self.recent.pop_lru() {
+                self.uncount(device, column);
+            }
+        }
+        let key = (contact.device, contact.id.dst);
+        let pushed = self.recent.push(key, (contact.time, column));
+        if let Some(((device, dst), (_, column))) = pushed
+            && (device, dst) != key
+        {
+            self.uncount(device, column);
+        }
+        let new = pushed.is_none_or(|(old, _)| old != key);
+        if let Some(side) = self.habits.get_mut(&contact.device).and_then(|habit| habit.sides.get_mut(column))
+        {
+            side.count += u32::from(new);
+            side.peak = side.peak.max(side.count);
+        }
     }
 }
 
@@ -94,38 +115,32 @@ impl Detector for Fanout {
             return;
         }
         let settings = self.settings;
-        let habit = self.habits.get_or_insert_mut(contact.device, || Habit::new(contact.time));
-        habit.roll(contact.time, settings.window_ns);
         let column = if contact.internal { INSIDE } else { OUTSIDE };
+        let habit = self.habits.get_or_insert_mut(contact.device, || Habit::new(contact.time));
+        if habit.born < contact.clean_since {
+            *habit = Habit { sides: habit.sides, ..Habit::new(contact.time) };
+        }
+        habit.roll(contact.time, settings.window_ns);
+        self.count(contact, column);
+        let Some(habit) = self.habits.peek_mut(&contact.device) else { return };
         let floor = if contact.internal { settings.internal_floor } else { settings.external_floor };
         let usual = habit.usual(column);
         let limit = match usual {
             Some(usual) => floor.max((f64::from(usual) * settings.factor).ceil() as u32),
             None => floor.saturating_mul(COLD_FACTOR),
         };
+        let start = habit.window_start;
         let Some(side) = habit.sides.get_mut(column) else { return };
-        side.recent.put(contact.id.dst, contact.time);
-        side.prune(contact.time, settings.window_ns);
-        let count = side.recent.len() as u32;
-        side.peak = side.peak.max(count);
-        if count > limit && !side.told {
+        if side.count > limit && !side.told {
             side.told = true;
-            found.push(side.finding(contact, count, limit, usual));
+            found.push(finding(contact, side.count, limit, usual, start));
         }
     }
 
-    fn forget(&mut self, device: DeviceKey) {
-        self.habits.pop(&device);
-    }
-
-    fn usual(&self, device: DeviceKey, now: Time) -> Option<Usual> {
+    fn usual(&self, device: DeviceKey) -> Option<Usual> {
         let habit = self.habits.peek(&device)?;
-        let count = |side: &Side| {
-            side.recent.iter().take_while(|(_, last)| now.since(**last) < self.settings.window_ns).count()
-                as u32
-        };
         Some(Usual {
-            now: habit.sides.iter().map(count).sum(),
+            now: habit.sides.iter().map(|side| side.count).sum(),
             usual: habit.usual(INSIDE).zip(habit.usual(OUTSIDE)).map(|(inside, outside)| inside + outside),
         })
     }
@@ -133,8 +148,14 @@ impl Detector for Fanout {
 
 impl Habit {
     fn new(now: Time) -> Self {
-        let sides = [Side::new(), Side::new()];
-        Self { window_start: now, windows: 0, history: Array2::zeros((HISTORY, 2)), sides }
+        Self {
+            born: now,
+            window_start: now,
+            windows: 0,
+            history: Array2::zeros((HISTORY, 2)),
+            usual: [0; 2],
+            sides: [Side::default(); 2],
+        }
     }
 
     /// Ends the window if it is over. Windows in which nothing was heard do not count.
@@ -144,39 +165,43 @@ impl Habit {
         }
         let row = self.windows as usize % HISTORY;
         for (most, side) in self.history.row_mut(row).iter_mut().zip(&mut self.sides) {
-            *most = side.roll(now, window_ns);
+            let peak = std::mem::replace(&mut side.peak, side.count);
+            *most = if std::mem::take(&mut side.told) { 0.0 } else { peak as f32 };
         }
         self.windows = self.windows.saturating_add(1);
         self.window_start = now;
+        let known = (self.windows as usize).min(HISTORY);
+        for (usual, column) in self.usual.iter_mut().zip(self.history.columns()) {
+            let mut counts: Vec<f32> = column.iter().take(known).copied().collect();
+            counts.sort_by(f32::total_cmp);
+            let at = ((known as f32 * USUAL_SHARE).ceil() as usize).saturating_sub(1);
+            *usual = counts.get(at).map_or(0, |count| *count as u32);
+        }
     }
 
-    /// The most destinations of the remembered windows, once there are enough of them.
+    /// The usual count, once enough windows are known.
     fn usual(&self, column: usize) -> Option<u32> {
-        let most = self.history.column(column).iter().copied().fold(0.0, f32::max);
-        (self.windows >= LEARNED_AFTER).then_some(most as u32)
+        self.usual.get(column).copied().filter(|_| self.windows >= LEARNED_AFTER)
     }
 }
 
-impl Side {
-    fn finding(&self, contact: &Contact, count: u32, limit: u32, usual: Option<u32>) -> Finding {
-        let first = self.recent.peek_lru().map_or(contact.time, |(_, time)| *time);
-        let mut evidence = vec![
-            ("destinations", Value::Count(u64::from(count))),
-            ("limit", Value::Count(u64::from(limit))),
-            ("seconds", seconds(contact.time.since(first))),
-            ("inside", Value::Count(u64::from(contact.internal))),
-        ];
-        if let Some(usual) = usual {
-            evidence.push(("usual", Value::Count(u64::from(usual))));
-        }
-        Finding {
-            detector: "fanout",
-            signature: "fan-out: more destinations than usual",
-            severity: 2,
-            device: contact.device,
-            flow: contact.id,
-            evidence,
-            first_evidence: first,
-        }
+fn finding(contact: &Contact, count: u32, limit: u32, usual: Option<u32>, window_start: Time) -> Finding {
+    let mut evidence = vec![
+        ("destinations", Value::Count(u64::from(count))),
+        ("limit", Value::Count(u64::from(limit))),
+        ("seconds", seconds(contact.time.since(window_start))),
+        ("inside", Value::Count(u64::from(contact.internal))),
+    ];
+    if let Some(usual) = usual {
+        evidence.push(("usual", Value::Count(u64::from(usual))));
+    }
+    Finding {
+        detector: "fanout",
+        signature: "fan-out: more destinations than usual",
+        severity: 2,
+        device: contact.device,
+        flow: contact.id,
+        evidence,
+        first_evidence: window_start,
     }
 }

@@ -60,6 +60,8 @@ impl Service {
 
 #[derive(Debug, Default)]
 struct Reach {
+    /// When it was begun, for a release to be told from.
+    born: Time,
     /// Destination and when it was first contacted, oldest first.
     recent: Vec<(IpAddr, Time)>,
     /// Most destinations in a window that brought no finding.
@@ -106,7 +108,11 @@ impl Detector for Lateral {
             return;
         }
         let settings = self.settings;
-        let reach = self.reach.get_or_insert_mut((contact.device, service), Reach::default);
+        let fresh = || Reach { born: contact.time, ..Reach::default() };
+        let reach = self.reach.get_or_insert_mut((contact.device, service), fresh);
+        if reach.born < contact.clean_since {
+            *reach = fresh();
+        }
         let before = reach.recent.len();
         reach.recent.retain(|(_, time)| contact.time.since(*time) < settings.window_ns);
         if reach.recent.is_empty() && before > 0 && !std::mem::take(&mut reach.told) {
@@ -121,13 +127,6 @@ impl Detector for Lateral {
         if reach.recent.len() as u32 >= limit && !reach.told {
             reach.told = true;
             found.push(reach.finding(contact, service, limit));
-        }
-    }
-
-    fn forget(&mut self, device: DeviceKey) {
-        let gone: Vec<_> = self.reach.iter().map(|(key, _)| *key).filter(|key| key.0 == device).collect();
-        for key in gone {
-            self.reach.pop(&key);
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct Usual {
     pub usual: Option<u32>,
 }
 
-/// A detector.
+/// A detector. What it holds against a device from before [`Contact::clean_since`] counts as forgotten.
 pub trait Detector: Send {
     /// A device makes a contact.
     fn contact(&mut self, _contact: &Contact, _found: &mut Vec<Finding>) {}
@@ -53,11 +53,8 @@ pub trait Detector: Send {
     /// A first contact has an outcome at `now`.
     fn outcome(&mut self, _contact: &Contact, _outcome: Outcome, _now: Time, _found: &mut Vec<Finding>) {}
 
-    /// Forgets what it holds against a device: it was released, or is not known any more.
-    fn forget(&mut self, _device: DeviceKey) {}
-
     /// What is usual for a device, for those that learn it.
-    fn usual(&self, _device: DeviceKey, _now: Time) -> Option<Usual> {
+    fn usual(&self, _device: DeviceKey) -> Option<Usual> {
         None
     }
 }

@@ -6,7 +6,8 @@
 //! illegal probe four. Zeek's classic rule is 15 failed ports in 5 minutes.
 //! Cold start: none. Recovery: points lapse with the window; a release forgets them.
 //! Known false alarms: a client of a host all of whose services are down. Held back: UDP without answer does not count,
-//! for one-way streams choose a new port each.
+//! for one-way streams choose a new port each; silent TCP ports from 1,024 on of a host that answered before only alert,
+//! for a firewall in front of passive FTP or RPC looks like this.
 
 use std::net::IpAddr;
 
@@ -28,7 +29,14 @@ const ODD_POINTS: u32 = 4;
 
 #[derive(Debug)]
 struct Pair {
+    /// When it was begun, for a release to be told from.
+    born: Time,
+    /// The destination answered a contact of this device.
+    answered: bool,
+    /// All points.
     points: u32,
+    /// Points that may isolate.
+    hard_points: u32,
     failed: u32,
     odd: u32,
     first: Time,
@@ -64,20 +72,30 @@ fn failed(contact: &Contact, outcome: Outcome) -> bool {
 
 impl Detector for PortScan {
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
-        let failed = failed(contact, outcome);
-        if contact.id.kind != Kind::Ip || !(failed || contact.odd_flags) {
+        if contact.id.kind != Kind::Ip {
             return;
         }
+        let failed = failed(contact, outcome);
         let settings = self.settings;
-        let fresh =
-            || Pair { points: 0, failed: 0, odd: 0, first: contact.time, examples: Vec::new(), told: 4 };
+        let fresh = || Pair::new(contact.time);
         let pair = self.pairs.get_or_insert_mut((contact.device, contact.id.dst), fresh);
-        if now.since(pair.first) > settings.window_ns {
+        if pair.born < contact.clean_since {
             *pair = fresh();
         }
+        if now.since(pair.first) > settings.window_ns {
+            *pair = Pair { answered: pair.answered, ..fresh() };
+        }
+        pair.answered |= outcome == Outcome::Answered;
+        if !failed && !contact.odd_flags {
+            return;
+        }
+        let points = if contact.odd_flags { ODD_POINTS } else { 1 };
+        let soft =
+            pair.answered && !contact.odd_flags && outcome == Outcome::Silent && contact.id.dport >= 1024;
         pair.failed += u32::from(failed);
         pair.odd += u32::from(contact.odd_flags);
-        pair.points += if contact.odd_flags { ODD_POINTS } else { 1 };
+        pair.points += points;
+        pair.hard_points += if soft { 0 } else { points };
         let port = if matches!(contact.id.proto, TCP | UDP) {
             contact.id.dport
         } else {
@@ -86,9 +104,9 @@ impl Detector for PortScan {
         if pair.examples.len() < EXAMPLES {
             pair.examples.push(port);
         }
-        let severity = match pair.points {
-            points if points >= settings.isolate => 1,
-            points if points >= settings.alert => 2,
+        let severity = match (pair.points, pair.hard_points) {
+            (_, hard) if hard >= settings.isolate => 1,
+            (all, _) if all >= settings.alert => 2,
             _ => 4,
         };
         if severity < pair.told {
@@ -96,16 +114,23 @@ impl Detector for PortScan {
             found.push(pair.finding(contact, severity, now));
         }
     }
-
-    fn forget(&mut self, device: DeviceKey) {
-        let gone: Vec<_> = self.pairs.iter().map(|(key, _)| *key).filter(|key| key.0 == device).collect();
-        for key in gone {
-            self.pairs.pop(&key);
-        }
-    }
 }
 
 impl Pair {
+    fn new(now: Time) -> Self {
+        Self {
+            born: now,
+            answered: false,
+            points: 0,
+            hard_points: 0,
+            failed: 0,
+            odd: 0,
+            first: now,
+            examples: Vec::new(),
+            told: 4,
+        }
+    }
+
     fn finding(&self, contact: &Contact, severity: u8, now: Time) -> Finding {
         let ports = matches!(contact.id.proto, TCP | UDP);
         Finding {

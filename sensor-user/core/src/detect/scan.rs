@@ -9,14 +9,18 @@
 //! Walks are apart for ARP, ICMP echo, all else inside, and outside for each service, so that a peer-to-peer program
 //! whose peers each have a port of their own is not one scan.
 //! Cold start: none; the test needs no learning. Recovery: success pulls the sum down; a release forgets it.
-//! Known false alarms: a device that looks for many hosts that were switched off. Held back:
+//! A call isolates only if its last ten failures came within five minutes: devices that are switched off one by one
+//! over a shift are no scan. Known false alarms: a program that looks for ten such devices at once. Held back:
+//! - Echo: DHCP servers ping an address before they give it out, monitoring pings all day; it alerts.
 //! - Outside on the web's ports: a PC on a closed network tries its maker's servers all day; it alerts, lowest severity.
-//! - Outside by UDP: peer-to-peer programs look like this; it alerts, lowest severity.
+//! - UDP: much of it is never answered; inside only refusals count, outside it alerts, lowest severity, for peer-to-peer
+//!   programs look like this.
 //! - ARP: a router asks for every address outsiders try, and answers may stay on their side of the bridge. Only dark
 //!   addresses count, only at the rate of a sweep, and only an end host ([`Contact::end_host`]) is isolated by it.
 //!
 //! Blind to: hit lists of hosts that all answer (see `lateral` and `fanout`).
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use lru::LruCache;
@@ -36,6 +40,10 @@ const WALKS_PER_DEVICE: usize = 4;
 const MISS: f64 = 0.01;
 /// ARP failures needed to isolate: double the walk's, for answers may be out of sight.
 const ARP_FAILURES: u32 = 20;
+/// A call isolates if so many of its failures...
+const ISOLATING: usize = 10;
+/// ...came within this time.
+const AT_ONCE: u64 = 5 * MINUTE;
 /// Ports of the web.
 const WEB: [u16; 2] = [80, 443];
 /// An ARP walk starts anew when it did not end within this time: a sweep asks faster.
@@ -54,14 +62,39 @@ enum Class {
 
 #[derive(Debug)]
 struct Walk {
+    /// When it was begun, for a release to be told from.
+    born: Time,
     sum: f64,
     failures: u32,
     successes: u32,
     first: Time,
+    /// When the last [`ISOLATING`] failures came, oldest first.
+    recent: VecDeque<Time>,
     examples: Vec<IpAddr>,
     /// Gravest severity told, 4 for none.
     told: u8,
     told_at: Time,
+}
+
+impl Walk {
+    fn new(now: Time) -> Self {
+        Self {
+            born: now,
+            sum: 0.0,
+            failures: 0,
+            successes: 0,
+            first: now,
+            recent: VecDeque::new(),
+            examples: Vec::new(),
+            told: 4,
+            told_at: now,
+        }
+    }
+
+    /// Starts anew, but remembers what was told.
+    fn restart(&mut self, now: Time) {
+        *self = Self { told: self.told, told_at: self.told_at, ..Self::new(now) };
+    }
 }
 
 /// The detector.
@@ -88,8 +121,8 @@ fn class(contact: &Contact, outcome: Outcome) -> Option<Class> {
         (_, ICMP | ICMP6) => Some(Class::Echo),
         // A conversation that was under way when the sensor started is no probe unless it is refused.
         (_, TCP) if contact.midway && outcome != Outcome::Refused => None,
-        // Much of UDP is never answered; only where nobody lives is that a failure.
-        (_, UDP) if silent && contact.internal && contact.alive => None,
+        // Much of UDP is never answered.
+        (_, UDP) if silent && contact.internal => None,
         _ if contact.internal => Some(Class::Inside),
         (_, proto) => Some(Class::Outside(proto, id.dport)),
     }
@@ -112,28 +145,20 @@ impl Detector for Scan {
         }
         let Some(class) = class(contact, outcome) else { return };
         let settings = self.settings;
-        let fresh = || Walk {
-            sum: 0.0,
-            failures: 0,
-            successes: 0,
-            first: contact.time,
-            examples: Vec::new(),
-            told: 4,
-            told_at: now,
-        };
-        let walk = self.walks.get_or_insert_mut((contact.device, class), fresh);
-        if class == Class::Arp && now.since(walk.first) > ARP_WINDOW {
-            *walk = Walk { told: walk.told, told_at: walk.told_at, ..fresh() };
+        let walk = self.walks.get_or_insert_mut((contact.device, class), || Walk::new(now));
+        let again = walk.told < 4 && now.since(walk.told_at) > REARM;
+        if walk.born < contact.clean_since || again {
+            *walk = Walk::new(now);
         }
-        if walk.told < 4 && now.since(walk.told_at) > REARM {
-            *walk = fresh();
+        if class == Class::Arp && now.since(walk.first) > ARP_WINDOW {
+            walk.restart(now);
         }
         if outcome == Outcome::Answered {
             walk.successes += 1;
             walk.sum += (settings.scanner_success / settings.benign_success).ln();
             if walk.sum <= 0.0 {
                 // Back at the start: what came before says nothing any more.
-                *walk = Walk { told: walk.told, told_at: walk.told_at, ..fresh() };
+                walk.restart(now);
             }
             return;
         }
@@ -142,6 +167,10 @@ impl Detector for Scan {
         }
         walk.failures += 1;
         walk.sum += ((1.0 - settings.scanner_success) / (1.0 - settings.benign_success)).ln();
+        walk.recent.push_back(contact.time);
+        if walk.recent.len() > ISOLATING {
+            walk.recent.pop_front();
+        }
         if walk.examples.len() < EXAMPLES {
             walk.examples.push(contact.id.dst);
         }
@@ -151,36 +180,25 @@ impl Detector for Scan {
             found.push(walk.finding(class, contact, severity, now));
         }
     }
-
-    fn forget(&mut self, device: DeviceKey) {
-        let gone: Vec<_> = self.walks.iter().map(|(key, _)| *key).filter(|key| key.0 == device).collect();
-        for key in gone {
-            self.walks.pop(&key);
-        }
-    }
 }
 
 impl Walk {
     /// 1 if the call isolates, 2 or 3 if it alerts, 4 if there is none.
     fn severity(&self, class: Class, contact: &Contact, settings: &ScanSettings) -> u8 {
-        // Failures are whole: ten of ln 4 are meant to reach ln(0.99e6), which they miss by the width of a hair.
-        let reaches = |alpha: f64| self.sum >= ((1.0 - MISS) / alpha).ln() - 1e-2;
-        let isolates = reaches(settings.isolate_alpha);
+        let reaches = |alpha: f64| self.sum >= ((1.0 - MISS) / alpha).ln();
+        let at_once = self.recent.len() == ISOLATING
+            && self.recent.front().is_some_and(|first| contact.time.since(*first) <= AT_ONCE);
+        let (alerts, sure) = (reaches(settings.alert_alpha), reaches(settings.isolate_alpha));
+        let isolates = sure && at_once;
         match class {
             Class::Arp if isolates && self.failures >= ARP_FAILURES && contact.end_host => 1,
-            Class::Arp if isolates => 2,
-            Class::Echo | Class::Inside if isolates => 1,
+            Class::Arp if sure => 2,
+            Class::Inside if isolates => 1,
             Class::Outside(TCP, port) if isolates && !WEB.contains(&port) => 1,
-            Class::Outside(UDP, _) if isolates => 3,
-            Class::Outside(UDP, _) => 4,
-            Class::Outside(_, port) if reaches(settings.alert_alpha) => {
-                if WEB.contains(&port) {
-                    3
-                } else {
-                    2
-                }
-            }
-            Class::Echo | Class::Inside if reaches(settings.alert_alpha) => 2,
+            Class::Outside(UDP, _) if sure => 3,
+            Class::Outside(TCP, port) if alerts && WEB.contains(&port) => 3,
+            Class::Outside(TCP, _) if alerts => 2,
+            Class::Echo | Class::Inside if alerts => 2,
             _ => 4,
         }
     }

@@ -147,7 +147,7 @@ impl Engine {
             || matches!(target, Target::Ip(ip) if inventory::is_protected_ip(ip, &self.settings));
         let device = match target {
             Target::Mac(_) => self.inventory.find(target),
-            Target::Ip(_) => None,
+            Target::Ip(ip) => self.inventory.gateway_with(ip),
         };
         if listed || device.is_some_and(|device| inventory::is_protected(device, &self.settings)) {
             return Some(CommandError::Protected(target));

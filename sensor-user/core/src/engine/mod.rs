@@ -6,7 +6,7 @@
 mod command;
 mod view;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::contact::{Contact, Contacts, Facts, Outcome};
 use crate::detect::{Detector, Finding, REGISTRY};
@@ -20,7 +20,7 @@ use crate::policy::{
 };
 use crate::policy::{MAX_TARGETS, decisions};
 use crate::settings::{Mode, Settings};
-use crate::time::Time;
+use crate::time::{MINUTE, SECOND, Time};
 
 pub use command::{Command, CommandError, Reply};
 
@@ -34,6 +34,11 @@ pub struct Output {
     /// What happened.
     pub events: Vec<Timed>,
 }
+
+/// Conversations found under way within this time after the first observation are taken for old.
+const WARM_UP: u64 = MINUTE;
+/// Incidents that found the budget spent are looked at again this often.
+const SECOND_LOOK: u64 = 10 * SECOND;
 
 /// The engine.
 pub struct Engine {
@@ -49,6 +54,10 @@ pub struct Engine {
     found: Vec<Finding>,
     /// Contacts made before are not judged by silence.
     sighted_since: Time,
+    /// The first observation.
+    begun: Option<Time>,
+    /// When incidents that found the budget spent are looked at again.
+    next_second_look: Time,
 }
 
 impl Engine {
@@ -64,6 +73,8 @@ impl Engine {
             recent: VecDeque::new(),
             found: Vec::new(),
             sighted_since: Time(0),
+            begun: None,
+            next_second_look: Time(0),
             settings,
         }
     }
@@ -75,7 +86,10 @@ impl Engine {
         // A gateway is kept from isolation by the policy; a rule for its MAC would let its isolated hosts pass.
         let protected = self.settings.protected.iter().filter(|target| !gateway(target));
         out.decisions.extend(protected.map(|target| Decision::Protect(*target)));
-        for block in blocks {
+        for mut block in blocks {
+            // What an incident brought about in enforce mode is only counted in observe mode; a person's word holds.
+            let automatic = matches!(block.origin, Origin::Incident(_));
+            block.would = automatic && (block.would || self.settings.mode == Mode::Observe);
             if block.targets.iter().all(|target| self.refuse(*target).is_none()) {
                 out.decisions.extend(decisions(self.blocks.put(block)));
             } else {
@@ -109,6 +123,15 @@ impl Engine {
         for id in self.blocks.lapsed(now) {
             self.release(id, Change::Expired, now, out);
         }
+        if now >= self.next_second_look {
+            self.next_second_look = now.plus(SECOND_LOOK);
+            for (id, finding) in self.incidents.unspent(now) {
+                let action = self.consider(&finding, now);
+                if matches!(action, Action::Isolated | Action::WouldIsolate) {
+                    self.act(id, &finding, action, now, out);
+                }
+            }
+        }
     }
 
     /// Ends the run: contacts that wait are judged at `now`, all conversations end.
@@ -133,9 +156,7 @@ impl Engine {
         if sighting.became_gateway && self.settings.protected.contains(&Target::Mac(seen.smac)) {
             out.decisions.push(Decision::Clear(Target::Mac(seen.smac)));
         }
-        if let (Some(device), Some(_)) = (sighting.device, sighting.new_ip) {
-            self.follow(device, seen.time, out);
-        }
+        self.spare_successor(seen, out);
         let (role, evicted) = self.conversations.begin(seen);
         if let Some(ended) = evicted {
             out.events.push(Timed { time: seen.time, event: Event::Flow(ended) });
@@ -164,9 +185,15 @@ impl Engine {
         if let Some((contact, outcome)) = self.contacts.refused_by_icmp(seen) {
             return self.outcome(&contact, outcome, seen.time);
         }
-        let end_host = self.inventory.get(device).is_some_and(inventory::Device::is_end_host);
-        let facts = Facts { alive: self.inventory.alive(seen.id.dst), end_host };
+        let Some(known) = self.inventory.get(device) else { return };
+        let (end_host, clean_since) = (known.is_end_host(), known.clean_since);
+        let facts = Facts { alive: self.inventory.alive(seen.id.dst), end_host, clean_since };
         let Some(contact) = self.contacts.make(device, seen, facts, &self.settings) else { return };
+        // What was under way when the sensor started is how the network is.
+        let begun = *self.begun.get_or_insert(seen.time);
+        if contact.midway && seen.time.since(begun) < WARM_UP {
+            return;
+        }
         for detector in &mut self.detectors {
             detector.contact(&contact, &mut self.found);
         }
@@ -209,31 +236,35 @@ impl Engine {
             let (id, news) = self.incidents.add(&finding, now);
             let grave = finding.severity <= self.settings.isolate_severity;
             let action = if grave { self.consider(&finding, now) } else { Action::None };
-            let acts = matches!(action, Action::Isolated | Action::WouldIsolate);
-            if !news && !acts {
-                continue;
+            if news || matches!(action, Action::Isolated | Action::WouldIsolate) {
+                self.act(id, &finding, action, now, out);
             }
-            let Some(device) = self.describe(finding.device) else { continue };
-            if action != Action::None {
-                self.incidents.set_action(id, action.clone());
-            }
-            out.events.push(Timed {
-                time: now,
-                event: Event::Alert(Alert {
-                    incident: id,
-                    detector: finding.detector,
-                    signature: finding.signature,
-                    severity: finding.severity,
-                    device: device.clone(),
-                    flow: finding.flow,
-                    evidence: finding.evidence.clone(),
-                    first_evidence: finding.first_evidence,
-                    action,
-                }),
-            });
-            if acts {
-                self.isolate(&finding, id, device, now, out);
-            }
+        }
+    }
+
+    /// Tells of a finding and carries out what was decided about it.
+    fn act(&mut self, id: u64, finding: &Finding, action: Action, now: Time, out: &mut Output) {
+        let Some(device) = self.describe(finding.device) else { return };
+        if action != Action::None {
+            self.incidents.set_action(id, action.clone());
+        }
+        let isolates = matches!(action, Action::Isolated | Action::WouldIsolate);
+        out.events.push(Timed {
+            time: now,
+            event: Event::Alert(Alert {
+                incident: id,
+                detector: finding.detector,
+                signature: finding.signature,
+                severity: finding.severity,
+                device: device.clone(),
+                flow: finding.flow,
+                evidence: finding.evidence.clone(),
+                first_evidence: finding.first_evidence,
+                action,
+            }),
+        });
+        if isolates {
+            self.isolate(finding, id, device, now, out);
         }
     }
 
@@ -291,27 +322,23 @@ impl Engine {
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
     }
 
-    /// Adds a new address of an isolated device to its entry.
-    fn follow(&mut self, key: DeviceKey, now: Time, out: &mut Output) {
-        let Some(device) = self.inventory.get(key) else { return };
-        let Some(block) = self.blocks.find(BlockName::Target(Target::Mac(device.mac))) else { return };
-        if device.gateway || inventory::is_protected(device, &self.settings) {
+    /// If an address of an isolated device turns up at another MAC address, the next holder must not inherit the cut: the
+    /// address is taken out of the entry. The device itself stays cut by its MAC address.
+    fn spare_successor(&mut self, seen: &FlowSeen, out: &mut Output) {
+        let address = Target::Ip(seen.id.src);
+        let Some(block) = self.blocks.find(BlockName::Target(address)) else { return };
+        let by_incident = matches!(block.origin, Origin::Incident(_));
+        let macs: Vec<_> = block.targets.iter().filter(|target| matches!(target, Target::Mac(_))).collect();
+        if !by_incident || macs.is_empty() || macs.contains(&&Target::Mac(seen.smac)) {
             return;
         }
         let mut block = block.clone();
-        let before = block.targets.len();
-        let more = device.ips.iter().flat_map(|ip| self.inventory.cut(device, *ip)).collect::<BTreeSet<_>>();
-        block.targets.extend(more.into_iter().filter(|t| self.blocks.find(BlockName::Target(*t)).is_none()));
-        block.targets.truncate(MAX_TARGETS);
-        if block.targets.len() == before {
-            return;
-        }
-        let device = inventory::describe(device, &self.settings);
+        block.targets.retain(|target| *target != address);
         let block = self.blocks.put(block);
-        out.decisions.extend(decisions(block).skip(before));
+        out.decisions.push(Decision::Clear(address));
         out.saves.push(Save::Put(block.clone()));
-        let isolation = tell(block, Change::Followed, Some(device));
-        out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
+        let isolation = tell(block, Change::Narrowed, None);
+        out.events.push(Timed { time: seen.time, event: Event::Isolation(isolation) });
     }
 
     /// Takes an entry out and everything back that it brought about; the device starts with a clean slate.
@@ -323,9 +350,7 @@ impl Engine {
             block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key);
         if let Some(key) = key {
             self.incidents.close(key);
-            for detector in &mut self.detectors {
-                detector.forget(key);
-            }
+            self.inventory.absolve(key, now);
         }
         let device = key.and_then(|key| self.describe(key));
         out.events.push(Timed { time: now, event: Event::Isolation(tell(&block, change, device)) });

@@ -33,21 +33,16 @@ impl Engine {
         Snapshot {
             time: now,
             enforce: self.settings.mode == Mode::Enforce,
-            devices: self
-                .inventory
-                .sorted()
-                .into_iter()
-                .map(|device| self.device_view(device, now))
-                .collect(),
+            devices: self.inventory.sorted().into_iter().map(|device| self.device_view(device)).collect(),
             incidents: self.incidents.newest_first().filter_map(|i| self.incident_view(i)).collect(),
             blocks: self.blocks.iter().cloned().collect(),
             stats: self.stats(),
         }
     }
 
-    fn device_view(&self, device: &inventory::Device, now: Time) -> DeviceView {
+    fn device_view(&self, device: &inventory::Device) -> DeviceView {
         let DeviceRef { mac, ips, maker, name } = inventory::describe(device, &self.settings);
-        let usual = self.detectors.iter().find_map(|d| d.usual(device.key, now)).unwrap_or_default();
+        let usual = self.detectors.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
         let block = |target| self.blocks.find(BlockName::Target(target));
         DeviceView {
             mac,
