@@ -14,6 +14,8 @@ use crate::store::Store;
 
 /// Batches that may wait for the disk.
 const WAITING: usize = 1_024;
+/// Changes kept while the disk is too slow.
+const MAX_BACKLOG: usize = 65_536;
 /// What could not be written is tried again after this time.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -28,6 +30,8 @@ pub struct Keeper {
     batches: Option<SyncSender<Batch>>,
     thread: Option<JoinHandle<()>>,
     errors: Arc<AtomicU64>,
+    /// What the disk was too slow for so far; it goes with the next batch.
+    backlog: Vec<Save>,
 }
 
 impl Keeper {
@@ -42,22 +46,33 @@ impl Keeper {
         let count = Arc::clone(&errors);
         let thread =
             thread::Builder::new().name("store".to_owned()).spawn(move || keep(store, &inbox, &count))?;
-        Ok(Self { batches: Some(batches), thread: Some(thread), errors })
+        Ok(Self { batches: Some(batches), thread: Some(thread), errors, backlog: Vec::new() })
     }
 
     /// Has `saves` written. The answer comes when they are on the disk, or could not be written yet.
-    pub fn save(&self, saves: Vec<Save>) -> oneshot::Receiver<()> {
+    pub fn save(&mut self, saves: Vec<Save>) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
-        if let Some(batches) = &self.batches
-            && !saves.is_empty()
-            && let Err(TrySendError::Full(_)) = batches.try_send(Batch { saves, done: Some(done) })
+        self.backlog.extend(saves);
+        let Some(batches) = &self.batches else { return answer };
+        let saves = std::mem::take(&mut self.backlog);
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
+            batches.try_send(Batch { saves, done: Some(done) })
         {
             self.errors.fetch_add(1, Ordering::Relaxed);
-            log::error!(
-                "the disk is too slow: a change to the block list holds, but a restart would forget it"
-            );
+            self.backlog = batch.saves;
+            // Entries are absolute: of the very old ones a later one most likely says more.
+            let over = self.backlog.len().saturating_sub(MAX_BACKLOG);
+            self.backlog.drain(..over);
+            log::error!("the disk is too slow: a change to the block list holds, but is not written yet");
         }
         answer
+    }
+
+    /// Tries again what the disk was too slow for.
+    pub fn retry(&mut self) {
+        if !self.backlog.is_empty() {
+            drop(self.save(Vec::new()));
+        }
     }
 
     /// Writes that failed since the start.
@@ -69,7 +84,13 @@ impl Keeper {
 impl Drop for Keeper {
     /// Waits until all is written.
     fn drop(&mut self) {
-        self.batches = None;
+        if let Some(batches) = self.batches.take()
+            && !self.backlog.is_empty()
+        {
+            let saves = std::mem::take(&mut self.backlog);
+            // The thread is gone: nothing can be written any more.
+            let _ = batches.send(Batch { saves, done: None });
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -121,8 +121,6 @@ pub struct Pipeline {
     started: Time,
     next_sample: Time,
     next_reconcile: Time,
-    /// Rules that had to be repaired in the kernel since the start.
-    repaired: u64,
     /// Records that found a ring full, when last looked at.
     lost: u64,
     /// Whether the last reading of the maps failed, so that a lasting fault is logged once.
@@ -141,7 +139,6 @@ impl Pipeline {
             started: now,
             next_sample: now,
             next_reconcile: now,
-            repaired: 0,
             lost: 0,
             faulty: false,
         };
@@ -167,7 +164,7 @@ impl Pipeline {
                 result = rings.wait(), if wait_for_rings => match result {
                     Ok(()) => Event::Records,
                     Err(error) => {
-                        log::error!("cannot wait for the kernel's records: {error}; looking every 10 ms instead");
+                        log::error!("cannot wait for the kernel's records: {error}; looking at every tick instead");
                         wait_for_rings = false;
                         Event::Records
                     }
@@ -244,6 +241,8 @@ impl Pipeline {
         }
         if now >= self.next_sample {
             self.next_sample = now.plus(SAMPLE);
+            self.attach_missing();
+            self.parts.keeper.retry();
             self.sample();
         }
         if now >= self.next_reconcile {
@@ -320,7 +319,12 @@ impl Pipeline {
                 Ok(attached) => {
                     log::info!("port {} joined: filtered in {} mode", attached.name, attached.mode)
                 }
-                Err(error) => log::error!("port {} joined and is NOT filtered: {error}", port.name),
+                Err(error) => {
+                    log::error!(
+                        "port {} joined and is NOT filtered: {error}; it is tried again every second",
+                        port.name
+                    );
+                }
             },
             PortEvent::Left { ifindex, name } => match attachments.detach(ifindex, counters) {
                 Ok(Some((_, last))) => log::info!("port {name} left after {} frames", last.packets),
@@ -334,6 +338,26 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Tries again to filter ports that could not be.
+    fn attach_missing(&mut self) {
+        let Parts { attachments, ports, .. } = &mut self.parts;
+        let filtered: Vec<u32> = attachments.attached().map(|port| port.ifindex).collect();
+        let missing = ports.list().into_iter().filter(|port| !filtered.contains(&port.ifindex));
+        let mut some = false;
+        for port in missing {
+            match attachments.attach(&port) {
+                Ok(attached) => {
+                    some = true;
+                    log::info!("port {} is filtered now, in {} mode", attached.name, attached.mode);
+                }
+                Err(error) => log::debug!("port {} is NOT filtered: {error}", port.name),
+            }
+        }
+        if some {
+            self.name_ports();
+        }
+    }
+
     fn name_ports(&mut self) {
         let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
         self.teller.ports = names.collect();
@@ -344,7 +368,6 @@ impl Pipeline {
         match self.parts.enforcer.reconcile() {
             Ok(0) => {}
             Ok(count) => {
-                self.repaired += count as u64;
                 log::warn!("{count} rules in the kernel were not as decided; they were repaired");
             }
             Err(error) => self.check(Err(error)),

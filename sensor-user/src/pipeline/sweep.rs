@@ -19,11 +19,6 @@ pub struct Sweeper {
     next: Time,
     /// Frames of a flow quiet since then were told by the last sweep.
     told_until: Time,
-    seen: u64,
-    /// Flows in the tables at the last full sweep.
-    pub live: u64,
-    /// Flows taken out of the tables since the start.
-    pub retired: u64,
 }
 
 /// The key of the core.
@@ -37,16 +32,7 @@ fn id(key: &FlowKey) -> FlowId {
 impl Sweeper {
     /// A sweeper of these tables; `jiffy_ns` is the length of a jiffy.
     pub fn new(flows: Flows, jiffy_ns: u64, now: Time) -> Self {
-        Self {
-            flows,
-            jiffy_ns,
-            going: None,
-            next: now.plus(PERIOD),
-            told_until: Time(0),
-            seen: 0,
-            live: 0,
-            retired: 0,
-        }
+        Self { flows, jiffy_ns, going: None, next: now.plus(PERIOD), told_until: Time(0) }
     }
 
     /// Whether there is something to do.
@@ -78,9 +64,8 @@ impl Sweeper {
             u64::from(idle_j) * jiffy_ns
         };
         let mut over = Vec::new();
-        let (told_until, seen) = (self.told_until, &mut self.seen);
+        let told_until = self.told_until;
         let more = self.flows.sweep_some(&mut sweep, |key, value| {
-            *seen += 1;
             let (id, idle_ns) = (id(&key), last(value));
             let time = Time(clock.monotonic_ns.saturating_sub(idle_ns));
             if retire(&id, value.tcp_flags, idle_ns).is_some() {
@@ -91,7 +76,6 @@ impl Sweeper {
         })?;
         for key in over {
             let Some(value) = self.flows.take(&key)? else { continue };
-            self.retired += 1;
             let (id, idle_ns) = (id(&key), last(&value));
             let end = retire(&id, value.tcp_flags, idle_ns);
             let time = Time(clock.monotonic_ns.saturating_sub(idle_ns));
@@ -106,7 +90,6 @@ impl Sweeper {
         if more {
             self.going = Some((sweep, clock));
         } else {
-            self.live = std::mem::take(&mut self.seen);
             self.told_until = Time(clock.monotonic_ns);
         }
         Ok(())
