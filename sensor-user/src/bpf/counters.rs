@@ -19,7 +19,7 @@ impl Counters {
         Ok(Self { ports: open(ebpf, "PORT_COUNTERS")?, reasons: open(ebpf, "REASONS")? })
     }
 
-    /// What was counted on a port since it got its index; index 0 is all ports that have none.
+    /// What was counted on a port since it got its index; index 0 is all ports that have none any more, or had none yet.
     ///
     /// # Errors
     ///
@@ -32,17 +32,21 @@ impl Counters {
         Ok(sum)
     }
 
-    /// The same, for the last time: they begin at zero for the next port of this index.
+    /// The same, for the last time: it goes over to index 0, so that totals stand, and begins at zero for the next port
+    /// of this index.
     ///
     /// # Errors
     ///
     /// [`BpfError::Map`].
     pub(super) fn take_port(&mut self, index: u8) -> Result<PortCounters, BpfError> {
-        let sum = self.port(index)?;
-        let zeros = vec![Raw(PortCounters::default()); self.read_port(index)?.len()];
-        let fault = |error| BpfError::map(format!("clearing the counters of port {index}"), error);
-        let zeros = PerCpuValues::try_from(zeros).map_err(|error| fault(error.into()))?;
-        self.ports.set(u32::from(index), zeros, 0).map_err(fault)?;
+        let counted = self.read_port(index)?;
+        let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
+        gone.iter_mut().zip(counted.iter()).for_each(|(Raw(gone), Raw(port))| gone.add(port));
+        let zeros = vec![Raw(PortCounters::default()); counted.len()];
+        self.write_port(0, gone)?;
+        self.write_port(index, zeros)?;
+        let mut sum = PortCounters::default();
+        counted.iter().for_each(|Raw(cpu)| sum.add(cpu));
         Ok(sum)
     }
 
@@ -68,5 +72,11 @@ impl Counters {
         self.ports
             .get(&u32::from(index), 0)
             .map_err(|error| BpfError::map(format!("reading the counters of port {index}"), error))
+    }
+
+    fn write_port(&mut self, index: u8, cpus: Vec<Raw<PortCounters>>) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map(format!("setting the counters of port {index}"), error);
+        let cpus = PerCpuValues::try_from(cpus).map_err(|error| fault(error.into()))?;
+        self.ports.set(u32::from(index), cpus, 0).map_err(fault)
     }
 }

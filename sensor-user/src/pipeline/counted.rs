@@ -21,11 +21,20 @@ impl Pipeline {
         attachments.attached().map(|port| (port, count(port))).collect()
     }
 
+    /// What these ports and those that left counted together.
+    fn total(&self, counted: &[(&Attached, PortCounters)]) -> PortCounters {
+        let mut total = self.parts.counters.port(0).unwrap_or_else(|error| {
+            log::debug!("counters of ports that left: {error}");
+            PortCounters::default()
+        });
+        counted.iter().for_each(|(_, counters)| total.add(counters));
+        total
+    }
+
     /// Brings the metrics up to date.
     pub(super) fn sample(&mut self) {
         let counted = self.counted();
-        let mut total = PortCounters::default();
-        counted.iter().for_each(|(_, counters)| total.add(counters));
+        let total = self.total(&counted);
         let reasons = self.parts.counters.reasons().unwrap_or_else(|error| {
             log::debug!("counters of reasons: {error}");
             Default::default()
@@ -50,13 +59,14 @@ impl Pipeline {
 
     /// How the daemon does.
     pub(super) fn live(&self, now: Time) -> LiveStatus {
-        let counted = self.counted();
+        let mut counted = self.counted();
+        counted.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         LiveStatus {
             bridge: self.parts.ports.bridge().to_owned(),
             mode: if self.parts.enforce { "enforce" } else { "observe" }.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_secs: now.since(self.started) / SECOND,
-            ring_lost: counted.iter().map(|(_, counters)| counters.records_lost).sum(),
+            ring_lost: self.total(&counted).records_lost,
             ports: counted
                 .into_iter()
                 .map(|(port, counters)| PortStatus {
