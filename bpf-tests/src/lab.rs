@@ -107,6 +107,17 @@ impl Lab {
         self.start_ping(host, address, 5, 20)?.finish().map(|(_, received)| received)
     }
 
+    /// Has all hosts forget each other's MAC addresses, so that they ask for them as hosts do in life.
+    pub fn unlearn(&self) -> Result<()> {
+        (1..=self.hosts)
+            .try_for_each(|host| self.host_ip(host, "neigh flush dev eth0 nud permanent").map(drop))
+    }
+
+    /// Gives a host another MAC address. Its neighbours must ask for it: see [`Lab::unlearn`].
+    pub fn set_mac(&self, host: u8, address: &str) -> Result<()> {
+        self.host_ip(host, &format!("link set eth0 address {address}")).map(drop)
+    }
+
     /// Switches IPv6 off on a host, which then says nothing of its own accord.
     pub fn silence(&self, host: u8) -> Result<()> {
         let off = "net.ipv6.conf.all.disable_ipv6=1";
@@ -137,6 +148,11 @@ pub struct Ping {
 }
 
 impl Ping {
+    /// Whether it came to its end.
+    pub fn ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context("looking after ping")?.is_some())
+    }
+
     /// Waits for its end; returns how many were sent and how many answered.
     pub fn finish(self) -> Result<(u32, u32)> {
         let output = self.child.wait_with_output().context("waiting for ping")?;

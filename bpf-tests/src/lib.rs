@@ -2,7 +2,9 @@
 //! namespaces. Everything that uses it needs root.
 
 pub mod capture;
+pub mod daemon;
 pub mod frame;
 pub mod kernel;
 pub mod lab;
 pub mod peer;
+pub mod traffic;

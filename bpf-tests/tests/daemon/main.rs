@@ -1,0 +1,11 @@
+//! The real `sekisho` on a real bridge, from the command line to the wire. Needs root, nmap and prometheus; the program
+//! is built by `cargo xtask build`.
+
+mod bad_captures;
+mod bad_start;
+mod block;
+mod disk;
+mod patient;
+mod ports;
+mod prometheus;
+mod scan;
