@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -251,6 +251,13 @@ impl<'a> Site<'a> {
         self.check_nothing_left()?;
         ensure!(!self.state_dir().exists(), "the state directory was made");
         Ok(())
+    }
+}
+
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        // A disk of its own ([`mount_small`]) would keep the home from being removed. Mostly there is none.
+        let _ = umount2(&self.state_dir(), MntFlags::MNT_DETACH);
     }
 }
 
