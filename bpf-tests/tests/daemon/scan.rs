@@ -156,6 +156,12 @@ fn a_syn_scan_of_one_host() -> Result<()> {
 }
 
 #[test]
+fn a_syn_scan_by_ipv6() -> Result<()> {
+    let scan = |target| ["-6", "-sS", "-Pn", "-p", "1-500", target];
+    check("port_scan", &scan("fd77::3"), &scan("fd77::4"))
+}
+
+#[test]
 fn a_connect_scan_of_the_network() -> Result<()> {
     let scan = ["-sT", "-p", "22,445", "10.77.0.0/24"];
     check("scan", &scan, &scan)
