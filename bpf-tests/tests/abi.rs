@@ -8,9 +8,11 @@ use aya::maps::{Map, MapData, MapInfo};
 use bpf_tests::frame::{Frame, SYN, mac};
 use bpf_tests::kernel::{PORT, TestSensor};
 use sensor_ebpf::control::{Clock, Config, MAX_IFINDEX, Port};
-use sensor_ebpf::counter::{PortCounters, REASON_CAPACITY};
+use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
-use sensor_ebpf::flow::{FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, MAX_PORTS};
+use sensor_ebpf::flow::{
+    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, Lane, MAX_PORTS, ports,
+};
 use sensor_ebpf::rule::{RULE_CAPACITY, RuleValue};
 use sensor_user::bpf::{FlowKey, OBJECT};
 
@@ -37,7 +39,7 @@ fn every_map_has_the_size_both_sides_know() {
         ("FLOW4", (size_of::<FlowKey4>(), size_of::<FlowValue>(), FLOW4_CAPACITY)),
         ("FLOW6", (size_of::<FlowKey6>(), size_of::<FlowValue>(), FLOW6_CAPACITY)),
         ("PORTS", (index, size_of::<Port>(), MAX_IFINDEX)),
-        ("PORT_COUNTERS", (index, size_of::<PortCounters>(), MAX_PORTS)),
+        ("PORT_COUNTERS", (index, size_of::<PortCell>(), MAX_PORTS)),
         ("REASONS", (index, size_of::<u64>(), REASON_CAPACITY)),
         ("RING_CONTROL", (0, 0, RING_CONTROL_BYTES)),
         ("RING_FLOW", (0, 0, RING_FLOW_BYTES)),
@@ -63,25 +65,10 @@ fn keys_in_the_kernel_are_those_user_space_makes() {
     let words = |ip: [u8; 16]| -> [u32; 4] {
         std::array::from_fn(|at| u32::from_ne_bytes([0, 1, 2, 3].map(|byte| ip[at * 4 + byte])))
     };
+    let lane = Lane::new(ports(40_000u16.to_be(), 23u16.to_be()), 6, PORT, 10);
     let expected = [
-        FlowKey::V4(FlowKey4 {
-            src: u32::from_ne_bytes(src),
-            dst: u32::from_ne_bytes(dst),
-            sport: 40_000u16.to_be(),
-            dport: 23u16.to_be(),
-            proto: 6,
-            port: PORT,
-            vlan: 10,
-        }),
-        FlowKey::V6(FlowKey6 {
-            src: words(src6),
-            dst: words(dst6),
-            sport: 40_000u16.to_be(),
-            dport: 23u16.to_be(),
-            proto: 6,
-            port: PORT,
-            vlan: 10,
-        }),
+        FlowKey::V4(FlowKey4::new(u32::from_ne_bytes(src), u32::from_ne_bytes(dst), lane)),
+        FlowKey::V6(FlowKey6::new(words(src6), words(dst6), lane)),
     ];
     let start = || Frame::ethernet(mac(1), mac(2)).vlan(10);
     let frames = [start().ip4(src.into(), dst.into()), start().ip6(src6.into(), dst6.into())];
@@ -89,7 +76,7 @@ fn keys_in_the_kernel_are_those_user_space_makes() {
     for (frame, key) in frames.into_iter().zip(expected) {
         sensor.run(&frame.tcp(40_000, 23, SYN).build()).expect("runs");
         let flow = sensor.maps.flows.take(&key).expect("the table is read").expect("the key is found");
-        assert_eq!((flow.packets, flow.smac, flow.dmac, flow.ttl), (1, mac(1), mac(2), 64));
+        assert_eq!((flow.packets(), flow.smac, flow.dmac, flow.ttl), (1, mac(1), mac(2), 64));
         assert_eq!(sensor.maps.flows.take(&key).expect("the table is read"), None, "taken twice");
     }
 }

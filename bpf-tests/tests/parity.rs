@@ -27,9 +27,22 @@ struct Tally {
     too_long: u64,
 }
 
-/// The parts of a flow that do not depend on the clock.
+/// The parts of a flow that depend neither on the clock nor on the CPU.
 fn timeless(value: &FlowValue) -> FlowValue {
-    FlowValue { first_ns: 0, last_j: 0, until_j: 0, generation: 0, ..*value }
+    FlowValue {
+        first_ns: 0,
+        last_j: 0,
+        until_j: 0,
+        generation: 0,
+        owner: 0,
+        owner_packets: value.packets(),
+        owner_bytes: value.bytes(),
+        owner_drops: value.drops(),
+        other_packets: 0,
+        other_bytes: 0,
+        other_drops: 0,
+        ..*value
+    }
 }
 
 fn timeless_record(record: FlowRecord) -> FlowRecord {

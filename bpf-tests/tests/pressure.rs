@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use bpf_tests::frame::{Frame, SYN, mac};
-use bpf_tests::kernel::{TestSensor, XDP_DROP, XDP_PASS};
+use bpf_tests::kernel::{PORT, TestSensor, XDP_DROP, XDP_PASS};
+use sensor_ebpf::flow::{FlowKey4, Lane, ports};
 use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
 use sensor_user::bpf::{FlowKey, RuleKey, Sweep};
 
@@ -105,17 +106,11 @@ fn a_full_flow_table_forgets_the_oldest_and_judges_all() {
     assert!(!flows.contains_key(&FlowKey::V4(key_of(0))), "the oldest is not");
 }
 
-fn key_of(number: u32) -> sensor_ebpf::flow::FlowKey4 {
+fn key_of(number: u32) -> FlowKey4 {
     let [_, a, b, c] = number.to_be_bytes();
-    sensor_ebpf::flow::FlowKey4 {
-        src: u32::from_ne_bytes([10, a, b, c]),
-        dst: u32::from_ne_bytes([10, 200, 0, 1]),
-        sport: 40_000u16.to_be(),
-        dport: 80u16.to_be(),
-        proto: 6,
-        port: bpf_tests::kernel::PORT,
-        vlan: 0,
-    }
+    let (src, dst) = ([10, a, b, c], [10, 200, 0, 1]);
+    let lane = Lane::new(ports(40_000u16.to_be(), 80u16.to_be()), 6, PORT, 0);
+    FlowKey4::new(u32::from_ne_bytes(src), u32::from_ne_bytes(dst), lane)
 }
 
 #[test]
@@ -138,7 +133,7 @@ fn a_sweep_sees_each_flow_once_with_what_it_counted() {
     loop {
         let more = sensor.maps.flows.sweep_some(&mut sweep, |key, value| {
             *seen.entry(key).or_default() += 1;
-            packets += value.packets;
+            packets += value.packets();
         });
         calls += 1;
         if !more.expect("sweeps") {

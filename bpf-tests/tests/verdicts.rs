@@ -126,7 +126,7 @@ fn check_flows(cases: Vec<Case>) {
         let flow: Vec<_> = sensor.flows().expect("sweeps").into_values().collect();
         let [flow] = flow[..] else { panic!("{name}: {} flows", flow.len()) };
         let drops = if expected == Expected::Pass { 0 } else { 2 };
-        assert_eq!((flow.packets, flow.drops), (2, drops), "{name}: flow");
+        assert_eq!((flow.packets(), flow.drops()), (2, drops), "{name}: flow");
 
         sensor.set_rules(&[]).expect("no rules");
         assert_eq!(sensor.run(&bytes).expect("runs"), XDP_PASS, "{name}: after the rules are gone");

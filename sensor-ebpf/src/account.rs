@@ -3,7 +3,7 @@
 //! The program and the replay of captures both go through here, so that a capture gives the same flows by either way.
 
 use crate::event::{FlowRecord, RECORD_FLOW};
-use crate::flow::{FlowKey4, FlowKey6, FlowValue, KIND_ARP, STATE_TOLD, VERDICT_PASS};
+use crate::flow::{FlowKey4, FlowKey6, FlowValue, KIND_ARP, Lane, STATE_TOLD, VERDICT_PASS, ports};
 use crate::parse::{Link, Net4, Net6, Upper, mac_bytes};
 use crate::rule::Judgement;
 
@@ -31,38 +31,29 @@ pub struct Frame<'a> {
     pub port: u8,
 }
 
-/// The two flow keys: how they are made of a packet, and how they look in a record.
+/// The two flow keys, as they look in a record.
 pub trait Key: Copy {
-    /// Source and destination as 16 bytes (IPv4 mapped), ports and kind put into a record.
-    fn describe(&self, record: &mut FlowRecord);
+    /// Source and destination as 16 bytes (IPv4 mapped).
+    fn ends(&self) -> [[u8; 16]; 2];
+    /// The rest of it.
+    fn lane(&self) -> Lane;
 }
 
 /// Key of an IPv4 packet or ARP message.
 #[inline(always)]
 pub fn key4(net: &Net4, link: &Link, port: u8) -> FlowKey4 {
-    FlowKey4 {
-        src: net.src,
-        dst: net.dst,
-        sport: net.upper.sport,
-        dport: net.upper.dport,
-        proto: net.upper.proto,
-        port,
-        vlan: link.vlan | net.upper.kind,
-    }
+    FlowKey4::new(net.src, net.dst, lane(&net.upper, link, port))
 }
 
 /// Key of an IPv6 packet.
 #[inline(always)]
 pub fn key6(net: &Net6, link: &Link, port: u8) -> FlowKey6 {
-    FlowKey6 {
-        src: net.src,
-        dst: net.dst,
-        sport: net.upper.sport,
-        dport: net.upper.dport,
-        proto: net.upper.proto,
-        port,
-        vlan: link.vlan | net.upper.kind,
-    }
+    FlowKey6::new(net.src, net.dst, lane(&net.upper, link, port))
+}
+
+#[inline(always)]
+fn lane(upper: &Upper, link: &Link, port: u8) -> Lane {
+    Lane::new(ports(upper.sport, upper.dport), upper.proto, port, link.vlan | upper.kind)
 }
 
 /// An IPv4 address (network byte order) as a mapped IPv6 address.
@@ -81,34 +72,35 @@ pub fn ip6_bytes(ip: [u32; 4]) -> [u8; 16] {
 
 impl Key for FlowKey4 {
     #[inline(always)]
-    fn describe(&self, record: &mut FlowRecord) {
-        record.src = mapped(self.src);
-        record.dst = mapped(self.dst);
-        record.sport = self.sport;
-        record.dport = self.dport;
-        record.proto = self.proto;
-        record.port = self.port;
-        record.vlan = self.vlan;
+    fn ends(&self) -> [[u8; 16]; 2] {
+        let (src, dst) = self.addresses();
+        [mapped(src), mapped(dst)]
+    }
+
+    #[inline(always)]
+    fn lane(&self) -> Lane {
+        self.lane
     }
 }
 
 impl Key for FlowKey6 {
     #[inline(always)]
-    fn describe(&self, record: &mut FlowRecord) {
-        record.src = ip6_bytes(self.src);
-        record.dst = ip6_bytes(self.dst);
-        record.sport = self.sport;
-        record.dport = self.dport;
-        record.proto = self.proto;
-        record.port = self.port;
-        record.vlan = self.vlan;
+    fn ends(&self) -> [[u8; 16]; 2] {
+        let (src, dst) = self.addresses();
+        [ip6_bytes(src), ip6_bytes(dst)]
+    }
+
+    #[inline(always)]
+    fn lane(&self) -> Lane {
+        self.lane
     }
 }
 
-/// The value a flow is entered with, before its first frame is counted.
+/// The value a flow is entered with, before its first frame is counted. `owner` is this CPU.
 #[inline(always)]
-pub fn enter(frame: &Frame<'_>, now: Moment, now_ns: u64) -> FlowValue {
+pub fn enter(frame: &Frame<'_>, owner: u16, now: Moment, now_ns: u64) -> FlowValue {
     FlowValue {
+        owner,
         first_ns: now_ns,
         last_j: now.jiffies,
         smac: mac_bytes(frame.link.src),
@@ -141,20 +133,34 @@ pub fn stale(value: &FlowValue, now: Moment) -> bool {
         || (value.until_j != 0 && now.jiffies.wrapping_sub(value.until_j) as i32 >= 0)
 }
 
-/// Notes a frame in all fields but the counters of packets and bytes, which the caller adds in the way its table needs
-/// (atomically in the kernel). Writes only what changed, to keep the cache line clean.
+/// Counts a frame that came on the CPU that owns its flow, and returns the flow's verdict. (On other CPUs the program
+/// adds atomically.)
 #[inline(always)]
-pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
-    if value.last_j != now.jiffies {
-        value.last_j = now.jiffies;
+pub fn count(value: &mut FlowValue, len: u64) -> u8 {
+    let verdict = value.verdict;
+    value.owner_packets = value.owner_packets.wrapping_add(1);
+    value.owner_bytes = value.owner_bytes.wrapping_add(len);
+    if verdict != VERDICT_PASS {
+        value.owner_drops = value.owner_drops.wrapping_add(1);
     }
-    let flags = value.tcp_flags | frame.upper.tcp_flags;
+    verdict
+}
+
+/// Notes when a frame came and with which TCP flags.
+#[inline(always)]
+pub fn touch(value: &mut FlowValue, tcp_flags: u8, now: Moment) {
+    value.last_j = now.jiffies;
+    let flags = value.tcp_flags | tcp_flags;
+    // Written only when there is a new one, so that two CPUs at work on a flow seldom overwrite each other's.
     if value.tcp_flags != flags {
         value.tcp_flags = flags;
     }
-    if value.verdict != VERDICT_PASS {
-        value.drops = value.drops.wrapping_add(1);
-    }
+}
+
+/// Notes a frame in all fields but the counters.
+#[inline(always)]
+pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
+    touch(value, frame.upper.tcp_flags, now);
     if moved(value, frame) {
         value.smac = mac_bytes(frame.link.src);
     }
@@ -173,21 +179,36 @@ pub fn due(value: &FlowValue, frame: &Frame<'_>) -> bool {
     value.state & STATE_TOLD == 0 || moved(value, frame)
 }
 
+/// Whether nothing is to be done for a packet of this flow but to count it.
+#[inline(always)]
+pub fn settled(value: &FlowValue, now: Moment) -> bool {
+    value.state == STATE_TOLD && !stale(value, now)
+}
+
 /// Notes whether the record that was due could be told.
 #[inline(always)]
 pub fn told(value: &mut FlowValue, told: bool) {
     value.state = if told { value.state | STATE_TOLD } else { value.state & !STATE_TOLD };
 }
 
-/// The record of a flow.
+/// Writes the record of a flow, every byte of it, to where it is to be.
 #[inline(always)]
-pub fn record<K: Key>(key: &K, value: &FlowValue, frame: &Frame<'_>, now_ns: u64) -> FlowRecord {
-    let mut record = FlowRecord {
+pub fn record<K: Key>(record: &mut FlowRecord, key: &K, value: &FlowValue, frame: &Frame<'_>, now_ns: u64) {
+    let lane = key.lane();
+    let [src, dst] = key.ends();
+    *record = FlowRecord {
         kind: RECORD_FLOW,
         abi: crate::ABI as u8,
+        vlan: lane.vlan(),
         vlan_inner: frame.link.vlan_inner,
         ether_type: frame.link.ether_type,
         time_ns: now_ns,
+        src,
+        dst,
+        sport: lane.sport(),
+        dport: lane.dport(),
+        proto: lane.proto(),
+        port: lane.port(),
         ttl: frame.upper.ttl,
         tcp_flags: frame.upper.tcp_flags,
         smac: mac_bytes(frame.link.src),
@@ -197,8 +218,7 @@ pub fn record<K: Key>(key: &K, value: &FlowValue, frame: &Frame<'_>, now_ns: u64
         len: frame.len,
         rule_id: value.rule_id,
         verdict: value.verdict,
-        ..FlowRecord::default()
+        pad: [0; 3],
+        pad2: [0; 4],
     };
-    key.describe(&mut record);
-    record
 }

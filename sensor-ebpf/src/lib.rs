@@ -15,6 +15,7 @@ pub mod event;
 pub mod flow;
 pub mod parse;
 pub mod rule;
+pub mod usual;
 
 /// Number of the layout of every map and record. Raise it when any of them changes: pinned maps of another number
 /// are never reused.

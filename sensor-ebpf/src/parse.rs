@@ -15,6 +15,8 @@ pub trait Window: Copy {
     fn u16(self, at: usize) -> u16;
     /// Four bytes at `at` as they lie in memory.
     fn u32(self, at: usize) -> u32;
+    /// Eight bytes at `at` as they lie in memory.
+    fn u64(self, at: usize) -> u64;
 }
 
 /// A place in a packet.
@@ -45,6 +47,10 @@ impl Window for Slice<'_> {
     fn u32(self, at: usize) -> u32 {
         u32::from_ne_bytes([self.u8(at), self.u8(at + 1), self.u8(at + 2), self.u8(at + 3)])
     }
+
+    fn u64(self, at: usize) -> u64 {
+        double(self.u32(at), self.u32(at + 4))
+    }
 }
 
 impl Cursor for Slice<'_> {
@@ -69,7 +75,7 @@ pub const ETHER_IPV4: u16 = 0x0800;
 pub const ETHER_ARP: u16 = 0x0806;
 /// EtherType of IPv6.
 pub const ETHER_IPV6: u16 = 0x86dd;
-const ETHER_VLAN: u16 = 0x8100;
+pub(crate) const ETHER_VLAN: u16 = 0x8100;
 const ETHER_QINQ: u16 = 0x88a8;
 /// QinQ as vendors tagged it before IEEE 802.1ad.
 const ETHER_QINQ_OLD: u16 = 0x9100;
@@ -160,6 +166,19 @@ pub struct Net6 {
     pub dst: [u32; 4],
     /// The rest.
     pub upper: Upper,
+}
+
+/// Eight bytes as they lie in memory, of the first four and the last four.
+#[inline(always)]
+pub(crate) const fn double(first: u32, last: u32) -> u64 {
+    // The BPF machine is little-endian here, and so is every machine the daemon runs on.
+    first as u64 | (last as u64) << 32
+}
+
+/// The first four and the last four of eight bytes.
+#[inline(always)]
+pub(crate) const fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
 }
 
 /// The six bytes at `at` as a [`MacKey`].

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::programs::Xdp;
+use bpf_tests::cpu;
 use bpf_tests::frame::{ACK, Frame, mac};
 use bpf_tests::kernel::{TestSensor, XDP_DROP, XDP_PASS, run_times};
 use bpf_tests::lab;
@@ -96,7 +97,12 @@ fn main() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace (are you root?)")?;
     lab::own_mounts()?;
     lab::mount_bpf(Path::new("/sys/fs/bpf"))?;
-    let mut lines = repeated()?;
+    // A flow belongs to the CPU its first frame came on, as network cards have it: all frames come on one here. What it
+    // costs on another is a line of its own.
+    let cpus = cpu::allowed()?;
+    let (home, away) = (*cpus.first().context("no CPU")?, cpus.get(1).copied());
+    cpu::pin(home)?;
+    let mut lines = repeated(home, away)?;
     lines.push(new_flow()?);
     print(&lines);
     let path = write(&lines)?;
@@ -122,23 +128,35 @@ fn sensor(rules: u32) -> Result<TestSensor> {
     Ok(sensor)
 }
 
-/// What a frame costs that comes again and again.
-fn repeated() -> Result<Vec<Line>> {
+/// What a frame costs that comes again and again on CPU `home`, but for one whose flow belongs to `away`.
+fn repeated(home: usize, away: Option<usize>) -> Result<Vec<Line>> {
     lab::run("ip", &["link", "add", "bench0", "type", "veth", "peer", "name", "bench1"])?;
     lab::run("ip", &["link", "set", "bench0", "up"])?;
     let filter = xdp_filter("bench0", &DROPPED.to_string())?;
     let (empty, ours, many) = (EmptyProgram::load()?, sensor(1)?, sensor(MANY_RULES)?);
     let (passing, dropped) = (tcp(Ipv4Addr::new(10, 0, 0, 1)), tcp(DROPPED));
     let (a, b) = (Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
+    let tagged = Frame::ethernet(mac(1), mac(2)).vlan(10).ip4(Ipv4Addr::new(10, 0, 0, 1), SERVER);
+    let tagged = tagged.tcp(40_000, 80, ACK).build();
     let passing6 = Frame::ethernet(mac(1), mac(2)).ip6(a, b).tcp(40_000, 80, ACK).build();
+
+    let shared = tcp(Ipv4Addr::new(10, 0, 0, 3));
+    if let Some(away) = away {
+        cpu::pin(away)?;
+        ours.run_times(&shared, 1)?;
+        cpu::pin(home)?;
+    }
 
     let mut empty = Subject::of("empty program", XDP_PASS, empty.program()?, &passing);
     let mut subjects = [
         Subject::of(PEER_PASS, XDP_PASS, &filter, &passing),
+        Subject::of(PEER_TAGGED, XDP_PASS, &filter, &tagged),
         Subject::of(PEER_PASS6, XDP_PASS, &filter, &passing6),
         Subject::of(PEER_DROP, XDP_DROP, &filter, &dropped),
         Subject::new("known flow", XDP_PASS, || ours.run_times(&passing, REPEAT)),
         Subject::new("known flow, 10,000 rules", XDP_PASS, || many.run_times(&passing, REPEAT)),
+        Subject::new("known flow, VLAN", XDP_PASS, || ours.run_times(&tagged, REPEAT)),
+        Subject::new("known flow, of another CPU", XDP_PASS, || ours.run_times(&shared, REPEAT)),
         Subject::new("known flow, IPv6", XDP_PASS, || ours.run_times(&passing6, REPEAT)),
         Subject::new("dropped host", XDP_DROP, || ours.run_times(&dropped, REPEAT)),
     ];
@@ -161,12 +179,15 @@ fn repeated() -> Result<Vec<Line>> {
     Ok(vec![
         line("known flow", PEER_PASS, Some(0.6))?,
         line("known flow, 10,000 rules", PEER_PASS, Some(0.6))?,
+        line("known flow, VLAN", PEER_TAGGED, None)?,
+        line("known flow, of another CPU", PEER_PASS, None)?,
         line("known flow, IPv6", PEER_PASS6, None)?,
         line("dropped host", PEER_DROP, Some(0.55))?,
     ])
 }
 
 const PEER_PASS: &str = "xdp-filter, all features, passing frame";
+const PEER_TAGGED: &str = "xdp-filter, all features, passing VLAN frame";
 const PEER_PASS6: &str = "xdp-filter, all features, passing IPv6 frame";
 const PEER_DROP: &str = "xdp-filter, all features, dropped host";
 

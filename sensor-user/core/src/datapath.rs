@@ -23,6 +23,9 @@ use crate::time::{MILLISECOND, Time};
 /// Length of a jiffy here, ns: one of CONFIG_HZ=1000.
 const JIFFY: u64 = MILLISECOND;
 
+/// The CPU all frames come on here.
+const CPU: u16 = 0;
+
 /// A target as a key of the rules: a MAC or an address of 16 bytes.
 type RuleKey = Target;
 
@@ -67,20 +70,22 @@ fn account<K: Key + std::hash::Hash + Eq>(
 ) -> (u8, Option<FlowRecord>) {
     let new = !table.contains(&key);
     counters.flows_new += u64::from(new);
-    let value = table.get_or_insert_mut(key, || account::enter(frame, now, now_ns));
+    let value = table.get_or_insert_mut(key, || account::enter(frame, CPU, now, now_ns));
     let due = account::due(value, frame);
     if new || due || account::stale(value, now) {
         account::settle(value, judge(), now, now_ns, JIFFY);
     }
-    let record = due.then(|| account::record(&key, value, frame, now_ns));
+    let record = due.then(|| {
+        let mut record = FlowRecord::default();
+        account::record(&mut record, &key, value, frame, now_ns);
+        record
+    });
     if due {
         counters.records_sent += 1;
         account::told(value, true);
     }
-    value.packets += 1;
-    value.bytes += u64::from(frame.len);
     account::note(value, frame, now);
-    (value.verdict, record)
+    (account::count(value, u64::from(frame.len)), record)
 }
 
 impl Datapath {

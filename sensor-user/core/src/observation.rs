@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sensor_ebpf::event::{FlowRecord, RECORD_FLOW};
 use sensor_ebpf::flow::{
-    FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, VERDICT_DROP, VERDICT_WOULD_DROP,
-    VLAN_MASK,
+    FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP,
+    VERDICT_WOULD_DROP, VLAN_MASK,
 };
 use sensor_ebpf::parse::ETHER_IPV6;
 use sensor_ebpf::{ABI, account};
@@ -186,33 +186,32 @@ impl FlowSeen {
     }
 }
 
+impl FlowId {
+    fn new(src: IpAddr, dst: IpAddr, lane: Lane) -> Self {
+        Self {
+            src,
+            dst,
+            sport: u16::from_be(lane.sport()),
+            dport: u16::from_be(lane.dport()),
+            proto: lane.proto(),
+            kind: kind(lane.vlan()),
+            vlan: lane.vlan() & VLAN_MASK,
+            port: lane.port(),
+        }
+    }
+}
+
 impl From<&FlowKey4> for FlowId {
     fn from(key: &FlowKey4) -> Self {
-        Self {
-            src: IpAddr::from(key.src.to_ne_bytes()),
-            dst: IpAddr::from(key.dst.to_ne_bytes()),
-            sport: u16::from_be(key.sport),
-            dport: u16::from_be(key.dport),
-            proto: key.proto,
-            kind: kind(key.vlan),
-            vlan: key.vlan & VLAN_MASK,
-            port: key.port,
-        }
+        let (src, dst) = key.addresses();
+        Self::new(IpAddr::from(src.to_ne_bytes()), IpAddr::from(dst.to_ne_bytes()), key.lane)
     }
 }
 
 impl From<&FlowKey6> for FlowId {
     fn from(key: &FlowKey6) -> Self {
-        Self {
-            src: ip(account::ip6_bytes(key.src), ETHER_IPV6),
-            dst: ip(account::ip6_bytes(key.dst), ETHER_IPV6),
-            sport: u16::from_be(key.sport),
-            dport: u16::from_be(key.dport),
-            proto: key.proto,
-            kind: kind(key.vlan),
-            vlan: key.vlan & VLAN_MASK,
-            port: key.port,
-        }
+        let (src, dst) = key.addresses();
+        Self::new(ip(account::ip6_bytes(src), ETHER_IPV6), ip(account::ip6_bytes(dst), ETHER_IPV6), key.lane)
     }
 }
 
@@ -222,9 +221,9 @@ impl FlowProgress {
         Self {
             time,
             id,
-            packets: value.packets,
-            bytes: value.bytes,
-            drops: value.drops,
+            packets: value.packets(),
+            bytes: value.bytes(),
+            drops: value.drops(),
             first: Time(value.first_ns),
             last,
             tcp_flags: value.tcp_flags,

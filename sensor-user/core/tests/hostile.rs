@@ -61,8 +61,8 @@ proptest! {
         for bytes in &frames {
             datapath.frame(bytes, bytes.len() as u32, Time(1));
         }
-        let in_flows: u64 = datapath.flows4().map(|(_, v)| v.packets).sum::<u64>()
-            + datapath.flows6().map(|(_, v)| v.packets).sum::<u64>();
+        let in_flows: u64 = datapath.flows4().map(|(_, v)| v.packets()).sum::<u64>()
+            + datapath.flows6().map(|(_, v)| v.packets()).sum::<u64>();
         prop_assert_eq!(in_flows + datapath.counters.ignored_packets, frames.len() as u64);
     }
 }

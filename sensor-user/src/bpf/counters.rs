@@ -2,7 +2,7 @@
 
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
-use sensor_ebpf::counter::{PortCounters, Reason};
+use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 
 use super::error::BpfError;
 use super::pod::Raw;
@@ -10,7 +10,7 @@ use super::sensor::open;
 
 /// Counters by port and by reason.
 pub struct Counters {
-    ports: PerCpuArray<MapData, Raw<PortCounters>>,
+    ports: PerCpuArray<MapData, Raw<PortCell>>,
     reasons: PerCpuArray<MapData, u64>,
 }
 
@@ -25,11 +25,7 @@ impl Counters {
     ///
     /// [`BpfError::Map`].
     pub fn port(&self, index: u8) -> Result<PortCounters, BpfError> {
-        let mut sum = PortCounters::default();
-        for Raw(cpu) in self.read_port(index)?.iter() {
-            sum.add(cpu);
-        }
-        Ok(sum)
+        Ok(sum(&self.read_port(index)?))
     }
 
     /// The same, for the last time: it goes over to index 0, so that totals stand, and begins at zero for the next port
@@ -41,13 +37,11 @@ impl Counters {
     pub(super) fn take_port(&mut self, index: u8) -> Result<PortCounters, BpfError> {
         let counted = self.read_port(index)?;
         let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
-        gone.iter_mut().zip(counted.iter()).for_each(|(Raw(gone), Raw(port))| gone.add(port));
-        let zeros = vec![Raw(PortCounters::default()); counted.len()];
+        gone.iter_mut().zip(counted.iter()).for_each(|(Raw(gone), Raw(port))| gone.0.add(&port.0));
+        let zeros = vec![Raw(PortCell::default()); counted.len()];
         self.write_port(0, gone)?;
         self.write_port(index, zeros)?;
-        let mut sum = PortCounters::default();
-        counted.iter().for_each(|Raw(cpu)| sum.add(cpu));
-        Ok(sum)
+        Ok(sum(&counted))
     }
 
     /// Frames by [`Reason`], in the order of [`Reason::ALL`], since the maps were made. `Reason::None` is not counted:
@@ -68,15 +62,22 @@ impl Counters {
         Ok(sums)
     }
 
-    fn read_port(&self, index: u8) -> Result<PerCpuValues<Raw<PortCounters>>, BpfError> {
+    fn read_port(&self, index: u8) -> Result<PerCpuValues<Raw<PortCell>>, BpfError> {
         self.ports
             .get(&u32::from(index), 0)
             .map_err(|error| BpfError::map(format!("reading the counters of port {index}"), error))
     }
 
-    fn write_port(&mut self, index: u8, cpus: Vec<Raw<PortCounters>>) -> Result<(), BpfError> {
+    fn write_port(&mut self, index: u8, cpus: Vec<Raw<PortCell>>) -> Result<(), BpfError> {
         let fault = |error| BpfError::map(format!("setting the counters of port {index}"), error);
         let cpus = PerCpuValues::try_from(cpus).map_err(|error| fault(error.into()))?;
         self.ports.set(u32::from(index), cpus, 0).map_err(fault)
     }
+}
+
+/// The counters of all CPUs together.
+fn sum(cpus: &PerCpuValues<Raw<PortCell>>) -> PortCounters {
+    let mut sum = PortCounters::default();
+    cpus.iter().for_each(|Raw(cell)| sum.add(&cell.counters()));
+    sum
 }

@@ -2,7 +2,7 @@
 
 use aya::Pod;
 use sensor_ebpf::control::{Clock, Config, Port};
-use sensor_ebpf::counter::PortCounters;
+use sensor_ebpf::counter::PortCell;
 use sensor_ebpf::event::FlowRecord;
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
 use sensor_ebpf::rule::RuleValue;
@@ -27,18 +27,7 @@ macro_rules! wire {
 }
 
 wire!(
-    u32,
-    u64,
-    [u32; 4],
-    Clock,
-    Config,
-    Port,
-    PortCounters,
-    FlowRecord,
-    FlowKey4,
-    FlowKey6,
-    FlowValue,
-    RuleValue
+    u32, u64, [u32; 4], Clock, Config, Port, PortCell, FlowRecord, FlowKey4, FlowKey6, FlowValue, RuleValue
 );
 
 // SAFETY: `Wire` demands just what `Pod` does, and the wrapper is transparent.

@@ -1,8 +1,8 @@
 //! The XDP program of every bridge port: parse, judge, account, tell.
 //!
 //! It only filters; the kernel's bridge forwards. In doubt a frame passes and the reason is counted. A known flow costs
-//! one table lookup: its verdict is cached with the generation of the policy it was made from, so that the price of a
-//! frame does not grow with the number of rules.
+//! one look-up in a hash table: its verdict is cached with the generation of the policy it was made from, so that the
+//! price of a frame does not grow with the number of rules.
 //!
 //! It must not know what a device or an incident is.
 #![no_std]
@@ -11,12 +11,14 @@
 // `lock add` on map values has no stable spelling for this target: core has no atomic add for it.
 #![feature(asm_experimental_arch)]
 
+mod known;
 mod maps;
 mod packet;
 mod rules;
 mod tell;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::maps::LruHashMap;
@@ -40,64 +42,99 @@ struct Env<'a> {
     config: &'a Config,
     counters: &'a mut PortCounters,
     now: Moment,
+    /// Index of the port it came in by.
+    port: u8,
+    /// Bytes of the frame.
+    len: u32,
 }
 
 /// Entry point on each bridge port.
 #[xdp]
 pub fn sekisho(ctx: XdpContext) -> u32 {
+    if let Some(action) = known::frame(&ctx) {
+        return action;
+    }
+    match general::<Rest>(ctx.ctx) {
+        LEFT => general::<Ipv6>(ctx.ctx),
+        action => action,
+    }
+}
+
+/// What becomes of a frame of this verdict.
+#[inline(always)]
+fn action(verdict: u8) -> u32 {
+    if verdict == VERDICT_DROP { XDP_DROP } else { XDP_PASS }
+}
+
+/// Returned for a frame that is not of the kind examined; no `xdp_action`.
+const LEFT: u32 = u32::MAX;
+
+/// The general way, for any frame of one kind. Each is a function of its own: the short way keeps its values in registers
+/// so, and the two kinds do not share the 512 bytes of stack that the verifier allows.
+#[inline(never)]
+fn general<E: Examine>(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(ctx);
     let (Some(config), Some(port)) = (maps::CONFIG.get(0), maps::PORTS.get(ctx.ingress_ifindex() as u32))
     else {
         return XDP_PASS;
     };
-    let Some(counters) = maps::PORT_COUNTERS.get_ptr_mut(u32::from(port.index)) else { return XDP_PASS };
-    // SAFETY: the slot is this CPU's own, and XDP does not interrupt itself on a CPU.
-    let counters = unsafe { &mut *counters };
-    let len = (ctx.data_end() - ctx.data()) as u32;
-    counters.packets += 1;
-    counters.bytes += u64::from(len);
-    // SAFETY: a helper without arguments.
-    let jiffies = unsafe { bpf_jiffies64() } as u32;
-    let mut env = Env { config, counters, now: Moment { jiffies, generation: config.generation } };
-    let verdict = examine(&ctx, &mut env, port.index, len);
-    match verdict {
-        VERDICT_PASS => XDP_PASS,
-        VERDICT_DROP => {
-            env.counters.drop_packets += 1;
-            env.counters.drop_bytes += u64::from(len);
-            XDP_DROP
-        }
-        _ => {
-            env.counters.would_drop_packets += 1;
-            XDP_PASS
-        }
-    }
+    let Some(cell) = maps::port_cell(port.index) else { return XDP_PASS };
+    let at = PacketCursor::new(&ctx);
+    let len = at.len();
+    let now = Moment { jiffies: jiffies(), generation: config.generation };
+    let mut env = Env { config, counters: &mut cell.0, now, port: port.index, len: len as u32 };
+    let Some(verdict) = E::examine(at, &mut env) else { return LEFT };
+    cell.count(verdict, len);
+    action(verdict)
 }
 
-/// Parses a frame and returns its verdict.
-#[inline(always)]
-fn examine(ctx: &XdpContext, env: &mut Env<'_>, port: u8, len: u32) -> u8 {
-    let (mut link, at, reason) = parse::link(PacketCursor::new(ctx));
-    if reason as u8 != Reason::None as u8 {
-        return without_flow(env, &link, reason);
-    }
-    if link.ether_type == ETHER_IPV4 || link.ether_type == ETHER_ARP {
-        let net = if link.ether_type == ETHER_IPV4 { parse::ipv4(at) } else { parse::arp(at) };
+/// A way to parse and judge a frame; `None`, and nothing done, if it is of another kind.
+trait Examine {
+    fn examine(at: PacketCursor, env: &mut Env<'_>) -> Option<u8>;
+}
+
+/// IPv6 packets.
+struct Ipv6;
+
+/// All other frames.
+struct Rest;
+
+impl Examine for Rest {
+    #[inline(always)]
+    fn examine(at: PacketCursor, env: &mut Env<'_>) -> Option<u8> {
+        let (mut link, at, reason) = parse::link(at);
+        if reason as u8 != Reason::None as u8 {
+            return Some(without_flow(env, &link, reason));
+        }
+        let net = match link.ether_type {
+            ETHER_IPV4 => parse::ipv4(at),
+            ETHER_ARP => parse::arp(at),
+            _ => return None,
+        };
         let mut net = match net {
             Ok(net) => net,
-            Err(reason) => return without_flow(env, &link, reason),
+            Err(reason) => return Some(without_flow(env, &link, reason)),
         };
         net.arp_sha ^= u64::from(env.config.zero);
         veil(&mut net.upper, &mut link, env.config.zero);
-        let frame = Frame { link: &link, upper: &net.upper, arp_sha: net.arp_sha, len, port };
-        return flow(env, &maps::FLOW4, &account::key4(&net, &link, port), &frame, &net);
+        let frame =
+            Frame { link: &link, upper: &net.upper, arp_sha: net.arp_sha, len: env.len, port: env.port };
+        Some(flow(env, &maps::FLOW4, &account::key4(&net, &link, env.port), &frame, &net))
     }
-    let mut net = match parse::ipv6(at) {
-        Ok(net) => net,
-        Err(reason) => return without_flow(env, &link, reason),
-    };
-    veil(&mut net.upper, &mut link, env.config.zero);
-    let frame = Frame { link: &link, upper: &net.upper, arp_sha: 0, len, port };
-    flow(env, &maps::FLOW6, &account::key6(&net, &link, port), &frame, &net)
+}
+
+impl Examine for Ipv6 {
+    #[inline(always)]
+    fn examine(at: PacketCursor, env: &mut Env<'_>) -> Option<u8> {
+        let (mut link, at, _) = parse::link(at);
+        let mut net = match parse::ipv6(at) {
+            Ok(net) => net,
+            Err(reason) => return Some(without_flow(env, &link, reason)),
+        };
+        veil(&mut net.upper, &mut link, env.config.zero);
+        let frame = Frame { link: &link, upper: &net.upper, arp_sha: 0, len: env.len, port: env.port };
+        Some(flow(env, &maps::FLOW6, &account::key6(&net, &link, env.port), &frame, &net))
+    }
 }
 
 /// Hides from the verifier what it knows of a parsed frame, at one instruction a field: `zero` is 0, but that is known to
@@ -143,8 +180,7 @@ fn flow<K: Key>(
     }
     let found = table.get_ptr_mut(key);
     if let Some(value) = found {
-        // SAFETY: the entry lives until the program ends (RCU); its counters are added atomically, its other fields
-        // are overwritten with what is equally true when two CPUs race.
+        // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
         let value = unsafe { &mut *value };
         if !account::stale(value, env.now) && !account::due(value, frame) {
             return update(value, frame, env.now);
@@ -170,10 +206,8 @@ fn flow<K: Key>(
 /// Adds a frame to its flow.
 #[inline(always)]
 fn update(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) -> u8 {
-    maps::atomic_add(&mut value.packets, 1);
-    maps::atomic_add(&mut value.bytes, u64::from(frame.len));
     account::note(value, frame, now);
-    value.verdict
+    maps::count(value, u64::from(frame.len))
 }
 
 /// Enters a new flow. It is told first, so that it is entered as told only when it was.
@@ -186,11 +220,10 @@ fn first<K: Key>(
     judgement: Judgement,
     now_ns: u64,
 ) -> u8 {
-    let mut value = account::enter(frame, env.now, now_ns);
+    let mut value = account::enter(frame, maps::cpu() as u16, env.now, now_ns);
     account::settle(&mut value, judgement, env.now, now_ns, env.config.jiffy_ns);
-    value.packets = 1;
-    value.bytes = u64::from(frame.len);
     account::note(&mut value, frame, env.now);
+    let verdict = account::count(&mut value, u64::from(frame.len));
     let told = tell::flow(env, key, &value, frame, now_ns);
     account::told(&mut value, told);
     match table.insert(key, &value, BPF_NOEXIST) {
@@ -203,7 +236,7 @@ fn first<K: Key>(
             None => env.counters.flows_failed += 1,
         },
     }
-    value.verdict
+    verdict
 }
 
 /// Counts why a frame was not parsed to its end.
@@ -213,6 +246,13 @@ fn count_reason(reason: u8) {
         // SAFETY: the slot is this CPU's own.
         unsafe { *count += 1 };
     }
+}
+
+/// Jiffies, wrapping.
+#[inline(always)]
+fn jiffies() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_jiffies64() as u32 }
 }
 
 /// ns of CLOCK_MONOTONIC.

@@ -2,12 +2,16 @@
 
 use core::arch::asm;
 
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use sensor_ebpf::account;
 use sensor_ebpf::control::{Clock, Config, MAX_IFINDEX, Port};
-use sensor_ebpf::counter::{PortCounters, REASON_CAPACITY};
+use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
-use sensor_ebpf::flow::{FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, MAX_PORTS};
+use sensor_ebpf::flow::{
+    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, MAX_PORTS, VERDICT_PASS,
+};
 use sensor_ebpf::rule::{RULE_CAPACITY, RuleValue};
 
 /// Switches set by the daemon.
@@ -18,7 +22,7 @@ pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 pub static PORTS: Array<Port> = Array::with_max_entries(MAX_IFINDEX, 0);
 /// Counters by port index.
 #[map]
-pub static PORT_COUNTERS: PerCpuArray<PortCounters> = PerCpuArray::with_max_entries(MAX_PORTS, 0);
+pub static PORT_COUNTERS: PerCpuArray<PortCell> = PerCpuArray::with_max_entries(MAX_PORTS, 0);
 /// Frames by `Reason`.
 #[map]
 pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_CAPACITY, 0);
@@ -50,12 +54,51 @@ pub static WOKEN: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
 
+/// Counters of a port on this CPU.
+#[inline(always)]
+pub fn port_cell(port: u8) -> Option<&'static mut PortCell> {
+    // SAFETY: the slot is this CPU's own, and XDP does not interrupt itself on a CPU.
+    PORT_COUNTERS.get_ptr_mut(u32::from(port)).map(|cell| unsafe { &mut *cell })
+}
+
+/// The number of this CPU (Linux knows 8,192 at most).
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+/// Counts a frame in its flow, and returns the flow's verdict.
+#[inline(always)]
+pub fn count(value: &mut FlowValue, len: u64) -> u8 {
+    if u32::from(value.owner) == cpu() {
+        return account::count(value, len);
+    }
+    let verdict = value.verdict;
+    atomic_add(&mut value.other_packets, 1);
+    atomic_add(&mut value.other_bytes, len);
+    if verdict != VERDICT_PASS {
+        atomic_add_u32(&mut value.other_drops, 1);
+    }
+    verdict
+}
+
 /// Adds to a counter other CPUs may add to at the same moment.
 #[inline(always)]
-pub fn atomic_add(counter: &mut u64, more: u64) {
+fn atomic_add(counter: &mut u64, more: u64) {
     // SAFETY: one atomic add on a live, aligned map value.
     unsafe {
         asm!("lock *(u64 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(reg) more,
+             options(nostack));
+    }
+}
+
+/// Likewise.
+#[inline(always)]
+fn atomic_add_u32(counter: &mut u32, more: u32) {
+    // SAFETY: as above.
+    unsafe {
+        asm!("lock *(u32 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(wreg) more,
              options(nostack));
     }
 }

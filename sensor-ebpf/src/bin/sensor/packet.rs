@@ -18,6 +18,18 @@ impl PacketCursor {
     pub fn new(ctx: &XdpContext) -> Self {
         Self { pos: ctx.data(), end: ctx.data_end() }
     }
+
+    /// Bytes from here to the end, which must not lie before.
+    #[inline(always)]
+    pub fn len(self) -> u64 {
+        let mut len = self.end;
+        // SAFETY: arithmetic on two registers. Spelled out because LLVM would subtract the lower halves of the two, which
+        // the verifier does not allow for pointers.
+        unsafe {
+            asm!("{len} -= {pos}", len = inout(reg) len, pos = in(reg) self.pos, options(pure, nomem, nostack))
+        };
+        len as u64
+    }
 }
 
 /// Bytes whose presence was checked.
@@ -42,6 +54,12 @@ impl Window for PacketWindow {
     fn u32(self, at: usize) -> u32 {
         // SAFETY: as for `u16`.
         unsafe { *((self.0 + at) as *const u32) }
+    }
+
+    #[inline(always)]
+    fn u64(self, at: usize) -> u64 {
+        // SAFETY: as for `u16`.
+        unsafe { *((self.0 + at) as *const u64) }
     }
 }
 
