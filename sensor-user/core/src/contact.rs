@@ -95,11 +95,36 @@ fn waiting_key(id: &FlowId) -> Waiting {
     Waiting { src: id.src, dst: id.dst, proto: id.proto, kind: id.kind, vlan: id.vlan, service: service(id) }
 }
 
+/// What is known of a destination or service a device tried.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    last: Time,
+    /// It answered once.
+    answered: bool,
+}
+
+/// Notes that something is tried; true if that is new: it never was before, or in vain before the device was released.
+fn is_new<K: std::hash::Hash + Eq>(
+    tried: &mut LruCache<K, Tried>,
+    key: K,
+    now: Time,
+    clean_since: Time,
+) -> bool {
+    let known = tried.get_mut(&key);
+    let Some(known) = known else {
+        tried.put(key, Tried { last: now, answered: false });
+        return true;
+    };
+    let in_vain = !known.answered && known.last < clean_since;
+    known.last = now;
+    in_vain
+}
+
 /// First contacts that wait for their outcome, and the peers every device ever tried.
 #[derive(Debug)]
 pub struct Contacts {
-    peers: LruCache<(DeviceKey, IpAddr, Way), ()>,
-    services: LruCache<(DeviceKey, IpAddr, u8, u16), ()>,
+    peers: LruCache<(DeviceKey, IpAddr, Way), Tried>,
+    services: LruCache<(DeviceKey, IpAddr, Way, u16), Tried>,
     /// With the time each is given.
     waiting: HashMap<Waiting, (Contact, Time)>,
     /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external.
@@ -160,10 +185,11 @@ impl Contacts {
         if !asks || to_group || !crate::addr::is_host(id.dst) {
             return None;
         }
-        let service = service(&id);
-        let kind = if id.kind == Kind::Arp { u8::MAX } else { id.proto };
-        let new_peer = self.peers.put((device, id.dst, way(&id)), ()).is_none();
-        let new_service = self.services.put((device, id.dst, kind, service), ()).is_none();
+        let (way, since) = (way(&id), facts.clean_since);
+        let new_peer = is_new(&mut self.peers, (device, id.dst, way), seen.time, since);
+        // Of the rare protocols, each is a service of its own.
+        let service = if way == Way::Other { u16::from(id.proto) } else { service(&id) };
+        let new_service = is_new(&mut self.services, (device, id.dst, way, service), seen.time, since);
         let opens = flags & SYN != 0 && flags & (ACK | FIN) == 0;
         let contact = Contact {
             device,
@@ -206,8 +232,15 @@ impl Contacts {
     /// The contact that `answer`, the first flow back of the conversation begun by `id`, is the outcome of.
     pub fn answered(&mut self, id: &FlowId, answer: &FlowSeen) -> Option<(Contact, Outcome)> {
         let (contact, _) = self.waiting.remove(&waiting_key(id))?;
-        let refused = id.proto == TCP && answer.tcp_flags & RST != 0;
-        Some((contact, if refused { Outcome::Refused } else { Outcome::Answered }))
+        if id.proto == TCP && answer.tcp_flags & RST != 0 {
+            return Some((contact, Outcome::Refused));
+        }
+        let (device, dst, way) = (contact.device, id.dst, way(id));
+        let service = if way == Way::Other { u16::from(id.proto) } else { service(id) };
+        let peer = self.peers.peek_mut(&(device, dst, way));
+        let service = self.services.peek_mut(&(device, dst, way, service));
+        peer.into_iter().chain(service).for_each(|tried| tried.answered = true);
+        Some((contact, Outcome::Answered))
     }
 
     /// The contact that an ICMP error of the destination itself is the outcome of.

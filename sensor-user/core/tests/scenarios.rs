@@ -651,3 +651,28 @@ fn a_monitoring_station_is_usual_to_itself() {
     }
     assert_eq!(lan.actions(), []);
 }
+
+#[test]
+fn after_a_release_the_same_scan_is_called_again_and_old_servers_are_not() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=20);
+    for m in 10..13 {
+        lan.tcp(66, m, 445, Some(SYN_ACK));
+    }
+    lan.pass(120 * SECOND);
+    for round in 1..=2 {
+        for port in 1..=30 {
+            lan.tcp(66, 3, port, Some(RST_ACK));
+        }
+        assert_eq!(lan.isolated().len(), round);
+        let entry = BlockName::Target(Target::Ip(host(66)));
+        lan.engine.command(lan.now, Command::Remove(entry), &mut lan.out).unwrap();
+        lan.pass(SECOND);
+    }
+    for m in 10..13 {
+        lan.tcp(66, m, 445, Some(SYN_ACK));
+    }
+    lan.tcp(66, 13, 445, Some(SYN_ACK));
+    lan.pass(SECOND);
+    assert_eq!(lan.isolated().len(), 2);
+}
