@@ -13,6 +13,7 @@ use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
 use sensor_ebpf::flow::{
     FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, Lane, MAX_PORTS, ports,
 };
+use sensor_ebpf::parse::mac_bytes;
 use sensor_ebpf::rule::{RULE_CAPACITY, RuleValue};
 use sensor_user::bpf::{FlowKey, OBJECT};
 
@@ -76,7 +77,10 @@ fn keys_in_the_kernel_are_those_user_space_makes() {
     for (frame, key) in frames.into_iter().zip(expected) {
         sensor.run(&frame.tcp(40_000, 23, SYN).build()).expect("runs");
         let flow = sensor.maps.flows.take(&key).expect("the table is read").expect("the key is found");
-        assert_eq!((flow.packets(), flow.smac, flow.dmac, flow.ttl), (1, mac(1), mac(2), 64));
+        assert_eq!(
+            (flow.packets(), mac_bytes(flow.macs.src()), mac_bytes(flow.macs.dst()), flow.ttl),
+            (1, mac(1), mac(2), 64)
+        );
         assert_eq!(sensor.maps.flows.take(&key).expect("the table is read"), None, "taken twice");
     }
 }

@@ -11,7 +11,7 @@ use sensor_core::datapath::Datapath;
 use sensor_core::time::Time;
 use sensor_ebpf::counter::Reason;
 use sensor_ebpf::event::FlowRecord;
-use sensor_ebpf::flow::FlowValue;
+use sensor_ebpf::flow::{FlowValue, Judged};
 use sensor_user::bpf::FlowKey;
 
 /// An Ethernet header: BPF_PROG_TEST_RUN takes no shorter frame.
@@ -33,14 +33,14 @@ fn timeless(value: &FlowValue) -> FlowValue {
         first_ns: 0,
         last_j: 0,
         until_j: 0,
-        generation: 0,
+        judged: Judged::new(value.judged.verdict(), false, 0),
         owner: 0,
-        owner_packets: value.packets(),
+        owner_passed: value.packets() - value.drops(),
+        owner_dropped: value.drops(),
         owner_bytes: value.bytes(),
-        owner_drops: value.drops(),
-        other_packets: 0,
+        other_passed: 0,
+        other_dropped: 0,
         other_bytes: 0,
-        other_drops: 0,
         ..*value
     }
 }

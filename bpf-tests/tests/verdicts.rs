@@ -428,3 +428,23 @@ fn an_arp_speaker_under_another_mac_is_told_again() {
         assert_eq!(told, expected, "as {from}");
     }
 }
+
+/// Two hosts share a flow key where addresses do not tell them apart, as DHCP clients do: a MAC rule for one of them must
+/// neither spare it nor hit the other, whoever comes first.
+#[test]
+fn a_mac_rule_holds_for_its_mac_alone_when_two_hosts_share_a_flow() {
+    let nobody = Ipv4Addr::UNSPECIFIED;
+    let discover =
+        |from| Frame::ethernet(mac(from), [0xff; 6]).ip4(nobody, Ipv4Addr::BROADCAST).udp(68, 67).build();
+    let answer = |to| Frame::ethernet(mac(9), mac(to)).ip4(B4, A4).udp(123, 123).build();
+    let mut sensor = TestSensor::load().expect("loads");
+    for order in [[1, 2, 1, 2, 2, 1], [2, 1, 1, 2, 1, 2]] {
+        sensor.clear().expect("clears");
+        sensor.set_rules(&[(RuleKey::from(mac(1)), isolate())]).expect("rules");
+        for host in order {
+            let expected = if host == 1 { XDP_DROP } else { XDP_PASS };
+            assert_eq!(sensor.run(&discover(host)).expect("runs"), expected, "from {host} in {order:?}");
+            assert_eq!(sensor.run(&answer(host)).expect("runs"), expected, "to {host} in {order:?}");
+        }
+    }
+}

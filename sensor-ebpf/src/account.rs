@@ -3,7 +3,9 @@
 //! The program and the replay of captures both go through here, so that a capture gives the same flows by either way.
 
 use crate::event::{FlowRecord, RECORD_FLOW};
-use crate::flow::{FlowKey4, FlowKey6, FlowValue, KIND_ARP, Lane, STATE_TOLD, VERDICT_PASS, ports};
+use crate::flow::{
+    FlowKey4, FlowKey6, FlowValue, Judged, KIND_ARP, Lane, Macs, STATE_TOLD, VERDICT_PASS, ports,
+};
 use crate::parse::{Link, Net4, Net6, Upper, mac_bytes};
 use crate::rule::Judgement;
 
@@ -103,8 +105,7 @@ pub fn enter(frame: &Frame<'_>, owner: u16, now: Moment, now_ns: u64) -> FlowVal
         owner,
         first_ns: now_ns,
         last_j: now.jiffies,
-        smac: mac_bytes(frame.link.src),
-        dmac: mac_bytes(frame.link.dst),
+        macs: Macs::new(frame.link.src, frame.link.dst),
         ttl: frame.upper.ttl,
         ..FlowValue::default()
     }
@@ -113,8 +114,6 @@ pub fn enter(frame: &Frame<'_>, owner: u16, now: Moment, now_ns: u64) -> FlowVal
 /// Puts a judgement into a flow. `jiffy_ns` is the length of a jiffy.
 #[inline(always)]
 pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: u64, jiffy_ns: u64) {
-    value.generation = now.generation;
-    value.verdict = judgement.verdict;
     value.rule_id = judgement.rule_id;
     value.until_j = 0;
     if judgement.until_ns != 0 {
@@ -124,26 +123,35 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
         let left_j = if left_j > i32::MAX as u64 { i32::MAX as u32 } else { left_j as u32 };
         value.until_j = now.jiffies.wrapping_add(left_j).wrapping_add(1) | 1;
     }
+    value.judged = Judged::new(judgement.verdict, judgement.by_mac, now.generation);
+}
+
+/// Whether a frame has the MAC addresses its flow began with. A key holds none, and hosts may share one: all that ask for an
+/// address by DHCP do. So a verdict in which rules by MAC address had a say is cached, and used, for these frames alone;
+/// others are judged one by one. So is what ARP says, for its flows change their MAC address.
+#[inline(always)]
+pub fn alike(value: &FlowValue, frame: &Frame<'_>) -> bool {
+    frame.upper.kind != KIND_ARP && value.macs == Macs::new(frame.link.src, frame.link.dst)
 }
 
 /// Whether the cached verdict must be made anew: the policy changed, or it lapsed.
 #[inline(always)]
 pub fn stale(value: &FlowValue, now: Moment) -> bool {
-    value.generation != now.generation
-        || (value.until_j != 0 && now.jiffies.wrapping_sub(value.until_j) as i32 >= 0)
+    value.judged.generation() != now.generation || lapsed(value, now)
 }
 
-/// Counts a frame that came on the CPU that owns its flow, and returns the flow's verdict. (On other CPUs the program
-/// adds atomically.)
+/// Whether the cached verdict was for a time that is over.
 #[inline(always)]
-pub fn count(value: &mut FlowValue, len: u64) -> u8 {
-    let verdict = value.verdict;
-    value.owner_packets = value.owner_packets.wrapping_add(1);
+pub fn lapsed(value: &FlowValue, now: Moment) -> bool {
+    value.until_j != 0 && now.jiffies.wrapping_sub(value.until_j) as i32 >= 0
+}
+
+/// Counts a frame of this verdict that came on the CPU that owns its flow. (On other CPUs the program adds atomically.)
+#[inline(always)]
+pub fn count(value: &mut FlowValue, len: u64, verdict: u8) {
+    let frames = if verdict == VERDICT_PASS { &mut value.owner_passed } else { &mut value.owner_dropped };
+    *frames = frames.wrapping_add(1);
     value.owner_bytes = value.owner_bytes.wrapping_add(len);
-    if verdict != VERDICT_PASS {
-        value.owner_drops = value.owner_drops.wrapping_add(1);
-    }
-    verdict
 }
 
 /// Notes when a frame came and with which TCP flags.
@@ -162,14 +170,14 @@ pub fn touch(value: &mut FlowValue, tcp_flags: u8, now: Moment) {
 pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
     touch(value, frame.upper.tcp_flags, now);
     if moved(value, frame) {
-        value.smac = mac_bytes(frame.link.src);
+        value.macs = Macs::new(frame.link.src, frame.link.dst);
     }
 }
 
 /// Whether an ARP speaker comes under another MAC address than before.
 #[inline(always)]
 fn moved(value: &FlowValue, frame: &Frame<'_>) -> bool {
-    frame.upper.kind == KIND_ARP && value.smac != mac_bytes(frame.link.src)
+    frame.upper.kind == KIND_ARP && value.macs.src() != frame.link.src
 }
 
 /// Whether a record is due: the flow was not told yet, or it is an ARP speaker that moved, which is news: the device
@@ -179,10 +187,10 @@ pub fn due(value: &FlowValue, frame: &Frame<'_>) -> bool {
     value.state & STATE_TOLD == 0 || moved(value, frame)
 }
 
-/// Whether nothing is to be done for a packet of this flow but to count it.
+/// Whether the flow was told.
 #[inline(always)]
-pub fn settled(value: &FlowValue, now: Moment) -> bool {
-    value.state == STATE_TOLD && !stale(value, now)
+pub fn is_told(value: &FlowValue) -> bool {
+    value.state == STATE_TOLD
 }
 
 /// Notes whether the record that was due could be told.
@@ -193,7 +201,13 @@ pub fn told(value: &mut FlowValue, told: bool) {
 
 /// Writes the record of a flow, every byte of it, to where it is to be.
 #[inline(always)]
-pub fn record<K: Key>(record: &mut FlowRecord, key: &K, value: &FlowValue, frame: &Frame<'_>, now_ns: u64) {
+pub fn record<K: Key>(
+    record: &mut FlowRecord,
+    key: &K,
+    judgement: Judgement,
+    frame: &Frame<'_>,
+    now_ns: u64,
+) {
     let lane = key.lane();
     let [src, dst] = key.ends();
     *record = FlowRecord {
@@ -216,8 +230,8 @@ pub fn record<K: Key>(record: &mut FlowRecord, key: &K, value: &FlowValue, frame
         arp_sha: mac_bytes(frame.arp_sha),
         window: frame.upper.window,
         len: frame.len,
-        rule_id: value.rule_id,
-        verdict: value.verdict,
+        rule_id: judgement.rule_id,
+        verdict: judgement.verdict,
         pad: [0; 3],
         pad2: [0; 4],
     };

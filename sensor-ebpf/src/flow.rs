@@ -3,7 +3,7 @@
 //! A flow is one direction of a conversation as it came in by one port: on a bridge the two directions arrive by
 //! different ports and CPUs, so that a key for both would be written by two cores. User space joins the halves.
 
-use crate::parse::{double, halves};
+use crate::parse::MacKey;
 
 /// Most ports (bridge members) a sensor can tell apart; index 0 is "a port nobody registered".
 pub const MAX_PORTS: u32 = 256;
@@ -114,7 +114,8 @@ impl FlowKey4 {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct FlowKey6 {
-    addresses: [u64; 4],
+    /// Source and destination address as they lie in the header: keys of the rules, where they are.
+    pub addresses: [[u64; 2]; 2],
     /// All but the addresses.
     pub lane: Lane,
 }
@@ -124,19 +125,19 @@ impl FlowKey6 {
     #[inline(always)]
     pub const fn new(src: [u32; 4], dst: [u32; 4], lane: Lane) -> Self {
         let ([a, b, c, d], [e, f, g, h]) = (src, dst);
-        Self::of_header([double(a, b), double(c, d), double(e, f), double(g, h)], lane)
+        Self { addresses: [[double(a, b), double(c, d)], [double(e, f), double(g, h)]], lane }
     }
 
     /// The same, of the addresses as they lie one after the other in a header.
     #[inline(always)]
-    pub(crate) const fn of_header(addresses: [u64; 4], lane: Lane) -> Self {
-        Self { addresses, lane }
+    pub(crate) const fn of_header([a, b, c, d]: [u64; 4], lane: Lane) -> Self {
+        Self { addresses: [[a, b], [c, d]], lane }
     }
 
     /// Source and destination address, network byte order.
     #[inline(always)]
     pub const fn addresses(&self) -> ([u32; 4], [u32; 4]) {
-        let [src, src_low, dst, dst_low] = self.addresses;
+        let [[src, src_low], [dst, dst_low]] = self.addresses;
         let ((a, b), (c, d)) = (halves(src), halves(src_low));
         let ((e, f), (g, h)) = (halves(dst), halves(dst_low));
         ([a, b, c, d], [e, f, g, h])
@@ -153,61 +154,122 @@ pub const VERDICT_DROP: u8 = 1;
 /// Verdict: a rule in observe mode matched; the frame goes on and is counted as one that would have been dropped.
 pub const VERDICT_WOULD_DROP: u8 = 2;
 
-/// Value of a flow, 88 bytes; what each frame needs comes first.
+/// Value of a flow, 96 bytes; what each frame needs comes first.
 ///
 /// Frames are counted apart by whether they came on the CPU that entered the flow, its owner, or on another. The owner
 /// adds plainly, which is exact because nobody else writes there and XDP does not interrupt itself on a CPU; the others
 /// add atomically, which makes a frame half as dear again. There are few such frames: network cards keep a flow on a CPU.
 ///
-/// Of the other fields two CPUs at work on one flow write what is equally true, but for `tcp_flags`: a flag one CPU
-/// saw at the very moment in which another saw one may be missed.
+/// What two CPUs at work on one flow may get wrong: a TCP flag that one saw at the very moment in which the other saw a new
+/// one may be missed, and of two judgements at one moment (whose verdicts are both right) `until_j` and `rule_id` may be the
+/// one's and the verdict the other's, until the policy changes again. And a frame that was just being counted when the
+/// table gave its flow's entry to a new flow may count for that one.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FlowValue {
-    /// Frames the owner saw, those dropped included.
-    pub owner_packets: u64,
-    /// Bytes of whole frames (no preamble, no FCS) the owner saw.
+    /// Frames the owner saw and did not drop.
+    pub owner_passed: u64,
+    /// Frames the owner dropped (or would have).
+    pub owner_dropped: u64,
+    /// Bytes of whole frames as XDP sees them (no preamble, no FCS), of all the owner saw.
     pub owner_bytes: u64,
+    /// The cached verdict, with the generation it was made from.
+    pub judged: Judged,
     /// When its last frame came, in jiffies.
     pub last_j: u32,
-    /// Generation of the policy the verdict was made from.
-    pub generation: u32,
     /// The cached verdict lapses then, in jiffies; 0: never.
     pub until_j: u32,
-    /// Frames the owner dropped (or would have).
-    pub owner_drops: u32,
     /// The CPU that entered the flow.
     pub owner: u16,
-    /// `VERDICT_*`.
-    pub verdict: u8,
     /// `STATE_*` bits.
     pub state: u8,
     /// All TCP flags seen, or-ed (RFC 9293 header byte 13).
     pub tcp_flags: u8,
+    /// MAC addresses of the first frame (ARP: of the last that was told), as words of an Ethernet header.
+    pub macs: Macs,
     /// Time to live (hop limit) of the first frame.
     pub ttl: u8,
-    /// Source MAC address of the first frame.
-    pub smac: [u8; 6],
-    /// Destination MAC address of the first frame.
-    pub dmac: [u8; 6],
     /// Zero.
-    pub pad: [u8; 2],
-    /// Frames other CPUs dropped (or would have).
-    pub other_drops: u32,
+    pub pad: [u8; 3],
     /// The rule behind the verdict, 0 for none.
     pub rule_id: u32,
     /// When the flow began, ns of CLOCK_MONOTONIC (of the capture in a replay).
     pub first_ns: u64,
-    /// Frames other CPUs saw.
-    pub other_packets: u64,
+    /// Frames other CPUs saw and did not drop.
+    pub other_passed: u64,
+    /// Frames other CPUs dropped (or would have).
+    pub other_dropped: u64,
     /// Bytes other CPUs saw.
     pub other_bytes: u64,
+}
+
+/// A verdict, the generation of the policy it was made from, and whether rules by MAC address had a say. One word, written
+/// at once: two CPUs that judge at the same moment must not leave the verdict of the one under the generation of the other.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Judged(u64);
+
+impl Judged {
+    /// The bit above the verdict: it is that on frames of the flow's MAC addresses alone.
+    const BOUND: u32 = 1 << 8;
+
+    /// Puts it together, of a `VERDICT_*`. With `bound` it is the verdict on frames of the flow's MAC addresses alone.
+    #[inline(always)]
+    pub const fn new(verdict: u8, bound: bool, generation: u32) -> Self {
+        Self(double(generation, verdict as u32 | if bound { Self::BOUND } else { 0 }))
+    }
+
+    /// Generation of the policy.
+    #[inline(always)]
+    pub const fn generation(self) -> u32 {
+        halves(self.0).0
+    }
+
+    /// `VERDICT_*`.
+    #[inline(always)]
+    pub const fn verdict(self) -> u8 {
+        halves(self.0).1 as u8
+    }
+
+    /// Whether it is the verdict on frames of the flow's MAC addresses alone.
+    #[inline(always)]
+    pub const fn is_bound(self) -> bool {
+        halves(self.0).1 & Self::BOUND != 0
+    }
+}
+
+/// The first twelve bytes of an Ethernet header, in words: destination and source.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Macs(pub [u32; 3]);
+
+impl Macs {
+    /// Puts it together.
+    #[inline(always)]
+    pub const fn new(src: MacKey, dst: MacKey) -> Self {
+        let (low, high) = halves(dst);
+        Self([low, high | (src as u32) << 16, (src >> 16) as u32])
+    }
+
+    /// Source address.
+    #[inline(always)]
+    pub const fn src(self) -> MacKey {
+        let Self([_, middle, high]) = self;
+        (middle >> 16) as u64 | (high as u64) << 16
+    }
+
+    /// Destination address.
+    #[inline(always)]
+    pub const fn dst(self) -> MacKey {
+        let Self([low, middle, _]) = self;
+        double(low, middle & 0xffff)
+    }
 }
 
 impl FlowValue {
     /// Frames, those dropped included.
     pub const fn packets(&self) -> u64 {
-        self.owner_packets.wrapping_add(self.other_packets)
+        self.owner_passed.wrapping_add(self.other_passed).wrapping_add(self.drops())
     }
 
     /// Bytes of whole frames as XDP sees them (no preamble, no FCS).
@@ -216,11 +278,24 @@ impl FlowValue {
     }
 
     /// Frames dropped (or that would have been).
-    pub const fn drops(&self) -> u32 {
-        self.owner_drops.wrapping_add(self.other_drops)
+    pub const fn drops(&self) -> u64 {
+        self.owner_dropped.wrapping_add(self.other_dropped)
     }
 }
 
 const _: () = assert!(size_of::<FlowKey4>() == 16);
 const _: () = assert!(size_of::<FlowKey6>() == 40);
-const _: () = assert!(size_of::<FlowValue>() == 88 && align_of::<FlowValue>() == 8);
+const _: () = assert!(size_of::<FlowValue>() == 96 && align_of::<FlowValue>() == 8);
+
+/// Eight bytes as they lie in memory, of the first four and the last four.
+#[inline(always)]
+pub(crate) const fn double(first: u32, last: u32) -> u64 {
+    // The BPF machine is little-endian here, and so is every machine the daemon runs on.
+    first as u64 | (last as u64) << 32
+}
+
+/// The first four and the last four of eight bytes.
+#[inline(always)]
+const fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}

@@ -5,7 +5,7 @@
 //! states, never at a fixed offset. What cannot be read is named by a [`Reason`] and never invented.
 
 use crate::counter::Reason;
-use crate::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, VLAN_MASK};
+use crate::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, VLAN_MASK, double};
 
 /// `n` bytes that are known to be there. Offsets must be below `n`.
 pub trait Window: Copy {
@@ -166,19 +166,6 @@ pub struct Net6 {
     pub dst: [u32; 4],
     /// The rest.
     pub upper: Upper,
-}
-
-/// Eight bytes as they lie in memory, of the first four and the last four.
-#[inline(always)]
-pub(crate) const fn double(first: u32, last: u32) -> u64 {
-    // The BPF machine is little-endian here, and so is every machine the daemon runs on.
-    first as u64 | (last as u64) << 32
-}
-
-/// The first four and the last four of eight bytes.
-#[inline(always)]
-pub(crate) const fn halves(word: u64) -> (u32, u32) {
-    (word as u32, (word >> 32) as u32)
 }
 
 /// The six bytes at `at` as a [`MacKey`].

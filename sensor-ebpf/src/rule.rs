@@ -44,6 +44,8 @@ pub struct Judgement {
     pub until_ns: u64,
     /// `VERDICT_*`.
     pub verdict: u8,
+    /// Rules by MAC address were looked up for it.
+    pub by_mac: bool,
 }
 
 /// A rule, or none (all zero) if it lapsed.
@@ -62,7 +64,8 @@ pub fn end(mac: RuleValue, ip: RuleValue, now_ns: u64) -> RuleValue {
     if mac_decides { mac } else { ip }
 }
 
-/// The verdict on a flow from the rules of its two ends. An enforced rule wins over an observed one.
+/// The verdict on a flow from the rules of its two ends. An enforced rule wins over an observed one. Whether MAC
+/// addresses were looked up is for the caller to say.
 #[inline(always)]
 pub fn judge(source: RuleValue, destination: RuleValue) -> Judgement {
     let cut = |rule: &RuleValue| rule.class == CLASS_ISOLATE;
@@ -83,5 +86,5 @@ pub fn judge(source: RuleValue, destination: RuleValue) -> Judgement {
     } else {
         crate::flow::VERDICT_WOULD_DROP
     };
-    Judgement { rule_id: rule.rule_id, until_ns: rule.until_ns, verdict }
+    Judgement { rule_id: rule.rule_id, until_ns: rule.until_ns, verdict, by_mac: false }
 }

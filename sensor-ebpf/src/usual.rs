@@ -3,7 +3,7 @@
 //! It reads what the parser ([`crate::parse`]) reads, or nothing: whatever is not plain is left to the parser, also
 //! everything that is wrong. So it may be gone first or not at all; a test holds the two against each other.
 
-use crate::flow::{FlowKey4, FlowKey6, Lane, VLAN_MASK};
+use crate::flow::{FlowKey4, FlowKey6, Lane, Macs, VLAN_MASK};
 use crate::parse::{Cursor, ETHER_IPV6, ETHER_VLAN, PROTO_TCP, PROTO_UDP, Window};
 
 /// A packet of TCP or UDP, of which nothing is odd, with what counts of a known flow; `WORDS` is 1 for IPv4, 4 for IPv6.
@@ -18,6 +18,13 @@ pub struct Usual<const WORDS: usize> {
     vlan: u16,
     /// TCP flags.
     pub tcp_flags: u8,
+}
+
+/// The MAC addresses of a frame.
+#[inline(always)]
+pub fn macs<C: Cursor>(at: C) -> Option<Macs> {
+    let w = at.window(12)?;
+    Some(Macs([w.u32(0), w.u32(4), w.u32(8)]))
 }
 
 impl<const WORDS: usize> Usual<WORDS> {

@@ -30,6 +30,7 @@ const NEW_FLOWS: usize = 20_001;
 const MANY_RULES: u32 = 10_000;
 
 const DROPPED: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
+const ISOLATE: RuleValue = RuleValue { until_ns: 0, rule_id: 1, class: CLASS_ISOLATE, flags: 0, pad: [0; 2] };
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 /// A frame through a program.
@@ -37,8 +38,8 @@ struct Subject<'a> {
     name: &'static str,
     run: Box<dyn Fn() -> Result<(u32, u64)> + 'a>,
     verdict: u32,
-    /// ns of each round.
-    ns: Vec<u64>,
+    /// ns a frame, of each round.
+    ns: Vec<f64>,
 }
 
 impl<'a> Subject<'a> {
@@ -50,10 +51,14 @@ impl<'a> Subject<'a> {
         Self::new(name, verdict, move || run_times(program, frame, REPEAT))
     }
 
+    fn sensor(name: &'static str, verdict: u32, sensor: &'a TestSensor, frame: &'a [u8]) -> Self {
+        Self::new(name, verdict, move || sensor.run_times(frame, REPEAT))
+    }
+
     fn measure(&mut self) -> Result<()> {
         let (verdict, ns) = (self.run)()?;
         ensure!(verdict == self.verdict, "{}: verdict {verdict}, not {}", self.name, self.verdict);
-        self.ns.push(ns);
+        self.ns.push(ns as f64);
         Ok(())
     }
 }
@@ -100,8 +105,7 @@ fn main() -> Result<()> {
     // A flow belongs to the CPU its first frame came on, as network cards have it: all frames come on one here. What it
     // costs on another is a line of its own.
     let cpus = cpu::allowed()?;
-    let (home, away) = (*cpus.first().context("no CPU")?, cpus.get(1).copied());
-    cpu::pin(home)?;
+    let (&home, &away) = cpus.first().zip(cpus.last()).context("no CPU")?;
     let mut lines = repeated(home, away)?;
     lines.push(new_flow()?);
     print(&lines);
@@ -119,73 +123,113 @@ fn tcp(src: Ipv4Addr) -> Vec<u8> {
 
 /// The program with this many rules by IPv4 address, one of them for the dropped host.
 fn sensor(rules: u32) -> Result<TestSensor> {
-    let rule = RuleValue { class: CLASS_ISOLATE, rule_id: 1, ..RuleValue::default() };
     let others =
         (1..rules).map(|number| Ipv4Addr::from_bits(Ipv4Addr::new(172, 16, 0, 0).to_bits() + number));
-    let keys = others.chain([DROPPED]).map(|ip| (RuleKey::from(IpAddr::from(ip)), rule));
+    let keys = others.chain([DROPPED]).map(|ip| (RuleKey::from(IpAddr::from(ip)), ISOLATE));
     let mut sensor = TestSensor::load()?;
     sensor.set_rules(&keys.collect::<Vec<_>>())?;
     Ok(sensor)
 }
 
-/// What a frame costs that comes again and again on CPU `home`, but for one whose flow belongs to `away`.
-fn repeated(home: usize, away: Option<usize>) -> Result<Vec<Line>> {
+/// The frames that come again and again.
+struct Frames {
+    passing: Vec<u8>,
+    tagged: Vec<u8>,
+    passing6: Vec<u8>,
+    dropped: Vec<u8>,
+    /// Of a flow another CPU owns.
+    shared: Vec<u8>,
+}
+
+impl Frames {
+    fn new() -> Self {
+        let client = Ipv4Addr::new(10, 0, 0, 1);
+        let (client6, server6) =
+            (Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
+        let link = || Frame::ethernet(mac(1), mac(2));
+        Self {
+            passing: tcp(client),
+            tagged: link().vlan(10).ip4(client, SERVER).tcp(40_000, 80, ACK).build(),
+            passing6: link().ip6(client6, server6).tcp(40_000, 80, ACK).build(),
+            dropped: tcp(DROPPED),
+            shared: tcp(Ipv4Addr::new(10, 0, 0, 3)),
+        }
+    }
+}
+
+/// What a frame costs that comes again and again on CPU `home`, and one whose flow belongs to CPU `away`.
+fn repeated(home: usize, away: usize) -> Result<Vec<Line>> {
     lab::run("ip", &["link", "add", "bench0", "type", "veth", "peer", "name", "bench1"])?;
     lab::run("ip", &["link", "set", "bench0", "up"])?;
     let filter = xdp_filter("bench0", &DROPPED.to_string())?;
     let (empty, ours, many) = (EmptyProgram::load()?, sensor(1)?, sensor(MANY_RULES)?);
-    let (passing, dropped) = (tcp(Ipv4Addr::new(10, 0, 0, 1)), tcp(DROPPED));
-    let (a, b) = (Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
-    let tagged = Frame::ethernet(mac(1), mac(2)).vlan(10).ip4(Ipv4Addr::new(10, 0, 0, 1), SERVER);
-    let tagged = tagged.tcp(40_000, 80, ACK).build();
-    let passing6 = Frame::ethernet(mac(1), mac(2)).ip6(a, b).tcp(40_000, 80, ACK).build();
+    let mut by_mac = TestSensor::load()?;
+    by_mac
+        .set_rules(&[(RuleKey::from(mac(99)), ISOLATE), (RuleKey::from(IpAddr::from(DROPPED)), ISOLATE)])?;
+    let frames = Frames::new();
+    cpu::pin(away)?;
+    ours.run_times(&frames.shared, 1)?;
+    cpu::pin(home)?;
 
-    let shared = tcp(Ipv4Addr::new(10, 0, 0, 3));
-    if let Some(away) = away {
-        cpu::pin(away)?;
-        ours.run_times(&shared, 1)?;
-        cpu::pin(home)?;
-    }
-
-    let mut empty = Subject::of("empty program", XDP_PASS, empty.program()?, &passing);
+    let peer = |name, verdict, frame| Subject::of(name, verdict, &filter, frame);
+    let known = |name, sensor, frame| Subject::sensor(name, XDP_PASS, sensor, frame);
+    let mut empty = Subject::of("empty program", XDP_PASS, empty.program()?, &frames.passing);
     let mut subjects = [
-        Subject::of(PEER_PASS, XDP_PASS, &filter, &passing),
-        Subject::of(PEER_TAGGED, XDP_PASS, &filter, &tagged),
-        Subject::of(PEER_PASS6, XDP_PASS, &filter, &passing6),
-        Subject::of(PEER_DROP, XDP_DROP, &filter, &dropped),
-        Subject::new("known flow", XDP_PASS, || ours.run_times(&passing, REPEAT)),
-        Subject::new("known flow, 10,000 rules", XDP_PASS, || many.run_times(&passing, REPEAT)),
-        Subject::new("known flow, VLAN", XDP_PASS, || ours.run_times(&tagged, REPEAT)),
-        Subject::new("known flow, of another CPU", XDP_PASS, || ours.run_times(&shared, REPEAT)),
-        Subject::new("known flow, IPv6", XDP_PASS, || ours.run_times(&passing6, REPEAT)),
-        Subject::new("dropped host", XDP_DROP, || ours.run_times(&dropped, REPEAT)),
+        peer(PEER_PASS, XDP_PASS, &frames.passing),
+        peer(PEER_TAGGED, XDP_PASS, &frames.tagged),
+        peer(PEER_PASS6, XDP_PASS, &frames.passing6),
+        peer(PEER_DROP, XDP_DROP, &frames.dropped),
+        known(KNOWN, &ours, &frames.passing),
+        known(KNOWN_MANY, &many, &frames.passing),
+        known(KNOWN_MAC, &by_mac, &frames.passing),
+        known(KNOWN_TAGGED, &ours, &frames.tagged),
+        known(KNOWN_AWAY, &ours, &frames.shared),
+        known(KNOWN6, &ours, &frames.passing6),
+        Subject::sensor(DROP, XDP_DROP, &ours, &frames.dropped),
+        Subject::sensor(DROP_MAC, XDP_DROP, &by_mac, &frames.dropped),
     ];
     for _ in 0..ROUNDS {
         empty.measure()?;
         subjects.iter_mut().try_for_each(Subject::measure)?;
     }
-    let gross = middle(&empty.ns.iter().map(|ns| *ns as f64).collect::<Vec<_>>());
+    compare(&empty, &subjects)
+}
+
+/// Sets each subject against its peer, net of the empty program.
+fn compare(empty: &Subject<'_>, subjects: &[Subject<'_>]) -> Result<Vec<Line>> {
+    let gross = middle(&empty.ns);
     println!(
         "empty program: {gross:.1} ns gross, which is taken off all below; {ROUNDS} turns of {REPEAT} runs\n"
     );
     let net = |name: &str| -> Result<f64> {
         let subject = subjects.iter().find(|subject| subject.name == name).context("a known subject")?;
         let pairs = subject.ns.iter().zip(&empty.ns);
-        Ok(middle(&pairs.map(|(ns, empty)| *ns as f64 - *empty as f64).collect::<Vec<_>>()))
+        Ok(middle(&pairs.map(|(ns, empty)| ns - empty).collect::<Vec<_>>()))
     };
-    let line = |name: &'static str, peer: &'static str, aim| -> Result<Line> {
+    let line = |(name, peer, aim)| -> Result<Line> {
         Ok(Line { name, net_ns: net(name)?, peer: Some((peer, net(peer)?)), aim })
     };
-    Ok(vec![
-        line("known flow", PEER_PASS, Some(0.6))?,
-        line("known flow, 10,000 rules", PEER_PASS, Some(0.6))?,
-        line("known flow, VLAN", PEER_TAGGED, None)?,
-        line("known flow, of another CPU", PEER_PASS, None)?,
-        line("known flow, IPv6", PEER_PASS6, None)?,
-        line("dropped host", PEER_DROP, Some(0.55))?,
-    ])
+    let lines = [
+        (KNOWN, PEER_PASS, Some(0.6)),
+        (KNOWN_MANY, PEER_PASS, Some(0.6)),
+        (KNOWN_MAC, PEER_PASS, None),
+        (KNOWN_TAGGED, PEER_TAGGED, None),
+        (KNOWN_AWAY, PEER_PASS, None),
+        (KNOWN6, PEER_PASS6, None),
+        (DROP, PEER_DROP, Some(0.55)),
+        (DROP_MAC, PEER_DROP, None),
+    ];
+    lines.into_iter().map(line).collect()
 }
 
+const KNOWN: &str = "known flow";
+const KNOWN_MANY: &str = "known flow, 10,000 rules";
+const KNOWN_MAC: &str = "known flow, rules by MAC too";
+const KNOWN_TAGGED: &str = "known flow, VLAN";
+const KNOWN_AWAY: &str = "known flow of another CPU";
+const KNOWN6: &str = "known flow, IPv6";
+const DROP: &str = "dropped host";
+const DROP_MAC: &str = "dropped host, by MAC too";
 const PEER_PASS: &str = "xdp-filter, all features, passing frame";
 const PEER_TAGGED: &str = "xdp-filter, all features, passing VLAN frame";
 const PEER_PASS6: &str = "xdp-filter, all features, passing IPv6 frame";
@@ -225,7 +269,7 @@ fn middle(values: &[f64]) -> f64 {
 }
 
 fn print(lines: &[Line]) {
-    println!("{:<28} {:>8}  {:<46} {:>8} {:>6}  aim", "subject", "net ns", "peer", "net ns", "ratio");
+    println!("{:<29} {:>8}  {:<46} {:>8} {:>6}  aim", "subject", "net ns", "peer", "net ns", "ratio");
     for line in lines {
         let (peer, peer_ns) =
             line.peer.map_or(("-", "-".to_owned()), |(name, ns)| (name, format!("{ns:.1}")));
@@ -235,7 +279,7 @@ fn print(lines: &[Line]) {
             Some(aim) => format!("at most {aim}: met"),
             None => String::new(),
         };
-        println!("{:<28} {:>8.1}  {peer:<46} {peer_ns:>8} {ratio:>6}  {aim}", line.name, line.net_ns);
+        println!("{:<29} {:>8.1}  {peer:<46} {peer_ns:>8} {ratio:>6}  {aim}", line.name, line.net_ns);
     }
 }
 

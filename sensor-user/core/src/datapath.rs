@@ -72,12 +72,20 @@ fn account<K: Key + std::hash::Hash + Eq>(
     counters.flows_new += u64::from(new);
     let value = table.get_or_insert_mut(key, || account::enter(frame, CPU, now, now_ns));
     let due = account::due(value, frame);
-    if new || due || account::stale(value, now) {
-        account::settle(value, judge(), now, now_ns, JIFFY);
-    }
+    let alike = account::alike(value, frame);
+    let speaks = alike || !value.judged.is_bound();
+    let judgement = if new || due || !speaks || account::stale(value, now) {
+        let judgement = judge();
+        if new || alike || !judgement.by_mac {
+            account::settle(value, judgement, now, now_ns, JIFFY);
+        }
+        judgement
+    } else {
+        Judgement { rule_id: value.rule_id, verdict: value.judged.verdict(), ..Judgement::default() }
+    };
     let record = due.then(|| {
         let mut record = FlowRecord::default();
-        account::record(&mut record, &key, value, frame, now_ns);
+        account::record(&mut record, &key, judgement, frame, now_ns);
         record
     });
     if due {
@@ -85,7 +93,8 @@ fn account<K: Key + std::hash::Hash + Eq>(
         account::told(value, true);
     }
     account::note(value, frame, now);
-    (account::count(value, u64::from(frame.len)), record)
+    account::count(value, u64::from(frame.len), judgement.verdict);
+    (judgement.verdict, record)
 }
 
 impl Datapath {
@@ -216,7 +225,7 @@ fn judge(rules: &HashMap<RuleKey, RuleValue>, link: &Link, id: &FlowId, time: Ti
     let mac = |key| get(Target::Mac(Mac(parse::mac_bytes(key))));
     let source = rule::end(mac(link.src), get(Target::Ip(id.src)), time.0);
     let destination = rule::end(mac(link.dst), get(Target::Ip(id.dst)), time.0);
-    rule::judge(source, destination)
+    Judgement { by_mac: true, ..rule::judge(source, destination) }
 }
 
 fn sweep<K: std::hash::Hash + Eq + Copy>(

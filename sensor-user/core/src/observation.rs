@@ -223,7 +223,7 @@ impl FlowProgress {
             id,
             packets: value.packets(),
             bytes: value.bytes(),
-            drops: value.drops(),
+            drops: u32::try_from(value.drops()).unwrap_or(u32::MAX),
             first: Time(value.first_ns),
             last,
             tcp_flags: value.tcp_flags,

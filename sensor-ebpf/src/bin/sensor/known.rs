@@ -3,14 +3,23 @@
 //! Nearly all frames go it, so it does with four table look-ups and without the whole parser. Whatever needs more - another
 //! kind of packet, no flow yet, a verdict to be made anew, a record to be told - is left, untouched, to the general way.
 
-use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::XdpContext;
 use sensor_ebpf::account::{self, Moment};
-use sensor_ebpf::flow::FlowValue;
+use sensor_ebpf::counter::PortCell;
+use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS};
 use sensor_ebpf::usual;
 
 use crate::packet::PacketCursor;
 use crate::{action, jiffies, maps};
+
+/// A usual packet of a known flow.
+struct Known<'a> {
+    value: &'a mut FlowValue,
+    cell: &'a mut PortCell,
+    tcp_flags: u8,
+    len: u64,
+    now: Moment,
+}
 
 /// What becomes of a usual packet of a known flow; `None`, and nothing done, for any other frame.
 #[inline(always)]
@@ -18,26 +27,50 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
     let port = maps::PORTS.get(ctx.ingress_ifindex() as u32)?.index;
     let at = PacketCursor::new(ctx);
     let len = at.len();
-    if let Some(packet) = usual::ipv4(at, len as usize) {
-        count(&maps::FLOW4, &packet.key(port), packet.tcp_flags, port, len)
+    let (value, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
+        (maps::FLOW4.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
     } else {
         let packet = usual::ipv6(at, len as usize)?;
-        count(&maps::FLOW6, &packet.key(port), packet.tcp_flags, port, len)
+        (maps::FLOW6.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
+    };
+    // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
+    let value = unsafe { &mut *value };
+    let cell = maps::port_cell(port)?;
+    let now = Moment { generation: maps::CONFIG.get(0)?.generation, jiffies: jiffies() };
+    judge(ctx, Known { value, cell, tcp_flags, len, now })
+}
+
+/// The flow's verdict, if it is not to be made anew and the flow was told.
+#[inline(always)]
+fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
+    let (value, now) = (&*known.value, known.now);
+    if !account::is_told(value) {
+        return None;
     }
+    let judged = value.judged;
+    // The two verdicts that nearly all flows have are known by one comparison each. To pass is never for a time only.
+    if judged == Judged::new(VERDICT_PASS, false, now.generation) {
+        return Some(count(known, VERDICT_PASS));
+    }
+    if account::lapsed(value, now) {
+        return None;
+    }
+    if judged == Judged::new(VERDICT_DROP, false, now.generation) {
+        return Some(count(known, VERDICT_DROP));
+    }
+    if judged.generation() != now.generation {
+        return None;
+    }
+    if judged.is_bound() && value.macs != usual::macs(PacketCursor::new(ctx))? {
+        return None;
+    }
+    Some(count(known, judged.verdict()))
 }
 
 #[inline(always)]
-fn count<K>(table: &LruHashMap<K, FlowValue>, key: &K, tcp_flags: u8, port: u8, len: u64) -> Option<u32> {
-    // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
-    let value = unsafe { &mut *table.get_ptr_mut(key)? };
-    let cell = maps::port_cell(port)?;
-    let generation = maps::CONFIG.get(0)?.generation;
-    let now = Moment { generation, jiffies: jiffies() };
-    if !account::settled(value, now) {
-        return None;
-    }
-    account::touch(value, tcp_flags, now);
-    let verdict = maps::count(value, len);
-    cell.count(verdict, len);
-    Some(action(verdict))
+fn count(known: Known<'_>, verdict: u8) -> u32 {
+    account::touch(known.value, known.tcp_flags, known.now);
+    maps::count(known.value, known.len, verdict);
+    known.cell.count(verdict, known.len);
+    action(verdict)
 }

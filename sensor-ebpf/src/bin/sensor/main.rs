@@ -133,7 +133,8 @@ impl Examine for Ipv6 {
         };
         veil(&mut net.upper, &mut link, env.config.zero);
         let frame = Frame { link: &link, upper: &net.upper, arp_sha: 0, len: env.len, port: env.port };
-        Some(flow(env, &maps::FLOW6, &account::key6(&net, &link, env.port), &frame, &net))
+        let key = account::key6(&net, &link, env.port);
+        Some(flow(env, &maps::FLOW6, &key, &frame, &key))
     }
 }
 
@@ -166,7 +167,7 @@ fn without_flow(env: &mut Env<'_>, link: &Link, reason: Reason) -> u8 {
     rules::judge(env.config, link, &NoEnds, now_ns()).verdict
 }
 
-/// Counts a frame in its flow and returns the flow's verdict, made anew if it is stale.
+/// Counts a frame in its flow and returns its verdict: the flow's, unless that is stale or does not speak for the frame.
 #[inline(always)]
 fn flow<K: Key>(
     env: &mut Env<'_>,
@@ -179,35 +180,40 @@ fn flow<K: Key>(
         count_reason(frame.upper.fault);
     }
     let found = table.get_ptr_mut(key);
+    let mut alike = false;
     if let Some(value) = found {
         // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
         let value = unsafe { &mut *value };
-        if !account::stale(value, env.now) && !account::due(value, frame) {
-            return update(value, frame, env.now);
+        alike = account::alike(value, frame);
+        let judged = value.judged;
+        let speaks = alike || !judged.is_bound();
+        if speaks && !account::stale(value, env.now) && !account::due(value, frame) {
+            return update(value, frame, env.now, judged.verdict());
         }
     }
     let now_ns = now_ns();
     let judgement = rules::judge(env.config, frame.link, ends, now_ns);
-    match found {
-        Some(value) => {
-            // SAFETY: as above.
-            let value = unsafe { &mut *value };
-            account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
-            if account::due(value, frame) {
-                let told = tell::flow(env, key, value, frame, now_ns);
-                account::told(value, told);
-            }
-            update(value, frame, env.now)
-        }
-        None => first(env, table, key, frame, judgement, now_ns),
+    let Some(value) = found else {
+        return first(env, table, key, frame, judgement, now_ns);
+    };
+    // SAFETY: as above.
+    let value = unsafe { &mut *value };
+    if alike || !judgement.by_mac {
+        account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
     }
+    if account::due(value, frame) {
+        let told = tell::flow(env, key, judgement, frame, now_ns);
+        account::told(value, told);
+    }
+    update(value, frame, env.now, judgement.verdict)
 }
 
 /// Adds a frame to its flow.
 #[inline(always)]
-fn update(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) -> u8 {
+fn update(value: &mut FlowValue, frame: &Frame<'_>, now: Moment, verdict: u8) -> u8 {
     account::note(value, frame, now);
-    maps::count(value, u64::from(frame.len))
+    maps::count(value, u64::from(frame.len), verdict);
+    verdict
 }
 
 /// Enters a new flow. It is told first, so that it is entered as told only when it was.
@@ -223,8 +229,8 @@ fn first<K: Key>(
     let mut value = account::enter(frame, maps::cpu() as u16, env.now, now_ns);
     account::settle(&mut value, judgement, env.now, now_ns, env.config.jiffy_ns);
     account::note(&mut value, frame, env.now);
-    let verdict = account::count(&mut value, u64::from(frame.len));
-    let told = tell::flow(env, key, &value, frame, now_ns);
+    account::count(&mut value, u64::from(frame.len), judgement.verdict);
+    let told = tell::flow(env, key, judgement, frame, now_ns);
     account::told(&mut value, told);
     match table.insert(key, &value, BPF_NOEXIST) {
         Ok(()) => env.counters.flows_new += 1,
@@ -232,11 +238,11 @@ fn first<K: Key>(
         // the same. In the first case it is counted with the flow that is there.
         Err(_) => match table.get_ptr_mut(key) {
             // SAFETY: as in `flow`.
-            Some(value) => return update(unsafe { &mut *value }, frame, env.now),
+            Some(value) => return update(unsafe { &mut *value }, frame, env.now, judgement.verdict),
             None => env.counters.flows_failed += 1,
         },
     }
-    verdict
+    judgement.verdict
 }
 
 /// Counts why a frame was not parsed to its end.

@@ -40,7 +40,7 @@ pub static RULES_MAC: HashMap<u64, RuleValue> = HashMap::with_max_entries(RULE_C
 pub static RULES_IP4: HashMap<u32, RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
 /// Rules by IPv6 address.
 #[map]
-pub static RULES_IP6: HashMap<[u32; 4], RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
+pub static RULES_IP6: HashMap<[u64; 2], RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
 /// Flow records.
 #[map]
 pub static RING_FLOW: RingBuf = RingBuf::with_byte_size(RING_FLOW_BYTES, 0);
@@ -68,19 +68,15 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// Counts a frame in its flow, and returns the flow's verdict.
+/// Counts a frame of this verdict in its flow.
 #[inline(always)]
-pub fn count(value: &mut FlowValue, len: u64) -> u8 {
+pub fn count(value: &mut FlowValue, len: u64, verdict: u8) {
     if u32::from(value.owner) == cpu() {
-        return account::count(value, len);
+        return account::count(value, len, verdict);
     }
-    let verdict = value.verdict;
-    atomic_add(&mut value.other_packets, 1);
+    let frames = if verdict == VERDICT_PASS { &mut value.other_passed } else { &mut value.other_dropped };
+    atomic_add(frames, 1);
     atomic_add(&mut value.other_bytes, len);
-    if verdict != VERDICT_PASS {
-        atomic_add_u32(&mut value.other_drops, 1);
-    }
-    verdict
 }
 
 /// Adds to a counter other CPUs may add to at the same moment.
@@ -89,16 +85,6 @@ fn atomic_add(counter: &mut u64, more: u64) {
     // SAFETY: one atomic add on a live, aligned map value.
     unsafe {
         asm!("lock *(u64 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(reg) more,
-             options(nostack));
-    }
-}
-
-/// Likewise.
-#[inline(always)]
-fn atomic_add_u32(counter: &mut u32, more: u32) {
-    // SAFETY: as above.
-    unsafe {
-        asm!("lock *(u32 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(wreg) more,
              options(nostack));
     }
 }

@@ -2,7 +2,8 @@
 
 use aya_ebpf::maps::HashMap;
 use sensor_ebpf::control::{ARMED_IP4, ARMED_IP6, ARMED_MAC, Config};
-use sensor_ebpf::parse::{Link, Net4, Net6};
+use sensor_ebpf::flow::FlowKey6;
+use sensor_ebpf::parse::{Link, Net4};
 use sensor_ebpf::rule::{self, Judgement, RuleValue};
 
 use crate::maps;
@@ -36,13 +37,16 @@ impl Ends for Net4 {
     }
 }
 
-impl Ends for Net6 {
+/// The key itself, not the packet: its addresses need not lie on the stack a second time, of which older kernels (6.1)
+/// allow this way but 512 bytes in all.
+impl Ends for FlowKey6 {
     #[inline(always)]
     fn rules(&self, config: &Config) -> Pair {
         if config.armed & ARMED_IP6 == 0 {
             return Pair::default();
         }
-        (get(&maps::RULES_IP6, &self.src, config), get(&maps::RULES_IP6, &self.dst, config))
+        let [src, dst] = &self.addresses;
+        (get(&maps::RULES_IP6, src, config), get(&maps::RULES_IP6, dst, config))
     }
 }
 
@@ -60,7 +64,7 @@ pub fn judge(config: &Config, link: &Link, ends: &impl Ends, now_ns: u64) -> Jud
     let (src_ip, dst_ip) = ends.rules(config);
     let source = veiled(rule::end(src_mac, src_ip, now_ns), config);
     let destination = veiled(rule::end(dst_mac, dst_ip, now_ns), config);
-    rule::judge(source, destination)
+    Judgement { by_mac: config.armed & ARMED_MAC != 0, ..rule::judge(source, destination) }
 }
 
 /// The rule of a key, all zero if there is none.

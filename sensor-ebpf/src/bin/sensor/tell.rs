@@ -2,7 +2,8 @@
 
 use sensor_ebpf::account::{self, Frame, Key};
 use sensor_ebpf::event::FlowRecord;
-use sensor_ebpf::flow::{FlowValue, KIND_ARP};
+use sensor_ebpf::flow::KIND_ARP;
+use sensor_ebpf::rule::Judgement;
 
 use crate::{Env, maps};
 
@@ -12,14 +13,20 @@ const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
 /// Submits the record of a flow; false if the ring is full.
 #[inline(always)]
-pub fn flow<K: Key>(env: &mut Env<'_>, key: &K, value: &FlowValue, frame: &Frame<'_>, now_ns: u64) -> bool {
+pub fn flow<K: Key>(
+    env: &mut Env<'_>,
+    key: &K,
+    judgement: Judgement,
+    frame: &Frame<'_>,
+    now_ns: u64,
+) -> bool {
     let ring = if frame.upper.kind == KIND_ARP { &maps::RING_CONTROL } else { &maps::RING_FLOW };
     let Some(mut entry) = ring.reserve::<FlowRecord>(0) else {
         env.counters.records_lost += 1;
         return false;
     };
     // SAFETY: memory of the ring's, of any bytes; the record is made of integers and is written whole.
-    account::record(unsafe { entry.assume_init_mut() }, key, value, frame, now_ns);
+    account::record(unsafe { entry.assume_init_mut() }, key, judgement, frame, now_ns);
     entry.submit(wakeup(env.now.jiffies));
     env.counters.records_sent += 1;
     true
