@@ -14,6 +14,7 @@ pub mod enforce;
 pub mod eve;
 pub mod label;
 pub mod makers;
+pub mod patience;
 pub mod pipeline;
 pub mod protocol;
 pub mod replay;

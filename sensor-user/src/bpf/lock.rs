@@ -8,6 +8,8 @@ use std::process;
 
 use thiserror::Error;
 
+use crate::patience;
+
 /// Why the lock was not had.
 #[derive(Debug, Error)]
 pub enum LockError {
@@ -60,7 +62,7 @@ impl SensorLock {
             .truncate(false)
             .open(&path)
             .map_err(fault)?;
-        match file.try_lock() {
+        match patience::lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LockError::Taken { bridge: bridge.to_owned(), pid: pid_in(&mut file) });

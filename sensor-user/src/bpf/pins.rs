@@ -19,6 +19,7 @@ use super::error::BpfError;
 use super::object::MapShape;
 use super::ports::BridgePort;
 use super::sys::{self, XdpLinkInfo};
+use crate::patience;
 
 /// Where pins go unless told otherwise.
 pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/sekisho";
@@ -69,7 +70,7 @@ impl Pins {
         let root = root(pin_dir, bridge);
         make_dir(&root)?;
         let lock = File::open(&root).map_err(pin_error("opening", &root))?;
-        match lock.try_lock() {
+        match patience::lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(BpfError::PinsInUse { path: root }),
             Err(TryLockError::Error(error)) => return Err(pin_error("locking", &root)(error)),

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use sensor_core::policy::{Block, BlockId, Save};
 
 use crate::clock::Now;
+use crate::patience;
 use row::Row;
 
 pub use error::StoreError;
@@ -183,7 +184,7 @@ impl Store {
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let wrong = |source| StoreError::Dir { dir: dir.to_owned(), source };
     let file = OpenOptions::new().create(true).append(true).open(dir.join("lock")).map_err(wrong)?;
-    match file.try_lock() {
+    match patience::lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(wrong(source)),
