@@ -2,8 +2,9 @@
 //!
 //! A device is a MAC address and every IP address it sends from. A *gateway* is a MAC address that carries many: then
 //! each address behind it is a device of its own, and the gateway itself is never cut off. A gateway is one that is
-//! named, or that sent IP packets from [`Settings::gateway_ips`] IPv4 addresses within an hour. A device that merely forwards (it sends
-//! packets whose time to live was counted down, from an address it does not answer ARP for) is marked as well, because
+//! named, or that sent IP packets from [`Settings::gateway_ips`] IPv4 addresses within an hour. A device that merely
+//! forwards (it sends packets whose time to live was counted down, from an address it does not ask ARP for) is marked as
+//! well, because
 //! a router asks by ARP for every dark address outsiders try.
 
 use std::net::IpAddr;

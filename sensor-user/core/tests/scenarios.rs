@@ -676,3 +676,21 @@ fn after_a_release_the_same_scan_is_called_again_and_old_servers_are_not() {
     lan.pass(SECOND);
     assert_eq!(lan.isolated().len(), 2);
 }
+
+#[test]
+fn what_observe_mode_only_counted_shields_nobody_from_enforce_mode() {
+    let mut lan = Lan::new(Settings::default());
+    lan.populate(1..=5);
+    lan.arp(66, 1);
+    lan.sweep();
+    let blocks = lan.engine.snapshot(lan.now).blocks;
+    assert_eq!(blocks.len(), 1);
+    let mut next = Lan::new(enforcing());
+    next.engine.restore(blocks, &mut next.out);
+    assert!(next.out.saves.iter().any(|save| matches!(save, Save::Forget(_))));
+    next.populate(1..=5);
+    next.arp(66, 1);
+    next.sweep();
+    assert_eq!(next.isolated(), [66]);
+    assert!(!next.cut().is_empty());
+}

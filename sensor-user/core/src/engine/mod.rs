@@ -89,11 +89,13 @@ impl Engine {
         for mut block in blocks {
             // What an incident brought about in enforce mode is only counted in observe mode; a person's word holds.
             let automatic = matches!(block.origin, Origin::Incident(_));
-            block.would = automatic && (block.would || self.settings.mode == Mode::Observe);
-            if block.targets.iter().all(|target| self.refuse(*target).is_none()) {
+            let only_counted = automatic && block.would && self.settings.mode == Mode::Enforce;
+            block.would = automatic && self.settings.mode == Mode::Observe;
+            // What was only counted so far is judged anew, or it would shield its device from being cut off.
+            if !only_counted && block.targets.iter().all(|target| self.refuse(*target).is_none()) {
                 out.decisions.extend(decisions(self.blocks.put(block)));
             } else {
-                // Protected since it was entered.
+                // Protected since it was entered, or only counted so far.
                 out.saves.push(Save::Forget(block.id));
             }
         }
