@@ -1,0 +1,171 @@
+//! Small networks, told flow by flow: what the engine makes of them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its own words is to fail")]
+
+mod blocked;
+mod called;
+mod spared;
+
+use std::net::IpAddr;
+
+use sensor_core::addr::Mac;
+use sensor_core::engine::{Command, CommandError, Engine, Output, Reply};
+use sensor_core::event::{Action, Change, Event, Value};
+use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation, Verdict};
+use sensor_core::policy::{BlockName, Decision, Save, Target};
+use sensor_core::settings::{Mode, Settings};
+use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SYN: u8 = 2;
+const SYN_ACK: u8 = 0x12;
+const RST_ACK: u8 = 0x14;
+
+/// A network under the eyes of an engine.
+struct Lan {
+    engine: Engine,
+    now: Time,
+    out: Output,
+    sport: u16,
+}
+
+fn enforcing() -> Settings {
+    Settings { mode: Mode::Enforce, ..Settings::default() }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// The MAC address of host n.
+fn mac(n: u8) -> Mac {
+    Mac([0, 0x1b, 0x21, 0, 0, n])
+}
+
+/// The IP address of host n.
+fn host(n: u8) -> IpAddr {
+    ip(&format!("10.0.0.{n}"))
+}
+
+impl Lan {
+    fn new(settings: Settings) -> Self {
+        let mut lan =
+            Lan { engine: Engine::new(settings), now: Time(SECOND), out: Output::default(), sport: 40_000 };
+        lan.engine.restore(Vec::new(), &mut lan.out);
+        lan
+    }
+
+    fn pass(&mut self, ns: u64) {
+        self.now = self.now.plus(ns);
+        self.engine.tick(self.now, &mut self.out);
+    }
+
+    fn see(&mut self, macs: (Mac, Mac), ips: (IpAddr, IpAddr), ports: (u16, u16), proto: u8, flags: u8) {
+        self.see_as(macs, ips, ports, proto, flags, Verdict::Pass, 64);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a frame has that many headers")]
+    fn see_as(
+        &mut self,
+        macs: (Mac, Mac),
+        ips: (IpAddr, IpAddr),
+        ports: (u16, u16),
+        proto: u8,
+        flags: u8,
+        verdict: Verdict,
+        ttl: u8,
+    ) {
+        let id = FlowId {
+            src: ips.0,
+            dst: ips.1,
+            sport: ports.0,
+            dport: ports.1,
+            proto,
+            kind: if proto == 0 { Kind::Arp } else { Kind::Ip },
+            vlan: 0,
+            port: 1,
+        };
+        let seen = FlowSeen {
+            time: self.now,
+            id,
+            smac: macs.0,
+            dmac: macs.1,
+            arp_sha: if proto == 0 { macs.0 } else { Mac::default() },
+            vlan_inner: 0,
+            ether_type: if proto == 0 { 0x0806 } else { 0x0800 },
+            window: 1024,
+            len: 60,
+            ttl,
+            tcp_flags: flags,
+            verdict,
+            rule_id: 0,
+        };
+        self.engine.observe(&Observation::Flow(seen), &mut self.out);
+    }
+
+    /// Host n asks by ARP for host m.
+    fn arp(&mut self, n: u8, m: u8) {
+        self.see((mac(n), Mac([0xff; 6])), (host(n), host(m)), (1, 0), 0, 0);
+    }
+
+    /// Hosts that were all heard by ARP, as on a network that is in use.
+    fn populate(&mut self, hosts: std::ops::RangeInclusive<u8>) {
+        for n in hosts {
+            self.arp(n, 254);
+            self.pass(MILLISECOND);
+        }
+        self.arp(254, 1);
+        self.pass(SECOND);
+    }
+
+    /// Host n opens a TCP connection to host m, which answers with `answer` flags if it answers.
+    fn tcp(&mut self, n: u8, m: u8, port: u16, answer: Option<u8>) {
+        self.sport += 1;
+        let sport = self.sport;
+        self.see((mac(n), mac(m)), (host(n), host(m)), (sport, port), TCP, SYN);
+        self.pass(MILLISECOND / 5);
+        if let Some(flags) = answer {
+            self.see((mac(m), mac(n)), (host(m), host(n)), (port, sport), TCP, flags);
+        }
+    }
+
+    /// The devices isolated so far, by number.
+    fn isolated(&self) -> Vec<u8> {
+        let change = |event: &Event| match event {
+            Event::Isolation(isolation) if isolation.change == Change::Added => {
+                isolation.device.as_ref().map(|device| device.mac.0[5])
+            }
+            _ => None,
+        };
+        self.out.events.iter().filter_map(|timed| change(&timed.event)).collect()
+    }
+
+    fn actions(&self) -> Vec<Action> {
+        let action = |event: &Event| match event {
+            Event::Alert(alert) => Some(alert.action.clone()),
+            _ => None,
+        };
+        self.out.events.iter().filter_map(|timed| action(&timed.event)).collect()
+    }
+
+    fn cut(&self) -> Vec<Target> {
+        let mut cut = Vec::new();
+        for decision in &self.out.decisions {
+            match decision {
+                Decision::Isolate { target, would: false, .. } => cut.push(*target),
+                Decision::Clear(target) => cut.retain(|t| t != target),
+                _ => {}
+            }
+        }
+        cut
+    }
+
+    /// Host 66 sweeps addresses nobody has.
+    fn sweep(&mut self) {
+        for m in 100..130 {
+            self.tcp(66, m, 445, None);
+            self.pass(MILLISECOND);
+        }
+        self.pass(SECOND);
+    }
+}
