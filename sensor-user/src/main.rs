@@ -25,8 +25,17 @@ fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => cli::fail(&format!("{error:#}")),
+        Err(error) => cli::fail(&told(&error)),
     }
+}
+
+/// An error and its causes, but for those it names itself.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => told,
+        said => format!("{said}: {cause}"),
+    })
 }
 
 fn run_options(args: RunArgs) -> RunOptions {

@@ -62,17 +62,22 @@ struct Key {
     vlan: u16,
 }
 
+/// The two ends of a conversation, the lower first: the same for both its directions. Ports are 0 where they differ
+/// between question and answer: the operation of ARP, the type of an echo or a neighbour solicitation.
+pub fn ends(id: &FlowId) -> [(IpAddr, u16); 2] {
+    let (sport, dport) = match (id.kind, id.proto) {
+        (Kind::Arp, _) => (0, 0),
+        (Kind::Ip, ICMP) if matches!(id.sport >> 8, 0 | 8) => (0, 0),
+        (Kind::Ip, ICMP6) if matches!(id.sport >> 8, 128 | 129 | 135 | 136) => (0, 0),
+        _ => (id.sport, id.dport),
+    };
+    let (a, b) = ((id.src, sport), (id.dst, dport));
+    if a <= b { [a, b] } else { [b, a] }
+}
+
 impl Key {
     fn of(id: &FlowId) -> Self {
-        let (sport, dport) = match (id.kind, id.proto) {
-            (Kind::Arp, _) => (0, 0),
-            // An echo's answer has another type than its question.
-            (Kind::Ip, ICMP) if matches!(id.sport >> 8, 0 | 8) => (0, 0),
-            (Kind::Ip, ICMP6) if matches!(id.sport >> 8, 128 | 129 | 135 | 136) => (0, 0),
-            _ => (id.sport, id.dport),
-        };
-        let (a, b) = ((id.src, sport), (id.dst, dport));
-        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        let [low, high] = ends(id);
         Key { low, high, proto: id.proto, kind: id.kind, vlan: id.vlan }
     }
 }

@@ -2,26 +2,16 @@
 
 use std::net::IpAddr;
 
-use sensor_core::observation::{FlowId, Kind};
-
-use super::{ICMP, ICMP6};
+use sensor_core::flow::ends;
+use sensor_core::observation::FlowId;
 
 /// 53 bits: more would lose their last digits in JavaScript and jq.
 const MASK: u64 = (1 << 53) - 1;
 
 /// The same number for both directions of a conversation, on every run and machine.
 pub fn flow_id(id: &FlowId) -> u64 {
-    let (sport, dport) = match (id.kind, id.proto) {
-        // The operation of ARP and the type of an echo differ between question and answer.
-        (Kind::Arp, _) => (0, 0),
-        (Kind::Ip, ICMP) if matches!(id.sport >> 8, 0 | 8) => (0, 0),
-        (Kind::Ip, ICMP6) if matches!(id.sport >> 8, 128 | 129 | 135 | 136) => (0, 0),
-        _ => (id.sport, id.dport),
-    };
-    let (a, b) = ((id.src, sport), (id.dst, dport));
-    let (low, high) = if a <= b { (a, b) } else { (b, a) };
     let mut hash = Fnv::default();
-    for (ip, port) in [low, high] {
+    for (ip, port) in ends(id) {
         hash.write(&wide(ip));
         hash.write(&port.to_be_bytes());
     }
@@ -57,6 +47,9 @@ impl Fnv {
 
 #[cfg(test)]
 mod tests {
+    use sensor_core::flow::ICMP;
+    use sensor_core::observation::Kind;
+
     use super::*;
 
     fn flow(proto: u8, kind: Kind, sport: u16, dport: u16) -> FlowId {

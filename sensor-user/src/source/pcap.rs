@@ -19,7 +19,7 @@ const MAX_RECORD: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}; name a capture, or a folder of captures, that you may read")]
     Open {
         /// Which.
         path: PathBuf,
