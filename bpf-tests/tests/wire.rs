@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use aya::EbpfLoader;
 use aya::programs::{Xdp, XdpMode};
 use bpf_tests::lab::{self, BRIDGE, Lab, has_xdp};
-use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
+use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
 use sensor_user::bpf::{
     Attached, BpfError, Mode, OBJECT, PortEvent, Ports, PortsError, RuleKey, Sensor, load_programs, unload,
 };
@@ -41,7 +41,7 @@ fn key(host: u8) -> RuleKey {
 }
 
 fn isolation() -> RuleValue {
-    RuleValue { class: CLASS_ISOLATE, rule_id: 7, ..RuleValue::default() }
+    RuleValue::new(7, LEVEL_ISOLATE)
 }
 
 fn isolate(sensor: &mut Sensor, key: RuleKey) -> Result<()> {

@@ -5,6 +5,28 @@
 
 use crate::parse::MacKey;
 
+/// What tells the packets apart whose fragments are under way, 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct FragmentKey {
+    /// Both addresses: of IPv4 as they are, of IPv6 mixed to one word ([`mix`]). Who finds two pairs that mix to the same word
+    /// only has ports taken for those of another packet of the same number; addresses are judged as they are.
+    pub ends: u64,
+    /// Identification of the packet, as it lies in the header.
+    pub id: u32,
+    /// IP protocol, index of the port (8 bits each), VLAN identifier (16), from the lowest bit.
+    pub rest: u32,
+}
+
+/// Mixes two words to one, so that other words seldom give the same (the finalizer of SplitMix64, Steele et al. 2014).
+#[inline(always)]
+pub const fn mix(a: u64, b: u64) -> u64 {
+    let mut word = a.rotate_left(32) ^ b;
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
 /// Most ports (bridge members) a sensor can tell apart; index 0 is "a port nobody registered".
 pub const MAX_PORTS: u32 = 256;
 /// Entries of the IPv4 flow table (least recently used goes when it is full).
@@ -153,6 +175,10 @@ pub const VERDICT_PASS: u8 = 0;
 pub const VERDICT_DROP: u8 = 1;
 /// Verdict: a rule in observe mode matched; the frame goes on and is counted as one that would have been dropped.
 pub const VERDICT_WOULD_DROP: u8 = 2;
+/// Verdict of a flow, not of a frame: each frame passes or is dropped by the budget of the rule behind it.
+pub const VERDICT_RATE: u8 = 3;
+/// Verdict of a flow: likewise, by a rule in observe mode; a frame over the budget passes and is counted.
+pub const VERDICT_WOULD_RATE: u8 = 4;
 
 /// Value of a flow, 96 bytes; what each frame needs comes first.
 ///
@@ -283,6 +309,7 @@ impl FlowValue {
     }
 }
 
+const _: () = assert!(size_of::<FragmentKey>() == 16);
 const _: () = assert!(size_of::<FlowKey4>() == 16);
 const _: () = assert!(size_of::<FlowKey6>() == 40);
 const _: () = assert!(size_of::<FlowValue>() == 96 && align_of::<FlowValue>() == 8);

@@ -6,7 +6,7 @@
 use aya_ebpf::programs::XdpContext;
 use sensor_ebpf::account::{self, Moment};
 use sensor_ebpf::counter::PortCell;
-use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
 use sensor_ebpf::usual;
 
 use crate::packet::PacketCursor;
@@ -25,7 +25,7 @@ struct Known<'a> {
 #[inline(always)]
 pub fn frame(ctx: &XdpContext) -> Option<u32> {
     let port = maps::PORTS.get(ctx.ingress_ifindex() as u32)?.index;
-    let at = PacketCursor::new(ctx);
+    let at = PacketCursor::new(ctx, 0);
     let len = at.len();
     let (value, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
         (maps::FLOW4.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
@@ -55,16 +55,32 @@ fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
     if account::lapsed(value, now) {
         return None;
     }
+    // One dropped frame in many is told, which is for the general way.
+    if known.cell.is_sample(judged.verdict()) {
+        return None;
+    }
     if judged == Judged::new(VERDICT_DROP, false, now.generation) {
-        return Some(count(known, VERDICT_DROP));
+        return Some(count_dropped(known, VERDICT_DROP));
     }
     if judged.generation() != now.generation {
         return None;
     }
-    if judged.is_bound() && value.macs != usual::macs(PacketCursor::new(ctx))? {
+    if judged.is_bound() && value.macs != usual::macs(PacketCursor::new(ctx, 0))? {
         return None;
     }
-    Some(count(known, judged.verdict()))
+    match judged.verdict() {
+        VERDICT_PASS => Some(count(known, VERDICT_PASS)),
+        verdict @ (VERDICT_DROP | VERDICT_WOULD_DROP) => Some(count_dropped(known, verdict)),
+        // Each frame has a verdict of its own.
+        _ => None,
+    }
+}
+
+/// Counts a frame that is, or would be, dropped.
+#[inline(always)]
+fn count_dropped(known: Known<'_>, verdict: u8) -> u32 {
+    maps::count_rule(known.value.rule_id, verdict, known.len);
+    count(known, verdict)
 }
 
 #[inline(always)]
