@@ -243,7 +243,7 @@ fn a_restart_lets_no_frame_of_an_isolated_host_through_and_loses_none_of_others(
             drop((sensor, ports));
             for round in 0..5 {
                 // A daemon that dies, and another that starts.
-                let (sensor, _ports) = start(pins).await?;
+                let (mut sensor, _ports) = start(pins).await?;
                 assert_eq!(sensor.rules.list()?, [(key(1), isolation())], "round {round}");
                 for (now, then) in sensor.attachments.attached().zip(&before) {
                     assert_eq!((&now.name, now.index, now.mode), (&then.name, then.index, then.mode));
@@ -439,7 +439,7 @@ fn a_pinned_map_of_another_shape_is_not_reused() -> Result<()> {
             assert!(!old_abi.exists());
             assert!(sensor.rules.list()?.is_empty());
             isolate(&mut sensor, key(1))?;
-            assert_eq!(sensor.counters.reasons()?.len(), 19);
+            assert_eq!(sensor.counters.reasons(1)?.len(), 19);
             Ok(())
         })
     })
