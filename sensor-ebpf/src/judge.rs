@@ -115,18 +115,35 @@ pub struct End {
     enforced: RuleValue,
     /// The strictest that is only observed.
     observed: RuleValue,
+    /// The one looked at.
+    candidate: RuleValue,
     /// 1: it is protected.
     spared: u64,
 }
 
 impl End {
+    /// Takes in a rule, if it holds now and in this direction; true if it protects.
     #[inline(always)]
-    fn add(&mut self, rule: RuleValue, policy: &impl Policy) {
+    fn add(&mut self, rule: RuleValue, ask: &Question, direction: u8, policy: &impl Policy) -> bool {
+        self.candidate = rule;
+        policy.settle(self);
+        let rule = &self.candidate;
+        if rule.level == LEVEL_NONE || (rule.until_ns != 0 && ask.now_ns >= rule.until_ns) {
+            return false;
+        }
+        if rule.level == LEVEL_PROTECT {
+            self.spared = 1;
+            return true;
+        }
+        if rule.flags & direction == 0 {
+            return false;
+        }
         let slot = if rule.flags & FLAG_OBSERVE == 0 { &mut self.enforced } else { &mut self.observed };
         if rule.level > slot.level {
-            *slot = rule;
+            *slot = *rule;
         }
         policy.settle(self);
+        false
     }
 }
 
@@ -199,30 +216,16 @@ fn gather(end: &mut End, ask: &Question, policy: &impl Policy, at: usize) {
     *end = End::default();
     policy.settle(end);
     let direction = if at == 0 { FLAG_FROM } else { FLAG_TO };
-    if ask.armed & ARMED_MAC != 0 {
-        let rule = live(policy.mac(&ask.macs[at]), ask, direction);
-        if rule.level == LEVEL_PROTECT {
-            end.spared = 1;
-            return;
-        }
-        end.add(rule, policy);
+    if ask.armed & ARMED_MAC != 0 && end.add(policy.mac(&ask.macs[at]), ask, direction, policy) {
+        return;
     }
-    let has_ip = ask.kind == ASK_IP || ask.kind == ASK_ARP;
-    if has_ip && ask.armed & ARMED_IP != 0 {
-        let rule = live(policy.ip(&ask.ips[at]), ask, direction);
-        if rule.level == LEVEL_PROTECT {
-            end.spared = 1;
+    if ask.kind == ASK_IP || ask.kind == ASK_ARP {
+        if ask.armed & ARMED_IP != 0 && end.add(policy.ip(&ask.ips[at]), ask, direction, policy) {
             return;
         }
-        end.add(rule, policy);
-    }
-    if has_ip && ask.armed & ARMED_NET != 0 {
-        let rule = live(policy.net(&ask.ips[at]), ask, direction);
-        if rule.level == LEVEL_PROTECT {
-            end.spared = 1;
+        if ask.armed & ARMED_NET != 0 && end.add(policy.net(&ask.ips[at]), ask, direction, policy) {
             return;
         }
-        end.add(rule, policy);
     }
     if ask.armed & ARMED_SCOPE != 0 {
         scopes(end, ask, policy, at, direction);
@@ -235,23 +238,15 @@ fn scopes(end: &mut End, ask: &Question, policy: &impl Policy, at: usize, direct
     let port = if at == 0 { u32::from(ask.port) } else { policy.place(&ask.macs[1]) };
     if at == 0 {
         // A frame is in one VLAN, at both ends.
-        end.add(live(policy.scope(scope_of_vlan(ask.vlan)), ask, FLAG_FROM | FLAG_TO), policy);
+        end.add(policy.scope(scope_of_vlan(ask.vlan)), ask, FLAG_FROM | FLAG_TO, policy);
     }
     if port != 0 {
-        end.add(live(policy.scope(scope_of_port(port as u8)), ask, direction), policy);
+        end.add(policy.scope(scope_of_port(port as u8)), ask, direction, policy);
     }
     let segment = segment(policy, port, ask.vlan);
     if segment != 0 {
-        end.add(live(policy.scope(scope_of_segment(segment)), ask, direction), policy);
+        end.add(policy.scope(scope_of_segment(segment)), ask, direction, policy);
     }
-}
-
-/// A rule, or none (all zero) if it lapsed or is not for this direction.
-#[inline(always)]
-fn live(rule: RuleValue, ask: &Question, direction: u8) -> RuleValue {
-    let lapsed = rule.until_ns != 0 && ask.now_ns >= rule.until_ns;
-    let about = rule.level == LEVEL_PROTECT || rule.flags & direction != 0;
-    if lapsed || !about { RuleValue::default() } else { rule }
 }
 
 /// Whether the rule of an end forbids the frame.

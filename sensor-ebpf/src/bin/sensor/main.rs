@@ -219,7 +219,7 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
         kind: if control { ASK_CONTROL } else { ASK_LINK },
         ..Question::default()
     };
-    let judgement = rules::judge(env.work, env.config);
+    let judgement = rules::judge(env.work);
     if judgement.verdict == VERDICT_PASS && reason as u8 == Reason::DeepLink as u8 {
         return VERDICT_DROP;
     }
@@ -266,7 +266,7 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
     let now_ns = now_ns();
     if env.config.armed != 0 {
         account::ask(&mut env.work.ask, key, frame, env.config.armed, now_ns);
-        judgement = rules::judge(env.work, env.config);
+        judgement = rules::judge(env.work);
     }
     let Some(value) = found else {
         return first(env, table, key, frame, judgement, now_ns);

@@ -76,7 +76,8 @@ fn tunnel<K: Key>(env: &mut Env<'_>, key: &K, judgement: Judgement, frame: &Fram
     if less < INNER_BYTES as u64 {
         let len = (less + 1) as u32;
         // SAFETY: at most the bytes of the field are written (linux 5.18); of a frame that has less nothing is.
-        let read = unsafe { bpf_xdp_load_bytes(env.ctx, at, record.inner.as_mut_ptr().cast::<c_void>(), len) };
+        let read =
+            unsafe { bpf_xdp_load_bytes(env.ctx, at, record.inner.as_mut_ptr().cast::<c_void>(), len) };
         record.flow.inner_len = if read == 0 { len } else { 0 };
     }
     entry.submit(wakeup(env.now.jiffies));
