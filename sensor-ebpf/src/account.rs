@@ -51,6 +51,8 @@ pub trait Key: Copy {
     fn ips(&self) -> [Address; 2];
     /// Both addresses in one word, for the table of fragments.
     fn both(&self) -> u64;
+    /// The IPv4 source address, network byte order.
+    fn source4(&self) -> Option<u32>;
     /// The rest of it.
     fn lane(&self) -> Lane;
 }
@@ -107,6 +109,11 @@ impl Key for FlowKey4 {
     }
 
     #[inline(always)]
+    fn source4(&self) -> Option<u32> {
+        Some(self.addresses().0)
+    }
+
+    #[inline(always)]
     fn lane(&self) -> Lane {
         self.lane
     }
@@ -128,6 +135,11 @@ impl Key for FlowKey6 {
     fn both(&self) -> u64 {
         let [[a, b], [c, d]] = self.addresses;
         mix(mix(a, b), mix(c, d))
+    }
+
+    #[inline(always)]
+    fn source4(&self) -> Option<u32> {
+        None
     }
 
     #[inline(always)]

@@ -42,16 +42,19 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
         (maps::FLOW4.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
     } else {
         let packet = usual::ipv6(at, len as usize)?;
-        (maps::FLOW6.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
+        // Not on the stack: this function's comes on top of that of all others.
+        let key = &mut maps::scratch()?.packet.key6;
+        *key = packet.key(port);
+        (maps::FLOW6.get_ptr_mut(&*key)?, packet.tcp_flags)
     };
     // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
     let value = unsafe { &mut *value };
-    judge(ctx, port, Known { value, cell, tcp_flags, len, now })
+    judge(ctx, Known { value, cell, tcp_flags, len, now })
 }
 
 /// The flow's verdict, if it is not to be made anew and the flow was told.
 #[inline(always)]
-fn judge(ctx: &XdpContext, port: u8, known: Known<'_>) -> Option<u32> {
+fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
     let (value, now) = (&*known.value, known.now);
     if !account::is_told(value) {
         return None;
@@ -65,16 +68,11 @@ fn judge(ctx: &XdpContext, port: u8, known: Known<'_>) -> Option<u32> {
     if verdict == Judged::new(VERDICT_PASS, false, now.generation) {
         return Some(count(known, VERDICT_PASS));
     }
-    if account::lapsed(value, now) || known.cell.is_sample(judged.verdict()) {
-        // One dropped frame in many is told, which is for the general way.
+    if account::lapsed(value, now) || known.cell.is_sample(judged.verdict()) || judged.seals() {
+        // One dropped frame in many is told, and one a jiffy leaves a seal, which is for the general way.
         return None;
     }
     if verdict == Judged::new(VERDICT_DROP, false, now.generation) {
-        if judged.seals()
-            && let Some(host) = seal::host(PacketCursor::new(ctx, 0), port)
-        {
-            maps::set_seal(known.cell, host, now, value.rule_id);
-        }
         return Some(count_dropped(known, VERDICT_DROP));
     }
     if verdict == Judged::new(VERDICT_WOULD_DROP, false, now.generation) {

@@ -271,6 +271,8 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         if speaks && !account::stale(value, env.now) && !account::due(value, frame) {
             judgement.verdict = judged.verdict();
             judgement.rule_id = value.rule_id;
+            judgement.seals = judged.seals();
+            seal(env, link, key, judgement);
             return update(env, value, key, frame, judgement);
         }
     }
@@ -278,11 +280,9 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
     if env.armed != 0 {
         account::ask(&mut env.work.ask, key, frame, env.armed, now_ns);
         judgement = rules::judge(env.work);
-        if judgement.seals && packet.header == ETHERNET && link.ether_type == ETHER_IPV4 {
-            let [[_, source], _] = env.work.ask.ips;
-            let host = Host::new(link.src, (source >> 32) as u32, env.port);
-            maps::set_seal(env.cell, host, env.now, judgement.rule_id);
-        }
+        // Others than IPv4 packets without a tag are not sealed.
+        judgement.seals &= packet.header == ETHERNET && link.ether_type == ETHER_IPV4 && env.config.seal != 0;
+        seal(env, link, key, judgement);
     }
     let Some(value) = found else {
         return first(env, table, key, frame, judgement, now_ns);
@@ -300,6 +300,17 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         settle_place(frame);
     }
     update(env, value, key, frame, judgement)
+}
+
+/// Has the frames that follow from this source dropped without a look at their flows, if the judgement is one on all of them.
+#[inline(always)]
+fn seal<K: Key>(env: &mut Env<'_>, link: &Link, key: &K, judgement: Judgement) {
+    if judgement.seals
+        && let Some(source) = key.source4()
+    {
+        let host = Host::new(link.src, source, env.port);
+        maps::set_seal(env.cell, host, env.now, judgement.rule_id);
+    }
 }
 
 /// Adds a frame to its flow; returns its verdict.
