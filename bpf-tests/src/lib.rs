@@ -2,6 +2,7 @@
 //! namespaces. Everything that uses it needs root.
 
 pub mod capture;
+pub mod chance;
 pub mod cpu;
 pub mod daemon;
 pub mod frame;
