@@ -1,5 +1,6 @@
 //! What hosts of a lab do to each other: talk, ping, scan.
 
+use std::env;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,12 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Pings of one way in [`pings`].
 const PINGS: u32 = 10;
 
-/// Looks until `probe` finds something.
+/// Looks until `probe` finds something. An emulated machine, which is slower, is given `SEKISHO_TEST_SLOWNESS` times as
+/// long.
 ///
 /// # Errors
 ///
 /// What `probe` fails with, or that it found nothing in time; `what` names it.
 pub fn until<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let slowness = env::var("SEKISHO_TEST_SLOWNESS").ok().and_then(|times| times.parse().ok());
+    let patience = patience * slowness.unwrap_or(1);
     let started = Instant::now();
     loop {
         if let Some(found) = probe()? {
