@@ -21,15 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Pings of one way in [`pings`].
 const PINGS: u32 = 10;
 
-/// Looks until `probe` finds something. An emulated machine, which is slower, is given `SEKISHO_TEST_SLOWNESS` times as
-/// long.
+/// How many times as long as on a usual machine things may take: more than once in an emulated one
+/// (`SEKISHO_TEST_SLOWNESS`).
+pub fn slowness() -> u32 {
+    env::var("SEKISHO_TEST_SLOWNESS").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
+/// Looks until `probe` finds something, which may take [`slowness`] times the `patience`.
 ///
 /// # Errors
 ///
 /// What `probe` fails with, or that it found nothing in time; `what` names it.
 pub fn until<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let slowness = env::var("SEKISHO_TEST_SLOWNESS").ok().and_then(|times| times.parse().ok());
-    let patience = patience * slowness.unwrap_or(1);
+    let patience = patience * slowness();
     let started = Instant::now();
     loop {
         if let Some(found) = probe()? {

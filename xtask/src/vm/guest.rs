@@ -7,17 +7,20 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::Plan;
 use super::kernel::Kernel;
-use super::{LIMIT, Plan};
 use crate::results::{Count, Line, Outcome};
 use crate::ui;
 
 /// Bits of /proc/sys/kernel/tainted: the kernel died in part, warned, or was stuck.
 const TROUBLE: u64 = 1 << 7 | 1 << 9 | 1 << 14;
+/// One test in so many may be skipped.
+const MOST_SKIPPED: u32 = 5;
+/// MiB of a guest.
 const MEMORY: &str = "3072";
 /// Lines of what a failed test, or the kernel, said that are printed; the rest is in the log.
 const SHOWN: usize = 60;
@@ -93,7 +96,7 @@ pub fn run(kernel: &Kernel, archive: &Path, plan: &Plan, home: &Path) -> Result<
     let log = home.join(format!("{release}.log"));
     let mut child = start(kernel, archive, &console)?;
     let mut report = Report::default();
-    let followed = follow(&mut child, &mut report, release, &log);
+    let followed = follow(&mut child, &mut report, release, &log, plan.limit);
     // One that has ended cannot be killed.
     let _ = child.kill();
     child.wait().context("cannot wait for qemu")?;
@@ -132,7 +135,13 @@ fn start(kernel: &Kernel, archive: &Path, console: &Path) -> Result<Child> {
 }
 
 /// Reads what the guest tells until it is done. Returns what kept it from that.
-fn follow(child: &mut Child, report: &mut Report, release: &str, log: &Path) -> Result<Option<String>> {
+fn follow(
+    child: &mut Child,
+    report: &mut Report,
+    release: &str,
+    log: &Path,
+    limit: Duration,
+) -> Result<Option<String>> {
     let output = child.stdout.take().ok_or_else(|| anyhow!("no output of qemu"))?;
     let mut log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let (sender, lines) = mpsc::channel();
@@ -147,10 +156,10 @@ fn follow(child: &mut Child, report: &mut Report, release: &str, log: &Path) -> 
     let started = Instant::now();
     let (mut program, mut since) = (String::new(), started);
     loop {
-        let line = match lines.recv_timeout(LIMIT.saturating_sub(started.elapsed())) {
+        let line = match lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => {
-                return Ok(Some(format!("not done after {} s, at {program}", LIMIT.as_secs())));
+                return Ok(Some(format!("not done after {} s, at {program}", limit.as_secs())));
             }
             Err(RecvTimeoutError::Disconnected) if report.tainted.is_some() => return Ok(None),
             Err(RecvTimeoutError::Disconnected) => {
@@ -183,6 +192,11 @@ fn conclude(report: &mut Report, plan: &Plan, console: &Path) {
     }
     if report.tests.is_empty() {
         report.troubles.push("no test ran".to_owned());
+    }
+    let Count { passed, failed, skipped } = report.count();
+    let all = passed + failed + skipped;
+    if plan.all_run && skipped * MOST_SKIPPED > all {
+        report.troubles.push(format!("{skipped} of {all} tests were skipped: that shows too little"));
     }
     let text = fs::read(console).unwrap_or_default();
     let panicked = String::from_utf8_lossy(&text).contains("Kernel panic");

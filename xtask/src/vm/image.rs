@@ -13,6 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Plan;
 use super::kernel::Kernel;
 use crate::sh::{self, Tree};
 
@@ -77,13 +78,9 @@ enum Content {
 pub struct Image(BTreeMap<PathBuf, Content>);
 
 impl Image {
-    /// Puts together what guests of all kernels have: test programs (names and files), and the steps of the plan.
-    pub fn new(
-        tree: &Tree,
-        work: &Path,
-        tests: &[(String, PathBuf)],
-        steps: &[(String, String)],
-    ) -> Result<Self> {
+    /// Puts together what guests of all kernels have: the plan, and those of the test programs (names and files) that it
+    /// needs. `work` is for intermediate files.
+    pub fn new(tree: &Tree, work: &Path, tests: &[(String, PathBuf)], plan: &Plan) -> Result<Self> {
         let mut image = Self(BTreeMap::new());
         fs::create_dir_all(work.join("lean"))?;
         for folder in FOLDERS {
@@ -109,12 +106,14 @@ impl Image {
         if data.is_dir() {
             image.folder(Path::new("/vm/data"), &data)?;
         }
-        image.stripped(Path::new("/vm/sekisho"), &tree.sekisho(), work)?;
-        for (name, file) in tests {
+        if plan.needs_product() {
+            image.stripped(Path::new("/vm/sekisho"), &tree.sekisho(), work)?;
+        }
+        for (name, file) in tests.iter().filter(|(name, _)| plan.steps.iter().any(|(step, _)| step == name)) {
             image.stripped(&Path::new("/vm/tests").join(name), file, work)?;
         }
-        let plan: String = steps.iter().map(|(name, filter)| format!("{name} {filter}\n")).collect();
-        image.put(Path::new("vm/plan"), Content::Bytes(plan.into_bytes()));
+        let steps: String = plan.steps.iter().map(|(name, filter)| format!("{name} {filter}\n")).collect();
+        image.put(Path::new("vm/plan"), Content::Bytes(steps.into_bytes()));
         Ok(image)
     }
 

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -84,9 +84,9 @@ impl Archive {
         let home = self.home.join("kernels").join(release);
         if !home.exists() {
             // Moved to its name when it is whole.
-            let work = home.with_extension("part");
+            let work = self.home.join(format!("kernels/part-{}", process::id()));
             self.fetch(release, &work)?;
-            fs::rename(&work, &home)?;
+            fs::rename(&work, &home).with_context(|| format!("cannot keep {}", home.display()))?;
         }
         // Debian has moved the modules to where the rest of the files is.
         let base =
@@ -144,9 +144,6 @@ impl Archive {
             |(path, suite)| format!("deb [arch=amd64 signed-by={KEYRING}] {host}{path} {suite} main\n");
         let sources: String = SUITES.into_iter().map(source).collect();
         let list = root.join("etc/sources.list");
-        if fs::read_to_string(&list).is_ok_and(|old| old == sources) {
-            return Ok(());
-        }
         let root = root.display();
         let conf = format!(
             "Dir::State \"{root}/state\"; Dir::State::status \"{root}/status\"; Dir::Cache \"{root}/cache\";\n\
@@ -155,7 +152,10 @@ impl Archive {
         );
         fs::write(self.home.join("apt/apt.conf"), conf)?;
         fs::write(self.home.join("apt/status"), "")?;
-        // Last, since it says that all is there. Another list makes the old index worthless.
+        if fs::read_to_string(&list).is_ok_and(|old| old == sources) {
+            return Ok(());
+        }
+        // The index is of other sources, if there is one.
         let _ = fs::remove_file(self.stamp());
         fs::write(list, sources).context("cannot write the list of package sources")
     }
