@@ -5,7 +5,7 @@ mod image;
 mod kernel;
 mod table;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -63,8 +63,8 @@ pub struct VmArgs {
 struct Plan {
     /// Test programs, and filters for them.
     steps: Vec<(String, String)>,
-    /// Whether each of them is to run a test at least: a filter of the user's may leave some without.
-    all_run: bool,
+    /// Whether the user left nothing out: each program is to run a test then, and few may be skipped.
+    whole: bool,
     /// The time a guest has.
     limit: Duration,
 }
@@ -72,7 +72,7 @@ struct Plan {
 impl Plan {
     fn quick() -> Self {
         let steps = QUICK.map(|(name, filter)| (name.to_owned(), filter.to_owned()));
-        Self { steps: steps.to_vec(), all_run: true, limit: QUICK_LIMIT }
+        Self { steps: steps.to_vec(), whole: true, limit: QUICK_LIMIT }
     }
 
     fn of(args: &VmArgs, tests: &[(String, PathBuf)]) -> Self {
@@ -86,7 +86,7 @@ impl Plan {
         };
         let filter = args.filters.join(" ");
         let steps = names.into_iter().map(|name| (name, filter.clone())).collect();
-        Self { steps, all_run: filter.is_empty(), limit: LIMIT }
+        Self { steps, whole: filter.is_empty() && args.tests.is_empty(), limit: LIMIT }
     }
 
     fn needs_product(&self) -> bool {
@@ -128,6 +128,9 @@ fn matrix(
     }
     let home = tree.target.join("vm");
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    // Another run has its files there too; this one waits for its end.
+    let lock = File::create(home.join("lock"))?;
+    lock.lock().context("cannot lock the folder of the guests")?;
     let archive = Archive::open(&home)?;
     // A name that is mistaken is told before the first kernel is run for minutes.
     let mut releases: Vec<&str> = Vec::new();

@@ -154,7 +154,7 @@ fn follow(
         }
     });
     let started = Instant::now();
-    let (mut program, mut since) = (String::new(), started);
+    let (mut program, mut since) = ("its start".to_owned(), started);
     loop {
         let line = match lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
             Ok(line) => line,
@@ -186,7 +186,7 @@ fn conclude(report: &mut Report, plan: &Plan, console: &Path) {
     for (name, filter) in &plan.steps {
         if !report.ended.contains(name) {
             report.troubles.push(format!("{name} did not come to an end"));
-        } else if plan.all_run && report.ran(name) == 0 {
+        } else if plan.whole && report.ran(name) == 0 {
             report.troubles.push(format!("{name} has no test {filter}").trim_end().to_owned());
         }
     }
@@ -195,7 +195,7 @@ fn conclude(report: &mut Report, plan: &Plan, console: &Path) {
     }
     let Count { passed, failed, skipped } = report.count();
     let all = passed + failed + skipped;
-    if plan.all_run && skipped * MOST_SKIPPED > all {
+    if plan.whole && skipped * MOST_SKIPPED > all {
         report.troubles.push(format!("{skipped} of {all} tests were skipped: that shows too little"));
     }
     let text = fs::read(console).unwrap_or_default();
