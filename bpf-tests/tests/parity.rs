@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bpf_tests::capture;
 use bpf_tests::kernel::{PORT, Reasons, TestSensor};
+use bpf_tests::note;
 use sensor_core::datapath::Datapath;
 use sensor_core::time::Time;
 use sensor_ebpf::counter::Reason;
@@ -124,7 +125,7 @@ fn compare_flows(sensor: &mut TestSensor, twin: &Datapath, path: &Path, tally: &
 #[test]
 fn the_kernel_and_the_replay_agree_on_every_capture() {
     let Some(dir) = capture::data_dir() else {
-        println!("NOT TESTED: no captures (set SEKISHO_DATA to the folder that has them)");
+        note::skipped("no captures (set SEKISHO_DATA to the folder that has them)");
         return;
     };
     let mut sensor = TestSensor::load().expect("loads");
