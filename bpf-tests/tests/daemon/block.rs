@@ -122,7 +122,7 @@ fn no_restart_lets_a_frame_of_a_blocked_host_through_or_loses_one_of_another() -
         daemon.stop()?;
         let pings = [(1, "10.77.0.2"), (3, "fd77::2"), (4, "10.77.0.2"), (4, "fd77::2")];
         let started: Result<Vec<_>> =
-            pings.iter().map(|way| site.lab.start_ping(way.0, way.1, 1_000, 4)).collect();
+            pings.iter().map(|way| site.lab.start_ping(way.0, way.1, 1_000, 4 * slowness())).collect();
         let mut started = started?;
         let restarts = restart_during(site, &mut started)?;
         ensure!(restarts >= 4, "only {restarts} restarts in the time");
