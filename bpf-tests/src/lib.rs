@@ -8,5 +8,6 @@ pub mod daemon;
 pub mod frame;
 pub mod kernel;
 pub mod lab;
+pub mod note;
 pub mod peer;
 pub mod traffic;
