@@ -72,6 +72,17 @@ fn release() -> String {
     }
 }
 
+/// The kernel's version, two numbers of it; 0.0 if it is not to be had.
+pub fn kernel_version() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    parse_version(&release).unwrap_or_default()
+}
+
+fn parse_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// The directory itself need not be there yet; the nearest one above it that is decides.
 fn bpf_fs(pin_dir: &Path) -> Result<(), BpfError> {
     let existing = pin_dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
@@ -102,6 +113,13 @@ mod tests {
         for (name, effective, expected) in cases {
             assert_eq!(missing(effective), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_kernel_version_is_its_first_two_numbers() {
+        assert_eq!(parse_version("6.12.48+deb13-amd64\n"), Some((6, 12)));
+        assert_eq!(parse_version("6.1-rc3"), Some((6, 1)));
+        assert_eq!(parse_version("unknown"), None);
     }
 
     #[test]

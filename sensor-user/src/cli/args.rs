@@ -49,11 +49,12 @@ pub enum Task {
     /// What needs no daemon of its own.
     #[command(flatten)]
     Client(ClientTask),
-    /// Take the program off the ports, and remove what a stopped daemon left in the kernel
+    /// Take the program off the ports, and remove every trace a stopped daemon left in the kernel
     #[command(after_long_help = "\
 A daemon that stops leaves its isolations in force: a device that is cut off stays so until its time is up. This \
-command ends them all, and detaches the program from every port. Stop the daemon first.")]
-    Unload(UnloadArgs),
+command ends them all, detaches the program from every port, and puts back the offloads that were switched off there. \
+Stop the daemon first.")]
+    Detach(DetachArgs),
 }
 
 /// What asks a running daemon, or checks its configuration.
@@ -164,6 +165,9 @@ pub struct RunArgs {
     /// Where to pin the kernel's side; each network namespace needs its own
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub pin_dir: PathBuf,
+    /// Take other XDP programs off the ports, instead of refusing to start
+    #[arg(long)]
+    pub replace: bool,
     /// What to tell of what happens, on standard output.
     #[command(flatten)]
     pub tell: TellArgs,
@@ -224,9 +228,9 @@ pub struct CheckArgs {
     pub output: OutputArgs,
 }
 
-/// `sekisho unload`.
+/// `sekisho detach`.
 #[derive(Args, Debug)]
-pub struct UnloadArgs {
+pub struct DetachArgs {
     /// The bridge; without this all that are pinned there
     #[arg(long, value_name = "NAME")]
     pub bridge: Option<String>,
