@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod detach;
+pub mod doctor;
 pub mod duration;
 pub mod enforce;
 pub mod eve;

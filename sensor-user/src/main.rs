@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use sensor_user::app::{self, RunOptions};
 use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task};
-use sensor_user::detach;
 use sensor_user::replay::{self, ReplayOptions};
+use sensor_user::{detach, doctor};
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
@@ -18,6 +18,11 @@ fn main() -> ExitCode {
         Task::Client(task) => return cli::run(&task),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
+        Task::Doctor(args) => {
+            let json = args.output.output == Output::Json;
+            return doctor::run(args.bridge.as_deref(), &args.pin_dir, json)
+                .unwrap_or_else(|error| cli::fail(&error));
+        }
         Task::Detach(args) => {
             detach::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
         }

@@ -58,6 +58,9 @@ fn too_few_rights() -> Result<()> {
         run_with(site, &nobody)?.check_failed(&["CAP_BPF and CAP_NET_ADMIN", hint])?;
         site.check_untouched()?;
         run_with(site, &["--bounding-set=-net_admin"])?.check_failed(&["needs CAP_NET_ADMIN", hint])?;
+        site.check_untouched()?;
+        let unsighted = run_with(site, &["--bounding-set=-perfmon,-sys_admin"])?;
+        unsighted.check_failed(&["needs CAP_PERFMON", hint])?;
         site.check_untouched()
     })
 }

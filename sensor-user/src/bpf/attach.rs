@@ -1,8 +1,7 @@
 //! The program on the ports of the bridge: attaching, taking over, detaching.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
@@ -18,13 +17,12 @@ use super::driver::{self, Native, Problem};
 use super::error::{BpfError, chain};
 use super::link;
 use super::object::PROGRAM;
-use super::offload::{self, OffloadSwitch, Offloads, PortOffloads};
+use super::offload::{OffloadSwitch, PortOffloads};
 use super::pins::{self, Pins};
 use super::port_table::PortTable;
 use super::ports::BridgePort;
 use super::probe;
 use super::stranger;
-use super::sys;
 
 /// How the kernel runs the program on a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +66,7 @@ pub struct Attached {
     pub slow: Option<Problem>,
     /// What was switched off for it.
     pub offloads: PortOffloads,
-    pin: PathBuf,
+    pub(super) pin: PathBuf,
 }
 
 /// A port that could not be given the program.
@@ -99,10 +97,10 @@ pub struct Attachments {
     pins: Pins,
     table: PortTable,
     clock: KernelClock,
-    inherited: BTreeMap<u32, PathBuf>,
-    attached: BTreeMap<u32, Attached>,
+    pub(super) inherited: BTreeMap<u32, PathBuf>,
+    pub(super) attached: BTreeMap<u32, Attached>,
     unfiltered: BTreeMap<u32, Unfiltered>,
-    offloads: OffloadSwitch,
+    pub(super) offloads: OffloadSwitch,
     replace: bool,
 }
 
@@ -220,54 +218,6 @@ impl Attachments {
         Ok(self.attached.remove(&ifindex).map(|port| (port, last)))
     }
 
-    /// Puts the program back on ports that it was taken off behind our back: somebody cut its link, removed the pin, or
-    /// put another program into the link. Gives those ports, and how that went. Costs a few us a port.
-    pub fn repair(&mut self) -> Vec<(String, Result<Mode, BpfError>)> {
-        let program = match self.program_id() {
-            Ok(program) => program,
-            Err(error) => return vec![("all ports".to_owned(), Err(error))],
-        };
-        let bare: Vec<Attached> = self.attached.values().filter(|port| !port.has(program)).cloned().collect();
-        bare.into_iter().filter_map(|port| Some((port.name.clone(), self.put_again(&port)?))).collect()
-    }
-
-    /// Puts the program back on a port; `None` if the port is gone, of which a notice is on its way.
-    fn put_again(&mut self, port: &Attached) -> Option<Result<Mode, BpfError>> {
-        let interface = link::get(port.ifindex).ok()??;
-        self.attached.remove(&port.ifindex);
-        // If the link still holds, what is in it is replaced in place.
-        let held = sys::open_pin(&port.pin).and_then(|fd| sys::xdp_link_info(fd.as_fd()));
-        if held.is_ok_and(|info| info.ifindex == port.ifindex) {
-            self.inherited.insert(port.ifindex, port.pin.clone());
-        } else {
-            // One that cannot be removed is in nobody's way: the new one gets another name.
-            let _ = pins::remove_link(&port.pin);
-        }
-        Some(self.attach(&BridgePort::from(&interface)).map(|port| port.mode))
-    }
-
-    /// Switches off again what somebody switched on on these ports; gives the names of ports, and what it was.
-    pub fn repair_offloads(&mut self, ports: &BTreeSet<u32>) -> Vec<(String, Offloads)> {
-        let mut repaired = Vec::new();
-        for ifindex in ports {
-            let Some(port) = self.attached.get_mut(ifindex) else { continue };
-            // What could not be switched off before is not tried again and again.
-            let on: Offloads =
-                offload::plan(*ifindex).switchable.difference(&port.offloads.on).copied().collect();
-            if on.is_empty() {
-                continue;
-            }
-            match self.offloads.switch_off(*ifindex) {
-                Ok(now) => {
-                    port.offloads = now;
-                    repaired.push((port.name.clone(), on));
-                }
-                Err(error) => log::warn!("{}: {error}", port.name),
-            }
-        }
-        repaired
-    }
-
     /// Takes the program off all ports and removes all pins: whoever was isolated no longer is.
     ///
     /// # Errors
@@ -313,7 +263,7 @@ impl Attachments {
     }
 
     /// The kernel's id of the program.
-    fn program_id(&mut self) -> Result<u32, BpfError> {
+    pub(super) fn program_id(&mut self) -> Result<u32, BpfError> {
         self.program()?.info().map(|info| info.id()).map_err(|error| BpfError::Object(chain(&error)))
     }
 
@@ -445,13 +395,5 @@ impl Refusal {
                 }
             }
         }
-    }
-}
-
-impl Attached {
-    /// Whether the port's link is there and holds this program.
-    fn has(&self, program: u32) -> bool {
-        let info = sys::open_pin(&self.pin).and_then(|link| sys::xdp_link_info(link.as_fd()));
-        info.is_ok_and(|info| info.ifindex == self.ifindex && info.program == program)
     }
 }

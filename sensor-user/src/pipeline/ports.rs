@@ -3,25 +3,21 @@
 use std::collections::BTreeSet;
 
 use super::{Parts, Pipeline, PipelineError};
-use crate::bpf::{Attached, Offloads, PortEvent};
+use crate::bpf::{Attached, PortEvent, list_offloads};
 use crate::telemetry::Repair;
 
 /// Says what an operator should know of a port that was given the program.
 pub fn tell_port(port: &Attached) {
     let (name, offloads) = (&port.name, &port.offloads);
     if !offloads.off.is_empty() {
-        log::info!("{name}: switched off until the filter leaves it: {}", list(&offloads.off));
+        log::info!("{name}: switched off until the filter leaves it: {}", list_offloads(&offloads.off));
     }
     if !offloads.on.is_empty() {
         log::warn!(
             "{name}: could not switch off {}: tags or segments may be hidden from the filter; `sekisho doctor` says more",
-            list(&offloads.on)
+            list_offloads(&offloads.on)
         );
     }
-}
-
-fn list(offloads: &Offloads) -> String {
-    offloads.iter().map(|offload| offload.name()).collect::<Vec<_>>().join(", ")
 }
 
 impl Pipeline {
@@ -60,7 +56,10 @@ impl Pipeline {
         let Parts { attachments, ports, metrics, .. } = &mut self.parts;
         let changed: BTreeSet<u32> = ports.take_changed();
         for (name, offloads) in attachments.repair_offloads(&changed) {
-            log::warn!("{name}: somebody switched on {}; it was switched off again", list(&offloads));
+            log::warn!(
+                "{name}: somebody switched on {}; it was switched off again",
+                list_offloads(&offloads)
+            );
             metrics.repaired(Repair::Offload, 1);
         }
     }
