@@ -16,7 +16,7 @@ use bpf_tests::kernel::{TestSensor, XDP_DROP, XDP_PASS, run_times};
 use bpf_tests::lab;
 use bpf_tests::peer::{EmptyProgram, xdp_filter};
 use nix::sched::{CloneFlags, unshare};
-use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
+use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
 use sensor_user::bpf::RuleKey;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ const NEW_FLOWS: usize = 20_001;
 const MANY_RULES: u32 = 10_000;
 
 const DROPPED: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
-const ISOLATE: RuleValue = RuleValue { until_ns: 0, rule_id: 1, class: CLASS_ISOLATE, flags: 0, pad: [0; 2] };
+const ISOLATE: RuleValue = RuleValue::new(1, LEVEL_ISOLATE);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 /// A frame through a program.
