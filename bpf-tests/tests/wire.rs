@@ -370,8 +370,7 @@ fn a_failed_restart_leaves_what_was_in_force() -> Result<()> {
 #[test]
 fn a_port_whose_driver_cannot_is_watched_generically() -> Result<()> {
     let lab = Lab::new(2)?;
-    // Native XDP takes frames of a page at most; veth looks at the other end's MTU (veth_xdp_set).
-    lab.host_ip(1, "link set eth0 mtu 9000")?;
+    lab.no_native(1)?;
     lab.on_switch(|pins| {
         block_on(async {
             let (mut sensor, _ports) = start(pins).await?;

@@ -35,8 +35,7 @@ fn totals(page: &Metrics) -> Result<[f64; 2]> {
 fn a_port_is_filtered_from_when_it_joins_to_when_it_leaves() -> Result<()> {
     site(3, |site| {
         site.lab.leave(3)?;
-        // Its driver cannot: a page is the most that native XDP takes, and veth looks at the other end.
-        site.lab.host_ip(2, "link set eth0 mtu 9000")?;
+        site.lab.no_native(2)?;
         let daemon = site.start(&["--mode", "enforce"])?;
         wait_for_ports(site, &[("p1", "native"), ("p2", "generic")])?;
         site.ask(&["block", "add", "--ip", "10.77.0.3"])?;
@@ -207,18 +206,18 @@ fn a_rule_that_somebody_deletes_is_put_back() -> Result<()> {
 fn a_port_that_cannot_be_filtered_is_told_with_the_reason() -> Result<()> {
     site(3, |site| {
         site.lab.leave(3)?;
-        site.lab.host_ip(2, "link set eth0 mtu 9000")?;
+        site.lab.no_native(2)?;
         let object = site.path("pass.o");
         std::fs::write(&object, bpf_tests::peer::empty_object()?)?;
         site.lab.ip(&format!("link set dev p3 xdp obj {} sec xdp", object.display()))?;
         let daemon = site.start(&[])?;
         site.lab.join(3)?;
-        for (port, problem) in [("p2", "mtu"), ("p3", "busy")] {
+        for (port, problem) in [("p2", "no_native"), ("p3", "busy")] {
             let labels = [("port", port), ("problem", problem)];
             site.metric_becomes("sekisho_port_problem", &labels, |value| value == 1.0)?;
         }
         let status = site.ask(&["status"])?;
-        assert_eq!(status["ports"][1]["problem"], "mtu");
+        assert_eq!(status["ports"][1]["problem"], "no_native");
         assert_eq!(status["unfiltered"][0]["name"], "p3", "{status}");
         let told = site.tell(&["status"])?.out;
         ensure!(told.contains("p3 is NOT filtered: another XDP program (id "), "{told}");

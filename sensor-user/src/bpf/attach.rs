@@ -397,3 +397,15 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_answers_tells_why_the_port_is_slow() {
+        let problem = |errno| Refusal { text: String::new(), errno }.problem(1);
+        assert_eq!(problem(Some(libc::ERANGE)), Problem::Mtu);
+        assert_eq!(problem(Some(libc::EOPNOTSUPP)), Problem::NoNative);
+    }
+}
