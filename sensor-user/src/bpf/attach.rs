@@ -212,7 +212,9 @@ impl Attachments {
             return self.offloads.put_back(ifindex).map(|_| None);
         };
         pins::remove_link(&port.pin)?;
-        self.offloads.put_back(ifindex)?;
+        if let Err(error) = self.offloads.put_back(ifindex) {
+            log::warn!("{}: {error}", port.name);
+        }
         self.table.unregister(ifindex)?;
         let last = counters.take_port(port.index)?;
         Ok(self.attached.remove(&ifindex).map(|port| (port, last)))
@@ -272,14 +274,14 @@ impl Attachments {
         if let Some(pin) = self.inherited.remove(&port.ifindex)
             && let Some(xdp) = port.xdp
         {
-            let offloads = self.offloads.switch_off(port.ifindex)?;
+            let offloads = self.offloads.switch_off(port.ifindex);
             if self.take_over(&pin)? {
                 let slow = (xdp.mode == Mode::Generic).then_some(Problem::Refused);
                 return Ok(Put { mode: xdp.mode, inherited: true, slow, offloads, pin });
             }
         }
         self.make_way(port)?;
-        let offloads = self.offloads.switch_off(port.ifindex)?;
+        let offloads = self.offloads.switch_off(port.ifindex);
         let native = match self.attach_as(port, XdpMode::Driver) {
             Ok(pin) => return Ok(Put { mode: Mode::Native, inherited: false, slow: None, offloads, pin }),
             Err(AttachFault::Final(error)) => return Err(error),

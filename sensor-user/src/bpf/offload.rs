@@ -114,12 +114,17 @@ impl OffloadSwitch {
         Self { dir, namespace }
     }
 
-    /// Switches off what is on. What cannot be is told, and no error: the program works beside it, and sees less.
-    ///
-    /// # Errors
-    ///
-    /// [`BpfError::Pin`] if it cannot be noted; nothing is switched off then.
-    pub fn switch_off(&self, ifindex: u32) -> Result<PortOffloads, BpfError> {
+    /// Switches off what is on. What cannot be is told, and no error: the program works beside it, and sees less. What
+    /// cannot be noted is not switched off.
+    pub fn switch_off(&self, ifindex: u32) -> PortOffloads {
+        self.try_switch_off(ifindex).unwrap_or_else(|error| {
+            log::warn!("offloads of {} are left on: {error}", name(ifindex));
+            let OffloadPlan { switchable, fixed } = plan(ifindex);
+            PortOffloads { off: self.noted(ifindex), on: switchable.union(&fixed).copied().collect() }
+        })
+    }
+
+    fn try_switch_off(&self, ifindex: u32) -> Result<PortOffloads, BpfError> {
         let noted = self.noted(ifindex);
         let Ok(mut ethtool) = Ethtool::open() else {
             // A kernel older than 5.6 has offloads and no way to ask for them by index.

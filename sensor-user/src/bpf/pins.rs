@@ -215,9 +215,12 @@ impl Pins {
     }
 }
 
-/// Detaches a pinned link and removes the pin.
+/// Detaches a pinned link and removes the pin. One that is gone is no error.
 pub fn remove_link(path: &Path) -> Result<(), BpfError> {
-    let fd = sys::open_pin(path).map_err(pin_error("opening", path))?;
+    let fd = match sys::open_pin(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        fd => fd.map_err(pin_error("opening", path))?,
+    };
     match sys::detach_link(fd.as_fd()) {
         Ok(()) => {}
         // The interface is gone, and the link with it.

@@ -13,13 +13,19 @@ use super::sys;
 
 impl Attachments {
     /// Puts the program back on ports that it was taken off behind our back: somebody cut its link, removed the pin, or
-    /// put another program into the link. Gives those ports, and how that went. Costs a few us a port.
-    pub fn repair(&mut self) -> Vec<(String, Result<Mode, BpfError>)> {
+    /// put another program into the link. Only of `ports`, which are on the bridge. Gives those it was off, and how putting it
+    /// back went. Costs three system calls a port.
+    pub fn repair(&mut self, ports: &BTreeSet<u32>) -> Vec<(String, Result<Mode, BpfError>)> {
         let program = match self.program_id() {
             Ok(program) => program,
             Err(error) => return vec![("all ports".to_owned(), Err(error))],
         };
-        let bare: Vec<Attached> = self.attached.values().filter(|port| !port.has(program)).cloned().collect();
+        let bare: Vec<Attached> = self
+            .attached
+            .values()
+            .filter(|port| ports.contains(&port.ifindex) && !port.has(program))
+            .cloned()
+            .collect();
         bare.into_iter().filter_map(|port| Some((port.name.clone(), self.put_again(&port)?))).collect()
     }
 
@@ -49,13 +55,8 @@ impl Attachments {
             if on.is_empty() {
                 continue;
             }
-            match self.offloads.switch_off(*ifindex) {
-                Ok(now) => {
-                    port.offloads = now;
-                    repaired.push((port.name.clone(), on));
-                }
-                Err(error) => log::warn!("{}: {error}", port.name),
-            }
+            port.offloads = self.offloads.switch_off(*ifindex);
+            repaired.push((port.name.clone(), on));
         }
         repaired
     }

@@ -66,7 +66,8 @@ impl Pipeline {
 
     /// Puts the program back where somebody took it off.
     fn repair_programs(&mut self) {
-        let repaired = self.parts.attachments.repair();
+        let ports: BTreeSet<u32> = self.parts.ports.list().iter().map(|port| port.ifindex).collect();
+        let repaired = self.parts.attachments.repair(&ports);
         for (name, result) in &repaired {
             match result {
                 Ok(mode) => {
