@@ -20,6 +20,14 @@ pub struct Moment {
     pub generation: u32,
 }
 
+impl Moment {
+    /// Both as one word.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.jiffies as u64 | (self.generation as u64) << 32
+    }
+}
+
 /// One frame, as far as accounting cares.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -210,7 +218,8 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
         let left_j = if left_j > i32::MAX as u64 { i32::MAX as u32 } else { left_j as u32 };
         value.until_j = now.jiffies.wrapping_add(left_j).wrapping_add(1) | 1;
     }
-    value.judged = Judged::new(judgement.verdict, judgement.by_mac, now.generation);
+    value.judged =
+        Judged::new(judgement.verdict, judgement.by_mac, now.generation).with_seal(judgement.seals);
 }
 
 /// Whether a frame has the MAC addresses its flow began with. A key holds none, and hosts may share one: all that ask for an

@@ -7,7 +7,7 @@ use aya_ebpf::programs::XdpContext;
 use sensor_ebpf::account::{self, Moment};
 use sensor_ebpf::counter::PortCell;
 use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
-use sensor_ebpf::usual;
+use sensor_ebpf::{seal, usual};
 
 use crate::packet::PacketCursor;
 use crate::{action, jiffies, maps};
@@ -27,6 +27,17 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
     let port = maps::PORTS.get(ctx.ingress_ifindex() as u32)?.index;
     let at = PacketCursor::new(ctx, 0);
     let len = at.len();
+    let cell = maps::port_cell(port)?;
+    let now = Moment { generation: maps::CONFIG.get(0)?.generation, jiffies: jiffies() };
+    if cell.sealed == now.word()
+        && let Some(host) = seal::host(at, port)
+        && let Some(seal) = maps::seal(host)
+        && seal.holds(host, now.word())
+    {
+        cell.count_sealed(len);
+        maps::count_rule(seal.rule_id, VERDICT_DROP, len);
+        return Some(action(VERDICT_DROP));
+    }
     let (value, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
         (maps::FLOW4.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
     } else {
@@ -35,14 +46,12 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
     };
     // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
     let value = unsafe { &mut *value };
-    let cell = maps::port_cell(port)?;
-    let now = Moment { generation: maps::CONFIG.get(0)?.generation, jiffies: jiffies() };
-    judge(ctx, Known { value, cell, tcp_flags, len, now })
+    judge(ctx, port, Known { value, cell, tcp_flags, len, now })
 }
 
 /// The flow's verdict, if it is not to be made anew and the flow was told.
 #[inline(always)]
-fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
+fn judge(ctx: &XdpContext, port: u8, known: Known<'_>) -> Option<u32> {
     let (value, now) = (&*known.value, known.now);
     if !account::is_told(value) {
         return None;
@@ -52,7 +61,7 @@ fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
         return None;
     }
     // The two verdicts that nearly all flows have are known by one comparison each. To pass is never for a time only.
-    let verdict = judged.unbound();
+    let verdict = judged.plain();
     if verdict == Judged::new(VERDICT_PASS, false, now.generation) {
         return Some(count(known, VERDICT_PASS));
     }
@@ -61,6 +70,11 @@ fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
         return None;
     }
     if verdict == Judged::new(VERDICT_DROP, false, now.generation) {
+        if judged.seals()
+            && let Some(host) = seal::host(PacketCursor::new(ctx, 0), port)
+        {
+            maps::set_seal(known.cell, host, now, value.rule_id);
+        }
         return Some(count_dropped(known, VERDICT_DROP));
     }
     if verdict == Judged::new(VERDICT_WOULD_DROP, false, now.generation) {
