@@ -50,6 +50,7 @@ const PACKAGES: &[Package] = &[
     (Part::Tests, "xdp-tools", "xdp-filter, the benchmark's peer"),
     (Part::Tests, "bpftool", "looks at what is loaded in the kernel, from outside"),
     (Part::Tests, "ethtool", "offloads of the test network's links"),
+    (Part::Tests, "faketime", "shows the daemon, and it alone, another time of day"),
     (Part::Tests, "tcpreplay", "real captures on the wire"),
     (Part::Tests, "netcat-openbsd", "connections between test hosts"),
     (Part::Vm, "qemu-system-x86", "runs the tests on other kernels"),

@@ -247,8 +247,8 @@ fn every_command_speaks_json_and_words() -> Result<()> {
         ensure!(!site.socket().exists(), "the socket is left");
         site.tell(&["status"])?.check_failed(&["sekisho run"])?;
         let pins = site.pin_dir().display().to_string();
-        let unloaded = site.plain(&["unload", "--pin-dir", &pins, "-o", "json"])?;
-        assert_eq!(unloaded.lines()?[0]["removed"], json!(["p1", "p2"]), "{unloaded:?}");
+        let detached = site.plain(&["detach", "--pin-dir", &pins, "-o", "json"])?;
+        assert_eq!(detached.lines()?[0]["removed"], json!(["p1", "p2"]), "{detached:?}");
         site.check_nothing_left()
     })
 }
