@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod frame;
 pub mod kernel;
 pub mod lab;
+pub mod note;
 pub mod peer;
 pub mod raw;
 pub mod traffic;

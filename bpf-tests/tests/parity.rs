@@ -10,6 +10,7 @@ use bpf_tests::capture;
 use bpf_tests::chance::{Cast, Chance, Made};
 use bpf_tests::frame::Frame;
 use bpf_tests::kernel::{PORT, Reasons, TestSensor, XDP_DROP, XDP_PASS, minus};
+use bpf_tests::note;
 use sensor_core::datapath::Datapath;
 use sensor_core::time::Time;
 use sensor_ebpf::counter::Reason;
@@ -193,7 +194,7 @@ fn compare_flows(sensor: &mut TestSensor, twin: &Datapath, path: &Path, tally: &
 /// Runs every capture on both sides, with a policy of its own or with none.
 fn compare_all(with_policies: bool) -> Option<Tally> {
     let Some(dir) = capture::data_dir() else {
-        println!("NOT TESTED: no captures (set SEKISHO_DATA to the folder that has them)");
+        note::skipped("no captures (set SEKISHO_DATA to the folder that has them)");
         return None;
     };
     let mut sensor = TestSensor::load().expect("loads");

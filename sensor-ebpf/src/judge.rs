@@ -84,6 +84,8 @@ pub struct Judgement {
     pub by_mac: bool,
     /// The source is protected.
     pub spared: bool,
+    /// All that the source sends from there is dropped (see [`crate::seal`]).
+    pub seals: bool,
 }
 
 /// The rule maps, as a judge asks them.
@@ -185,6 +187,7 @@ pub fn judge(ask: &Question, policy: &impl Policy, ends: &mut [End; 2]) -> Judge
     };
     if forbids(&source.enforced, ask, policy, 0) {
         decide(&mut judgement, &source.enforced, VERDICT_DROP);
+        judgement.seals = source.enforced.level >= LEVEL_ISOLATE;
     } else if forbids(&destination.enforced, ask, policy, 1) {
         decide(&mut judgement, &destination.enforced, VERDICT_DROP);
         hurry(&mut judgement, ask, placed);
