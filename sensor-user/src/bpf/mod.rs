@@ -15,6 +15,7 @@ mod kernel_log;
 mod lock;
 mod object;
 mod pins;
+mod plan;
 mod pod;
 mod port_table;
 mod ports;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
 use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::policy::{Decision, Name};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use sensor_ebpf::event::FlowRecord;
 use tokio::sync::{mpsc, oneshot};
@@ -246,7 +247,7 @@ impl Pipeline {
             self.sample();
         }
         if now >= self.next_reconcile {
-            self.reconcile();
+            self.reconcile(true);
             let took = Now::read().mono.since(now);
             self.next_reconcile = now.plus(SAMPLE.max(took.saturating_mul(RECONCILE_SHARE)));
         }
@@ -255,6 +256,12 @@ impl Pipeline {
     /// Carries out what the engine wants: first the kernel, then the people, then the store.
     fn carry_out(&mut self, done: Option<oneshot::Sender<oneshot::Receiver<()>>>) {
         let out = std::mem::take(&mut self.out);
+        for decision in &out.decisions {
+            if let Decision::Begin(id) = decision {
+                let cleared = self.parts.counters.clear_rule(*id);
+                self.check(cleared);
+            }
+        }
         if let Err(error) = self.parts.enforcer.apply(&out.decisions) {
             log::error!("{error}; it is tried again every second");
         }
@@ -361,12 +368,18 @@ impl Pipeline {
     fn name_ports(&mut self) {
         let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
         self.teller.ports = names.collect();
+        self.parts.engine.set_ports(self.teller.ports.iter().filter_map(named).collect());
+        let indices = self.teller.ports.iter().filter_map(named).map(|(index, name)| (name, index));
+        if self.parts.enforcer.set_ports(indices.collect()) {
+            // Rules about a port hold from its first frame on, nearly; those of one that left are for nobody else.
+            self.reconcile(false);
+        }
     }
 
-    /// Repairs rules that differ from those decided.
-    fn reconcile(&mut self) {
+    /// Repairs rules that differ from those decided; unless that is no `surprise`, it is told.
+    fn reconcile(&mut self, surprise: bool) {
         match self.parts.enforcer.reconcile() {
-            Ok(0) => {}
+            Ok(count) if count == 0 || !surprise => {}
             Ok(count) => {
                 log::warn!("{count} rules in the kernel were not as decided; they were repaired");
             }
@@ -383,6 +396,11 @@ impl Pipeline {
         }
         self.faulty = result.is_err();
     }
+}
+
+/// A port's index and name, as rules have it. The kernel's names are never longer.
+fn named((index, name): (&u8, &String)) -> Option<(u8, Name)> {
+    Some((*index, name.parse().ok()?))
 }
 
 /// The time from the first piece of evidence of an isolation to now, when it holds in the kernel.
