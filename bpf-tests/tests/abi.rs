@@ -24,7 +24,7 @@ use sensor_ebpf::rule::{
 use sensor_user::bpf::{FlowKey, OBJECT};
 
 /// Bytes of the program's scratch space: its alone.
-const SCRATCH_BYTES: usize = 408;
+const SCRATCH_BYTES: usize = 440;
 
 /// Bytes of a key, bytes of a value, entries.
 type Shape = (usize, usize, u32);
@@ -101,7 +101,7 @@ fn keys_in_the_kernel_are_those_user_space_makes() {
         sensor.run(&frame.tcp(40_000, 23, SYN).build()).expect("runs");
         let flow = sensor.maps.flows.take(&key).expect("the table is read").expect("the key is found");
         assert_eq!(
-            (flow.packets(), mac_bytes(flow.macs.src()), mac_bytes(flow.macs.dst()), flow.ttl),
+            (flow.packets(), mac_bytes(flow.macs().src()), mac_bytes(flow.macs().dst()), flow.ttl),
             (1, mac(1), mac(2), 64)
         );
         assert_eq!(sensor.maps.flows.take(&key).expect("the table is read"), None, "taken twice");

@@ -186,11 +186,13 @@ pub fn join(upper: &mut Upper, of_first: u32) {
 /// The value a flow is entered with, before its first frame is counted. `owner` is this CPU.
 #[inline(always)]
 pub fn enter(frame: &Frame<'_>, owner: u16, now: Moment, now_ns: u64) -> FlowValue {
+    let macs = Macs::new(frame.link.src, frame.link.dst);
     FlowValue {
         owner,
         first_ns: now_ns,
         last_j: now.jiffies,
-        macs: Macs::new(frame.link.src, frame.link.dst),
+        macs_low: macs.0,
+        macs_high: macs.1,
         ttl: frame.upper.ttl,
         ..FlowValue::default()
     }
@@ -216,7 +218,7 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
 /// others are judged one by one. So is what ARP says, for its flows change their MAC address.
 #[inline(always)]
 pub fn alike(value: &FlowValue, frame: &Frame<'_>) -> bool {
-    frame.upper.kind != KIND_ARP && value.macs == Macs::new(frame.link.src, frame.link.dst)
+    frame.upper.kind != KIND_ARP && value.macs() == Macs::new(frame.link.src, frame.link.dst)
 }
 
 /// Whether the cached verdict must be made anew: the policy changed, or it lapsed.
@@ -255,14 +257,14 @@ pub fn touch(value: &mut FlowValue, tcp_flags: u8, now: Moment) {
 pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
     touch(value, frame.upper.tcp_flags, now);
     if moved(value, frame) {
-        value.macs = Macs::new(frame.link.src, frame.link.dst);
+        value.set_macs(Macs::new(frame.link.src, frame.link.dst));
     }
 }
 
 /// Whether an ARP speaker comes under another MAC address than before.
 #[inline(always)]
 fn moved(value: &FlowValue, frame: &Frame<'_>) -> bool {
-    frame.upper.kind == KIND_ARP && value.macs.src() != frame.link.src
+    frame.upper.kind == KIND_ARP && value.macs().src() != frame.link.src
 }
 
 /// Whether a record is due: the flow was not told yet, or it is an ARP speaker that moved, which is news: the device

@@ -154,8 +154,8 @@ impl Segment {
 
 /// Most segments: the kernel tells 64 apart, and one of them is "none".
 pub const MAX_SEGMENTS: usize = sensor_ebpf::rule::SEGMENTS as usize - 1;
-/// Most internal networks: what the kernel's table has room for besides those that are always internal.
-pub const MAX_INTERNAL: usize = 1_000;
+/// Most internal networks: what the kernel's table has room for.
+pub const MAX_INTERNAL: usize = sensor_ebpf::rule::INTERNAL_CAPACITY as usize;
 
 /// All settings of the engine.
 #[derive(Clone, Debug)]

@@ -48,32 +48,26 @@ fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
         return None;
     }
     let judged = value.judged;
+    if judged.is_bound() && value.macs() != usual::macs(PacketCursor::new(ctx, 0))? {
+        return None;
+    }
     // The two verdicts that nearly all flows have are known by one comparison each. To pass is never for a time only.
-    if judged == Judged::new(VERDICT_PASS, false, now.generation) {
+    let verdict = judged.unbound();
+    if verdict == Judged::new(VERDICT_PASS, false, now.generation) {
         return Some(count(known, VERDICT_PASS));
     }
-    if account::lapsed(value, now) {
+    if account::lapsed(value, now) || known.cell.is_sample(judged.verdict()) {
+        // One dropped frame in many is told, which is for the general way.
         return None;
     }
-    // One dropped frame in many is told, which is for the general way.
-    if known.cell.is_sample(judged.verdict()) {
-        return None;
-    }
-    if judged == Judged::new(VERDICT_DROP, false, now.generation) {
+    if verdict == Judged::new(VERDICT_DROP, false, now.generation) {
         return Some(count_dropped(known, VERDICT_DROP));
     }
-    if judged.generation() != now.generation {
-        return None;
+    if verdict == Judged::new(VERDICT_WOULD_DROP, false, now.generation) {
+        return Some(count_dropped(known, VERDICT_WOULD_DROP));
     }
-    if judged.is_bound() && value.macs != usual::macs(PacketCursor::new(ctx, 0))? {
-        return None;
-    }
-    match judged.verdict() {
-        VERDICT_PASS => Some(count(known, VERDICT_PASS)),
-        verdict @ (VERDICT_DROP | VERDICT_WOULD_DROP) => Some(count_dropped(known, verdict)),
-        // Each frame has a verdict of its own.
-        _ => None,
-    }
+    // It is to be made anew, or each frame has one of its own.
+    None
 }
 
 /// Counts a frame that is, or would be, dropped.

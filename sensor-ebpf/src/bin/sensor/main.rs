@@ -45,6 +45,8 @@ const BPF_NOEXIST: u64 = 1;
 struct Env<'a> {
     ctx: *mut xdp_md,
     config: &'a Config,
+    /// `ARMED_*` bits, of the moment the generation is of.
+    armed: u32,
     cell: &'a mut PortCell,
     work: &'a mut Work,
     now: Moment,
@@ -90,11 +92,16 @@ fn general<E: Examine>(ctx: *mut xdp_md) -> u32 {
     let at = PacketCursor::new(&ctx, config.zero);
     // SAFETY: a helper that reads the context (linux 5.18). A large frame lies in several pieces.
     let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
-    let now = Moment { jiffies: jiffies(), generation: config.generation };
+    // One read of both: what is judged with the bits of one moment must not be kept as of a later generation.
+    // SAFETY: the first word of the entry, of two numbers.
+    let word = unsafe { (&raw const *config).cast::<u64>().read_volatile() };
+    let (armed, generation) = (word as u32, (word >> 32) as u32);
+    let now = Moment { jiffies: jiffies(), generation };
     let Scratch { packet, work } = scratch;
     let mut env = Env {
         ctx: ctx.ctx,
         config,
+        armed,
         cell,
         work,
         now,
@@ -197,7 +204,8 @@ fn join(both: u64, upper: &mut Upper, link: &Link, port: u8) -> bool {
 }
 
 /// The verdict on a frame that belongs to no flow: link control passes unless its port is cut, all else is judged by its
-/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules.
+/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules, or from who
+/// is protected.
 #[inline(always)]
 fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     let link = &packet.link;
@@ -205,7 +213,7 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     ignored.ignored_packets += 1;
     ignored.ignored_bytes += u64::from(env.len);
     count_reason(env.port, reason as u8);
-    let armed = env.config.armed;
+    let armed = env.armed;
     if armed & ARMED_RULES == 0 || reason as u8 == Reason::ShortEthernet as u8 {
         return VERDICT_PASS;
     }
@@ -219,8 +227,8 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
         kind: if control { ASK_CONTROL } else { ASK_LINK },
         ..Question::default()
     };
-    let judgement = rules::judge(env.work, env.config);
-    if judgement.verdict == VERDICT_PASS && reason as u8 == Reason::DeepLink as u8 {
+    let judgement = rules::judge(env.work);
+    if judgement.verdict == VERDICT_PASS && !judgement.spared && reason as u8 == Reason::DeepLink as u8 {
         return VERDICT_DROP;
     }
     limited(env, judgement)
@@ -264,9 +272,9 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         }
     }
     let now_ns = now_ns();
-    if env.config.armed != 0 {
-        account::ask(&mut env.work.ask, key, frame, env.config.armed, now_ns);
-        judgement = rules::judge(env.work, env.config);
+    if env.armed != 0 {
+        account::ask(&mut env.work.ask, key, frame, env.armed, now_ns);
+        judgement = rules::judge(env.work);
     }
     let Some(value) = found else {
         return first(env, table, key, frame, judgement, now_ns);
@@ -279,6 +287,9 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
     if account::due(value, frame) {
         let told = tell::flow(env, key, judgement, frame, now_ns);
         account::told(value, told);
+    }
+    if judgement.verdict != VERDICT_DROP {
+        settle_place(frame);
     }
     update(env, value, key, frame, judgement)
 }
@@ -319,7 +330,7 @@ fn first<K: Key>(
 ) -> u8 {
     let len = u64::from(frame.len);
     // Without rules or budgets nothing was asked.
-    let spent = if env.config.armed == 0 {
+    let spent = if env.armed == 0 {
         Spent::default()
     } else {
         reflex::first(&env.work.ask, judgement, env.config, &mut Budgets)
@@ -333,7 +344,13 @@ fn first<K: Key>(
             Judgement { verdict: spent.verdict, rule_id: spent.rule_id, ..judgement },
         );
     }
-    let verdict = limited(env, judgement);
+    let verdict = if spent.verdict == VERDICT_PASS {
+        limited(env, judgement)
+    } else {
+        // A device that would be throttled: there this frame ends.
+        maps::count_rule(spent.rule_id, spent.verdict, len);
+        spent.verdict
+    };
     let value = &mut env.work.value;
     *value = account::enter(frame, maps::cpu() as u16, env.now, now_ns);
     account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);

@@ -10,7 +10,7 @@ use sensor_ebpf::rule::{
 };
 
 use super::key::{RuleKey, net};
-use crate::policy::{Name, Restriction, Target, never_outside};
+use crate::policy::{Name, Restriction, Target};
 use crate::settings::{ReflexMode, ReflexSettings, Segment, Settings};
 use crate::time::SECOND;
 
@@ -74,7 +74,7 @@ impl Plan {
                 rate(throttle.new_per_second, throttle.new_burst),
                 rate(throttle.kib_per_second, throttle.kib_burst),
             ],
-            internal: settings.internal.iter().chain(&never_outside()).map(net).collect(),
+            internal: settings.internal.iter().map(net).collect(),
             grace_ns: settings.reflex_grace_ns,
             reflex: vec![Reflex::default(); SEGMENTS as usize],
             ..Self::default()

@@ -18,7 +18,7 @@ pub(crate) use allow::FIRST_PIN;
 pub use allow::{Allow, DEFAULT_LIST, MAX_LIST, MAX_LISTS, MAX_PIN, MAX_PINNED, Service};
 pub use level::{Direction, Level};
 pub use list::Blocklist;
-pub use target::{MAX_NAME, MAX_VLAN, Name, Target, never_outside, vlan};
+pub use target::{MAX_NAME, MAX_VLAN, Name, Target, vlan};
 
 /// Number of a block entry: the rule id in the kernel.
 pub type BlockId = u32;

@@ -1,7 +1,7 @@
 //! What a rule is about: an address, a network, or a place.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -165,23 +165,6 @@ impl Serialize for Target {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-/// Addresses that are no one's outside: groups, link-local ones, and none at all. `external-only` never stops them.
-pub fn never_outside() -> [Prefix; 7] {
-    let four = |a, b, c, d, bits| Prefix::new(Ipv4Addr::new(a, b, c, d).into(), bits);
-    let six = |a, bits| Prefix::new(Ipv6Addr::new(a, 0, 0, 0, 0, 0, 0, 0).into(), bits);
-    [
-        // RFC 5771, RFC 919, RFC 3927; 0.0.0.0 is what DHCP asks from.
-        four(224, 0, 0, 0, 4),
-        four(255, 255, 255, 255, 32),
-        four(169, 254, 0, 0, 16),
-        four(0, 0, 0, 0, 32),
-        // RFC 4291 2.7, 2.5.6, 2.5.2.
-        six(0xff00, 8),
-        six(0xfe80, 10),
-        six(0, 128),
-    ]
 }
 
 #[cfg(test)]
