@@ -5,6 +5,8 @@ mod bad_captures;
 mod bad_start;
 mod block;
 mod disk;
+mod follow;
+mod levels;
 mod patient;
 mod ports;
 mod prometheus;

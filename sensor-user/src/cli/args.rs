@@ -267,7 +267,7 @@ Examples:
   sekisho block add --mac 00:1b:21:0a:0b:0c  until it is taken out by hand
   sekisho block add --net 10.3.0.0/16 --level external-only --direction from
   sekisho block add --segment radiology --level cut --force")]
-    Add(BlockAddArgs),
+    Add(Box<BlockAddArgs>),
     /// Show who is held, how, until when and why
     List(AskArgs),
     /// Let somebody talk again, whoever or whatever cut them off
