@@ -634,7 +634,7 @@ fn a_flood_of_an_isolated_host_cuts_off_nobody_who_looks_like_it() -> Result<()>
     let other = Ipv4Addr::new(10, 77, 0, 77);
     let routed = who.link().ip4(other, TO4).udp(1, 2).build();
     let twin = Frame::ethernet(mac(ABSENT), mac(LISTENER)).ip4(who.v4(), TO4).udp(1, 2).build();
-    let tagged = who.link().vlan(10).ip4(who.v4(), TO4).udp(1, 2).build();
+    let tagged = who.link().vlan(10).ip4(who.v4(), TO4).udp(3, 4).build();
     let own = who.ip4().udp(1, 2).build();
     // Who is isolated, and a frame that has nothing to do with it.
     let cases = [
