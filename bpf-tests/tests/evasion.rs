@@ -543,8 +543,11 @@ fn isolation(key: RuleKey) -> (RuleKey, RuleValue) {
     (key, RuleValue::new(7, LEVEL_ISOLATE))
 }
 
-/// Ways to isolate the host: name, rules, whether its MAC address is in them, and whether its IP addresses are.
-fn isolations() -> Result<Vec<(&'static str, Vec<RuleKey>, bool, bool)>> {
+/// A way to isolate the host: name, rules, whether its MAC address is in them, and whether its IP addresses are.
+type Isolation = (&'static str, Vec<RuleKey>, bool, bool);
+
+/// The ways to isolate the host.
+fn isolations() -> Result<Vec<Isolation>> {
     let who = Who { host: ISOLATED };
     let by_mac = vec![RuleKey::from(who.mac())];
     let by_ip = vec![
