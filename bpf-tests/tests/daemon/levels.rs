@@ -19,6 +19,8 @@ internal = ["10.77.0.0/24", "fd77::/64"]
 [reflex]
 mode = "off"
 [throttle]
+new_per_second = 1
+new_burst = 4
 kib_per_second = 64
 kib_burst = 128
 [segments.ward]
@@ -189,7 +191,25 @@ fn a_throttled_device_sends_no_more_than_its_budget() -> Result<()> {
         let (bytes, took) = pour(1)?;
         let most = (128.0 + 64.0 * (took.as_secs_f64() + 0.5)) * 1_024.0;
         ensure!(bytes > 100_000 && (bytes as f64) < most, "{bytes} bytes in {took:?}, at most {most}");
-        Ok(())
+
+        // New destinations: four at once, then one a second; those known go on.
+        let (listener, own) = (Raw::open(site.lab, 2)?, [2, 0, 0, 0, 0, 1]);
+        let started = Instant::now();
+        on_host(site.lab, 1, || {
+            let sender = UdpSocket::bind("0.0.0.0:0")?;
+            (100..200).try_for_each(|n| sender.send_to(b"word", format!("10.77.0.{n}:9")).map(drop))?;
+            Ok(())
+        })?;
+        thread::sleep(Duration::from_millis(300));
+        let budget = 5 + started.elapsed().as_secs();
+        // Each asks for its neighbour first, which is the new destination.
+        let asked = |frame: &Vec<u8>| frame.get(6..12) == Some(&own) && frame.get(12..14) == Some(&[8, 6]);
+        let mut frames = listener.arrived([0; 6])?;
+        frames.retain(asked);
+        frames.sort_unstable();
+        frames.dedup();
+        ensure!(!frames.is_empty() && frames.len() as u64 <= budget, "{} of {budget}", frames.len());
+        check_ways(site.lab, "known", true, &[(1, "10.77.0.3")])
     })
 }
 

@@ -10,7 +10,7 @@ use sensor_ebpf::judge::{
 };
 use sensor_ebpf::parse::MacKey;
 use sensor_ebpf::reflex::Ledger;
-use sensor_ebpf::rule::{Address, AllowKey, RuleCounters, RuleValue, SLOTS, scope_of_segment};
+use sensor_ebpf::rule::{Address, AllowKey, LEVEL_THROTTLE, RuleCounters, RuleValue, SLOTS, scope_of_segment};
 
 use super::key::RuleKey;
 use crate::inventory::capacity;
@@ -62,7 +62,13 @@ impl Rules {
             | bit(!self.ip.is_empty(), ARMED_IP)
             | bit(!self.net.is_empty(), ARMED_NET)
             | bit(!self.scope.is_empty(), ARMED_SCOPE)
-            | bit(!self.reflex.is_empty(), ARMED_REFLEX)
+            | bit(!self.reflex.is_empty() || self.throttles(), ARMED_REFLEX)
+    }
+
+    /// Whether any rule throttles.
+    fn throttles(&self) -> bool {
+        let rules = self.mac.values().chain(self.ip.values()).chain(self.net.values());
+        rules.chain(self.scope.values()).any(|rule| rule.level == LEVEL_THROTTLE)
     }
 
     /// Notes where the source of a frame lives.
