@@ -4,9 +4,13 @@
 mod bad_captures;
 mod bad_start;
 mod block;
+mod detach;
 mod disk;
+mod doctor;
+mod failure;
 mod follow;
 mod levels;
+mod offload;
 mod patient;
 mod ports;
 mod prometheus;

@@ -6,6 +6,7 @@
 
 mod counted;
 mod keeper;
+mod ports;
 mod printer;
 mod sweep;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
 use sensor_core::observation::{FlowSeen, Observation};
-use sensor_core::policy::{Decision, Name};
+use sensor_core::policy::Decision;
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use sensor_ebpf::event::FlowRecord;
 use tokio::sync::{mpsc, oneshot};
@@ -26,10 +27,11 @@ use crate::clock::{Now, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Repair};
 
 pub use counted::parse_results;
 pub use keeper::Keeper;
+pub use ports::tell_port;
 pub use printer::Printer;
 pub use sweep::Sweeper;
 
@@ -242,7 +244,7 @@ impl Pipeline {
         }
         if now >= self.next_sample {
             self.next_sample = now.plus(SAMPLE);
-            self.attach_missing();
+            self.keep_ports();
             self.parts.keeper.retry();
             self.sample();
         }
@@ -319,69 +321,13 @@ impl Pipeline {
         }
     }
 
-    fn port(&mut self, change: PortEvent) -> Result<(), PipelineError> {
-        let Parts { attachments, counters, ports, .. } = &mut self.parts;
-        match change {
-            PortEvent::Joined(port) => match attachments.attach(&port) {
-                Ok(attached) => {
-                    log::info!("port {} joined: filtered in {} mode", attached.name, attached.mode)
-                }
-                Err(error) => {
-                    log::error!(
-                        "port {} joined and is NOT filtered: {error}; it is tried again every second",
-                        port.name
-                    );
-                }
-            },
-            PortEvent::Left { ifindex, name } => match attachments.detach(ifindex, counters) {
-                Ok(Some((_, last))) => log::info!("port {name} left after {} frames", last.packets),
-                Ok(None) => {}
-                Err(error) => log::error!("port {name} left: {error}"),
-            },
-            PortEvent::Renamed { ifindex, name } => attachments.rename(ifindex, &name),
-            PortEvent::BridgeGone => return Err(PipelineError::BridgeGone(ports.bridge().to_owned())),
-        }
-        self.name_ports();
-        Ok(())
-    }
-
-    /// Tries again to filter ports that could not be.
-    fn attach_missing(&mut self) {
-        let Parts { attachments, ports, .. } = &mut self.parts;
-        let filtered: Vec<u32> = attachments.attached().map(|port| port.ifindex).collect();
-        let missing = ports.list().into_iter().filter(|port| !filtered.contains(&port.ifindex));
-        let mut some = false;
-        for port in missing {
-            match attachments.attach(&port) {
-                Ok(attached) => {
-                    some = true;
-                    log::info!("port {} is filtered now, in {} mode", attached.name, attached.mode);
-                }
-                Err(error) => log::debug!("port {} is NOT filtered: {error}", port.name),
-            }
-        }
-        if some {
-            self.name_ports();
-        }
-    }
-
-    fn name_ports(&mut self) {
-        let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
-        self.teller.ports = names.collect();
-        self.parts.engine.set_ports(self.teller.ports.iter().filter_map(named).collect());
-        let indices = self.teller.ports.iter().filter_map(named).map(|(index, name)| (name, index));
-        if self.parts.enforcer.set_ports(indices.collect()) {
-            // Rules about a port hold from its first frame on, nearly; those of one that left are for nobody else.
-            self.reconcile(false);
-        }
-    }
-
     /// Repairs rules that differ from those decided; unless that is no `surprise`, it is told.
     fn reconcile(&mut self, surprise: bool) {
         match self.parts.enforcer.reconcile() {
             Ok(count) if count == 0 || !surprise => {}
             Ok(count) => {
                 log::warn!("{count} rules in the kernel were not as decided; they were repaired");
+                self.parts.metrics.repaired(Repair::Rule, count);
             }
             Err(error) => self.check(Err(error)),
         }
@@ -396,11 +342,6 @@ impl Pipeline {
         }
         self.faulty = result.is_err();
     }
-}
-
-/// A port's index and name, as rules have it. The kernel's names are never longer.
-fn named((index, name): (&u8, &String)) -> Option<(u8, Name)> {
-    Some((*index, name.parse().ok()?))
 }
 
 /// The time from the first piece of evidence of an isolation to now, when it holds in the kernel.

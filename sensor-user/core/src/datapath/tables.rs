@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lru::LruCache;
-use sensor_ebpf::control::{Bucket, Config, HOST_CAPACITY, PAIR_CAPACITY, PLACE_CAPACITY, Rate, Reflex};
+use sensor_ebpf::control::{
+    Bucket, Config, HOST_CAPACITY, PAIR_CAPACITY, PLACE_CAPACITY, REFLEX_OFF, Rate, Reflex,
+};
 use sensor_ebpf::flow::VERDICT_DROP;
 use sensor_ebpf::judge::{
     ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE, Policy, Question, segment,
@@ -62,13 +64,14 @@ impl Rules {
             | bit(!self.ip.is_empty(), ARMED_IP)
             | bit(!self.net.is_empty(), ARMED_NET)
             | bit(!self.scope.is_empty(), ARMED_SCOPE)
-            | bit(!self.reflex.is_empty() || self.throttles(), ARMED_REFLEX)
+            | bit(self.counts(), ARMED_REFLEX)
     }
 
-    /// Whether any rule throttles.
-    fn throttles(&self) -> bool {
+    /// Whether new destinations are counted: any segment has a reflex, or any rule throttles.
+    fn counts(&self) -> bool {
         let rules = self.mac.values().chain(self.ip.values()).chain(self.net.values());
-        rules.chain(self.scope.values()).any(|rule| rule.level == LEVEL_THROTTLE)
+        self.reflex.values().any(|reflex| reflex.mode != REFLEX_OFF)
+            || rules.chain(self.scope.values()).any(|rule| rule.level == LEVEL_THROTTLE)
     }
 
     /// Notes where the source of a frame lives.
