@@ -67,7 +67,7 @@ fn check_datagrams(site: &Site, when: &str, cases: &[(u8, u8, u16, bool)]) -> Re
 #[test]
 fn a_pinned_device_goes_on_with_what_it_did_and_a_quarantined_one_with_what_is_listed() -> Result<()> {
     ward(|site| {
-        let _daemon = site.start(&["--mode", "enforce"])?;
+        let daemon = site.start(&["--mode", "enforce"])?;
         let _services = (Service::start(site.lab, 2, 104)?, Service::start(site.lab, 3, 8_080)?);
         let _served = Service::start(site.lab, 1, 11_112)?;
         exchange(site.lab, 1, "10.77.0.2:104")?;
@@ -86,6 +86,19 @@ fn a_pinned_device_goes_on_with_what_it_did_and_a_quarantined_one_with_what_is_l
             // Also with the neighbours forgotten: ARP goes on.
             site.lab.host_ip(1, "neigh flush dev eth0")?;
         }
+
+        // What was learned is in the kernel and in the database: no daemon, and the next one.
+        daemon.kill()?;
+        let learned = |when: &str| -> Result<()> {
+            exchange(site.lab, 1, "10.77.0.2:104").with_context(|| format!("learned, {when}"))?;
+            ensure!(exchange(site.lab, 1, "10.77.0.3:8080").is_err(), "{when}, a new service is open");
+            Ok(())
+        };
+        learned("without a daemon")?;
+        let _daemon = site.start(&["--mode", "enforce"])?;
+        let list = site.ask(&["block", "list"])?;
+        ensure!(list[0]["pairs"] == pinned["block"]["pairs"] && list[0]["level"] == "pin", "{list}");
+        learned("after a restart")?;
 
         let quarantined = hold(site, &["10.77.0.1", "--level", "quarantine", "--allow", "repair"])?;
         ensure!(
@@ -362,6 +375,7 @@ fn what_somebody_changes_in_the_kernel_is_put_right_within_two_seconds() -> Resu
         })?;
         ensure!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
         ensure!(daemon.log()?.contains("were not as decided; they were repaired"), "{}", daemon.log()?);
+        site.metric_becomes("sekisho_repairs_total", &[("what", "rule")], |count| count >= 6.0)?;
         check_ways(site.lab, "repaired", false, &[(1, "10.77.0.2")])
     })
 }

@@ -12,7 +12,9 @@ use sensor_ebpf::judge::{
 };
 use sensor_ebpf::parse::MacKey;
 use sensor_ebpf::reflex::Ledger;
-use sensor_ebpf::rule::{Address, AllowKey, LEVEL_THROTTLE, RuleCounters, RuleValue, SLOTS, scope_of_segment};
+use sensor_ebpf::rule::{
+    Address, AllowKey, LEVEL_THROTTLE, RuleCounters, RuleValue, SLOTS, scope_of_segment,
+};
 
 use super::key::RuleKey;
 use crate::inventory::capacity;
