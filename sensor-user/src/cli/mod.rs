@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 not understood (clap's own). What went wrong goes to standard error.
 
 mod args;
+mod block;
 mod check;
 mod client;
 mod run;
@@ -20,10 +21,11 @@ use crate::config::ConfigError;
 use crate::protocol::RefusalKind;
 
 pub use args::{
-    AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
-    DetachArgs, DoctorArgs, IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task,
-    TellArgs,
+    AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, IncidentsArgs,
+    MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs,
 };
+
+pub use block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,8 @@ use sensor_core::addr::Prefix;
 use sensor_core::policy::Target;
 use serde_json::Value;
 
-use super::args::{AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, ClientTask, IncidentsArgs, Output};
+use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
+use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
 use super::{CliError, check, show, table};
 use crate::clock::Stamp;
