@@ -22,16 +22,18 @@ pub struct Config {
     pub zero: u32,
     /// 1: all verdicts are to pass (`sekisho bypass`). The program reads `armed` alone; this tells user space why it is 0.
     pub bypass: u32,
-    /// Zero.
-    pub pad: u32,
+    /// The account (uid) that changed `bypass` last.
+    pub bypass_by: u32,
     /// Hosts are charged for new destinations from then on, ns of CLOCK_MONOTONIC: right after a start everything is new.
     pub reflex_from_ns: u64,
     /// Throttled devices: new destinations.
     pub throttle_new: Rate,
     /// Throttled devices: KiB.
     pub throttle_kib: Rate,
+    /// When `bypass` was changed last, ns of CLOCK_MONOTONIC.
+    pub bypass_since_ns: u64,
     /// Zero.
-    pub pad2: [u64; 7],
+    pub pad: [u64; 6],
 }
 
 /// A rate with a burst, as the generic cell rate algorithm (ITU-T I.371) has it.

@@ -4,6 +4,7 @@
 mod bad_captures;
 mod bad_start;
 mod block;
+mod bypass;
 mod disk;
 mod patient;
 mod ports;

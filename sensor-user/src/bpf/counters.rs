@@ -1,13 +1,12 @@
 //! Counters of the program, summed over CPUs.
 
-use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use sensor_ebpf::counter::{PortCell, PortCounters, REASONS_OF_PORT, Reason};
 use sensor_ebpf::rule::{RuleCounters, SLOTS};
 
 use super::error::BpfError;
 use super::pod::Raw;
-use super::sensor::open;
+use super::sensor::{MapSource, open};
 
 /// Counters by port, by reason and by rule.
 pub struct Counters {
@@ -17,7 +16,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
             ports: open(ebpf, "PORT_COUNTERS")?,
             reasons: open(ebpf, "REASONS")?,

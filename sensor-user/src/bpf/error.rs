@@ -85,6 +85,26 @@ pub enum BpfError {
         /// The directory of the bridge's pins.
         path: PathBuf,
     },
+    /// Nothing is pinned for the bridge.
+    #[error("nothing is loaded for {bridge} in {pin_dir}: start it with `sekisho run --bridge {bridge}`")]
+    NotLoaded {
+        /// The bridge's name.
+        bridge: String,
+        /// Where the pins should be.
+        pin_dir: PathBuf,
+    },
+    /// The pinned maps are of a layout this program does not know.
+    #[error(
+        "the maps in {path} are of another release (abi-{found}; this one has abi-{}): use the sekisho of that release, or \
+         start this one, which takes them over",
+        sensor_ebpf::ABI
+    )]
+    OtherAbi {
+        /// The directory of the bridge's pins.
+        path: PathBuf,
+        /// The ABI found.
+        found: u32,
+    },
     /// The pinned links belong to interfaces of another network namespace.
     #[error(
         "{path} holds the program of an interface that is not in this network namespace: choose another place with \

@@ -38,8 +38,37 @@ pub fn unload(pin_dir: &Path, bridge: &str) -> Result<Vec<String>, BpfError> {
 }
 
 /// The directory of a bridge's pins.
-fn root(pin_dir: &Path, bridge: &str) -> PathBuf {
+pub fn root(pin_dir: &Path, bridge: &str) -> PathBuf {
     pin_dir.join(pin_name(bridge))
+}
+
+/// The directory of the maps of an ABI.
+pub fn maps_of(root: &Path, abi: u32) -> PathBuf {
+    root.join(format!("abi-{abi}/maps"))
+}
+
+/// The numbers of the ABIs whose maps are pinned, in rising order.
+pub fn abis(root: &Path) -> Result<Vec<u32>, BpfError> {
+    if !root.is_dir() {
+        return Ok(Vec::new());
+    }
+    let number = |dir: &PathBuf| dir.file_name()?.to_str()?.strip_prefix("abi-")?.parse().ok();
+    let mut abis: Vec<u32> = entries(root)?.iter().filter_map(number).collect();
+    abis.sort_unstable();
+    Ok(abis)
+}
+
+/// The bridges that have something pinned, sorted.
+///
+/// # Errors
+///
+/// [`BpfError::Pin`] if the directory cannot be read.
+pub fn bridges(pin_dir: &Path) -> Result<Vec<String>, BpfError> {
+    if !pin_dir.exists() {
+        return Ok(Vec::new());
+    }
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().replace(':', ".");
+    Ok(entries(pin_dir)?.iter().map(name).collect())
 }
 
 /// The name of an interface as a name on a BPF file system, where a dot is not allowed (bpf_lookup in
@@ -82,7 +111,7 @@ impl Pins {
     }
 
     fn maps(&self) -> PathBuf {
-        self.root.join(format!("abi-{ABI}/maps"))
+        maps_of(&self.root, ABI)
     }
 
     fn links(&self) -> PathBuf {
@@ -211,7 +240,7 @@ pub fn remove_link(path: &Path) -> Result<(), BpfError> {
 }
 
 /// The shape of the map pinned at `path`; `None` if there is none. A pin that is no map has no shape in common.
-fn shape_of_pin(wanted: &MapShape, path: &Path) -> Option<MapShape> {
+pub fn shape_of_pin(wanted: &MapShape, path: &Path) -> Option<MapShape> {
     if !path.exists() {
         return None;
     }

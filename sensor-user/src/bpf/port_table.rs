@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd;
 
-use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use sensor_ebpf::control::{MAX_IFINDEX, Port};
 use sensor_ebpf::flow::MAX_PORTS;
@@ -11,6 +10,7 @@ use super::counters::Counters;
 use super::error::{BpfError, chain};
 use super::pod::Raw;
 use super::ports::BridgePort;
+use super::sensor::MapSource;
 use super::sys::{self, BatchEnd};
 
 /// The map of ports, and which of the indices 1..=255 are taken. 0 means "not registered" and is never given away.
@@ -27,8 +27,12 @@ impl PortTable {
     /// # Errors
     ///
     /// [`BpfError::Object`] or [`BpfError::Map`].
-    pub fn open(ebpf: &mut Ebpf, ports: &[BridgePort], counters: &mut Counters) -> Result<Self, BpfError> {
-        let Some(Map::Array(map)) = ebpf.take_map("PORTS") else {
+    pub fn open(
+        ebpf: &mut impl MapSource,
+        ports: &[BridgePort],
+        counters: &mut Counters,
+    ) -> Result<Self, BpfError> {
+        let Map::Array(map) = ebpf.map("PORTS")? else {
             return Err(BpfError::Object("no array PORTS".to_owned()));
         };
         let registered = registered(&map)?;

@@ -130,12 +130,12 @@ impl Maps {
     /// # Errors
     ///
     /// [`BpfError::Object`] if one is not there or not of the type this program was built for.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub fn take(source: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
-            rules: Rules::open(ebpf)?,
-            flows: Flows::open(ebpf)?,
-            counters: Counters::open(ebpf)?,
-            rings: Rings::open(ebpf)?,
+            rules: Rules::open(source)?,
+            flows: Flows::open(source)?,
+            counters: Counters::open(source)?,
+            rings: Rings::open(source)?,
         })
     }
 }
@@ -167,8 +167,26 @@ fn last_lines(text: &str) -> String {
     }
 }
 
+/// Where maps come from: a loaded object, or the pins of one.
+pub trait MapSource {
+    /// The map of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Object`] if there is none.
+    fn map(&mut self, name: &str) -> Result<Map, BpfError>;
+}
+
+impl MapSource for Ebpf {
+    fn map(&mut self, name: &str) -> Result<Map, BpfError> {
+        self.take_map(name).ok_or_else(|| BpfError::Object(format!("no map {name}")))
+    }
+}
+
 /// A map as a type of aya's.
-pub fn open<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, BpfError> {
-    let map = ebpf.take_map(name).ok_or_else(|| BpfError::Object(format!("no map {name}")))?;
-    T::try_from(map).map_err(|error| BpfError::Object(format!("map {name}: {}", chain(&error))))
+pub fn open<T: TryFrom<Map, Error = MapError>>(
+    source: &mut impl MapSource,
+    name: &str,
+) -> Result<T, BpfError> {
+    T::try_from(source.map(name)?).map_err(|error| BpfError::Object(format!("map {name}: {}", chain(&error))))
 }

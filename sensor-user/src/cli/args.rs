@@ -68,6 +68,18 @@ pub enum ClientTask {
     Devices(AskArgs),
     /// Show what was found
     Incidents(IncidentsArgs),
+    /// In an emergency: take every verdict to "pass" at once, and back
+    #[command(after_long_help = "\
+While it is on, nothing is dropped: whoever is cut off gets through. Nothing is forgotten: the daemon goes on watching and \
+deciding, entries go on and expire, and all hold again the moment it is off. It works whether or not a daemon runs or \
+answers, survives a restart of the daemon, and is told until it is off: in the log every minute, by `sekisho status`, by the \
+metric sekisho_bypass.
+
+Examples:
+  sekisho bypass on
+  sekisho bypass status
+  sekisho bypass off")]
+    Bypass(BypassArgs),
     /// Check a configuration and show every problem
     Check(CheckArgs),
 }
@@ -93,7 +105,7 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, stats [default: all; people are spared the flows]
+    /// Tell only these events: device, flow, alert, isolation, bypass, stats [default: all; people are spared the flows]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
     /// How.
@@ -236,6 +248,34 @@ pub struct UnloadArgs {
     /// How to show the result.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// What to do with the bypass.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BypassState {
+    /// Every verdict is "pass"
+    On,
+    /// The rules hold
+    Off,
+    /// Only show which
+    Status,
+}
+
+/// `sekisho bypass`.
+#[derive(Args, Debug)]
+pub struct BypassArgs {
+    /// What to do
+    #[arg(value_enum, value_name = "on|off|status")]
+    pub state: BypassState,
+    /// The bridge; without this all that are pinned there
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Option<String>,
+    /// Where the kernel's side is pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// The daemon to tell, if one runs.
+    #[command(flatten)]
+    pub ask: AskArgs,
 }
 
 /// `sekisho block`.

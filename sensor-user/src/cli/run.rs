@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::args::{AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, ClientTask, IncidentsArgs, Output};
 use super::client::Client;
-use super::{CliError, check, show, table};
+use super::{CliError, bypass, check, show, table};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -16,6 +16,7 @@ use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Req
 pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
     let text = match task {
         ClientTask::Check(args) => return check::check(args, out),
+        ClientTask::Bypass(args) => bypass::bypass(args, &here())?,
         ClientTask::Status(args) => ask(args, Request::Status, |status, at| show::status(&status, at))?,
         ClientTask::Devices(args) => {
             ask(args, Request::Devices, |devices: Vec<_>, at| show::devices(&devices, at))?

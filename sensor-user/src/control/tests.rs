@@ -69,6 +69,7 @@ fn view() -> View {
     let live = LiveStatus {
         bridge: "br0".to_owned(),
         mode: "enforce".to_owned(),
+        bypass: BypassInfo { on: false, since: None, by: None },
         version: "0.1.0".to_owned(),
         uptime_secs: 2,
         ports: vec![port],
@@ -94,6 +95,10 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                     name: Some("MRI".to_owned()),
                 };
                 drop(answer.send(Ok(Reply::Added { block, extended: false, device: Some(device) })));
+            }
+            Ask::Bypass(on, by, answer) => {
+                let by = Some(by.to_string());
+                drop(answer.send(Ok(BypassInfo { on, since: Some(Stamp(1)), by })));
             }
             Ask::Command(Command::Remove(name), answer) => {
                 let name = match name {

@@ -6,7 +6,7 @@ use sensor_core::datapath;
 use sensor_core::policy::Decision;
 use sensor_ebpf::rule::RuleValue;
 
-use crate::bpf::{BpfError, RuleKey, Rules};
+use crate::bpf::{BpfError, Bypass, RuleKey, Rules};
 
 /// The rules as decided, and the kernel's.
 pub struct Enforcer {
@@ -54,6 +54,24 @@ impl Enforcer {
             result = result.and(done);
         }
         result.and(self.commit())
+    }
+
+    /// Takes every verdict to "pass", or back to the rules. Deciding goes on meanwhile, and the rules are kept up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_bypass(&mut self, bypass: Bypass) -> Result<(), BpfError> {
+        self.rules.set_bypass(bypass)
+    }
+
+    /// Whether every verdict is taken to "pass", be it by this process or another.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn bypass(&self) -> Result<Bypass, BpfError> {
+        self.rules.bypass()
     }
 
     fn commit(&mut self) -> Result<(), BpfError> {
