@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use aya::EbpfLoader;
 use aya::programs::{Xdp, XdpMode};
 use bpf_tests::lab::{self, BRIDGE, Lab, has_xdp};
+use sensor_ebpf::ABI;
 use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
 use sensor_user::bpf::{
     Attached, BpfError, Mode, OBJECT, PortEvent, Ports, PortsError, RuleKey, Sensor, load_programs, unload,
@@ -423,22 +424,22 @@ fn a_pinned_map_of_another_shape_is_not_reused() -> Result<()> {
             let (mut sensor, ports) = start(pins).await?;
             isolate(&mut sensor, key(1))?;
             drop((sensor, ports));
-            let pin = pins.join(BRIDGE).join("abi-1/maps/REASONS");
+            let pin = pins.join(BRIDGE).join(format!("abi-{ABI}/maps/REASONS"));
             ensure!(pin.exists(), "{} is not there", pin.display());
             fs::remove_file(&pin)?;
             let mut loader = EbpfLoader::new();
             let mut other = loader.map_max_entries("REASONS", 7).load(OBJECT)?;
             other.take_map("REASONS").context("there")?.pin(&pin)?;
-            let old_abi = pins.join(BRIDGE).join("abi-0/maps");
-            fs::create_dir_all(&old_abi)?;
 
             let (mut sensor, _ports) = start(pins).await?;
-            let [map, abi] = &sensor.notes[..] else { panic!("{:?}", sensor.notes) };
+            let [map] = &sensor.notes[..] else { panic!("{:?}", sensor.notes) };
             assert!(map.contains("REASONS") && map.contains("entries: 7"), "{map}");
-            assert!(abi.contains("abi-0"), "{abi}");
-            assert!(!old_abi.exists());
-            assert!(sensor.rules.list()?.is_empty());
-            isolate(&mut sensor, key(1))?;
+            assert_eq!(sensor.rules.list()?, [(key(1), isolation())], "the rules are taken over");
+            assert_ne!(sensor.rules.config()?.armed, 0);
+            let note = sensor.attachments.settle(&mut sensor.counters)?;
+            assert!(note.is_some_and(|note| note.contains("1 rules")));
+            let left: Vec<_> = fs::read_dir(pins.join(BRIDGE))?.collect::<Result<_, _>>()?;
+            assert_eq!(left.len(), 2, "its maps and the links: {left:?}");
             assert_eq!(sensor.counters.reasons(1)?.len(), 19);
             Ok(())
         })

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use prometheus::Registry;
 use sensor_core::engine::{Engine, Output};
-use sensor_core::policy::Block;
+use sensor_core::policy::{Block, Save};
 use sensor_core::settings::Mode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::bpf::{Attachments, KernelLog, Ports, Sensor, SensorLock};
+use crate::bpf::{Attachments, KernelLog, LOCK_DIR, Ports, Sensor, SensorLock};
 use crate::clock::{Now, WallClock};
 use crate::config::{self, Config, DaemonSettings};
 use crate::control::{Ask, Server};
@@ -22,10 +22,8 @@ use crate::eve::EventType;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
-use crate::{makers, protocol};
+use crate::{adopt, makers, protocol};
 
-/// Where the lock of a bridge lies: the same for all daemons of the machine, whatever else they are given.
-const LOCK_DIR: &str = "/run/sekisho";
 /// Requests of clients that may wait.
 const ASKS: usize = 64;
 
@@ -108,10 +106,15 @@ async fn live(options: RunOptions) -> Result<()> {
     let enforce = config.settings.mode == Mode::Enforce;
     let sensor = Sensor::load(&options.pin_dir, &ports)?;
     sensor.notes.iter().for_each(|note| log::warn!("{note}"));
-    let Sensor { mut attachments, rules, flows, counters, rings, log, jiffy_ns, notes: _ } = sensor;
+    let Sensor { mut attachments, mut rules, flows, mut counters, rings, log, jiffy_ns, notes: _ } = sensor;
     let mut out = Output::default();
     let mut engine = Engine::new(config.settings);
-    engine.restore(blocks, &mut out);
+    let orphans = adopt::orphans(&blocks, &rules.list()?, now.mono);
+    orphans
+        .iter()
+        .for_each(|block| log::warn!("block {} was in force, and the list did not know it", block.id));
+    out.saves.extend(orphans.iter().cloned().map(Save::Put));
+    engine.restore([blocks, orphans].concat(), &mut out);
     let mut enforcer = Enforcer::new(rules);
     enforcer.want(&out.decisions);
     if let Err(error) = enforcer.reconcile().and_then(|_| attach(&mut attachments, &ports)) {
@@ -120,6 +123,10 @@ async fn live(options: RunOptions) -> Result<()> {
             log::error!("{second}");
         }
         return Err(error.into());
+    }
+    match attachments.settle(&mut counters) {
+        Ok(note) => note.iter().for_each(|note| log::info!("{note}")),
+        Err(error) => log::error!("what an earlier release left could not be cleared away: {error}"),
     }
     greet(&options, &attachments, enforce, listener.as_ref());
 

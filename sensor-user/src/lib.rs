@@ -3,6 +3,7 @@
 //! `bpf` is the only user of aya, `source` feeds captures, `pipeline` owns the engine of the live daemon; `store`,
 //! `control`, `telemetry` and `eve` are leaves and do not know one another. `app` builds all of it.
 
+mod adopt;
 pub mod app;
 pub mod bpf;
 pub mod cli;
@@ -22,3 +23,4 @@ pub mod source;
 pub mod store;
 pub mod telemetry;
 pub mod unload;
+pub mod upgrade;

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sensor_user::app::{self, RunOptions};
-use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task};
+use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task, UpgradeArgs};
 use sensor_user::replay::{self, ReplayOptions};
 use sensor_user::unload;
+use sensor_user::upgrade::{self, UpgradeOptions};
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Task::Client(task) => return cli::run(&task),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
+        Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
         Task::Unload(args) => {
             unload::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
         }
@@ -49,6 +51,16 @@ fn run_options(args: RunArgs) -> RunOptions {
         mode: args.mode,
         json: args.tell.json(),
         events: args.tell.kinds(),
+    }
+}
+
+fn upgrade_options(args: UpgradeArgs) -> UpgradeOptions {
+    UpgradeOptions {
+        bridge: args.bridge,
+        pin_dir: args.pin_dir,
+        prove: args.prove,
+        object: args.object,
+        json: args.output.output == Output::Json,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
@@ -11,6 +12,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use sensor_ebpf::control::Clock;
 use sensor_ebpf::counter::PortCounters;
 
+use super::before::{self, Before};
 use super::clock::KernelClock;
 use super::counters::Counters;
 use super::error::{BpfError, chain};
@@ -70,6 +72,7 @@ pub struct Attachments {
     clock: KernelClock,
     inherited: BTreeMap<u32, PathBuf>,
     attached: BTreeMap<u32, Attached>,
+    before: Before,
 }
 
 impl Attachments {
@@ -80,8 +83,9 @@ impl Attachments {
         table: PortTable,
         clock: KernelClock,
         inherited: BTreeMap<u32, PathBuf>,
+        before: Before,
     ) -> Self {
-        Self { ebpf, pins, table, clock, inherited, attached: BTreeMap::new() }
+        Self { ebpf, pins, table, clock, inherited, attached: BTreeMap::new(), before }
     }
 
     /// The ports with the program on them, by interface index.
@@ -154,7 +158,23 @@ impl Attachments {
         self.pins.remove_all().map(drop)
     }
 
-    /// Undoes an unsuccessful start. Ports that were attached anew lose the program, and pins nobody had before are
+    /// Makes the program that is on all ports now the one to go on with: there is no going back any more. What another
+    /// release left is removed. Gives what an operator should be told.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError`] if something could not be pinned, read or removed; the program is in force all the same.
+    pub fn settle(&mut self, counters: &mut Counters) -> Result<Option<String>, BpfError> {
+        let old = self.before.old.take();
+        self.before = Before::new(None, false);
+        let program = self.program()?;
+        let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+        let fd = fd.map_err(|error| BpfError::Object(chain(&error)))?;
+        self.pins.pin_program(fd.as_fd())?;
+        old.map(|old| old.settle(counters)).transpose()
+    }
+
+    /// Undoes an unsuccessful start. Ports that had a program before get that one back. Ports that were attached anew lose the program, and pins nobody had before are
     /// removed; what an earlier daemon left in force stays in force.
     ///
     /// # Errors
@@ -167,6 +187,10 @@ impl Attachments {
         }
         for port in self.attached.values().filter(|port| !port.inherited) {
             pins::remove_link(&port.pin)?;
+        }
+        self.before.put_back()?;
+        if self.before.fresh {
+            self.pins.remove_maps();
         }
         Ok(())
     }
@@ -214,9 +238,14 @@ impl Attachments {
         let fault = |text: String| BpfError::Load(format!("taking over {}: {text}", pin.display()));
         let link = PinnedLink::from_pin(pin).map_err(|error| fault(chain(&error)))?;
         let link = XdpLink::try_from(FdLink::from(link)).map_err(|error| fault(chain(&error)))?;
+        let before = before::program_of(&self.pins, pin);
         let program = self.program()?;
         match program.attach_to_link(link) {
-            Ok(id) => release_link(program, id).map_err(fault).map(|_| true),
+            Ok(id) => {
+                release_link(program, id).map_err(fault)?;
+                self.before.replaced(pin, before);
+                Ok(true)
+            }
             Err(error) if errno(&error) == Some(libc::ENOLINK) => pins::remove_link(pin).map(|()| false),
             Err(error) => Err(fault(chain(&error))),
         }

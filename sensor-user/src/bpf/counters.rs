@@ -50,6 +50,26 @@ impl Counters {
         Ok(sum(&counted))
     }
 
+    /// Sets what was counted on a port, CPU by CPU, before any port has the program.
+    pub(super) fn set_port(&mut self, index: u8, cpus: &[PortCounters]) -> Result<(), BpfError> {
+        self.write_port(index, cpus.iter().map(|counters| Raw(PortCell(*counters))).collect())
+    }
+
+    /// Adds to what was counted on ports that are gone: counters, and numbers of frames by reason; each CPU by CPU.
+    pub(super) fn add_gone(&mut self, cpus: &[PortCounters], reasons: &[Vec<u64>]) -> Result<(), BpfError> {
+        let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
+        gone.iter_mut().zip(cpus).for_each(|(Raw(gone), more)| gone.0.add(more));
+        self.write_port(0, gone)?;
+        let fault = |error| BpfError::map("adding to the counts by reason", error);
+        for (reason, more) in (0u32..).zip(reasons) {
+            let counted = self.reasons.get(&reason, 0).map_err(fault)?;
+            let sums: Vec<u64> = counted.iter().zip(more).map(|(a, b)| a.wrapping_add(*b)).collect();
+            let sums = PerCpuValues::try_from(sums).map_err(|error| fault(error.into()))?;
+            self.reasons.set(reason, sums, 0).map_err(fault)?;
+        }
+        Ok(())
+    }
+
     /// Frames of a port by [`Reason`], in the order of [`Reason::ALL`]. `Reason::None` is not counted: what a port received
     /// and no other reason explains was parsed.
     ///

@@ -49,6 +49,12 @@ pub enum BpfError {
     /// The embedded object is not what this program was built for.
     #[error("the embedded BPF object is unusable ({0}): rebuild with `cargo xtask build`")]
     Object(String),
+    /// There is no program to go on from.
+    #[error("no port has the program yet: there is nothing to replace")]
+    NoProgram,
+    /// Another object has other maps.
+    #[error("the object has not the maps of this release: load it by the sekisho it belongs to")]
+    OtherObject,
     /// The kernel refused the object.
     #[error("loading the BPF program failed: {0}")]
     Load(String),
@@ -104,6 +110,17 @@ pub enum BpfError {
         path: PathBuf,
         /// The ABI found.
         found: u32,
+    },
+    /// The pinned maps of another release cannot be taken over.
+    #[error(
+        "the maps in {path} cannot be taken over ({why}): go on with the release they are of, or end all isolations and \
+         begin anew with `sekisho unload`"
+    )]
+    UnknownAbi {
+        /// Their directory.
+        path: PathBuf,
+        /// What is the matter.
+        why: String,
     },
     /// The pinned links belong to interfaces of another network namespace.
     #[error(

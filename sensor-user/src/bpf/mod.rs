@@ -7,12 +7,14 @@
 //! force, and the next one takes both over without letting a frame through (see [`Sensor::load`]).
 
 mod attach;
+mod before;
 mod clock;
 mod counters;
 mod error;
 mod flows;
 mod kernel_log;
 mod lock;
+mod migrate;
 mod object;
 mod pinned;
 mod pins;
@@ -20,22 +22,26 @@ mod pod;
 mod port_table;
 mod ports;
 mod probe;
+mod rehearse;
 mod rings;
 mod rules;
 mod sensor;
 mod sys;
+mod wire;
 
 pub use attach::{Attached, Attachments, Mode};
 pub use counters::Counters;
 pub use error::BpfError;
 pub use flows::{FlowKey, Flows, Sweep};
 pub use kernel_log::KernelLog;
-pub use lock::{LockError, SensorLock};
+pub use lock::{LOCK_DIR, LockError, SensorLock};
 pub use object::{OBJECT, PROGRAM};
-pub use pins::{DEFAULT_PIN_DIR, bridges, unload};
+pub use pins::{DEFAULT_PIN_DIR, Pins, bridges, unload};
 pub use ports::{AttachedProgram, BridgePort, PortEvent, Ports, PortsError};
 pub use probe::probe;
+pub use rehearse::{TestRule, lend_program};
 pub use rings::Rings;
 pub use rules::{Bypass, Rules};
 pub use sensor::{Maps, Sensor, load_programs};
 pub use sensor_core::datapath::RuleKey;
+pub use wire::Wire;

@@ -7,8 +7,8 @@ use aya::maps::{Map, MapData};
 use sensor_ebpf::ABI;
 
 use super::error::{BpfError, chain};
-use super::object;
-use super::pins::{self, pin_error};
+use super::object::{self, OBJECT};
+use super::pins::{self, Pins, pin_error};
 use super::sensor::MapSource;
 
 /// The pinned maps of a bridge.
@@ -36,7 +36,16 @@ impl PinnedMaps {
             }
             Err(error) => return Err(pin_error("reading", &dir)(error)),
         }
-        for wanted in object::pinned_maps()? {
+        Self::check(root, dir)
+    }
+
+    /// The same, of pins that are open.
+    pub fn of(pins: &Pins) -> Result<Self, BpfError> {
+        Self::check(pins.root().to_owned(), pins::maps_of(pins.root(), ABI))
+    }
+
+    fn check(root: PathBuf, dir: PathBuf) -> Result<Self, BpfError> {
+        for wanted in object::pinned_maps(OBJECT)? {
             if pins::shape_of_pin(&wanted, &dir.join(&wanted.name)).as_ref() != Some(&wanted) {
                 return Err(BpfError::OtherAbi { path: root, found: ABI });
             }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use aya::maps::MapInfo;
 use sensor_ebpf::ABI;
 
 use super::error::BpfError;
+use super::migrate::UNFIT;
 use super::object::MapShape;
 use super::ports::BridgePort;
 use super::sys::{self, XdpLinkInfo};
@@ -95,6 +96,10 @@ pub struct Pins {
 
 impl Pins {
     /// Makes the directories and takes the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::PinsInUse`] if another process has it, else [`BpfError::Pin`].
     pub fn open(pin_dir: &Path, bridge: &str) -> Result<Self, BpfError> {
         let root = root(pin_dir, bridge);
         make_dir(&root)?;
@@ -105,9 +110,13 @@ impl Pins {
             Err(TryLockError::Error(error)) => return Err(pin_error("locking", &root)(error)),
         }
         let pins = Self { pin_dir: pin_dir.to_owned(), root, _lock: lock };
-        make_dir(&pins.maps())?;
         make_dir(&pins.links())?;
         Ok(pins)
+    }
+
+    /// The directory of the bridge's pins.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     fn maps(&self) -> PathBuf {
@@ -134,37 +143,63 @@ impl Pins {
         }
     }
 
+    /// Makes the directory of the maps.
+    pub fn make_maps(&self) -> Result<(), BpfError> {
+        make_dir(&self.maps())
+    }
+
     /// Whether maps of an earlier daemon are there.
     pub fn has_maps(&self) -> bool {
         fs::read_dir(self.maps()).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Removes all pinned maps if one of them is not of the shape the object wants (flows, rules and switches belong
+    /// Where the program is pinned when all ports have it.
+    pub fn program(&self) -> PathBuf {
+        self.root.join(format!("abi-{ABI}/prog"))
+    }
+
+    /// The programs that may be pinned, those of other releases too.
+    pub fn programs(&self) -> Vec<PathBuf> {
+        let dirs = entries(&self.root).unwrap_or_default();
+        dirs.into_iter().map(|dir| dir.join("prog")).filter(|pin| pin.exists()).collect()
+    }
+
+    /// Pins a program in place of the one pinned before.
+    pub fn pin_program(&self, program: BorrowedFd<'_>) -> Result<(), BpfError> {
+        let pin = self.program();
+        let young = pin.with_file_name("prog-new");
+        if young.exists() {
+            remove_file(&young)?;
+        }
+        sys::pin(program, &young).map_err(pin_error("pinning", &young))?;
+        fs::rename(&young, &pin).map_err(pin_error("renaming to", &pin))
+    }
+
+    /// Puts all pinned maps aside if one of them is not of the shape the object wants (flows, rules and switches belong
     /// together); says which and why. aya would reuse such a map without a look at it.
-    pub fn remove_unfit(&self, wanted: &[MapShape]) -> Result<Vec<String>, BpfError> {
+    pub fn set_aside_unfit(&self, wanted: &[MapShape]) -> Result<Vec<String>, BpfError> {
         let unfit = wanted.iter().find_map(|map| match shape_of_pin(map, &self.map(&map.name)) {
             Some(found) if found != *map => Some((map, found)),
             _ => None,
         });
         let Some((wanted, found)) = unfit else { return Ok(Vec::new()) };
-        for path in entries(&self.maps())? {
-            remove_file(&path)?;
+        let own = self.root.join(format!("abi-{ABI}"));
+        let aside = self.root.join(format!("abi-{ABI}{UNFIT}"));
+        if aside.exists() {
+            remove_tree(&aside)?;
         }
+        fs::rename(&own, &aside).map_err(pin_error("renaming", &own))?;
         Ok(vec![format!("all pinned maps were made anew: {found:?} was found where {wanted:?} is wanted")])
     }
 
-    /// Removes the pinned maps of other ABIs, whose program is no longer needed to find them: it holds them itself as
-    /// long as it is attached.
-    pub fn remove_other_abis(&self) -> Result<Vec<String>, BpfError> {
-        let mut notes = Vec::new();
-        for dir in entries(&self.root)? {
-            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with("abi-") && name != format!("abi-{ABI}") {
-                remove_tree(&dir)?;
-                notes.push(format!("pinned maps of {name} were removed: this program has abi-{ABI}"));
-            }
-        }
-        Ok(notes)
+    /// The directories of maps that are not of this program's layout.
+    pub fn other_layouts(&self) -> Result<Vec<PathBuf>, BpfError> {
+        let own = format!("abi-{ABI}");
+        let other = |dir: &PathBuf| {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("abi-") && name != own
+        };
+        Ok(entries(&self.root)?.into_iter().filter(other).collect())
     }
 
     /// Sorts the links an earlier daemon left: those of `ports` come back by interface index, to be taken over; those
@@ -194,6 +229,21 @@ impl Pins {
         Ok(inherited)
     }
 
+    /// The pinned links.
+    pub fn link_paths(&self) -> Result<Vec<PathBuf>, BpfError> {
+        entries(&self.links())
+    }
+
+    /// Removes the pins of links whose interface is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Pin`] for the first that cannot be looked at or removed.
+    pub fn remove_dead_links(&self) -> Result<(), BpfError> {
+        let links = self.pinned_links()?;
+        links.iter().filter(|link| link.info.ifindex == 0).try_for_each(|link| remove_link(&link.path))
+    }
+
     fn pinned_links(&self) -> Result<Vec<PinnedLink>, BpfError> {
         let mut links = Vec::new();
         for path in entries(&self.links())? {
@@ -219,7 +269,11 @@ impl Pins {
 
     /// Removes what an unsuccessful start made, if it is of no use: maps without a program.
     pub fn remove_maps(self) {
-        let _ = remove_tree(&self.root.join(format!("abi-{ABI}")));
+        // Maps put aside for them are in force still.
+        let aside = self.root.join(format!("abi-{ABI}{UNFIT}"));
+        let own = self.root.join(format!("abi-{ABI}"));
+        let _ = remove_tree(&own);
+        let _ = fs::rename(&aside, &own);
         // Directories that still hold something stay.
         for dir in [self.links(), self.root, self.pin_dir] {
             let _ = fs::remove_dir(dir);
@@ -275,7 +329,7 @@ fn remove_file(path: &Path) -> Result<(), BpfError> {
 }
 
 /// Removes a directory of at most a few levels and all in it.
-fn remove_tree(path: &Path) -> Result<(), BpfError> {
+pub fn remove_tree(path: &Path) -> Result<(), BpfError> {
     fs::remove_dir_all(path).map_err(pin_error("removing", path))
 }
 

@@ -93,6 +93,21 @@ impl PortTable {
     }
 }
 
+/// Copies the table of another release.
+///
+/// # Errors
+///
+/// [`BpfError::Object`] or [`BpfError::Map`].
+pub fn copy(from: &MapData, to: MapData) -> Result<(), BpfError> {
+    let mut map: Array<MapData, Raw<Port>> =
+        Array::try_from(Map::Array(to)).map_err(|error| BpfError::Object(chain(&error)))?;
+    for (ifindex, index) in registered(from)? {
+        map.set(ifindex, Raw(Port { index, ..Port::default() }), 0)
+            .map_err(|error| BpfError::map("copying the table of ports", error))?;
+    }
+    Ok(())
+}
+
 /// All interfaces in the table that have an index. In batches: one by one 65,536 calls would be a tenth of a second.
 fn registered(map: &MapData) -> Result<Vec<(u32, u8)>, BpfError> {
     const CHUNK: usize = 8192;

@@ -13,6 +13,7 @@ use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY
 
 use super::error::BpfError;
 use super::pinned::PinnedMaps;
+use super::pins::Pins;
 use super::pod::Raw;
 use super::sensor::{MapSource, open};
 
@@ -95,10 +96,44 @@ impl Rules {
     ///
     /// [`BpfError::NotLoaded`], [`BpfError::OtherAbi`], or [`BpfError::Map`] if they cannot be read.
     pub fn pinned(pin_dir: &Path, bridge: &str) -> Result<Self, BpfError> {
-        let mut rules = Self::open(&mut PinnedMaps::open(pin_dir, bridge)?)?;
+        Self::of_maps(PinnedMaps::open(pin_dir, bridge)?)
+    }
+
+    /// The same, by pins that are open.
+    pub(super) fn of_pins(pins: &Pins) -> Result<Self, BpfError> {
+        Self::of_maps(PinnedMaps::of(pins)?)
+    }
+
+    fn of_maps(mut maps: PinnedMaps) -> Result<Self, BpfError> {
+        let mut rules = Self::open(&mut maps)?;
         rules.step = STRANGERS_STEP;
         rules.look()?;
         Ok(rules)
+    }
+
+    /// Takes over all but the rules from those of another release: allow lists, segments, reflexes, internal prefixes and
+    /// switches.
+    pub(super) fn copy_switches(&mut self, old: &mut Self) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map("copying the switches", error);
+        for key in old.allowed()? {
+            self.allow(key, true)?;
+        }
+        for scope in 0..SCOPE_CAPACITY {
+            let segment = old.segment_of.get(&scope, 0).map_err(fault)?;
+            if segment != 0 {
+                self.set_segment(scope, segment)?;
+            }
+        }
+        for segment in 0..SEGMENTS {
+            self.set_reflex(segment, old.reflex.get(&segment, 0).map_err(fault)?.0)?;
+        }
+        for prefix in old.internal.keys() {
+            let prefix = prefix.map_err(fault)?;
+            let Raw(address) = prefix.data();
+            self.add_internal(prefix.prefix_len(), address)?;
+        }
+        let config = old.config()?;
+        self.write(Config { armed: 0, ..config })
     }
 
     /// Writes what the program needs to know before its first frame. Rules that are there stay in force.

@@ -8,12 +8,14 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 
 use super::attach::Attachments;
+use super::before::Before;
 use super::clock::KernelClock;
 use super::counters::Counters;
 use super::error::{BpfError, chain};
 use super::flows::Flows;
 use super::kernel_log::KernelLog;
-use super::object::{self, CLOCK_PROGRAM, OBJECT, PROGRAM};
+use super::migrate::Old;
+use super::object::{self, CLOCK_PROGRAM, MapShape, OBJECT, PROGRAM};
 use super::pins::Pins;
 use super::port_table::PortTable;
 use super::ports::Ports;
@@ -57,10 +59,29 @@ impl Sensor {
     /// Any [`BpfError`]; nothing new is left behind then.
     pub fn load(pin_dir: &Path, ports: &Ports) -> Result<Self, BpfError> {
         super::probe(pin_dir)?;
-        let pins = Pins::open(pin_dir, ports.bridge())?;
-        let fresh = !pins.has_maps();
-        match Parts::load(&pins, ports) {
-            Ok(parts) => Ok(parts.into_sensor(pins)),
+        Self::load_pinned(Pins::open(pin_dir, ports.bridge())?, ports, OBJECT)
+    }
+
+    /// The same with pins that are open, of any object.
+    ///
+    /// # Errors
+    ///
+    /// The same, and [`BpfError::OtherObject`] if its maps are not those of the embedded one.
+    pub fn load_pinned(pins: Pins, ports: &Ports, object: &[u8]) -> Result<Self, BpfError> {
+        let shapes = object::pinned_maps(object)?;
+        if shapes != object::pinned_maps(OBJECT)? {
+            return Err(BpfError::OtherObject);
+        }
+        let had_maps = pins.has_maps();
+        let mut notes = pins.set_aside_unfit(&shapes)?;
+        let fresh = !had_maps || !notes.is_empty();
+        let loaded = Old::find(&pins)
+            .and_then(|old| Parts::load(&pins, ports, object, &shapes, Before::new(old, fresh)));
+        match loaded {
+            Ok(mut parts) => {
+                parts.notes.append(&mut notes);
+                Ok(parts.into_sensor(pins))
+            }
             Err(error) => {
                 if fresh {
                     pins.remove_maps();
@@ -77,6 +98,7 @@ struct Parts {
     table: PortTable,
     clock: KernelClock,
     inherited: BTreeMap<u32, PathBuf>,
+    before: Before,
     maps: Maps,
     log: KernelLog,
     jiffy_ns: u64,
@@ -84,30 +106,37 @@ struct Parts {
 }
 
 impl Parts {
-    fn load(pins: &Pins, ports: &Ports) -> Result<Self, BpfError> {
+    fn load(
+        pins: &Pins,
+        ports: &Ports,
+        object: &[u8],
+        shapes: &[MapShape],
+        mut before: Before,
+    ) -> Result<Self, BpfError> {
         let inherited = pins.inherited(&ports.list(), &ports.others())?;
-        let shapes = object::pinned_maps()?;
-        let mut notes = pins.remove_unfit(&shapes)?;
+        pins.make_maps()?;
         let mut loader = EbpfLoader::new();
-        for map in &shapes {
+        for map in shapes {
             loader.map_pin_path(&map.name, pins.map(&map.name));
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| BpfError::Load(chain(&error)))?;
+        let mut ebpf = loader.load(object).map_err(|error| BpfError::Load(chain(&error)))?;
         let log = KernelLog::new(&mut ebpf)?;
         load_programs(&mut ebpf)?;
         let clock = KernelClock::new(open(&mut ebpf, "CLOCK")?);
         let jiffy_ns = clock.measure_jiffy(&ebpf)?;
         let mut maps = Maps::take(&mut ebpf)?;
+        if let Some(old) = &mut before.old {
+            old.copy(pins, &mut maps.rules, &mut maps.counters)?;
+        }
         let table = PortTable::open(&mut ebpf, &ports.list(), &mut maps.counters)?;
         maps.rules.start(jiffy_ns)?;
-        notes.extend(pins.remove_other_abis()?);
-        Ok(Self { ebpf, table, clock, inherited, maps, log, jiffy_ns, notes })
+        Ok(Self { ebpf, table, clock, inherited, before, maps, log, jiffy_ns, notes: Vec::new() })
     }
 
     fn into_sensor(self, pins: Pins) -> Sensor {
-        let Self { ebpf, table, clock, inherited, maps, log, jiffy_ns, notes } = self;
+        let Self { ebpf, table, clock, inherited, before, maps, log, jiffy_ns, notes } = self;
         let Maps { rules, flows, counters, rings } = maps;
-        let attachments = Attachments::new(ebpf, pins, table, clock, inherited);
+        let attachments = Attachments::new(ebpf, pins, table, clock, inherited, before);
         Sensor { attachments, rules, flows, counters, rings, log, jiffy_ns, notes }
     }
 }

@@ -54,6 +54,39 @@ pub enum Task {
 A daemon that stops leaves its isolations in force: a device that is cut off stays so until its time is up. This \
 command ends them all, and detaches the program from every port. Stop the daemon first.")]
     Unload(UnloadArgs),
+    /// Replace the program on all ports by that of this release, at once and without losing a frame
+    #[command(after_long_help = "\
+Stop the daemon first, for it owns what is replaced: traffic passes and what is isolated stays so. Rules, their time, and \
+counters go over, also from an older release with other maps. If anything fails, all ports get the program back that they \
+had. The daemon of a new release does the same when it starts; this proves it before.
+
+With --prove two more ports are made on the bridge and removed again. A numbered stream of packets goes from the one to \
+the other, and one of a device that is isolated, before, during and after the swap. One packet lost or one leaked: \
+exit code 1, and all is as before.
+
+Examples:
+  systemctl stop sekisho && sekisho upgrade --bridge br0 --prove && systemctl start sekisho")]
+    Upgrade(UpgradeArgs),
+}
+
+/// `sekisho upgrade`.
+#[derive(Args, Debug)]
+pub struct UpgradeArgs {
+    /// The bridge
+    #[arg(long, value_name = "NAME")]
+    pub bridge: String,
+    /// Send numbered packets through while it is done, and go back if one is lost or one of an isolated device passes
+    #[arg(long)]
+    pub prove: bool,
+    /// Another object than the one of this release, with the same maps
+    #[arg(long, value_name = "FILE")]
+    pub object: Option<PathBuf>,
+    /// Where the kernel's side is pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// How to show the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// What asks a running daemon, or checks its configuration.

@@ -24,7 +24,7 @@ use crate::protocol::RefusalKind;
 pub use args::{
     AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, BypassArgs, BypassState, CheckArgs, Cli, ClientTask,
     DEFAULT_STATE_DIR, IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs,
-    UnloadArgs,
+    UnloadArgs, UpgradeArgs,
 };
 
 /// Why a command failed.
