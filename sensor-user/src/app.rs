@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::bpf::{Attachments, KernelLog, LOCK_DIR, Ports, Sensor, SensorLock};
+use crate::bpf::{self, Attachments, BpfError, KernelLog, LOCK_DIR, Ports, Sensor, SensorLock};
 use crate::clock::{Now, WallClock};
 use crate::config::{self, Config, DaemonSettings};
 use crate::control::{Ask, Server};
@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub metrics: Option<Option<SocketAddr>>,
     /// Whether decisions are carried out, instead of what the configuration says.
     pub mode: Option<Mode>,
+    /// Without privileges: the file by which `sekisho load` is asked to attach the program.
+    pub request: PathBuf,
     /// JSON lines instead of sentences.
     pub json: bool,
     /// The kinds of events told.
@@ -72,6 +74,16 @@ pub fn run(options: RunOptions) -> Result<()> {
     result
 }
 
+/// Whether this process loads the program itself. If not, it must have been loaded before.
+fn may_load(options: &RunOptions) -> Result<bool> {
+    if bpf::may_load() || !bpf::bridges(&options.pin_dir).is_ok_and(|names| names.contains(&options.bridge)) {
+        bpf::probe(&options.pin_dir)?;
+        return Ok(true);
+    }
+    log::info!("no privileges: the program is attached by `sekisho load`");
+    Ok(false)
+}
+
 /// What the daemon shows to the outside, opened before anything is loaded.
 struct Outside {
     store: Store,
@@ -98,13 +110,17 @@ impl Outside {
 async fn live(options: RunOptions) -> Result<()> {
     let config = configure(options.config.as_deref(), options.mode)?;
     let ports = Ports::open(&options.bridge).await?;
-    crate::bpf::probe(&options.pin_dir)?;
+    let may_load = may_load(&options)?;
     let lock = SensorLock::acquire(LOCK_DIR.as_ref(), &options.bridge, ports.bridge_ifindex())?;
     let now = Now::read();
     let Outside { store, blocks, listener, server, metrics } =
         Outside::open(&options, &config.daemon, now).await?;
     let enforce = config.settings.mode == Mode::Enforce;
-    let sensor = Sensor::load(&options.pin_dir, &ports)?;
+    let sensor = if may_load {
+        Sensor::load(&options.pin_dir, &ports)?
+    } else {
+        Sensor::attend(&options.pin_dir, &ports, &options.request)?
+    };
     sensor.notes.iter().for_each(|note| log::warn!("{note}"));
     let Sensor { mut attachments, mut rules, flows, mut counters, rings, log, jiffy_ns, notes: _ } = sensor;
     let mut out = Output::default();
@@ -178,7 +194,7 @@ fn shutdown() -> Result<impl Future<Output = ()>> {
 async fn serve(
     listener: Option<TcpListener>,
     registry: Registry,
-    log: KernelLog,
+    log: Option<KernelLog>,
     server: &Server,
     asks: mpsc::Sender<Ask>,
 ) -> Result<()> {
@@ -189,7 +205,9 @@ async fn serve(
         }
     };
     let log = async {
-        if let Err(error) = log.forward().await {
+        if let Some(log) = log
+            && let Err(error) = log.forward().await
+        {
             log::warn!("the program's messages are not shown any more: {error}");
         }
         std::future::pending().await
@@ -202,8 +220,15 @@ async fn serve(
 }
 
 /// Puts the program on every port there is.
-fn attach(attachments: &mut Attachments, ports: &Ports) -> Result<(), crate::bpf::BpfError> {
-    ports.list().iter().try_for_each(|port| attachments.attach(port).map(drop))
+fn attach(attachments: &mut Attachments, ports: &Ports) -> Result<(), BpfError> {
+    ports.list().iter().try_for_each(|port| match attachments.attach(port) {
+        // Others are filtered meanwhile.
+        Err(error @ BpfError::NotAttached { .. }) => {
+            log::error!("port {} is NOT filtered: {error}", port.name);
+            Ok(())
+        }
+        other => other.map(drop),
+    })
 }
 
 /// Says what runs where.

@@ -14,6 +14,7 @@ pub mod duration;
 pub mod enforce;
 pub mod eve;
 pub mod label;
+pub mod load;
 pub mod makers;
 pub mod patience;
 pub mod pipeline;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use sensor_user::app::{self, RunOptions};
 use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task, UpgradeArgs};
+use sensor_user::load;
 use sensor_user::replay::{self, ReplayOptions};
 use sensor_user::unload;
 use sensor_user::upgrade::{self, UpgradeOptions};
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Task::Client(task) => return cli::run(&task),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
+        Task::Load(args) => load::run(&args.bridge, &args.pin_dir, &args.group),
         Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
         Task::Unload(args) => {
             unload::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
@@ -49,6 +51,7 @@ fn run_options(args: RunArgs) -> RunOptions {
         pin_dir: args.pin_dir,
         metrics: args.metrics.map(|listen| listen.0),
         mode: args.mode,
+        request: args.request,
         json: args.tell.json(),
         events: args.tell.kinds(),
     }

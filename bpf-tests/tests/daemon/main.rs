@@ -8,6 +8,7 @@ mod bypass;
 mod disk;
 mod patient;
 mod ports;
+mod privilege;
 mod prometheus;
 mod scan;
 mod upgrade;

@@ -151,7 +151,10 @@ fn the_first_release_is_taken_over_without_a_packet_lost_or_leaked() -> Result<(
         ensure!(blocks[0]["until"].is_string() && blocks[1]["until"].is_null(), "{list}");
         let ports = &site.ask(&["status"])?["ports"];
         let packets = ports.as_array().into_iter().flatten().find(|port| port["name"] == "p4");
-        ensure!(packets.is_some_and(|port| port["packets"].as_u64() > Some(counted + 1_500)), "{counted}: {ports}");
+        ensure!(
+            packets.is_some_and(|port| port["packets"].as_u64() > Some(counted + 1_500)),
+            "{counted}: {ports}"
+        );
         Ok(())
     })
 }

@@ -12,6 +12,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use sensor_ebpf::control::Clock;
 use sensor_ebpf::counter::PortCounters;
 
+use super::attend::Attendance;
 use super::before::{self, Before};
 use super::clock::KernelClock;
 use super::counters::Counters;
@@ -59,33 +60,41 @@ pub struct Attached {
     pub mode: Mode,
     /// Whether the program of an earlier daemon was replaced in place, without a frame passing unseen.
     pub inherited: bool,
-    pin: PathBuf,
+    pub(super) pin: PathBuf,
+}
+
+/// The program, as this process has it.
+pub(super) enum Kernel {
+    /// Loaded by this process.
+    Loaded(Box<Ebpf>),
+    /// Loaded by another.
+    Attended(Attendance),
 }
 
 /// The loaded programs and the ports they are on.
 ///
 /// Dropping this leaves everything attached: the pins hold it.
 pub struct Attachments {
-    ebpf: Ebpf,
+    pub(super) kernel: Kernel,
     pins: Pins,
-    table: PortTable,
+    pub(super) table: PortTable,
     clock: KernelClock,
     inherited: BTreeMap<u32, PathBuf>,
-    attached: BTreeMap<u32, Attached>,
+    pub(super) attached: BTreeMap<u32, Attached>,
     before: Before,
 }
 
 impl Attachments {
     /// Puts the parts together; `inherited` are the links of an earlier daemon by interface index.
     pub(super) fn new(
-        ebpf: Ebpf,
+        kernel: Kernel,
         pins: Pins,
         table: PortTable,
         clock: KernelClock,
         inherited: BTreeMap<u32, PathBuf>,
         before: Before,
     ) -> Self {
-        Self { ebpf, pins, table, clock, inherited, attached: BTreeMap::new(), before }
+        Self { kernel, pins, table, clock, inherited, attached: BTreeMap::new(), before }
     }
 
     /// The ports with the program on them, by interface index.
@@ -113,6 +122,9 @@ impl Attachments {
     /// [`BpfError::PortBusy`], [`BpfError::PortTaken`], [`BpfError::Attach`], [`BpfError::IfindexTooLarge`],
     /// [`BpfError::TooManyPorts`]; the port is as it was then.
     pub fn attach(&mut self, port: &BridgePort) -> Result<&Attached, BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) && !self.attached.contains_key(&port.ifindex) {
+            self.attend(port)?;
+        }
         if !self.attached.contains_key(&port.ifindex) {
             let index = self.table.register(port)?;
             match self.put(port) {
@@ -142,6 +154,9 @@ impl Attachments {
         ifindex: u32,
         counters: &mut Counters,
     ) -> Result<Option<(Attached, PortCounters)>, BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return self.leave(ifindex, counters);
+        }
         let Some(port) = self.attached.get(&ifindex) else { return Ok(None) };
         pins::remove_link(&port.pin)?;
         self.table.unregister(ifindex)?;
@@ -165,13 +180,26 @@ impl Attachments {
     ///
     /// [`BpfError`] if something could not be pinned, read or removed; the program is in force all the same.
     pub fn settle(&mut self, counters: &mut Counters) -> Result<Option<String>, BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return Ok(None);
+        }
         let old = self.before.old.take();
         self.before = Before::new(None, false);
         let program = self.program()?;
         let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?));
         let fd = fd.map_err(|error| BpfError::Object(chain(&error)))?;
         self.pins.pin_program(fd.as_fd())?;
+        self.pins.share()?;
         old.map(|old| old.settle(counters)).transpose()
+    }
+
+    /// Gives the maps to a group, for a daemon without privileges.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Pin`] for the first that cannot be given away.
+    pub fn share_with(&self, group: u32) -> Result<(), BpfError> {
+        self.pins.share_with(group)
     }
 
     /// Undoes an unsuccessful start. Ports that had a program before get that one back. Ports that were attached anew lose the program, and pins nobody had before are
@@ -181,6 +209,9 @@ impl Attachments {
     ///
     /// [`BpfError::Pin`] for the first that could not be removed.
     pub fn roll_back(self) -> Result<(), BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return Ok(());
+        }
         let was_there = !self.inherited.is_empty() || self.attached.values().any(|port| port.inherited);
         if !was_there {
             return self.detach_all();
@@ -201,12 +232,14 @@ impl Attachments {
     ///
     /// [`BpfError::Clock`] if the program that reads them cannot be run.
     pub fn clock(&self) -> Result<Clock, BpfError> {
-        self.clock.read(&self.ebpf)
+        self.clock.read()
     }
 
     fn program(&mut self) -> Result<&mut Xdp, BpfError> {
-        self.ebpf
-            .program_mut(PROGRAM)
+        let Kernel::Loaded(ebpf) = &mut self.kernel else {
+            return Err(BpfError::Object("the program was loaded by another process".to_owned()));
+        };
+        ebpf.program_mut(PROGRAM)
             .ok_or_else(|| BpfError::Object(format!("no program {PROGRAM}")))?
             .try_into()
             .map_err(|error: ProgramError| BpfError::Object(chain(&error)))

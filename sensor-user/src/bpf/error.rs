@@ -14,7 +14,10 @@ use sensor_core::datapath::RuleKey;
 #[non_exhaustive]
 pub enum BpfError {
     /// The process may not load BPF programs.
-    #[error("loading BPF programs needs {missing}: run as root, or as a service with those capabilities")]
+    #[error(
+        "loading BPF programs needs {missing}: run as root, or as a service with those capabilities, or have `sekisho \
+         load` do it before"
+    )]
     Privileges {
         /// The capabilities that are missing, as in capabilities(7).
         missing: String,
@@ -130,6 +133,12 @@ pub enum BpfError {
     ForeignPins {
         /// The pin of the link.
         path: PathBuf,
+    },
+    /// The port has not the program, and this process may not give it.
+    #[error("{port} has not the program yet; `sekisho load` was asked to attach it")]
+    NotAttached {
+        /// The port's name.
+        port: String,
     },
     /// Another XDP program is attached to a port.
     #[error(

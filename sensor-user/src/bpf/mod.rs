@@ -7,6 +7,7 @@
 //! force, and the next one takes both over without letting a frame through (see [`Sensor::load`]).
 
 mod attach;
+mod attend;
 mod before;
 mod clock;
 mod counters;
@@ -38,7 +39,7 @@ pub use lock::{LOCK_DIR, LockError, SensorLock};
 pub use object::{OBJECT, PROGRAM};
 pub use pins::{DEFAULT_PIN_DIR, Pins, bridges, unload};
 pub use ports::{AttachedProgram, BridgePort, PortEvent, Ports, PortsError};
-pub use probe::probe;
+pub use probe::{may_load, probe};
 pub use rehearse::{TestRule, lend_program};
 pub use rings::Rings;
 pub use rules::{Bypass, Rules};

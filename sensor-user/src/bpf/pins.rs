@@ -6,13 +6,14 @@
 //! a pin directory of its own.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use sensor_ebpf::ABI;
 
 use super::error::BpfError;
@@ -35,7 +36,7 @@ pub fn unload(pin_dir: &Path, bridge: &str) -> Result<Vec<String>, BpfError> {
     if !root(pin_dir, bridge).is_dir() {
         return Ok(Vec::new());
     }
-    Pins::open(pin_dir, bridge)?.remove_all()
+    Pins::open(pin_dir, bridge)?.only_mine()?.remove_all()
 }
 
 /// The directory of a bridge's pins.
@@ -65,9 +66,10 @@ pub fn abis(root: &Path) -> Result<Vec<u32>, BpfError> {
 ///
 /// [`BpfError::Pin`] if the directory cannot be read.
 pub fn bridges(pin_dir: &Path) -> Result<Vec<String>, BpfError> {
-    if !pin_dir.exists() {
-        return Ok(Vec::new());
-    }
+    match fs::metadata(pin_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result.map_err(pin_error("looking at", pin_dir))?,
+    };
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().replace(':', ".");
     Ok(entries(pin_dir)?.iter().map(name).collect())
 }
@@ -92,10 +94,45 @@ pub struct Pins {
     root: PathBuf,
     /// Held open for its lock.
     _lock: File,
+    attended: bool,
 }
 
 impl Pins {
-    /// Makes the directories and takes the lock.
+    /// The pins for a process that changes nothing about them, but works with the maps: it has a lock of its own, on the
+    /// directory of the ABI.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::PinsInUse`] if another process works with the maps, else [`BpfError::Pin`].
+    pub fn attend(pin_dir: &Path, bridge: &str) -> Result<Self, BpfError> {
+        let root = root(pin_dir, bridge);
+        let dir = root.join(format!("abi-{ABI}"));
+        let lock = File::open(&dir).map_err(pin_error("opening", &dir))?;
+        take(&lock, &dir)?;
+        Ok(Self { pin_dir: pin_dir.to_owned(), root, _lock: lock, attended: true })
+    }
+
+    /// Whether a process without privileges works with the maps meanwhile.
+    pub fn attended(&self) -> bool {
+        self.attended
+    }
+
+    fn is_attended(&self) -> bool {
+        let lock = File::open(self.root.join(format!("abi-{ABI}")));
+        lock.is_ok_and(|lock| matches!(patience::lock(&lock), Err(TryLockError::WouldBlock)))
+    }
+
+    /// An error while a process without privileges works with the maps.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::PinsInUse`].
+    pub fn only_mine(self) -> Result<Self, BpfError> {
+        if self.attended { Err(BpfError::PinsInUse { path: self.root }) } else { Ok(self) }
+    }
+
+    /// Makes the directories and takes the lock. Another process may work with the maps all the same: see
+    /// [`Pins::attended`].
     ///
     /// # Errors
     ///
@@ -104,13 +141,10 @@ impl Pins {
         let root = root(pin_dir, bridge);
         make_dir(&root)?;
         let lock = File::open(&root).map_err(pin_error("opening", &root))?;
-        match patience::lock(&lock) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BpfError::PinsInUse { path: root }),
-            Err(TryLockError::Error(error)) => return Err(pin_error("locking", &root)(error)),
-        }
-        let pins = Self { pin_dir: pin_dir.to_owned(), root, _lock: lock };
+        take(&lock, &root)?;
+        let mut pins = Self { pin_dir: pin_dir.to_owned(), root, _lock: lock, attended: false };
         make_dir(&pins.links())?;
+        pins.attended = pins.is_attended();
         Ok(pins)
     }
 
@@ -164,15 +198,69 @@ impl Pins {
         dirs.into_iter().map(|dir| dir.join("prog")).filter(|pin| pin.exists()).collect()
     }
 
-    /// Pins a program in place of the one pinned before.
+    /// Where the program that reads the clocks is pinned.
+    pub fn clock(&self) -> PathBuf {
+        self.root.join(format!("abi-{ABI}/clock"))
+    }
+
+    /// Pins the program of the ports in place of the one pinned before.
     pub fn pin_program(&self, program: BorrowedFd<'_>) -> Result<(), BpfError> {
-        let pin = self.program();
-        let young = pin.with_file_name("prog-new");
+        self.replace(&self.program(), program)
+    }
+
+    /// Pins the program that reads the clocks in place of the one pinned before.
+    pub fn pin_clock(&self, program: BorrowedFd<'_>) -> Result<(), BpfError> {
+        self.replace(&self.clock(), program)
+    }
+
+    /// Gives the maps, and the programs that may be run but not attached without privileges, to a group. Links stay
+    /// root's: whoever may open one may detach it.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Pin`] for the first that cannot be given away.
+    pub fn share_with(&self, group: u32) -> Result<(), BpfError> {
+        // A BPF file system is for root alone as systemd mounts it.
+        self.pin_dir.parent().map_or(Ok(()), |dir| open_way(dir, group))?;
+        give(&self.pin_dir, group, 0o750)?;
+        give(&self.root, group, 0o750)?;
+        self.share()
+    }
+
+    /// Gives to the group that has the directory what was made anew in it.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Pin`] for the first that cannot be given away.
+    pub fn share(&self) -> Result<(), BpfError> {
+        let group = fs::metadata(&self.root).map_err(pin_error("looking at", &self.root))?.gid();
+        if group == 0 {
+            return Ok(());
+        }
+        let own = self.root.join(format!("abi-{ABI}"));
+        for dir in [&own, &self.maps()] {
+            give(dir, group, 0o750)?;
+        }
+        let maps = entries(&self.maps())?;
+        [self.program(), self.clock()].iter().chain(&maps).try_for_each(|pin| match pin.exists() {
+            true => give(pin, group, 0o660),
+            false => Ok(()),
+        })
+    }
+
+    fn replace(&self, pin: &Path, program: BorrowedFd<'_>) -> Result<(), BpfError> {
+        let young = self.root.join(format!("abi-{ABI}/new"));
         if young.exists() {
             remove_file(&young)?;
         }
         sys::pin(program, &young).map_err(pin_error("pinning", &young))?;
-        fs::rename(&young, &pin).map_err(pin_error("renaming to", &pin))
+        fs::rename(&young, pin).map_err(pin_error("renaming to", pin))
+    }
+
+    /// Whether all pinned maps are those of this release, and of this shape.
+    pub fn are_fit(&self, wanted: &[MapShape]) -> Result<bool, BpfError> {
+        let fit = |map: &MapShape| shape_of_pin(map, &self.map(&map.name)).as_ref() == Some(map);
+        Ok(self.other_layouts()?.is_empty() && wanted.iter().all(fit))
     }
 
     /// Puts all pinned maps aside if one of them is not of the shape the object wants (flows, rules and switches belong
@@ -309,6 +397,31 @@ pub fn shape_of_pin(wanted: &MapShape, path: &Path) -> Option<MapShape> {
         flags: info.map_flags(),
         ..shape
     })
+}
+
+/// Locks what a process must have for itself.
+fn take(lock: &File, path: &Path) -> Result<(), BpfError> {
+    match patience::lock(lock) {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(BpfError::PinsInUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(pin_error("locking", path)(error)),
+    }
+}
+
+/// Gives something to a group, with these rights.
+fn give(path: &Path, group: u32, mode: u32) -> Result<(), BpfError> {
+    chown(path, None, Some(group)).map_err(pin_error("giving away", path))?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(pin_error("giving away", path))
+}
+
+/// Lets a group through a directory, unless all may pass or it is not on a BPF file system.
+fn open_way(dir: &Path, group: u32) -> Result<(), BpfError> {
+    let on_bpf = statfs(dir).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
+    let meta = fs::metadata(dir).map_err(pin_error("looking at", dir))?;
+    if !on_bpf || meta.mode() & 0o001 != 0 || (meta.gid() == group && meta.mode() & 0o010 != 0) {
+        return Ok(());
+    }
+    give(dir, group, (meta.mode() & 0o7777) | 0o010)
 }
 
 /// Makes a directory for root alone, with those above it.

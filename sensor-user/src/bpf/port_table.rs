@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::error::{BpfError, chain};
 use super::pod::Raw;
 use super::ports::BridgePort;
-use super::sensor::MapSource;
+use super::sensor::{MapSource, open};
 use super::sys::{self, BatchEnd};
 
 /// The map of ports, and which of the indices 1..=255 are taken. 0 means "not registered" and is never given away.
@@ -50,6 +50,38 @@ impl PortTable {
         Ok(table)
     }
 
+    /// Opens the table that another process keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Object`] or [`BpfError::Map`].
+    pub fn attend(source: &mut impl MapSource) -> Result<Self, BpfError> {
+        Ok(Self { map: open(source, "PORTS")?, taken: [None; MAX_PORTS as usize] })
+    }
+
+    /// The index that the keeper of the table gave a port, which is noted.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn look_up(&mut self, ifindex: u32) -> Result<Option<u8>, BpfError> {
+        if ifindex >= MAX_IFINDEX {
+            return Ok(None);
+        }
+        let Raw(port) =
+            self.map.get(&ifindex, 0).map_err(|error| BpfError::map("reading the table of ports", error))?;
+        if port.index == 0 {
+            return Ok(None);
+        }
+        self.taken[usize::from(port.index)] = Some(ifindex);
+        Ok(Some(port.index))
+    }
+
+    /// Forgets what was noted of an interface.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.taken.iter_mut().filter(|slot| **slot == Some(ifindex)).for_each(|slot| *slot = None);
+    }
+
     /// The interface that has an index.
     pub fn ifindex(&self, index: u8) -> Option<u32> {
         self.taken[usize::from(index)]
@@ -80,9 +112,7 @@ impl PortTable {
     /// [`BpfError::Map`]; it keeps the index then.
     pub fn unregister(&mut self, ifindex: u32) -> Result<(), BpfError> {
         self.set(ifindex, 0)?;
-        for slot in self.taken.iter_mut().filter(|slot| **slot == Some(ifindex)) {
-            *slot = None;
-        }
+        self.forget(ifindex);
         Ok(())
     }
 

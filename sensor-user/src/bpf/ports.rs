@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -275,6 +276,23 @@ fn find<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface, Po
         }),
         None => Err(PortsError::Missing { name: name.to_owned(), bridges: bridges() }),
     }
+}
+
+/// The XDP programs on all interfaces now, by interface index; empty if the kernel cannot be asked.
+pub(super) fn programs_on() -> BTreeMap<u32, AttachedProgram> {
+    // Of whoever calls, within a runtime or without: a runtime of its own, on a thread of its own.
+    let asked = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        runtime.block_on(async { Netlink::open().ok()?.interfaces().await.ok() })
+    });
+    let interfaces = asked.join().ok().flatten().unwrap_or_default();
+    let program = |interface: Interface| Some((interface.port.ifindex, interface.port.xdp?));
+    interfaces.into_iter().filter_map(program).collect()
+}
+
+/// The XDP program on an interface now.
+pub(super) fn program_on(ifindex: u32) -> Option<AttachedProgram> {
+    programs_on().remove(&ifindex)
 }
 
 /// A netlink socket that hears of links.

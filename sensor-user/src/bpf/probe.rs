@@ -28,6 +28,11 @@ pub fn probe(pin_dir: &Path) -> Result<(), BpfError> {
     bpf_fs(pin_dir)
 }
 
+/// Whether this process may load and attach programs at all.
+pub fn may_load() -> bool {
+    privileges().is_ok()
+}
+
 fn privileges() -> Result<(), BpfError> {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     // Without procfs nothing is known; the kernel will tell in the next step.

@@ -148,6 +148,16 @@ impl Rules {
         self.commit()
     }
 
+    /// Looks at what another process started; gives the switches.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub(super) fn attend(&mut self) -> Result<Config, BpfError> {
+        self.look()?;
+        self.config()
+    }
+
     /// Adds a rule or replaces the one with that key.
     ///
     /// # Errors

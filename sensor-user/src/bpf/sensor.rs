@@ -1,13 +1,15 @@
 //! Loading: from the embedded object and what an earlier daemon left pinned to a running sensor.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapError};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 
-use super::attach::Attachments;
+use super::attach::{Attachments, Kernel};
+use super::attend::Attendance;
 use super::before::Before;
 use super::clock::KernelClock;
 use super::counters::Counters;
@@ -16,6 +18,7 @@ use super::flows::Flows;
 use super::kernel_log::KernelLog;
 use super::migrate::Old;
 use super::object::{self, CLOCK_PROGRAM, MapShape, OBJECT, PROGRAM};
+use super::pinned::PinnedMaps;
 use super::pins::Pins;
 use super::port_table::PortTable;
 use super::ports::Ports;
@@ -36,8 +39,8 @@ pub struct Sensor {
     pub counters: Counters,
     /// Records as they happen.
     pub rings: Rings,
-    /// Messages of the program.
-    pub log: KernelLog,
+    /// Messages of the program, for the process that loaded it.
+    pub log: Option<KernelLog>,
     /// Length of a jiffy in ns.
     pub jiffy_ns: u64,
     /// What an operator should be told about the start, a sentence each.
@@ -59,7 +62,29 @@ impl Sensor {
     /// Any [`BpfError`]; nothing new is left behind then.
     pub fn load(pin_dir: &Path, ports: &Ports) -> Result<Self, BpfError> {
         super::probe(pin_dir)?;
-        Self::load_pinned(Pins::open(pin_dir, ports.bridge())?, ports, OBJECT)
+        Self::load_pinned(Pins::open(pin_dir, ports.bridge())?.only_mine()?, ports, OBJECT)
+    }
+
+    /// Works with what `sekisho load` loaded and attached, without any privilege but to open the pins. Ports that have no
+    /// program are asked for by writing the file `request`.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::NotLoaded`], [`BpfError::OtherAbi`], [`BpfError::PinsInUse`] if another process works with them, or
+    /// whatever else keeps it from reading them.
+    pub fn attend(pin_dir: &Path, ports: &Ports, request: &Path) -> Result<Self, BpfError> {
+        let mut source = PinnedMaps::open(pin_dir, ports.bridge())?;
+        let pins = Pins::attend(pin_dir, ports.bridge())?;
+        let mut maps = Maps::take(&mut source)?;
+        let jiffy_ns = maps.rules.attend()?.jiffy_ns;
+        let table = PortTable::attend(&mut source)?;
+        let clock = KernelClock::open(&pins.clock(), open(&mut source, "CLOCK")?)?;
+        clock.read()?;
+        let kernel = Kernel::Attended(Attendance::new(&pins, ports.bridge(), request));
+        let before = Before::new(None, false);
+        let attachments = Attachments::new(kernel, pins, table, clock, BTreeMap::new(), before);
+        let Maps { rules, flows, counters, rings } = maps;
+        Ok(Self { attachments, rules, flows, counters, rings, log: None, jiffy_ns, notes: Vec::new() })
     }
 
     /// The same with pins that are open, of any object.
@@ -71,6 +96,9 @@ impl Sensor {
         let shapes = object::pinned_maps(object)?;
         if shapes != object::pinned_maps(OBJECT)? {
             return Err(BpfError::OtherObject);
+        }
+        if pins.attended() && !pins.are_fit(&shapes)? {
+            return pins.only_mine().and(Err(BpfError::OtherObject));
         }
         let had_maps = pins.has_maps();
         let mut notes = pins.set_aside_unfit(&shapes)?;
@@ -122,22 +150,28 @@ impl Parts {
         let mut ebpf = loader.load(object).map_err(|error| BpfError::Load(chain(&error)))?;
         let log = KernelLog::new(&mut ebpf)?;
         load_programs(&mut ebpf)?;
-        let clock = KernelClock::new(open(&mut ebpf, "CLOCK")?);
-        let jiffy_ns = clock.measure_jiffy(&ebpf)?;
+        pins.pin_clock(
+            xdp(&mut ebpf, CLOCK_PROGRAM)?.fd().map_err(|error| BpfError::Object(chain(&error)))?.as_fd(),
+        )?;
+        let clock = KernelClock::open(&pins.clock(), open(&mut ebpf, "CLOCK")?)?;
+        let jiffy_ns = clock.measure_jiffy()?;
         let mut maps = Maps::take(&mut ebpf)?;
         if let Some(old) = &mut before.old {
             old.copy(pins, &mut maps.rules, &mut maps.counters)?;
         }
         let table = PortTable::open(&mut ebpf, &ports.list(), &mut maps.counters)?;
-        maps.rules.start(jiffy_ns)?;
+        if !pins.attended() {
+            maps.rules.start(jiffy_ns)?;
+        }
         Ok(Self { ebpf, table, clock, inherited, before, maps, log, jiffy_ns, notes: Vec::new() })
     }
 
     fn into_sensor(self, pins: Pins) -> Sensor {
         let Self { ebpf, table, clock, inherited, before, maps, log, jiffy_ns, notes } = self;
         let Maps { rules, flows, counters, rings } = maps;
-        let attachments = Attachments::new(ebpf, pins, table, clock, inherited, before);
-        Sensor { attachments, rules, flows, counters, rings, log, jiffy_ns, notes }
+        let kernel = Kernel::Loaded(Box::new(ebpf));
+        let attachments = Attachments::new(kernel, pins, table, clock, inherited, before);
+        Sensor { attachments, rules, flows, counters, rings, log: Some(log), jiffy_ns, notes }
     }
 }
 
@@ -176,14 +210,19 @@ impl Maps {
 /// [`BpfError::Load`] with the last lines of the verifier's log.
 pub fn load_programs(ebpf: &mut Ebpf) -> Result<(), BpfError> {
     for name in [PROGRAM, CLOCK_PROGRAM] {
-        let program: &mut Xdp = ebpf
-            .program_mut(name)
-            .ok_or_else(|| BpfError::Object(format!("no program {name}")))?
-            .try_into()
-            .map_err(|error: ProgramError| BpfError::Object(chain(&error)))?;
-        program.load().map_err(|error| BpfError::Load(format!("{name}: {}", last_lines(&chain(&error)))))?;
+        xdp(ebpf, name)?
+            .load()
+            .map_err(|error| BpfError::Load(format!("{name}: {}", last_lines(&chain(&error)))))?;
     }
     Ok(())
+}
+
+/// A program of an object.
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, BpfError> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| BpfError::Object(format!("no program {name}")))?
+        .try_into()
+        .map_err(|error: ProgramError| BpfError::Object(chain(&error)))
 }
 
 /// The end of a long text: what the verifier stumbled over comes last.

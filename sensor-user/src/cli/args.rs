@@ -18,6 +18,9 @@ use crate::protocol::DEFAULT_SOCKET;
 /// Where the daemon keeps its database.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/sekisho";
 
+/// What `sekisho-load.path` watches.
+const DEFAULT_REQUEST: &str = "/run/sekisho/load";
+
 /// Watches a bridge, and cuts off devices that stop behaving like themselves.
 #[derive(Parser, Debug)]
 #[command(name = "sekisho", version, max_term_width = 100, arg_required_else_help = true)]
@@ -54,6 +57,13 @@ pub enum Task {
 A daemon that stops leaves its isolations in force: a device that is cut off stays so until its time is up. This \
 command ends them all, and detaches the program from every port. Stop the daemon first.")]
     Unload(UnloadArgs),
+    /// Load and attach the program for a daemon without privileges, and end
+    #[command(after_long_help = "\
+Puts the program on all ports of the bridge and gives the maps to a group; rules that are there stay in force. Needs \
+CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and to belong to the group (or CAP_CHOWN). Then `sekisho run` needs no privilege \
+at all. It may be run again at any time, also while that daemon runs: it puts the program on ports that joined meanwhile, \
+or lost it, and clears up after those that left.")]
+    Load(LoadArgs),
     /// Replace the program on all ports by that of this release, at once and without losing a frame
     #[command(after_long_help = "\
 Stop the daemon first, for it owns what is replaced: traffic passes and what is isolated stays so. Rules, their time, and \
@@ -67,6 +77,20 @@ exit code 1, and all is as before.
 Examples:
   systemctl stop sekisho && sekisho upgrade --bridge br0 --prove && systemctl start sekisho")]
     Upgrade(UpgradeArgs),
+}
+
+/// `sekisho load`.
+#[derive(Args, Debug)]
+pub struct LoadArgs {
+    /// The bridge
+    #[arg(long, value_name = "NAME")]
+    pub bridge: String,
+    /// The group that the daemon without privileges belongs to
+    #[arg(long, value_name = "NAME", default_value = "sekisho")]
+    pub group: String,
+    /// Where to pin the kernel's side
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
 }
 
 /// `sekisho upgrade`.
@@ -209,6 +233,9 @@ pub struct RunArgs {
     /// Where to pin the kernel's side; each network namespace needs its own
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub pin_dir: PathBuf,
+    /// Without privileges: the file to write when the program has to be attached to a port (see `sekisho load`)
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_REQUEST)]
+    pub request: PathBuf,
     /// What to tell of what happens, on standard output.
     #[command(flatten)]
     pub tell: TellArgs,

@@ -23,8 +23,8 @@ use crate::protocol::RefusalKind;
 
 pub use args::{
     AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, BypassArgs, BypassState, CheckArgs, Cli, ClientTask,
-    DEFAULT_STATE_DIR, IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs,
-    UnloadArgs, UpgradeArgs,
+    DEFAULT_STATE_DIR, IncidentsArgs, LoadArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task,
+    TellArgs, UnloadArgs, UpgradeArgs,
 };
 
 /// Why a command failed.

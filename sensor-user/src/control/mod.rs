@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::protocol::BypassInfo;
 pub use crate::protocol::{AttachMode, LiveStatus, PortStatus};
-pub use peer::user_name;
+pub use peer::{group_id, user_name};
 pub use server::Server;
 
 /// What a client wants of the pipeline. Its answer goes back by the sender; a client that left has dropped the other

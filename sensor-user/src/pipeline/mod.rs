@@ -352,6 +352,11 @@ impl Pipeline {
     /// Tries again to filter ports that could not be.
     fn attach_missing(&mut self) {
         let Parts { attachments, ports, .. } = &mut self.parts;
+        for port in attachments.look_after() {
+            log::error!(
+                "the program was taken off port {port}: it is NOT filtered until `sekisho load` has attached it"
+            );
+        }
         let filtered: Vec<u32> = attachments.attached().map(|port| port.ifindex).collect();
         let missing = ports.list().into_iter().filter(|port| !filtered.contains(&port.ifindex));
         let mut some = false;

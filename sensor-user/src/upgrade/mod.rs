@@ -71,7 +71,7 @@ async fn upgrade(options: &UpgradeOptions) -> Result<bool> {
     let _lock = SensorLock::acquire(bpf::LOCK_DIR.as_ref(), bridge, ports.bridge_ifindex())?;
     let loaded = bpf::bridges(&options.pin_dir)?.contains(bridge);
     ensure!(loaded, "nothing is loaded for {bridge}: start it with `sekisho run --bridge {bridge}`");
-    let pins = Pins::open(&options.pin_dir, bridge)?;
+    let pins = Pins::open(&options.pin_dir, bridge)?.only_mine()?;
     if !options.prove {
         return replace(options, pins, &ports, object, None);
     }
