@@ -48,7 +48,7 @@ impl TestRule {
     /// # Errors
     ///
     /// [`BpfError`] if they cannot be written.
-    pub fn add(self, pins: &Pins) -> Result<(), BpfError> {
+    pub fn enter(self, pins: &Pins) -> Result<(), BpfError> {
         self.put(pins, true)
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::clock::WallClock;
+use crate::clock::{Stamp, WallClock};
 
 fn block() -> Block {
     Block {

@@ -95,7 +95,7 @@ async fn proved(
 ) -> Result<bool> {
     bpf::lend_program(&pins, &stage.ports)?;
     stage.join(bridge).await?;
-    rule.add(&pins)?;
+    rule.enter(&pins)?;
     rehearse(stage)?;
     let ports = Ports::open(&options.bridge).await?;
     let streams = Streams::start(stage.ends)?;
