@@ -153,7 +153,7 @@ pub struct PortStatus {
 }
 
 /// Whether every verdict is taken to "pass", whatever the rules say.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BypassInfo {
     /// It is.
     pub on: bool,
@@ -185,6 +185,7 @@ pub struct LiveStatus {
     /// `observe` or `enforce`.
     pub mode: String,
     /// Whether every verdict is taken to "pass".
+    #[serde(default)]
     pub bypass: BypassInfo,
     /// The release.
     pub version: String,

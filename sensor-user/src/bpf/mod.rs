@@ -27,6 +27,7 @@ mod rehearse;
 mod rings;
 mod rules;
 mod sensor;
+mod share;
 mod sys;
 mod wire;
 

@@ -6,14 +6,13 @@
 //! a pin directory of its own.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use sensor_ebpf::ABI;
 
 use super::error::BpfError;
@@ -90,7 +89,7 @@ struct PinnedLink {
 /// The pins of one bridge, locked against other daemons.
 #[derive(Debug)]
 pub struct Pins {
-    pin_dir: PathBuf,
+    pub(super) pin_dir: PathBuf,
     root: PathBuf,
     /// Held open for its lock.
     _lock: File,
@@ -153,7 +152,8 @@ impl Pins {
         &self.root
     }
 
-    fn maps(&self) -> PathBuf {
+    /// The directory of the pinned maps.
+    pub fn maps(&self) -> PathBuf {
         maps_of(&self.root, ABI)
     }
 
@@ -211,41 +211,6 @@ impl Pins {
     /// Pins the program that reads the clocks in place of the one pinned before.
     pub fn pin_clock(&self, program: BorrowedFd<'_>) -> Result<(), BpfError> {
         self.replace(&self.clock(), program)
-    }
-
-    /// Gives the maps, and the programs that may be run but not attached without privileges, to a group. Links stay
-    /// root's: whoever may open one may detach it.
-    ///
-    /// # Errors
-    ///
-    /// [`BpfError::Pin`] for the first that cannot be given away.
-    pub fn share_with(&self, group: u32) -> Result<(), BpfError> {
-        // A BPF file system is for root alone as systemd mounts it.
-        self.pin_dir.parent().map_or(Ok(()), |dir| open_way(dir, group))?;
-        give(&self.pin_dir, group, 0o750)?;
-        give(&self.root, group, 0o750)?;
-        self.share()
-    }
-
-    /// Gives to the group that has the directory what was made anew in it.
-    ///
-    /// # Errors
-    ///
-    /// [`BpfError::Pin`] for the first that cannot be given away.
-    pub fn share(&self) -> Result<(), BpfError> {
-        let group = fs::metadata(&self.root).map_err(pin_error("looking at", &self.root))?.gid();
-        if group == 0 {
-            return Ok(());
-        }
-        let own = self.root.join(format!("abi-{ABI}"));
-        for dir in [&own, &self.maps()] {
-            give(dir, group, 0o750)?;
-        }
-        let maps = entries(&self.maps())?;
-        [self.program(), self.clock()].iter().chain(&maps).try_for_each(|pin| match pin.exists() {
-            true => give(pin, group, 0o660),
-            false => Ok(()),
-        })
     }
 
     fn replace(&self, pin: &Path, program: BorrowedFd<'_>) -> Result<(), BpfError> {
@@ -408,29 +373,13 @@ fn take(lock: &File, path: &Path) -> Result<(), BpfError> {
     }
 }
 
-/// Gives something to a group, with these rights.
-fn give(path: &Path, group: u32, mode: u32) -> Result<(), BpfError> {
-    chown(path, None, Some(group)).map_err(pin_error("giving away", path))?;
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(pin_error("giving away", path))
-}
-
-/// Lets a group through a directory, unless all may pass or it is not on a BPF file system.
-fn open_way(dir: &Path, group: u32) -> Result<(), BpfError> {
-    let on_bpf = statfs(dir).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
-    let meta = fs::metadata(dir).map_err(pin_error("looking at", dir))?;
-    if !on_bpf || meta.mode() & 0o001 != 0 || (meta.gid() == group && meta.mode() & 0o010 != 0) {
-        return Ok(());
-    }
-    give(dir, group, (meta.mode() & 0o7777) | 0o010)
-}
-
 /// Makes a directory for root alone, with those above it.
 fn make_dir(path: &Path) -> Result<(), BpfError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(pin_error("making directory", path))
 }
 
 /// The paths in a directory, sorted.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
+pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
     let read = || -> io::Result<Vec<PathBuf>> { fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect() };
     let mut paths = read().map_err(pin_error("reading", dir))?;
     paths.sort();

@@ -6,8 +6,9 @@ use std::time::Duration;
 use nix::unistd::getuid;
 use serde_json::json;
 
-use super::args::{BypassArgs, BypassState, Output};
+use super::args::Output;
 use super::client::Client;
+use super::kernel_args::{BypassArgs, BypassState};
 use super::{CliError, show};
 use crate::bpf::{self, Bypass, Rules};
 use crate::clock::Now;

@@ -6,6 +6,7 @@ mod args;
 mod bypass;
 mod check;
 mod client;
+mod kernel_args;
 mod run;
 mod show;
 mod table;
@@ -22,10 +23,10 @@ use crate::config::ConfigError;
 use crate::protocol::RefusalKind;
 
 pub use args::{
-    AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, BypassArgs, BypassState, CheckArgs, Cli, ClientTask,
-    DEFAULT_STATE_DIR, IncidentsArgs, LoadArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task,
-    TellArgs, UnloadArgs, UpgradeArgs,
+    AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
+    IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, UnloadArgs,
 };
+pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
