@@ -22,7 +22,7 @@ use crate::eve::EventType;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
-use crate::{adopt, makers, protocol};
+use crate::{adopt, makers, pipeline, protocol};
 
 /// Requests of clients that may wait.
 const ASKS: usize = 64;
@@ -46,6 +46,8 @@ pub struct RunOptions {
     pub mode: Option<Mode>,
     /// Without privileges: the file by which `sekisho load` is asked to attach the program.
     pub request: PathBuf,
+    /// Whether other XDP programs are taken off the ports.
+    pub replace: bool,
     /// JSON lines instead of sentences.
     pub json: bool,
     /// The kinds of events told.
@@ -123,6 +125,9 @@ async fn live(options: RunOptions) -> Result<()> {
     };
     sensor.notes.iter().for_each(|note| log::warn!("{note}"));
     let Sensor { mut attachments, mut rules, flows, mut counters, rings, log, jiffy_ns, notes: _ } = sensor;
+    if options.replace {
+        attachments.replace_others();
+    }
     let mut out = Output::default();
     let mut engine = Engine::new(config.settings);
     let orphans = adopt::orphans(&blocks, &rules.list()?, now.mono);
@@ -178,7 +183,7 @@ async fn live(options: RunOptions) -> Result<()> {
     };
     drop(lock);
     result?;
-    log::info!("stopped; what is isolated stays isolated (`sekisho unload` takes the filter off)");
+    log::info!("stopped; what is isolated stays isolated (`sekisho detach` takes the filter off)");
     Ok(())
 }
 
@@ -221,6 +226,7 @@ async fn serve(
 
 /// Puts the program on every port there is.
 fn attach(attachments: &mut Attachments, ports: &Ports) -> Result<(), BpfError> {
+    attachments.forget_all_but(&ports.list())?;
     ports.list().iter().try_for_each(|port| match attachments.attach(port) {
         // Others are filtered meanwhile.
         Err(error @ BpfError::NotAttached { .. }) => {
@@ -243,6 +249,7 @@ fn greet(options: &RunOptions, attachments: &Attachments, enforce: bool, metrics
     let ports =
         if ports.is_empty() { "none yet; those that join are filtered".to_owned() } else { ports.join(", ") };
     log::info!("ports: {ports}");
+    attachments.attached().for_each(pipeline::tell_port);
     let address = metrics.and_then(|listener| listener.local_addr().ok());
     let metrics = address.map_or("off".to_owned(), |address| format!("http://{address}/metrics"));
     log::info!("control socket: {}; metrics: {metrics}", options.socket.display());

@@ -7,8 +7,8 @@ use sensor_user::app::{self, RunOptions};
 use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task, UpgradeArgs};
 use sensor_user::load;
 use sensor_user::replay::{self, ReplayOptions};
-use sensor_user::unload;
 use sensor_user::upgrade::{self, UpgradeOptions};
+use sensor_user::{detach, doctor};
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
@@ -22,8 +22,13 @@ fn main() -> ExitCode {
         Task::Replay(args) => replay::run(&replay_options(args)),
         Task::Load(args) => load::run(&args.bridge, &args.pin_dir, &args.group),
         Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
-        Task::Unload(args) => {
-            unload::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
+        Task::Doctor(args) => {
+            let json = args.output.output == Output::Json;
+            return doctor::run(args.bridge.as_deref(), &args.pin_dir, json)
+                .unwrap_or_else(|error| cli::fail(&error));
+        }
+        Task::Detach(args) => {
+            detach::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
         }
     };
     match done {
@@ -52,6 +57,7 @@ fn run_options(args: RunArgs) -> RunOptions {
         metrics: args.metrics.map(|listen| listen.0),
         mode: args.mode,
         request: args.request,
+        replace: args.replace,
         json: args.tell.json(),
         events: args.tell.kinds(),
     }

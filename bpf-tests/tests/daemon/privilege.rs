@@ -130,7 +130,11 @@ fn what_takes_privileges_is_asked_of_the_loader() -> Result<()> {
         serve(site, "the repair", || Ok(has_xdp(&site.lab.ip("link show p1")?)))?;
         serve(site, "the port to be known again", || Ok(ports()? == 3))?;
         check_ways(site.lab, "after the repair", false, &[(1, "10.77.0.2")])?;
-        ensure!(daemon.log()?.contains("the program was taken off port p1"), "{}", daemon.log()?);
+        ensure!(
+            daemon.log()?.contains("port p1 has lost the filter and is NOT filtered"),
+            "{}",
+            daemon.log()?
+        );
         Ok(())
     })
 }
@@ -143,7 +147,7 @@ fn only_one_works_with_the_maps_and_nobody_else_may_use_them() -> Result<()> {
         let daemon = site.start(&["--mode", "enforce"])?;
         site.ask(&["block", "add", "--mac", &mac(1)])?;
         site.be_root();
-        site.plain(&["unload", "--pin-dir", &pins])?.check_failed(&["another daemon is using the pins"])?;
+        site.plain(&["detach", "--pin-dir", &pins])?.check_failed(&["another daemon is using the pins"])?;
         site.plain(&["upgrade", "--bridge", BRIDGE, "--pin-dir", &pins])?
             .check_failed(&["already watching"])?;
         daemon.kill()?;

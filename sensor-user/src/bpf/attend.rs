@@ -3,7 +3,7 @@
 //! What takes privileges (a port that joined, a program somebody took off) is asked of the loader, by writing a file that
 //! systemd watches (`sekisho-load.path`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use sensor_ebpf::counter::PortCounters;
 
-use super::attach::{Attached, Attachments, Kernel};
+use super::attach::{Attached, Attachments, Kernel, Mode};
 use super::counters::Counters;
+use super::driver::Problem;
 use super::error::BpfError;
+use super::link;
+use super::offload::{self, PortOffloads};
 use super::pins::{Pins, pin_error};
-use super::ports::{self, AttachedProgram, BridgePort};
+use super::ports::{AttachedProgram, BridgePort};
 use super::sys;
 
 /// Time between two requests for what the loader could not do, or has not done yet.
@@ -73,7 +76,9 @@ impl Attachments {
         let asked = || BpfError::NotAttached { port: port.name.clone() };
         let Kernel::Attended(attendance) = &mut self.kernel else { return Err(asked()) };
         let program = attendance.program()?;
-        let xdp = ports::program_on(port.ifindex).filter(|xdp| xdp.program == program);
+        let interface =
+            link::get(port.ifindex).map_err(|source| BpfError::Link { port: port.name.clone(), source })?;
+        let xdp = interface.and_then(|interface| interface.xdp).filter(|xdp| xdp.program == program);
         let index = self.table.look_up(port.ifindex)?;
         let (Some(AttachedProgram { mode, .. }), Some(index)) = (xdp, index) else {
             let known = attendance.bare.insert(port.ifindex, LOOKS).is_some();
@@ -82,8 +87,11 @@ impl Attachments {
         };
         attendance.bare.remove(&port.ifindex);
         let name = port.name.clone();
-        let pin = PathBuf::new();
-        let attached = Attached { ifindex: port.ifindex, name, index, mode, inherited: true, pin };
+        let slow = (mode == Mode::Generic).then_some(Problem::Refused);
+        let (offloads, pin) = (PortOffloads::default(), PathBuf::new());
+        let attached =
+            Attached { ifindex: port.ifindex, name, index, mode, inherited: true, slow, offloads, pin };
+        self.unfiltered.remove(&port.ifindex);
         self.attached.insert(port.ifindex, attached);
         Ok(())
     }
@@ -103,15 +111,17 @@ impl Attachments {
         Ok(Some((port, last)))
     }
 
-    /// The ports that somebody took the program off, or gave another; the loader is asked to repair them. Nothing to do
-    /// for a process that has the privileges itself.
-    pub fn look_after(&mut self) -> Vec<String> {
+    /// The ports of these that somebody took the program off, or gave another; the loader is asked to repair them.
+    pub(super) fn look_after(&mut self, ports: &BTreeSet<u32>) -> Vec<(String, Result<Mode, BpfError>)> {
         let Kernel::Attended(attendance) = &mut self.kernel else { return Vec::new() };
-        let Ok(program) = attendance.program() else { return Vec::new() };
+        let (Ok(program), Ok(interfaces)) = (attendance.program(), link::all()) else { return Vec::new() };
+        let has = |ifindex: u32| {
+            let found = interfaces.iter().find(|interface| interface.ifindex == ifindex);
+            found.and_then(|interface| interface.xdp).is_some_and(|xdp| xdp.program == program)
+        };
         let mut lost = Vec::new();
-        let on = ports::programs_on();
-        for port in self.attached.values() {
-            if on.get(&port.ifindex).is_some_and(|xdp| xdp.program == program) {
+        for port in self.attached.values().filter(|port| ports.contains(&port.ifindex)) {
+            if has(port.ifindex) {
                 attendance.bare.remove(&port.ifindex);
                 continue;
             }
@@ -125,6 +135,15 @@ impl Attachments {
             self.attached.remove(ifindex);
             attendance.ask(false);
         }
-        lost.into_iter().map(|(_, name)| name).collect()
+        lost.into_iter().map(|(_, name)| (name.clone(), Err(BpfError::NotAttached { port: name }))).collect()
+    }
+
+    /// Asks the loader to switch off again what somebody switched on on one of these ports.
+    pub(super) fn look_after_offloads(&mut self, ports: &BTreeSet<u32>) {
+        let Kernel::Attended(attendance) = &mut self.kernel else { return };
+        let filtered = ports.iter().filter(|ifindex| self.attached.contains_key(ifindex));
+        if filtered.into_iter().any(|ifindex| !offload::plan(*ifindex).switchable.is_empty()) {
+            attendance.ask(true);
+        }
     }
 }

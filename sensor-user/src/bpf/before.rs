@@ -16,16 +16,26 @@ pub struct Before {
     pub old: Option<Old>,
     /// The maps of this program were not there before.
     pub fresh: bool,
+    /// Nothing is to be gone back to any more.
+    settled: bool,
 }
 
 impl Before {
     /// Nothing was replaced yet.
     pub fn new(old: Option<Old>, fresh: bool) -> Self {
-        Self { replaced: Vec::new(), old, fresh }
+        Self { replaced: Vec::new(), old, fresh, settled: false }
+    }
+
+    /// From now on nothing is noted: there is no going back.
+    pub fn settled() -> Self {
+        Self { settled: true, ..Self::new(None, false) }
     }
 
     /// Notes that the program of a pinned link was replaced.
     pub fn replaced(&mut self, pin: &Path, program: Option<OwnedFd>) {
+        if self.settled {
+            return;
+        }
         self.replaced.extend(program.map(|program| (pin.to_owned(), program)));
     }
 

@@ -42,7 +42,7 @@ impl Counters {
     pub(super) fn take_port(&mut self, index: u8) -> Result<PortCounters, BpfError> {
         let counted = self.read_port(index)?;
         let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
-        gone.iter_mut().zip(counted.iter()).for_each(|(Raw(gone), Raw(port))| gone.0.add(&port.0));
+        gone.iter_mut().zip(counted.iter()).for_each(|(Raw(gone), Raw(port))| gone.add(port));
         let zeros = vec![Raw(PortCell::default()); counted.len()];
         self.write_port(0, gone)?;
         self.write_port(index, zeros)?;
@@ -52,13 +52,16 @@ impl Counters {
 
     /// Sets what was counted on a port, CPU by CPU, before any port has the program.
     pub(super) fn set_port(&mut self, index: u8, cpus: &[PortCounters]) -> Result<(), BpfError> {
-        self.write_port(index, cpus.iter().map(|counters| Raw(PortCell(*counters))).collect())
+        self.write_port(
+            index,
+            cpus.iter().map(|counters| Raw(PortCell { passed: *counters, ..PortCell::default() })).collect(),
+        )
     }
 
     /// Adds to what was counted on ports that are gone: counters, and numbers of frames by reason; each CPU by CPU.
     pub(super) fn add_gone(&mut self, cpus: &[PortCounters], reasons: &[Vec<u64>]) -> Result<(), BpfError> {
         let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
-        gone.iter_mut().zip(cpus).for_each(|(Raw(gone), more)| gone.0.add(more));
+        gone.iter_mut().zip(cpus).for_each(|(Raw(gone), more)| gone.passed.add(more));
         self.write_port(0, gone)?;
         let fault = |error| BpfError::map("adding to the counts by reason", error);
         for (reason, more) in (0u32..).zip(reasons) {

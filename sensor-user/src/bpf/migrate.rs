@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use sensor_core::datapath::RuleKey;
-use sensor_ebpf::counter::{PortCell, PortCounters};
+use sensor_ebpf::counter::PortCounters;
 use sensor_ebpf::flow::{FlowValue, MAX_PORTS};
 use sensor_ebpf::rule::{Address, FLAG_BOTH, LEVEL_ISOLATE, LEVEL_PROTECT, RuleValue, mapped};
 
@@ -199,7 +199,7 @@ fn port_cell(cell: [u64; 10]) -> PortCounters {
         flows_failed,
         records_sent,
         records_lost,
-        ..PortCell::default().0
+        ..PortCounters::default()
     }
 }
 

@@ -89,6 +89,7 @@ mod tests {
                 "RULES_SCOPE",
                 "RULE_COUNTERS",
                 "SCRATCH",
+                "SEALS",
                 "SEGMENT_OF",
                 "THROTTLED",
                 "WOKEN",

@@ -81,7 +81,7 @@ impl Sensor {
         let clock = KernelClock::open(&pins.clock(), open(&mut source, "CLOCK")?)?;
         clock.read()?;
         let kernel = Kernel::Attended(Attendance::new(&pins, ports.bridge(), request));
-        let before = Before::new(None, false);
+        let before = Before::settled();
         let attachments = Attachments::new(kernel, pins, table, clock, BTreeMap::new(), before);
         let Maps { rules, flows, counters, rings } = maps;
         Ok(Self { attachments, rules, flows, counters, rings, log: None, jiffy_ns, notes: Vec::new() })
@@ -161,7 +161,7 @@ impl Parts {
         }
         let table = PortTable::open(&mut ebpf, &ports.list(), &mut maps.counters)?;
         if !pins.attended() {
-            maps.rules.start(jiffy_ns)?;
+            maps.rules.start(jiffy_ns, true)?;
         }
         Ok(Self { ebpf, table, clock, inherited, before, maps, log, jiffy_ns, notes: Vec::new() })
     }

@@ -14,7 +14,7 @@ use sensor_ebpf::flow::{
 };
 use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
-use sensor_ebpf::reflex;
+use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule::{FLAG_BOTH, FLAG_OBSERVE, LEVEL_ISOLATE, LEVEL_PROTECT, RULE_REFLEX, RuleValue};
 
 pub use key::{RuleKey, address, ip, net};
@@ -173,8 +173,8 @@ impl Datapath {
     }
 
     fn without_flow(&mut self, passage: &Passage<'_>, link: &Link, reason: Reason) -> u8 {
-        self.cell.0.ignored_packets += 1;
-        self.cell.0.ignored_bytes += u64::from(passage.len);
+        self.cell.passed.ignored_packets += 1;
+        self.cell.passed.ignored_bytes += u64::from(passage.len);
         self.reasons[reason as usize] += 1;
         let armed = self.config.armed;
         if armed & ARMED_RULES == 0 || reason == Reason::ShortEthernet {
@@ -189,7 +189,7 @@ impl Datapath {
             kind: if reason == Reason::LinkControl { ASK_CONTROL } else { ASK_LINK },
             ..Question::default()
         });
-        if judgement.verdict == VERDICT_PASS && reason == Reason::DeepLink {
+        if judgement.verdict == VERDICT_PASS && !judgement.spared && reason == Reason::DeepLink {
             return VERDICT_DROP;
         }
         self.limited(judgement, passage)
@@ -231,6 +231,7 @@ impl Datapath {
             let speaks = account::alike(value, frame) || !value.judged.is_bound();
             speaks && !account::stale(value, now) && !account::due(value, frame)
         });
+        let mut spent = Spent::default();
         let judgement = match cached {
             Some(value) => {
                 Judgement { rule_id: value.rule_id, verdict: value.judged.verdict(), ..Judgement::default() }
@@ -242,19 +243,22 @@ impl Datapath {
                 let judgement = self.judge(&ask);
                 if found.is_none() {
                     let mut charging = self.budgets.with(&self.rules);
-                    let spent = reflex::first(&ask, judgement, &self.config, &mut charging);
-                    self.cell.0.reflex_packets += u64::from(spent.over);
-                    if spent.verdict == VERDICT_DROP {
-                        let Judgement { until_ns, by_mac, spared, .. } = judgement;
-                        let (verdict, rule_id) = (spent.verdict, spent.rule_id);
-                        let refusal = Judgement { rule_id, until_ns, verdict, by_mac, spared };
-                        return self.refuse(&key, frame, refusal, passage);
-                    }
+                    spent = reflex::first(&ask, judgement, &self.config, &mut charging);
+                    self.cell.passed.reflex_packets += u64::from(spent.over);
                 }
                 judgement
             }
         };
-        let verdict = self.limited(judgement, passage);
+        if spent.verdict == VERDICT_DROP {
+            let refusal = Judgement { verdict: spent.verdict, rule_id: spent.rule_id, ..judgement };
+            return self.refuse(&key, frame, refusal, passage);
+        }
+        let verdict = if spent.verdict == VERDICT_PASS {
+            self.limited(judgement, passage)
+        } else {
+            self.budgets.count(spent.rule_id, spent.verdict, passage.len);
+            spent.verdict
+        };
         let shown = Judgement { verdict, ..judgement };
         let mut value = found.unwrap_or_else(|| account::enter(frame, CPU, now, passage.time.0));
         if cached.is_none() {
@@ -263,11 +267,10 @@ impl Datapath {
         account::note(&mut value, frame, now);
         account::count(&mut value, u64::from(frame.len), verdict);
         self.sample(&key, shown, frame, passage);
-        if found.is_none() {
-            self.cell.0.flows_new += 1;
-            if verdict != VERDICT_DROP {
-                self.rules.place_of(frame.link.src, self.port);
-            }
+        self.cell.passed.flows_new += u64::from(found.is_none());
+        let entered = if found.is_none() { verdict } else { judgement.verdict };
+        if cached.is_none() && entered != VERDICT_DROP {
+            self.rules.place_of(frame.link.src, self.port);
         }
         table(self).put(key, value);
         verdict
@@ -289,7 +292,7 @@ impl Datapath {
         if account::due(value, frame) {
             let kind = if frame.upper.tunnel == 0 { RECORD_FLOW } else { RECORD_TUNNEL };
             self.tell(kind, key, judgement, frame, passage);
-            self.cell.0.records_sent += 1;
+            self.cell.passed.records_sent += 1;
             account::told(value, true);
         }
     }
@@ -301,8 +304,8 @@ impl Datapath {
         judgement: Judgement,
         passage: &Passage<'_>,
     ) -> u8 {
-        self.cell.0.unentered_packets += 1;
-        self.cell.0.unentered_bytes += u64::from(frame.len);
+        self.cell.passed.unentered_packets += 1;
+        self.cell.passed.unentered_bytes += u64::from(frame.len);
         if judgement.rule_id != RULE_REFLEX {
             self.budgets.count(judgement.rule_id, judgement.verdict, frame.len);
         }
