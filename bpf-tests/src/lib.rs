@@ -11,4 +11,5 @@ pub mod kernel;
 pub mod lab;
 pub mod note;
 pub mod peer;
+pub mod raw;
 pub mod traffic;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use prometheus::Registry;
+use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::policy::{Block, Save};
 use sensor_core::settings::Mode;
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::bpf::{self, Attachments, BpfError, KernelLog, LOCK_DIR, Ports, Sensor, SensorLock};
+use crate::bpf::{self, Attachments, BpfError, KernelLog, LOCK_DIR, Ports, Rules, Sensor, SensorLock};
 use crate::clock::{Now, WallClock};
 use crate::config::{self, Config, DaemonSettings};
 use crate::control::{Ask, Server};
@@ -129,14 +130,20 @@ async fn live(options: RunOptions) -> Result<()> {
         attachments.replace_others();
     }
     let mut out = Output::default();
+    let plan = Plan::new(&config.settings);
+    let lists = config.settings.lists().map(|(number, name, _)| (number, name)).collect();
+    let known = adopt::Known { plan: &plan, lists };
     let mut engine = Engine::new(config.settings);
-    let orphans = adopt::orphans(&blocks, &rules.list()?, now.mono);
-    orphans
-        .iter()
-        .for_each(|block| log::warn!("block {} was in force, and the list did not know it", block.id));
+    let orphans = match orphans(&mut rules, &mut attachments, &ports, &known, &blocks, now) {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            attachments.roll_back()?;
+            return Err(error.into());
+        }
+    };
     out.saves.extend(orphans.iter().cloned().map(Save::Put));
     engine.restore([blocks, orphans].concat(), &mut out);
-    let mut enforcer = Enforcer::new(rules);
+    let mut enforcer = Enforcer::new(rules, plan, now.mono);
     enforcer.want(&out.decisions);
     if let Err(error) = enforcer.reconcile().and_then(|_| attach(&mut attachments, &ports)) {
         // The first error is the one to tell.
@@ -185,6 +192,30 @@ async fn live(options: RunOptions) -> Result<()> {
     result?;
     log::info!("stopped; what is isolated stays isolated (`sekisho detach` takes the filter off)");
     Ok(())
+}
+
+/// The entries that are in force, but not on the list.
+fn orphans(
+    rules: &mut Rules,
+    attachments: &mut Attachments,
+    ports: &Ports,
+    known: &adopt::Known<'_>,
+    blocks: &[Block],
+    now: Now,
+) -> Result<Vec<Block>, BpfError> {
+    let found = adopt::Found {
+        rules: rules.list()?,
+        allowed: rules.allowed()?,
+        ports: attachments.indices(&ports.list())?,
+    };
+    let orphans = adopt::orphans(blocks, &found, known, now.mono);
+    for block in &orphans {
+        log::warn!(
+            "entry {} was in force, and the block list did not know it: it is entered again",
+            block.id
+        );
+    }
+    Ok(orphans)
 }
 
 /// Ready when the daemon is told to stop.

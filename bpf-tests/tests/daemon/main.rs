@@ -9,6 +9,8 @@ mod detach;
 mod disk;
 mod doctor;
 mod failure;
+mod follow;
+mod levels;
 mod offload;
 mod patient;
 mod ports;

@@ -9,6 +9,7 @@ use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{ProgramError, Xdp, XdpMode};
+use sensor_core::datapath::PortIndices;
 use sensor_ebpf::control::Clock;
 use sensor_ebpf::counter::PortCounters;
 
@@ -157,6 +158,21 @@ impl Attachments {
     /// The ports that could not be given it.
     pub fn unfiltered(&self) -> impl Iterator<Item = &Unfiltered> {
         self.unfiltered.values()
+    }
+
+    /// The index that each of these ports has, whether or not it has the program.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn indices(&mut self, ports: &[BridgePort]) -> Result<PortIndices, BpfError> {
+        let mut indices = PortIndices::new();
+        for port in ports {
+            if let (Some(index), Ok(name)) = (self.table.look_up(port.ifindex)?, port.name.parse()) {
+                indices.insert(name, index);
+            }
+        }
+        Ok(indices)
     }
 
     /// The name of the port with this index in flow keys and records.

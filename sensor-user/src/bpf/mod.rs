@@ -24,6 +24,7 @@ mod object;
 mod offload;
 mod pinned;
 mod pins;
+mod plan;
 mod pod;
 mod port_table;
 mod ports;
