@@ -5,6 +5,7 @@ pub mod capture;
 pub mod chance;
 pub mod cpu;
 pub mod daemon;
+pub mod first;
 pub mod frame;
 pub mod kernel;
 pub mod lab;

@@ -601,7 +601,8 @@ fn bypass_takes_every_verdict_to_pass_and_back() {
         [from_a().ip4(A4, B4).udp(5, 6), from_a().ether_type(0x88b5), deep, stp].map(Frame::build)
     };
     for (bypassed, expected) in [(false, XDP_DROP), (true, XDP_PASS), (false, XDP_DROP)] {
-        sensor.maps.rules.bypass(bypassed).expect("switched");
+        let bypass = sensor_user::bpf::Bypass { on: bypassed, ..Default::default() };
+        sensor.maps.rules.set_bypass(bypass).expect("switched");
         for frame in frames() {
             assert_eq!(sensor.run(&frame).expect("runs"), expected, "bypass {bypassed}: {frame:x?}");
         }

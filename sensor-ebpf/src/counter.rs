@@ -39,6 +39,26 @@ pub struct PortCounters {
 }
 
 impl PortCounters {
+    /// What was added since `earlier`, wrapping.
+    pub fn minus(&self, earlier: &Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(earlier.packets),
+            bytes: self.bytes.wrapping_sub(earlier.bytes),
+            drop_packets: self.drop_packets.wrapping_sub(earlier.drop_packets),
+            drop_bytes: self.drop_bytes.wrapping_sub(earlier.drop_bytes),
+            would_drop_packets: self.would_drop_packets.wrapping_sub(earlier.would_drop_packets),
+            ignored_packets: self.ignored_packets.wrapping_sub(earlier.ignored_packets),
+            ignored_bytes: self.ignored_bytes.wrapping_sub(earlier.ignored_bytes),
+            unentered_packets: self.unentered_packets.wrapping_sub(earlier.unentered_packets),
+            unentered_bytes: self.unentered_bytes.wrapping_sub(earlier.unentered_bytes),
+            reflex_packets: self.reflex_packets.wrapping_sub(earlier.reflex_packets),
+            flows_new: self.flows_new.wrapping_sub(earlier.flows_new),
+            flows_failed: self.flows_failed.wrapping_sub(earlier.flows_failed),
+            records_sent: self.records_sent.wrapping_sub(earlier.records_sent),
+            records_lost: self.records_lost.wrapping_sub(earlier.records_lost),
+        }
+    }
+
     /// Adds `other` to each counter, wrapping.
     pub fn add(&mut self, other: &Self) {
         let pairs = [

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sensor_user::app::{self, RunOptions};
-use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task};
+use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task, UpgradeArgs};
+use sensor_user::load;
 use sensor_user::replay::{self, ReplayOptions};
+use sensor_user::upgrade::{self, UpgradeOptions};
 use sensor_user::{detach, doctor};
 
 fn main() -> ExitCode {
@@ -18,6 +20,8 @@ fn main() -> ExitCode {
         Task::Client(task) => return cli::run(&task),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
+        Task::Load(args) => load::run(&args.bridge, &args.pin_dir, &args.group),
+        Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
         Task::Doctor(args) => {
             let json = args.output.output == Output::Json;
             return doctor::run(args.bridge.as_deref(), &args.pin_dir, json)
@@ -52,9 +56,20 @@ fn run_options(args: RunArgs) -> RunOptions {
         pin_dir: args.pin_dir,
         metrics: args.metrics.map(|listen| listen.0),
         mode: args.mode,
+        request: args.request,
         replace: args.replace,
         json: args.tell.json(),
         events: args.tell.kinds(),
+    }
+}
+
+fn upgrade_options(args: UpgradeArgs) -> UpgradeOptions {
+    UpgradeOptions {
+        bridge: args.bridge,
+        pin_dir: args.pin_dir,
+        prove: args.prove,
+        object: args.object,
+        json: args.output.output == Output::Json,
     }
 }
 

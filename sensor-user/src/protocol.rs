@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use sensor_core::time::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::clock::Stamp;
+use crate::bpf::Bypass;
+use crate::clock::{Stamp, WallClock};
+use crate::control::user_name;
 
 /// Number of this protocol. Raise it when an old client would misunderstand a new daemon or the other way round.
 pub const VERSION: u32 = 1;
@@ -51,6 +54,8 @@ pub enum Request {
     BlockAdd(BlockAdd),
     /// Take an entry out. Answer: [`BlockInfo`], as it was.
     BlockRemove(BlockSelect),
+    /// Take every verdict to "pass" (true), or back to the rules. Answer: [`BypassInfo`].
+    Bypass(bool),
 }
 
 /// Whom to block.
@@ -175,6 +180,31 @@ pub struct PortStatus {
     pub drops: u64,
 }
 
+/// Whether every verdict is taken to "pass", whatever the rules say.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BypassInfo {
+    /// It is.
+    pub on: bool,
+    /// When it was switched last; none: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Stamp>,
+    /// The account that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl Bypass {
+    /// In the words of the protocol.
+    pub fn info(self) -> BypassInfo {
+        let changed = self.since_ns != 0;
+        BypassInfo {
+            on: self.on,
+            since: changed.then(|| WallClock::live().stamp(Time(self.since_ns))),
+            by: changed.then(|| user_name(self.by)),
+        }
+    }
+}
+
 /// A port that should be filtered and is not.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct UnfilteredPort {
@@ -193,6 +223,9 @@ pub struct LiveStatus {
     pub bridge: String,
     /// `observe` or `enforce`.
     pub mode: String,
+    /// Whether every verdict is taken to "pass".
+    #[serde(default)]
+    pub bypass: BypassInfo,
     /// The release.
     pub version: String,
     /// Seconds since it started.

@@ -4,6 +4,7 @@
 mod bad_captures;
 mod bad_start;
 mod block;
+mod bypass;
 mod detach;
 mod disk;
 mod doctor;
@@ -13,5 +14,7 @@ mod levels;
 mod offload;
 mod patient;
 mod ports;
+mod privilege;
 mod prometheus;
 mod scan;
+mod upgrade;

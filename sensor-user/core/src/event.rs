@@ -184,6 +184,15 @@ pub struct Isolation {
     pub first_evidence: Option<Time>,
 }
 
+/// The bypass was switched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BypassChange {
+    /// Every verdict is "pass" now; or the rules hold again.
+    pub on: bool,
+    /// The account that did it.
+    pub by: String,
+}
+
 /// Something happened.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
@@ -195,6 +204,8 @@ pub enum Event {
     Alert(Alert),
     /// A block entry changed.
     Isolation(Isolation),
+    /// The bypass was switched.
+    Bypass(BypassChange),
 }
 
 /// An event and its time.

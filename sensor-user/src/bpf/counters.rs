@@ -1,13 +1,12 @@
 //! Counters of the program, summed over CPUs.
 
-use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use sensor_ebpf::counter::{PortCell, PortCounters, REASONS_OF_PORT, Reason};
 use sensor_ebpf::rule::{RuleCounters, SLOTS};
 
 use super::error::BpfError;
 use super::pod::Raw;
-use super::sensor::open;
+use super::sensor::{MapSource, open};
 
 /// Counters by port, by reason and by rule.
 pub struct Counters {
@@ -17,7 +16,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
             ports: open(ebpf, "PORT_COUNTERS")?,
             reasons: open(ebpf, "REASONS")?,
@@ -49,6 +48,29 @@ impl Counters {
         self.write_port(index, zeros)?;
         self.take_reasons(index)?;
         Ok(sum(&counted))
+    }
+
+    /// Sets what was counted on a port, CPU by CPU, before any port has the program.
+    pub(super) fn set_port(&mut self, index: u8, cpus: &[PortCounters]) -> Result<(), BpfError> {
+        self.write_port(
+            index,
+            cpus.iter().map(|counters| Raw(PortCell { passed: *counters, ..PortCell::default() })).collect(),
+        )
+    }
+
+    /// Adds to what was counted on ports that are gone: counters, and numbers of frames by reason; each CPU by CPU.
+    pub(super) fn add_gone(&mut self, cpus: &[PortCounters], reasons: &[Vec<u64>]) -> Result<(), BpfError> {
+        let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
+        gone.iter_mut().zip(cpus).for_each(|(Raw(gone), more)| gone.passed.add(more));
+        self.write_port(0, gone)?;
+        let fault = |error| BpfError::map("adding to the counts by reason", error);
+        for (reason, more) in (0u32..).zip(reasons) {
+            let counted = self.reasons.get(&reason, 0).map_err(fault)?;
+            let sums: Vec<u64> = counted.iter().zip(more).map(|(a, b)| a.wrapping_add(*b)).collect();
+            let sums = PerCpuValues::try_from(sums).map_err(|error| fault(error.into()))?;
+            self.reasons.set(reason, sums, 0).map_err(fault)?;
+        }
+        Ok(())
     }
 
     /// Frames of a port by [`Reason`], in the order of [`Reason::ALL`]. `Reason::None` is not counted: what a port received

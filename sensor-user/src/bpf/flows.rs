@@ -5,12 +5,12 @@
 
 use std::os::fd::AsFd;
 
-use aya::Ebpf;
 use aya::maps::{Map, MapData};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
 
 use super::error::BpfError;
 use super::pod::Wire;
+use super::sensor::MapSource;
 use super::sys::{self, BatchEnd};
 
 /// Key of a flow of either table.
@@ -54,7 +54,7 @@ pub struct Flows {
 }
 
 impl Flows {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self { v4: Table::open(ebpf, "FLOW4")?, v6: Table::open(ebpf, "FLOW6")? })
     }
 
@@ -114,8 +114,8 @@ struct Table<K> {
 
 impl<K: Wire> Table<K> {
     /// Opens a table and makes sure its keys and values are of the sizes the kernel will read and write.
-    fn open(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, BpfError> {
-        let Some(Map::LruHashMap(map)) = ebpf.take_map(name) else {
+    fn open(ebpf: &mut impl MapSource, name: &'static str) -> Result<Self, BpfError> {
+        let Map::LruHashMap(map) = ebpf.map(name)? else {
             return Err(BpfError::Object(format!("no LRU hash map {name}")));
         };
         let info = map.info().map_err(|error| BpfError::map(format!("asking about {name}"), error))?;

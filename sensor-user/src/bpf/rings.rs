@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::task::Poll;
 use std::time::Duration;
 
-use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use sensor_ebpf::ABI;
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
@@ -20,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::error::BpfError;
 use super::pod;
-use super::sensor::open;
+use super::sensor::{MapSource, open};
 
 /// A jiffy at the lowest rate Linux can be built with (100 Hz), and a tick of the timer.
 const LONGEST_JIFFY: Duration = Duration::from_millis(11);
@@ -37,7 +36,7 @@ pub struct Rings {
 }
 
 impl Rings {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
             flow: open(ebpf, "RING_FLOW")?,
             control: open(ebpf, "RING_CONTROL")?,

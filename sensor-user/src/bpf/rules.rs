@@ -1,8 +1,8 @@
 //! The rules: by MAC and IP address, prefix, port, VLAN and segment; what belongs to them, and the switch that arms them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError};
 use sensor_core::datapath::RuleKey;
@@ -12,11 +12,30 @@ use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCO
 use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, LEVEL_THROTTLE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
 
 use super::error::BpfError;
+use super::pinned::PinnedMaps;
+use super::pins::Pins;
 use super::pod::Raw;
-use super::sensor::open;
+use super::sensor::{MapSource, open};
 
 type Table<K> = HashMap<MapData, K, Raw<RuleValue>>;
 type Trie<V> = LpmTrie<MapData, Raw<Address>, V>;
+
+/// Whether every verdict is taken to "pass", whatever the rules say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bypass {
+    /// It is.
+    pub on: bool,
+    /// The account (uid) that changed it last.
+    pub by: u32,
+    /// When, ns of CLOCK_MONOTONIC; 0: never.
+    pub since_ns: u64,
+}
+
+/// The generation rises by so many with a commit of the daemon.
+const STEP: u32 = 1;
+/// And by so many with one of somebody else: what two of them write at the same moment is of different generations, so
+/// that no verdict of the one is kept as one of the other.
+const STRANGERS_STEP: u32 = 1 << 16;
 
 /// The rule maps and the switch that makes a change of them hold.
 ///
@@ -36,6 +55,8 @@ pub struct Rules {
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
+    /// What the generation rises by.
+    step: u32,
 }
 
 /// An error of a map, unless it is that the key is not there.
@@ -55,7 +76,7 @@ pub(super) fn unless_missing(
 }
 
 impl Rules {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
             config: open(ebpf, "CONFIG")?,
             mac: open(ebpf, "RULES_MAC")?,
@@ -68,7 +89,54 @@ impl Rules {
             allow: open(ebpf, "ALLOW")?,
             scopes: BTreeSet::new(),
             counting: false,
+            step: STEP,
         })
+    }
+
+    /// The rules of a loaded program that nobody of this process loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::NotLoaded`], [`BpfError::OtherAbi`], or [`BpfError::Map`] if they cannot be read.
+    pub fn pinned(pin_dir: &Path, bridge: &str) -> Result<Self, BpfError> {
+        Self::of_maps(PinnedMaps::open(pin_dir, bridge)?)
+    }
+
+    /// The same, by pins that are open.
+    pub(super) fn of_pins(pins: &Pins) -> Result<Self, BpfError> {
+        Self::of_maps(PinnedMaps::of(pins)?)
+    }
+
+    fn of_maps(mut maps: PinnedMaps) -> Result<Self, BpfError> {
+        let mut rules = Self::open(&mut maps)?;
+        rules.step = STRANGERS_STEP;
+        rules.look()?;
+        Ok(rules)
+    }
+
+    /// Takes over all but the rules from those of another release: allow lists, segments, reflexes, internal prefixes and
+    /// switches.
+    pub(super) fn copy_switches(&mut self, old: &mut Self) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map("copying the switches", error);
+        for key in old.allowed()? {
+            self.allow(key, true)?;
+        }
+        for scope in 0..SCOPE_CAPACITY {
+            let segment = old.segment_of.get(&scope, 0).map_err(fault)?;
+            if segment != 0 {
+                self.set_segment(scope, segment)?;
+            }
+        }
+        for segment in 0..SEGMENTS {
+            self.set_reflex(segment, old.reflex.get(&segment, 0).map_err(fault)?.0)?;
+        }
+        for prefix in old.internal.keys() {
+            let prefix = prefix.map_err(fault)?;
+            let Raw(address) = prefix.data();
+            self.add_internal(prefix.prefix_len(), address)?;
+        }
+        let config = old.config()?;
+        self.write(Config { armed: 0, ..config })
     }
 
     /// Writes what the program needs to know before its first frame. Rules that are there stay in force. With `seal`, hosts
@@ -82,6 +150,16 @@ impl Rules {
         let config = self.config()?;
         self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
         self.commit()
+    }
+
+    /// Looks at what another process started; gives the switches.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub(super) fn attend(&mut self) -> Result<Config, BpfError> {
+        self.look()?;
+        self.config()
     }
 
     /// Adds a rule or replaces the one with that key.
@@ -166,7 +244,7 @@ impl Rules {
         // In two steps: whoever reads the new generation has the new armed bits, so that no verdict made without a
         // table is kept as one of the new generation.
         self.write(Config { armed, ..config })?;
-        self.write(Config { armed, generation: config.generation.wrapping_add(1), ..config })
+        self.write(Config { armed, generation: config.generation.wrapping_add(self.step), ..config })
     }
 
     /// The switches as they are.
@@ -287,10 +365,21 @@ impl Rules {
     /// # Errors
     ///
     /// [`BpfError::Map`].
-    pub fn bypass(&mut self, on: bool) -> Result<(), BpfError> {
+    pub fn set_bypass(&mut self, bypass: Bypass) -> Result<(), BpfError> {
+        let Bypass { on, by, since_ns } = bypass;
         let config = self.config()?;
-        self.write(Config { bypass: u32::from(on), ..config })?;
+        self.write(Config { bypass: on.into(), bypass_by: by, bypass_since_ns: since_ns, ..config })?;
         self.commit()
+    }
+
+    /// Whether every verdict is taken to "pass".
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn bypass(&self) -> Result<Bypass, BpfError> {
+        let config = self.config()?;
+        Ok(Bypass { on: config.bypass != 0, by: config.bypass_by, since_ns: config.bypass_since_ns })
     }
 
     pub(super) fn write(&mut self, config: Config) -> Result<(), BpfError> {

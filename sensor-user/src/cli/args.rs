@@ -9,12 +9,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sensor_core::settings::Mode;
 
 use super::block::BlockTask;
+use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use crate::bpf::DEFAULT_PIN_DIR;
 use crate::eve::EventType;
 use crate::protocol::DEFAULT_SOCKET;
 
 /// Where the daemon keeps its database.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/sekisho";
+
+/// What `sekisho-load.path` watches.
+const DEFAULT_REQUEST: &str = "/run/sekisho/load";
 
 /// Watches a bridge, and cuts off devices that stop behaving like themselves.
 #[derive(Parser, Debug)]
@@ -61,6 +65,26 @@ A daemon that stops leaves its isolations in force: a device that is cut off sta
 command ends them all, detaches the program from every port, and puts back the offloads that were switched off there. \
 Stop the daemon first.")]
     Detach(DetachArgs),
+    /// Load and attach the program for a daemon without privileges, and end
+    #[command(after_long_help = "\
+Puts the program on all ports of the bridge and gives the maps to a group; rules that are there stay in force. Needs \
+CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and to belong to the group (or CAP_CHOWN). Then `sekisho run` needs no privilege \
+at all. It may be run again at any time, also while that daemon runs: it puts the program on ports that joined meanwhile, \
+or lost it, and clears up after those that left.")]
+    Load(LoadArgs),
+    /// Replace the program on all ports by that of this release, at once and without losing a frame
+    #[command(after_long_help = "\
+Stop the daemon first, for it owns what is replaced: traffic passes and what is isolated stays so. Rules, their time, and \
+counters go over, also from an older release with other maps. If anything fails, all ports get the program back that they \
+had. The daemon of a new release does the same when it starts; this proves it before.
+
+With --prove two more ports are made on the bridge and removed again. A numbered stream of packets goes from the one to \
+the other, and one of a device that is isolated, before, during and after the swap. One packet lost or one leaked: \
+exit code 1, and all is as before.
+
+Examples:
+  systemctl stop sekisho && sekisho upgrade --bridge br0 --prove && systemctl start sekisho")]
+    Upgrade(UpgradeArgs),
 }
 
 /// What asks a running daemon, or checks its configuration.
@@ -75,6 +99,18 @@ pub enum ClientTask {
     Devices(AskArgs),
     /// Show what was found
     Incidents(IncidentsArgs),
+    /// In an emergency: take every verdict to "pass" at once, and back
+    #[command(after_long_help = "\
+While it is on, nothing is dropped: whoever is cut off gets through. Nothing is forgotten: the daemon goes on watching and \
+deciding, entries go on and expire, and all hold again the moment it is off. It works whether or not a daemon runs or \
+answers, survives a restart of the daemon, and is told until it is off: in the log every minute, by `sekisho status`, by the \
+metric sekisho_bypass.
+
+Examples:
+  sekisho bypass on
+  sekisho bypass status
+  sekisho bypass off")]
+    Bypass(BypassArgs),
     /// Check a configuration and show every problem
     Check(CheckArgs),
 }
@@ -100,7 +136,7 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, stats [default: all; people are spared the flows]
+    /// Tell only these events: device, flow, alert, isolation, bypass, stats [default: all; people are spared the flows]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
     /// How.
@@ -174,6 +210,9 @@ pub struct RunArgs {
     /// Take other XDP programs off the ports, instead of refusing to start
     #[arg(long)]
     pub replace: bool,
+    /// Without privileges: the file to write when the program has to be attached to a port (see `sekisho load`)
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_REQUEST)]
+    pub request: PathBuf,
     /// What to tell of what happens, on standard output.
     #[command(flatten)]
     pub tell: TellArgs,

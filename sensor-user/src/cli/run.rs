@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
 use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
-use super::{CliError, check, show, table};
+use super::{CliError, bypass, check, show, table};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -18,6 +18,7 @@ use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Req
 pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
     let text = match task {
         ClientTask::Check(args) => return check::check(args, out),
+        ClientTask::Bypass(args) => bypass::bypass(args, &here())?,
         ClientTask::Status(args) => ask(args, Request::Status, |status, at| show::status(&status, at))?,
         ClientTask::Devices(args) => {
             ask(args, Request::Devices, |devices: Vec<_>, at| show::devices(&devices, at))?

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
-use crate::protocol::{Added, BlockInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status};
+use crate::protocol::{
+    Added, BlockInfo, BypassInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status,
+};
 use crate::{duration, label};
 
 /// Where and when people read.
@@ -51,7 +53,8 @@ pub fn status(status: &Status, here: &Here) -> String {
     let live = &status.live;
     let stat = |name| status.stats.get(name).copied().unwrap_or_default();
     let uptime = duration::show(live.uptime_secs.saturating_mul(sensor_core::time::SECOND));
-    let mut text = format!(
+    let mut text = bypass_line(&live.bypass, here);
+    text += &format!(
         "Sekisho {} watches {} in {} mode, for {uptime}.\n",
         label::plain(&live.version),
         label::plain(&live.bridge),
@@ -116,6 +119,24 @@ fn ports_told(live: &LiveStatus) -> String {
         }
     }
     if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+/// Told before all else, if it is on.
+fn bypass_line(bypass: &BypassInfo, here: &Here) -> String {
+    if !bypass.on {
+        return String::new();
+    }
+    format!(
+        "BYPASS IS ON{}: nothing is dropped, whoever is cut off gets through. `sekisho bypass off` ends it.\n",
+        switched(bypass, here)
+    )
+}
+
+/// When, and by whom, the bypass was switched.
+pub fn switched(bypass: &BypassInfo, here: &Here) -> String {
+    let since = bypass.since.map(|since| format!(" since {}", since.local(&here.zone)));
+    let by = bypass.by.as_ref().map(|by| format!(", by {}", label::plain(by)));
+    format!("{}{}", since.unwrap_or_default(), by.unwrap_or_default())
 }
 
 /// What was lost or forgotten, in words.

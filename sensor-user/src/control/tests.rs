@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::clock::WallClock;
+use crate::clock::{Stamp, WallClock};
 
 fn block() -> Block {
     Block {
@@ -76,6 +76,7 @@ fn view() -> View {
     let live = LiveStatus {
         bridge: "br0".to_owned(),
         mode: "enforce".to_owned(),
+        bypass: BypassInfo { on: false, since: None, by: None },
         version: "0.1.0".to_owned(),
         uptime_secs: 2,
         ports: vec![port],
@@ -117,6 +118,10 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 let (device, impact) = (Some(device), Impact { devices: 1, conversations: 3 });
                 let spared = if force { vec!["CT".to_owned()] } else { Vec::new() };
                 drop(answer.send(Ok(Reply::Added { block, extended: false, device, impact, spared })));
+            }
+            Ask::Bypass(on, by, answer) => {
+                let by = Some(by.to_string());
+                drop(answer.send(Ok(BypassInfo { on, since: Some(Stamp(1)), by })));
             }
             Ask::Command(Command::Remove(which), answer) => {
                 let name = match which {

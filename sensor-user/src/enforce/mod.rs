@@ -11,7 +11,7 @@ use sensor_core::policy::{Decision, Target};
 use sensor_core::time::Time;
 use sensor_ebpf::rule::{AllowKey, LEVEL_PROTECT, RuleValue, scope_of_vlan};
 
-use crate::bpf::{BpfError, RuleKey, Rules};
+use crate::bpf::{BpfError, Bypass, RuleKey, Rules};
 
 /// The rules as decided, and the kernel's.
 pub struct Enforcer {
@@ -92,6 +92,24 @@ impl Enforcer {
             result = result.and(self.carry_out(decision));
         }
         result.and(self.commit())
+    }
+
+    /// Takes every verdict to "pass", or back to the rules. Deciding goes on meanwhile, and the rules are kept up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_bypass(&mut self, bypass: Bypass) -> Result<(), BpfError> {
+        self.rules.set_bypass(bypass)
+    }
+
+    /// Whether every verdict is taken to "pass", be it by this process or another.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn bypass(&self) -> Result<Bypass, BpfError> {
+        self.rules.bypass()
     }
 
     fn carry_out(&mut self, decision: &Decision) -> Result<(), BpfError> {

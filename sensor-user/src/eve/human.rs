@@ -16,6 +16,13 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String 
         Event::Flow(ended) => flow(ended),
         Event::Alert(alert) => alert_sentence(alert),
         Event::Isolation(change) => isolation(teller, timed, change, latency_ns),
+        Event::Bypass(change) if change.on => {
+            format!(
+                "BYPASS ON, by {}: nothing is dropped, whoever is cut off gets through",
+                label::plain(&change.by)
+            )
+        }
+        Event::Bypass(change) => format!("bypass off, by {}: the rules hold again", label::plain(&change.by)),
     }
 }
 

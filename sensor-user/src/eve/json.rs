@@ -23,6 +23,11 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> Value {
         Event::Flow(ended) => flow(teller, &mut object, ended),
         Event::Alert(alert) => alert_event(teller, &mut object, alert),
         Event::Isolation(change) => isolation(teller, &mut object, change, latency_ns),
+        Event::Bypass(change) => {
+            object.insert("event_type".into(), kind.name().into());
+            let action = if change.on { "on" } else { "off" };
+            object.insert("bypass".into(), json!({ "action": action, "by": change.by }));
+        }
     }
     debug_assert_eq!(object.get("event_type"), Some(&Value::from(kind.name())));
     Value::Object(object)

@@ -1,7 +1,7 @@
 //! What happened, told as EVE-style JSON for machines and as one sentence for people.
 //!
 //! EVE is the format of Suricata's logs, which the tools of the field read; the names of fields are its names. Kinds of
-//! events it does not have (device, isolation) have an `event_type` of their own. Times are UTC in JSON and local in
+//! events it does not have (device, isolation, bypass) have an `event_type` of their own. Times are UTC in JSON and local in
 //! sentences. Nothing here writes anything out.
 
 mod flow_id;
@@ -44,14 +44,22 @@ pub enum EventType {
     Alert,
     /// A block entry changed.
     Isolation,
+    /// The bypass was switched.
+    Bypass,
     /// Counters at the end of a replay.
     Stats,
 }
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 5] =
-        [EventType::Device, EventType::Flow, EventType::Alert, EventType::Isolation, EventType::Stats];
+    pub const ALL: [EventType; 6] = [
+        EventType::Device,
+        EventType::Flow,
+        EventType::Alert,
+        EventType::Isolation,
+        EventType::Bypass,
+        EventType::Stats,
+    ];
 
     /// The kind of an event.
     pub fn of(event: &Event) -> Self {
@@ -60,6 +68,7 @@ impl EventType {
             Event::Flow(_) => EventType::Flow,
             Event::Alert(_) => EventType::Alert,
             Event::Isolation(_) => EventType::Isolation,
+            Event::Bypass(_) => EventType::Bypass,
         }
     }
 
@@ -70,6 +79,7 @@ impl EventType {
             EventType::Flow => "flow",
             EventType::Alert => "alert",
             EventType::Isolation => "isolation",
+            EventType::Bypass => "bypass",
             EventType::Stats => "stats",
         }
     }
@@ -86,7 +96,7 @@ impl FromStr for EventType {
 
     fn from_str(s: &str) -> Result<Self, String> {
         EventType::ALL.into_iter().find(|kind| kind.name() == s).ok_or_else(|| {
-            format!("`{s}` is no kind of event; there are device, flow, alert, isolation and stats")
+            format!("`{s}` is no kind of event; there are device, flow, alert, isolation, bypass and stats")
         })
     }
 }

@@ -64,6 +64,7 @@ impl Pipeline {
             engine: self.parts.engine.stats(),
             store_errors: self.parts.keeper.errors(),
             enforce: self.parts.enforce,
+            bypass: self.bypass.on,
         };
         self.parts.metrics.update(&sample);
     }
@@ -75,6 +76,7 @@ impl Pipeline {
         LiveStatus {
             bridge: self.parts.ports.bridge().to_owned(),
             mode: if self.parts.enforce { "enforce" } else { "observe" }.to_owned(),
+            bypass: self.bypass.info(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_secs: now.since(self.started) / SECOND,
             ring_lost: self.total(&counted).records_lost,

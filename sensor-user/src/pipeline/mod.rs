@@ -4,6 +4,7 @@
 //! written to the kernel's maps first, then told, then remembered. Nothing here waits for a disk, a reader of standard
 //! output or a client.
 
+mod bypass;
 mod counted;
 mod keeper;
 mod ports;
@@ -22,7 +23,7 @@ use sensor_core::time::{MILLISECOND, SECOND, Time};
 use sensor_ebpf::event::FlowRecord;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bpf::{Attachments, BpfError, Counters, PortEvent, Ports, PortsError, Rings};
+use crate::bpf::{Attachments, BpfError, Bypass, Counters, PortEvent, Ports, PortsError, Rings};
 use crate::clock::{Now, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
@@ -124,6 +125,9 @@ pub struct Pipeline {
     started: Time,
     next_sample: Time,
     next_reconcile: Time,
+    /// The bypass as it was told last, and when it is to be told again.
+    bypass: Bypass,
+    next_reminder: Time,
     /// Records that found a ring full, when last looked at.
     lost: u64,
     /// Whether the last reading of the maps failed, so that a lasting fault is logged once.
@@ -142,6 +146,8 @@ impl Pipeline {
             started: now,
             next_sample: now,
             next_reconcile: now,
+            bypass: Bypass::default(),
+            next_reminder: now,
             lost: 0,
             faulty: false,
         };
@@ -246,6 +252,7 @@ impl Pipeline {
             self.next_sample = now.plus(SAMPLE);
             self.keep_ports();
             self.parts.keeper.retry();
+            self.watch_bypass();
             self.sample();
         }
         if now >= self.next_reconcile {
@@ -305,6 +312,10 @@ impl Pipeline {
                 let view = View { snapshot: self.parts.engine.snapshot(now), live: self.live(now) };
                 // A client that left does not wait.
                 let _ = reply.send(view);
+            }
+            Ask::Bypass(on, by, reply) => {
+                // A client that left does not wait.
+                let _ = reply.send(self.switch_bypass(on, by));
             }
             Ask::Command(command, reply) => {
                 let result = self.parts.engine.command(now, command, &mut self.out);

@@ -87,6 +87,8 @@ pub struct LiveSample {
     pub store_errors: u64,
     /// Whether decisions are carried out.
     pub enforce: bool,
+    /// Whether every verdict is taken to "pass".
+    pub bypass: bool,
 }
 
 /// The metrics. One task owns it; the server has a handle of the registry behind it.
@@ -131,6 +133,7 @@ impl Metrics {
         f.engine(&sample.engine);
         raise(&f.store_errors, sample.store_errors);
         f.enforce.set(sample.enforce.into());
+        f.bypass.set(sample.bypass.into());
         f.problems(sample);
         self.forget_ports(sample);
     }
@@ -159,7 +162,7 @@ impl Metrics {
                 let change = change_name(isolation.change);
                 f.isolation_changes.with_label_values(&[change, mode, origin]).inc();
             }
-            Event::Device(_) | Event::Flow(_) => {}
+            Event::Device(_) | Event::Flow(_) | Event::Bypass(_) => {}
         }
     }
 

@@ -44,6 +44,7 @@ fn sample() -> LiveSample {
         engine: EngineStats { devices: 4, flows_live: 7, flows_new: 20, blocks: 1, ..EngineStats::default() },
         store_errors: 2,
         enforce: true,
+        bypass: true,
     }
 }
 
