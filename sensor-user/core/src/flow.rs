@@ -9,6 +9,7 @@ use crate::event::{FlowEnded, Half};
 use crate::inventory::capacity;
 use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
 use crate::time::{MINUTE, SECOND, Time};
+use crate::tunnel::Inner;
 
 /// IP protocol numbers (IANA).
 pub const ICMP: u8 = 1;
@@ -93,6 +94,8 @@ struct Conversation {
     touched: Time,
     /// Forward and backward.
     halves: [Track; 2],
+    /// The packet within, of a tunnel. Few conversations have one, so it lies apart.
+    inner: Option<Box<Inner>>,
 }
 
 /// One direction: what ended flows of it had, and what the one that goes on has.
@@ -163,6 +166,9 @@ impl Conversations {
             let first_answer = back == 1 && !track.seen;
             (track.seen, track.live) = (true, true);
             conversation.touched = seen.time;
+            if conversation.inner.is_none() {
+                conversation.inner = seen.inner.map(Box::new);
+            }
             // Whoever answers itself, under a borrowed address, was not answered.
             let answered = first_answer && conversation.smac != seen.smac;
             let role = if answered { Role::Answers(conversation.id) } else { Role::Continues };
@@ -174,7 +180,9 @@ impl Conversations {
         let mut halves = [Track::default(); 2];
         halves[usize::from(midway)] = Track { seen: true, live: true, ..Track::default() };
         let (start, last, touched) = (seen.time, seen.time, seen.time);
-        let evicted = self.table.push(key, Conversation { id, smac, dmac, start, last, touched, halves });
+        let inner = seen.inner.map(Box::new);
+        let conversation = Conversation { id, smac, dmac, start, last, touched, halves, inner };
+        let evicted = self.table.push(key, conversation);
         self.begun += 1;
         let ended = evicted.filter(|(old, _)| *old != key).map(|(_, c)| c.ended(EndReason::Evicted));
         self.evicted += u64::from(ended.is_some());
@@ -226,6 +234,7 @@ impl Conversation {
             id: self.id,
             smac: self.smac,
             dmac: self.dmac,
+            inner: self.inner.map(|inner| *inner),
             to_server,
             to_client,
             start: self.start,

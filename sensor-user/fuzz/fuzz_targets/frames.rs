@@ -6,9 +6,10 @@
 use libfuzzer_sys::fuzz_target;
 use sensor_core::datapath::Datapath;
 use sensor_core::engine::{Engine, Output};
-use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::observation::Observation;
 use sensor_core::settings::{Limits, Mode, Settings};
 use sensor_core::time::Time;
+use sensor_core::tunnel;
 
 fuzz_target!(|input: &[u8]| {
     let limits = Limits { devices: 32, flows: 64, contacts: 16, peers: 64, incidents: 4 };
@@ -20,10 +21,14 @@ fuzz_target!(|input: &[u8]| {
         let (frame, next) = tail.split_at(len);
         rest = next;
         now = now.plus(1 << (time & 63));
-        if let Some(record) = datapath.frame(frame, frame.len() as u32, now)
-            && let Some(seen) = FlowSeen::decode(&record)
-        {
-            engine.observe(&Observation::Flow(seen), &mut out);
+        for record in datapath.frame(frame, frame.len() as u32, now) {
+            if let Some(seen) = Observation::decode(&record.flow, Some(&record.inner)) {
+                engine.observe(&seen, &mut out);
+            }
+        }
+        // The packet within a tunnel is read whatever the frame is.
+        for (proto, port) in [(4, 0), (41, 0), (47, 0), (17, 4_789), (17, 6_081)] {
+            tunnel::inner(proto, port, frame);
         }
         engine.tick(now, &mut out);
         datapath.enforce(&out.decisions);

@@ -93,7 +93,8 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, stats [default: all; people are spared the flows]
+    /// Tell only these events: device, flow, alert, isolation, drop, blind, stats [default: all; people are spared flow
+    /// and drop]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
     /// How.
@@ -113,7 +114,7 @@ impl TellArgs {
         match (self.events.is_empty(), self.output.output) {
             (false, _) => self.events.clone(),
             (true, Output::Json) => all.collect(),
-            (true, Output::Human) => all.filter(|kind| *kind != EventType::Flow).collect(),
+            (true, Output::Human) => all.filter(|kind| !kind.is_many()).collect(),
         }
     }
 }

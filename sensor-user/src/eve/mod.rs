@@ -44,14 +44,30 @@ pub enum EventType {
     Alert,
     /// A block entry changed.
     Isolation,
+    /// A frame was dropped: one of a sample.
+    Drop,
+    /// Too little is seen, or again enough.
+    Blind,
     /// Counters at the end of a replay.
     Stats,
 }
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 5] =
-        [EventType::Device, EventType::Flow, EventType::Alert, EventType::Isolation, EventType::Stats];
+    pub const ALL: [EventType; 7] = [
+        EventType::Device,
+        EventType::Flow,
+        EventType::Alert,
+        EventType::Isolation,
+        EventType::Drop,
+        EventType::Blind,
+        EventType::Stats,
+    ];
+
+    /// Whether people are spared it unless they ask: there may be very many.
+    pub fn is_many(self) -> bool {
+        matches!(self, EventType::Flow | EventType::Drop)
+    }
 
     /// The kind of an event.
     pub fn of(event: &Event) -> Self {
@@ -60,6 +76,8 @@ impl EventType {
             Event::Flow(_) => EventType::Flow,
             Event::Alert(_) => EventType::Alert,
             Event::Isolation(_) => EventType::Isolation,
+            Event::Dropped(_) => EventType::Drop,
+            Event::Blind(_) => EventType::Blind,
         }
     }
 
@@ -70,6 +88,8 @@ impl EventType {
             EventType::Flow => "flow",
             EventType::Alert => "alert",
             EventType::Isolation => "isolation",
+            EventType::Drop => "drop",
+            EventType::Blind => "blind",
             EventType::Stats => "stats",
         }
     }
@@ -86,7 +106,8 @@ impl FromStr for EventType {
 
     fn from_str(s: &str) -> Result<Self, String> {
         EventType::ALL.into_iter().find(|kind| kind.name() == s).ok_or_else(|| {
-            format!("`{s}` is no kind of event; there are device, flow, alert, isolation and stats")
+            let there = EventType::ALL.map(EventType::name).join(", ");
+            format!("`{s}` is no kind of event; there are {there}")
         })
     }
 }

@@ -15,12 +15,11 @@ use std::time::Duration;
 
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
-use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::observation::Observation;
 use sensor_core::time::{MILLISECOND, SECOND, Time};
-use sensor_ebpf::event::FlowRecord;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bpf::{Attachments, BpfError, Counters, PortEvent, Ports, PortsError, Rings};
+use crate::bpf::{Attachments, BpfError, Counters, PortEvent, Ports, PortsError, Record, Rings};
 use crate::clock::{Now, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
@@ -117,7 +116,7 @@ pub struct Pipeline {
     parts: Parts,
     teller: Teller,
     out: Output,
-    batch: Vec<FlowRecord>,
+    batch: Vec<Record>,
     started: Time,
     next_sample: Time,
     next_reconcile: Time,
@@ -199,8 +198,8 @@ impl Pipeline {
             self.look_for_loss();
         }
         let batch = std::mem::take(&mut self.batch);
-        for seen in batch.iter().filter_map(FlowSeen::decode) {
-            self.parts.engine.observe(&Observation::Flow(seen), &mut self.out);
+        for seen in batch.iter().filter_map(Record::observation) {
+            self.parts.engine.observe(&seen, &mut self.out);
             self.carry_out(None);
         }
         self.batch = batch;

@@ -45,6 +45,7 @@ pub struct Families {
     pub isolation_changes: IntCounterVec,
     pub isolation_latency: Histogram,
     pub store_errors: IntCounter,
+    pub drop_samples: IntCounterVec,
 }
 
 /// Makes and registers families.
@@ -104,6 +105,7 @@ impl Families {
             isolation_changes: new.counters("sekisho_isolation_changes_total", "Changes of the block list.", &["change", "mode", "origin"])?,
             isolation_latency: register(registry, Histogram::with_opts(latency)?)?,
             store_errors: new.counter("sekisho_store_errors_total", "Changes of the block list that could not be written to disk.")?,
+            drop_samples: new.counters("sekisho_drop_samples_total", "Dropped frames told as a sample, by reason: rule, reflex.", &["reason"])?,
         };
         families.begin();
         Ok(families)

@@ -14,6 +14,7 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, Registry};
 use sensor_core::event::{Event, Timed};
+use sensor_core::observation::DropReason;
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
 
@@ -124,7 +125,14 @@ impl Metrics {
                 let change = change_name(isolation.change);
                 f.isolation_changes.with_label_values(&[change, mode, origin]).inc();
             }
-            Event::Device(_) | Event::Flow(_) => {}
+            Event::Dropped(dropped) => {
+                let reason = match dropped.seen.reason {
+                    DropReason::Rule => "rule",
+                    DropReason::Reflex => "reflex",
+                };
+                f.drop_samples.with_label_values(&[reason]).inc();
+            }
+            Event::Device(_) | Event::Flow(_) | Event::Blind(_) => {}
         }
     }
 

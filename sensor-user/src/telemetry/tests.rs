@@ -71,6 +71,7 @@ fn alert(incident: u64) -> Timed {
         evidence: Vec::new(),
         first_evidence: Time(0),
         action: Action::Isolated,
+        coverage: None,
     });
     Timed { time: Time(1), event }
 }

@@ -77,6 +77,7 @@ impl Engine {
             opened: incident.opened,
             updated: incident.updated,
             action: incident.action.clone(),
+            coverage: incident.coverage,
             findings: incident.findings.iter().map(finding).collect(),
         })
     }
