@@ -4,8 +4,10 @@
 pub mod capture;
 pub mod cpu;
 pub mod daemon;
+pub mod flood;
 pub mod frame;
 pub mod kernel;
 pub mod lab;
+pub mod meddle;
 pub mod peer;
 pub mod traffic;

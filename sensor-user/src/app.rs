@@ -109,6 +109,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let sensor = Sensor::load(&options.pin_dir, &ports)?;
     sensor.notes.iter().for_each(|note| log::warn!("{note}"));
     let Sensor { mut attachments, rules, flows, counters, rings, log, jiffy_ns, notes: _ } = sensor;
+    let coverage = config.settings.coverage;
     let mut out = Output::default();
     let mut engine = Engine::new(config.settings);
     engine.restore(blocks, &mut out);
@@ -144,6 +145,7 @@ async fn live(options: RunOptions) -> Result<()> {
             asks,
             pin_dir: options.pin_dir,
             enforce,
+            coverage,
         },
         out,
     );

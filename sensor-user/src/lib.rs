@@ -22,3 +22,4 @@ pub mod source;
 pub mod store;
 pub mod telemetry;
 pub mod unload;
+pub mod verify;

@@ -6,7 +6,7 @@ use clap::Parser;
 use sensor_user::app::{self, RunOptions};
 use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task};
 use sensor_user::replay::{self, ReplayOptions};
-use sensor_user::unload;
+use sensor_user::{unload, verify};
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         .init();
     let done = match Cli::parse().task {
         Task::Client(task) => return cli::run(&task),
+        Task::Verify(args) => return verify::run(&args),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
         Task::Unload(args) => {

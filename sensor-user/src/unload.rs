@@ -38,7 +38,11 @@ pub fn run(pin_dir: &Path, bridge: Option<&str>, json: bool) -> Result<bool> {
 }
 
 /// The bridges that have something pinned.
-fn pinned(pin_dir: &Path) -> Result<Vec<String>> {
+///
+/// # Errors
+///
+/// If the directory cannot be read.
+pub fn pinned(pin_dir: &Path) -> Result<Vec<String>> {
     if !pin_dir.exists() {
         return Ok(Vec::new());
     }

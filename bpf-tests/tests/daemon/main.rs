@@ -5,6 +5,7 @@ mod bad_captures;
 mod bad_start;
 mod block;
 mod disk;
+mod ledger;
 mod patient;
 mod ports;
 mod prometheus;

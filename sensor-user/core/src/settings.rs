@@ -123,6 +123,8 @@ pub struct Settings {
     pub internal_answer_ns: u64,
     /// The same outside, ns.
     pub external_answer_ns: u64,
+    /// The least part of what comes that must be seen, 0 to 1: with less, silence means nothing.
+    pub coverage: f64,
     /// Bounds.
     pub limits: Limits,
     /// Sequential test.
@@ -163,6 +165,7 @@ impl Default for Settings {
             dark_answer_ns: 50 * MILLISECOND,
             internal_answer_ns: SECOND,
             external_answer_ns: 3 * SECOND,
+            coverage: 0.99,
             limits: Limits {
                 devices: 65_536,
                 flows: 262_144,

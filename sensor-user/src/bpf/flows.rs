@@ -58,6 +58,11 @@ impl Flows {
         Ok(Self { v4: Table::open(ebpf, "FLOW4")?, v6: Table::open(ebpf, "FLOW6")? })
     }
 
+    /// How many flows each table has room for: IPv4 and ARP, IPv6.
+    pub fn capacity(&self) -> [u32; 2] {
+        [self.v4.capacity, self.v6.capacity]
+    }
+
     /// Reads all flows. A table at its bound takes 0.14 s; see [`Flows::sweep_some`] for doing other things meanwhile.
     ///
     /// # Errors
@@ -108,6 +113,7 @@ impl Flows {
 struct Table<K> {
     name: &'static str,
     map: MapData,
+    capacity: u32,
     keys: Vec<K>,
     values: Vec<FlowValue>,
 }
@@ -125,7 +131,7 @@ impl<K: Wire> Table<K> {
                 "map {name} has keys and values of other sizes than {wanted:?}"
             )));
         }
-        Ok(Self { name, map, keys: Vec::new(), values: Vec::new() })
+        Ok(Self { name, capacity: info.max_entries(), map, keys: Vec::new(), values: Vec::new() })
     }
 
     /// Reads the next entries; true when they were the last.

@@ -332,7 +332,7 @@ impl From<&LinkMessage> for Interface {
 }
 
 /// The program a link message tells of.
-fn attached(xdp: &[LinkXdp]) -> Option<AttachedProgram> {
+pub(super) fn attached(xdp: &[LinkXdp]) -> Option<AttachedProgram> {
     let mode = xdp.iter().find_map(|attribute| match attribute {
         LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(Mode::Generic),
         LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware | XdpAttached::Multiple) => {

@@ -1,17 +1,18 @@
 //! The rules: by MAC and IP address, prefix, port, VLAN and segment; what belongs to them, and the switch that arms them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
 use sensor_ebpf::control::{Config, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
 use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
 
-use super::error::BpfError;
+use super::error::{BpfError, chain};
 use super::pod::Raw;
 use super::sensor::open;
 
@@ -63,6 +64,27 @@ impl Rules {
             reflex: open(ebpf, "REFLEX")?,
             internal: open(ebpf, "INTERNAL")?,
             allow: open(ebpf, "ALLOW")?,
+            scopes: BTreeSet::new(),
+            counting: false,
+        })
+    }
+
+    /// The maps pinned in a directory, whoever uses them.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Object`] if one is not there, or not of the type this program was built for.
+    pub fn pinned(maps: &Path) -> Result<Self, BpfError> {
+        Ok(Self {
+            config: pinned(maps, "CONFIG")?,
+            mac: pinned(maps, "RULES_MAC")?,
+            ip: pinned(maps, "RULES_IP")?,
+            net: pinned(maps, "RULES_NET")?,
+            scope: pinned(maps, "RULES_SCOPE")?,
+            segment_of: pinned(maps, "SEGMENT_OF")?,
+            reflex: pinned(maps, "REFLEX")?,
+            internal: pinned(maps, "INTERNAL")?,
+            allow: pinned(maps, "ALLOW")?,
             scopes: BTreeSet::new(),
             counting: false,
         })
@@ -259,8 +281,12 @@ impl Rules {
         self.write(Config { throttle_new: new, throttle_kib: kib, ..config })
     }
 
-    /// The bits of the tables that are not empty.
-    fn armed(&self) -> Result<u32, BpfError> {
+    /// The bits of the tables that are not empty; call [`Rules::list`] first if somebody else may have changed them.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn armed(&self) -> Result<u32, BpfError> {
         let fault = |error| BpfError::map("looking for rules", error);
         let mut bits = armed(&self.mac, ARMED_MAC)? | armed(&self.ip, ARMED_IP)?;
         if let Some(entry) = self.net.iter().next() {
@@ -290,6 +316,13 @@ impl Rules {
     fn write(&mut self, config: Config) -> Result<(), BpfError> {
         self.config.set(0, Raw(config), 0).map_err(|error| BpfError::map("writing the config map", error))
     }
+}
+
+/// A pinned map as a type of aya's.
+fn pinned<T: TryFrom<Map, Error = MapError>>(maps: &Path, name: &str) -> Result<T, BpfError> {
+    let fault = |error: MapError| BpfError::Object(format!("pinned map {name}: {}", chain(&error)));
+    let data = MapData::from_pin(maps.join(name)).map_err(fault)?;
+    T::try_from(Map::from_map_data(data).map_err(fault)?).map_err(fault)
 }
 
 /// The bit of a table, if it is not empty.

@@ -54,6 +54,15 @@ pub enum Task {
 A daemon that stops leaves its isolations in force: a device that is cut off stays so until its time is up. This \
 command ends them all, and detaches the program from every port. Stop the daemon first.")]
     Unload(UnloadArgs),
+    /// Check that whoever is isolated is: the block list, the kernel's rules and the wire agree
+    #[command(after_long_help = "\
+Ends as a Nagios check does: 0 all is as decided, 1 it is but somebody should look (no daemon runs, say), 2 it is not, \
+3 it could not be found out. It needs no daemon, and changes nothing.
+
+Examples:
+  sekisho verify
+  sekisho verify --wire 10s -o json")]
+    Verify(VerifyArgs),
 }
 
 /// What asks a running daemon, or checks its configuration.
@@ -239,6 +248,32 @@ pub struct UnloadArgs {
     pub output: OutputArgs,
 }
 
+/// `sekisho verify`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct VerifyArgs {
+    /// The bridge; without this the one that is pinned there
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Option<String>,
+    /// For how long to listen on the ports for frames of isolated devices; 0s not at all
+    #[arg(long = "wire", value_parser = listen, value_name = "TIME", default_value = "1s")]
+    pub wire_ns: u64,
+    /// The daemon's configuration; without this /etc/sekisho/sekisho.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the daemon keeps the block list
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+    /// Where the daemon listens
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Where the kernel's side is pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// How to show the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// `sekisho block`.
 #[derive(Subcommand, Debug)]
 pub enum BlockTask {
@@ -310,6 +345,13 @@ fn length(text: &str) -> Result<u64, String> {
         Ok(ns) if ns > LONGEST => {
             Err("longer than ten years; leave --for away for `until removed`".to_owned())
         }
+        other => other.map_err(|error| error.to_string()),
+    }
+}
+
+fn listen(text: &str) -> Result<u64, String> {
+    match duration::parse(text) {
+        Ok(ns) if ns > duration::DAY => Err("longer than a day".to_owned()),
         other => other.map_err(|error| error.to_string()),
     }
 }

@@ -26,6 +26,11 @@ pub struct Client {
 impl Client {
     /// Connects to the daemon that listens at `path`.
     pub fn connect(path: &Path) -> Result<Self, CliError> {
+        Self::connect_within(path, PATIENCE)
+    }
+
+    /// The same, and waits so long for each answer.
+    pub fn connect_within(path: &Path, patience: Duration) -> Result<Self, CliError> {
         let own = || path.to_owned();
         let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => CliError::NoDaemon { path: own() },
@@ -33,8 +38,8 @@ impl Client {
             _ => CliError::Connection { path: own(), source },
         })?;
         stream
-            .set_read_timeout(Some(PATIENCE))
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .set_read_timeout(Some(patience))
+            .and_then(|()| stream.set_write_timeout(Some(patience)))
             .map_err(|source| CliError::Connection { path: own(), source })?;
         Ok(Self { stream: BufReader::new(stream), path: own() })
     }
@@ -43,9 +48,7 @@ impl Client {
     pub fn ask(&mut self, request: Request) -> Result<Value, CliError> {
         let line = self.exchange(request).map_err(|error| {
             let source = match error.kind() {
-                ErrorKind::WouldBlock => {
-                    io::Error::new(ErrorKind::TimedOut, "it took longer than 15 seconds")
-                }
+                ErrorKind::WouldBlock => io::Error::new(ErrorKind::TimedOut, "it takes too long"),
                 _ => error,
             };
             CliError::Connection { path: self.path.clone(), source }

@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod client;
 mod run;
+mod seen;
 mod show;
 mod table;
 #[cfg(test)]
@@ -19,9 +20,12 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::protocol::RefusalKind;
 
+pub(crate) use client::Client;
+
 pub use args::{
     AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
     IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, UnloadArgs,
+    VerifyArgs,
 };
 
 /// Why a command failed.

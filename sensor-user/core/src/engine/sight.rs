@@ -14,11 +14,9 @@ impl Engine {
         self.sight = Some(sight);
     }
 
-    /// Tells that too little is seen, or that this is over. What waits for an answer is not judged by silence then.
+    /// Tells that too little is seen, or that this is over. (Whether silence says nothing for it is for
+    /// [`Engine::lost_sight`]: a reader that was stopped may have missed nothing.)
     pub fn blind(&mut self, blind: Blind, now: Time, out: &mut Output) {
-        if blind.ended.is_none() {
-            self.lost_sight(now);
-        }
         out.events.push(Timed { time: now, event: Event::Blind(blind) });
     }
 
