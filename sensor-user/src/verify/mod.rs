@@ -128,8 +128,8 @@ fn check(args: &VerifyArgs) -> Result<Report> {
         std::thread::sleep(AGAIN);
         looked = look()?;
     }
-    let (entries, intent, found) = looked;
-    let mut problems = found.problems;
+    let (entries, intent, mut found) = looked;
+    let mut problems = std::mem::take(&mut found.problems);
     let (daemon, status) = daemon(&args.socket);
     match daemon {
         "answers" => {}
