@@ -29,12 +29,21 @@ pub fn insert(pin: &Path, key: [u64; 2], value: [u64; 2]) -> Result<()> {
 
 /// Has all known flows judged anew.
 pub fn raise_generation(maps: &Path) -> Result<()> {
+    // The second word: see `sensor_ebpf::control::Config`.
+    change(maps, |switches| switches[1] = switches[1].wrapping_add(1))
+}
+
+fn change(maps: &Path, with: impl FnOnce(&mut [u32; 32])) -> Result<()> {
     let data = MapData::from_pin(maps.join("CONFIG")).context("opening the switches")?;
     let mut config: Array<MapData, [u32; 32]> = Map::from_map_data(data)?.try_into()?;
     let mut switches = config.get(&0, 0)?;
-    // The second word: see `sensor_ebpf::control::Config`.
-    switches[1] = switches[1].wrapping_add(1);
+    with(&mut switches);
     Ok(config.set(0, switches, 0)?)
+}
+
+/// Has the program ask no rules.
+pub fn disarm(maps: &Path) -> Result<()> {
+    change(maps, |switches| switches[0] = 0)
 }
 
 /// Takes the program of a pinned link off its port; the pin stays.

@@ -257,9 +257,9 @@ pub struct LiveStatus {
     /// Whether too little is seen; none: enough.
     #[serde(default)]
     pub blind: Option<BlindInfo>,
-    /// What the rules of each entry of the block list did, by its number.
+    /// What the rules of each entry of the block list did, by its number (as a text, as JSON has it).
     #[serde(default)]
-    pub rules: BTreeMap<u32, Hits>,
+    pub rules: BTreeMap<String, Hits>,
     /// Frames that passed although a rule forbids it.
     #[serde(default)]
     pub leaks: u64,

@@ -10,3 +10,4 @@ mod patient;
 mod ports;
 mod prometheus;
 mod scan;
+mod verify;

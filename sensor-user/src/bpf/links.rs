@@ -17,6 +17,9 @@ use super::ports::{AttachedProgram, attached};
 /// The kernel answers at once, or something is very wrong.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The kernel's answers come in datagrams of 32 KiB at most (NLMSG_GOODSIZE and SKB_WITH_OVERHEAD in af_netlink.c).
+const DATAGRAM: usize = 64 * 1024;
+
 /// What a NIC counted since its interface was made. It never goes back but when a driver begins anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Nic {
@@ -88,7 +91,8 @@ impl Links {
 
     /// Takes one datagram of the answer; true if it was the last.
     fn receive(&self, links: &mut Vec<Link>) -> io::Result<bool> {
-        let (bytes, _) = self.socket.recv_from_full()?;
+        let mut bytes = Vec::with_capacity(DATAGRAM);
+        self.socket.recv_from(&mut bytes, 0)?;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)

@@ -110,7 +110,7 @@ fn blocks(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Vec<Bloc
             maker: device.maker.clone(),
             name: device.name.clone(),
         });
-        BlockInfo { hits: live.rules.get(&block.id).copied(), ..block_info(block, device, clock) }
+        BlockInfo { hits: live.rules.get(&block.id.to_string()).copied(), ..block_info(block, device, clock) }
     };
     snapshot.blocks.iter().map(info).collect()
 }

@@ -79,7 +79,7 @@ fn view() -> View {
         store_errors: 0,
         pins: "/sys/fs/bpf/sekisho".to_owned(),
         blind: None,
-        rules: BTreeMap::from([(5, Hits { dropped: 3, dropped_bytes: 180, ..Hits::default() })]),
+        rules: BTreeMap::from([("5".to_owned(), Hits { dropped: 3, dropped_bytes: 180, ..Hits::default() })]),
         leaks: 0,
     };
     View { snapshot, live }

@@ -173,7 +173,7 @@ impl Pipeline {
                 frames_lost: blind.frames_lost,
                 records_lost: blind.records_lost,
             }),
-            rules: self.hits.0.clone(),
+            rules: self.hits.0.iter().map(|(id, hits)| (id.to_string(), *hits)).collect(),
             leaks: self.parts.sweeper.leaks.frames(),
         }
     }
