@@ -6,7 +6,7 @@
 use std::os::fd::AsFd;
 
 use aya::Ebpf;
-use aya::maps::{Map, MapData};
+use aya::maps::{Map, MapData, MapError};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
 
 use super::error::BpfError;
@@ -56,6 +56,15 @@ pub struct Flows {
 impl Flows {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
         Ok(Self { v4: Table::open(ebpf, "FLOW4")?, v6: Table::open(ebpf, "FLOW6")? })
+    }
+
+    /// Another hand on the same tables.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn share(&self) -> Result<Self, BpfError> {
+        Ok(Self { v4: self.v4.share()?, v6: self.v6.share()? })
     }
 
     /// How many flows each table has room for: IPv4 and ARP, IPv6.
@@ -132,6 +141,14 @@ impl<K: Wire> Table<K> {
             )));
         }
         Ok(Self { name, capacity: info.max_entries(), map, keys: Vec::new(), values: Vec::new() })
+    }
+
+    fn share(&self) -> Result<Self, BpfError> {
+        let fault = |error: MapError| BpfError::map(format!("sharing {}", self.name), error);
+        let fd = self.map.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|error| BpfError::Object(format!("sharing {}: {error}", self.name)))?;
+        let map = MapData::from_fd(fd).map_err(fault)?;
+        Ok(Self { name: self.name, map, capacity: self.capacity, keys: Vec::new(), values: Vec::new() })
     }
 
     /// Reads the next entries; true when they were the last.

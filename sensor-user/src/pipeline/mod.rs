@@ -32,13 +32,12 @@ use crate::eve::{EventType, Teller};
 use crate::protocol::Hits;
 use crate::telemetry::Metrics;
 use ledger::Accounts;
-use sweep::Start;
-use tally::Count;
 
 pub use counted::parse_results;
 pub use keeper::Keeper;
 pub use printer::Printer;
-pub use sweep::Sweeper;
+pub use sweep::{Start, Sweeper};
+pub use tally::{Count, PortTally, Read, Tally};
 
 /// Records handled between looks at anything else: more than both rings hold.
 const BATCH: usize = 131_072;
