@@ -2,6 +2,7 @@
 //! namespaces. Everything that uses it needs root.
 
 pub mod capture;
+pub mod chance;
 pub mod cpu;
 pub mod daemon;
 pub mod flood;
@@ -9,5 +10,7 @@ pub mod frame;
 pub mod kernel;
 pub mod lab;
 pub mod meddle;
+pub mod note;
 pub mod peer;
+pub mod raw;
 pub mod traffic;

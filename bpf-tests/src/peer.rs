@@ -30,7 +30,7 @@ impl EmptyProgram {
 }
 
 /// An object file of `r0 = XDP_PASS; exit`.
-fn empty_object() -> Result<Vec<u8>> {
+pub fn empty_object() -> Result<Vec<u8>> {
     const CODE: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);

@@ -21,10 +21,11 @@ use sensor_ebpf::rule::{
     ALLOW_CAPACITY, Address, AllowKey, INTERNAL_CAPACITY, NET_CAPACITY, RULE_CAPACITY, RuleCounters,
     RuleValue, SCOPE_CAPACITY, SEGMENTS, SLOTS,
 };
+use sensor_ebpf::seal::{SEAL_CAPACITY, Seal};
 use sensor_user::bpf::{FlowKey, OBJECT};
 
 /// Bytes of the program's scratch space: its alone.
-const SCRATCH_BYTES: usize = 408;
+const SCRATCH_BYTES: usize = 440;
 
 /// Bytes of a key, bytes of a value, entries.
 type Shape = (usize, usize, u32);
@@ -45,7 +46,7 @@ fn data(map: &Map) -> Option<&MapData> {
 fn every_map_has_the_size_both_sides_know() {
     let index = size_of::<u32>();
     let (word, trie) = (size_of::<u64>(), size_of::<u32>() + size_of::<Address>());
-    let expected: [(&str, Shape); 25] = [
+    let expected: [(&str, Shape); 26] = [
         ("ALLOW", (size_of::<AllowKey>(), size_of::<u32>(), ALLOW_CAPACITY)),
         ("CLOCK", (index, size_of::<Clock>(), 1)),
         ("CONFIG", (index, size_of::<Config>(), 1)),
@@ -68,6 +69,7 @@ fn every_map_has_the_size_both_sides_know() {
         ("RULES_SCOPE", (index, size_of::<RuleValue>(), SCOPE_CAPACITY)),
         ("RULE_COUNTERS", (index, size_of::<RuleCounters>(), SLOTS)),
         ("SCRATCH", (index, SCRATCH_BYTES, 1)),
+        ("SEALS", (index, size_of::<Seal>(), SEAL_CAPACITY)),
         ("SEGMENT_OF", (index, size_of::<u32>(), SCOPE_CAPACITY)),
         ("THROTTLED", (index, size_of::<Bucket>(), SLOTS)),
         ("WOKEN", (index, size_of::<u32>(), 1)),
@@ -101,7 +103,7 @@ fn keys_in_the_kernel_are_those_user_space_makes() {
         sensor.run(&frame.tcp(40_000, 23, SYN).build()).expect("runs");
         let flow = sensor.maps.flows.take(&key).expect("the table is read").expect("the key is found");
         assert_eq!(
-            (flow.packets(), mac_bytes(flow.macs.src()), mac_bytes(flow.macs.dst()), flow.ttl),
+            (flow.packets(), mac_bytes(flow.macs().src()), mac_bytes(flow.macs().dst()), flow.ttl),
             (1, mac(1), mac(2), 64)
         );
         assert_eq!(sensor.maps.flows.take(&key).expect("the table is read"), None, "taken twice");

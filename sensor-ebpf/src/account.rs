@@ -20,6 +20,14 @@ pub struct Moment {
     pub generation: u32,
 }
 
+impl Moment {
+    /// Both as one word.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.jiffies as u64 | (self.generation as u64) << 32
+    }
+}
+
 /// One frame, as far as accounting cares.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -43,6 +51,8 @@ pub trait Key: Copy {
     fn ips(&self) -> [Address; 2];
     /// Both addresses in one word, for the table of fragments.
     fn both(&self) -> u64;
+    /// The IPv4 source address, network byte order.
+    fn source4(&self) -> Option<u32>;
     /// The rest of it.
     fn lane(&self) -> Lane;
 }
@@ -99,6 +109,11 @@ impl Key for FlowKey4 {
     }
 
     #[inline(always)]
+    fn source4(&self) -> Option<u32> {
+        Some(self.addresses().0)
+    }
+
+    #[inline(always)]
     fn lane(&self) -> Lane {
         self.lane
     }
@@ -120,6 +135,11 @@ impl Key for FlowKey6 {
     fn both(&self) -> u64 {
         let [[a, b], [c, d]] = self.addresses;
         mix(mix(a, b), mix(c, d))
+    }
+
+    #[inline(always)]
+    fn source4(&self) -> Option<u32> {
+        None
     }
 
     #[inline(always)]
@@ -186,11 +206,13 @@ pub fn join(upper: &mut Upper, of_first: u32) {
 /// The value a flow is entered with, before its first frame is counted. `owner` is this CPU.
 #[inline(always)]
 pub fn enter(frame: &Frame<'_>, owner: u16, now: Moment, now_ns: u64) -> FlowValue {
+    let macs = Macs::new(frame.link.src, frame.link.dst);
     FlowValue {
         owner,
         first_ns: now_ns,
         last_j: now.jiffies,
-        macs: Macs::new(frame.link.src, frame.link.dst),
+        macs_low: macs.0,
+        macs_high: macs.1,
         ttl: frame.upper.ttl,
         ..FlowValue::default()
     }
@@ -208,7 +230,8 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
         let left_j = if left_j > i32::MAX as u64 { i32::MAX as u32 } else { left_j as u32 };
         value.until_j = now.jiffies.wrapping_add(left_j).wrapping_add(1) | 1;
     }
-    value.judged = Judged::new(judgement.verdict, judgement.by_mac, now.generation);
+    value.judged =
+        Judged::new(judgement.verdict, judgement.by_mac, now.generation).with_seal(judgement.seals);
 }
 
 /// Whether a frame has the MAC addresses its flow began with. A key holds none, and hosts may share one: all that ask for an
@@ -216,7 +239,7 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
 /// others are judged one by one. So is what ARP says, for its flows change their MAC address.
 #[inline(always)]
 pub fn alike(value: &FlowValue, frame: &Frame<'_>) -> bool {
-    frame.upper.kind != KIND_ARP && value.macs == Macs::new(frame.link.src, frame.link.dst)
+    frame.upper.kind != KIND_ARP && value.macs() == Macs::new(frame.link.src, frame.link.dst)
 }
 
 /// Whether the cached verdict must be made anew: the policy changed, or it lapsed.
@@ -255,14 +278,14 @@ pub fn touch(value: &mut FlowValue, tcp_flags: u8, now: Moment) {
 pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
     touch(value, frame.upper.tcp_flags, now);
     if moved(value, frame) {
-        value.macs = Macs::new(frame.link.src, frame.link.dst);
+        value.set_macs(Macs::new(frame.link.src, frame.link.dst));
     }
 }
 
 /// Whether an ARP speaker comes under another MAC address than before.
 #[inline(always)]
 fn moved(value: &FlowValue, frame: &Frame<'_>) -> bool {
-    frame.upper.kind == KIND_ARP && value.macs.src() != frame.link.src
+    frame.upper.kind == KIND_ARP && value.macs().src() != frame.link.src
 }
 
 /// Whether a record is due: the flow was not told yet, or it is an ARP speaker that moved, which is news: the device

@@ -22,8 +22,8 @@ pub struct Config {
     pub zero: u32,
     /// 1: all verdicts are to pass (`sekisho bypass`). The program reads `armed` alone; this tells user space why it is 0.
     pub bypass: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1: hosts all of whose frames are dropped are sealed (see [`crate::seal`]).
+    pub seal: u32,
     /// Hosts are charged for new destinations from then on, ns of CLOCK_MONOTONIC: right after a start everything is new.
     pub reflex_from_ns: u64,
     /// Throttled devices: new destinations.
@@ -49,15 +49,22 @@ impl Rate {
     /// what this gave last time, 0 at first.
     #[inline(always)]
     pub fn spend(&self, due: u64, now_ns: u64, cost_ns: u64) -> Option<u64> {
-        let next = if due > now_ns { due } else { now_ns }.wrapping_add(cost_ns);
-        if next.wrapping_sub(now_ns) > self.burst_ns { None } else { Some(next) }
+        /// Further than this beyond a whole burst no budget is spent ahead, however far the clocks of two CPUs are apart: it was
+        /// spent at another rate, which nobody is to be held to.
+        const SKEW: u64 = 1_000_000_000;
+        let ahead = if due > now_ns { due.wrapping_sub(now_ns) } else { 0 };
+        let ahead = if ahead > self.burst_ns.saturating_add(SKEW) { 0 } else { ahead };
+        let ahead = ahead.saturating_add(cost_ns);
+        if ahead > self.burst_ns { None } else { Some(now_ns.wrapping_add(ahead)) }
     }
 
     /// The cost of so many bytes of a rate in KiB, ns.
     #[inline(always)]
     pub fn of_bytes(&self, bytes: u32) -> u64 {
-        // Exact for frames of up to 64 KiB and intervals of up to days.
-        self.interval_ns.wrapping_mul(bytes as u64) >> 10
+        /// 19 hours a KiB: no slower rate is told from this one, and the product stays below 2^64 for frames of up to 256 KiB.
+        const SLOWEST: u64 = 1 << 46;
+        let interval = if self.interval_ns > SLOWEST { SLOWEST } else { self.interval_ns };
+        interval.wrapping_mul(bytes as u64) >> 10
     }
 }
 

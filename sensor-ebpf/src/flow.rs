@@ -201,6 +201,10 @@ pub struct FlowValue {
     pub owner_bytes: u64,
     /// The cached verdict, with the generation it was made from.
     pub judged: Judged,
+    /// [`Macs`] of the first frame (ARP: of the last that was told): the first eight bytes.
+    pub macs_low: u64,
+    /// The other four.
+    pub macs_high: u32,
     /// When its last frame came, in jiffies.
     pub last_j: u32,
     /// The cached verdict lapses then, in jiffies; 0: never.
@@ -211,8 +215,6 @@ pub struct FlowValue {
     pub state: u8,
     /// All TCP flags seen, or-ed (RFC 9293 header byte 13).
     pub tcp_flags: u8,
-    /// MAC addresses of the first frame (ARP: of the last that was told), as words of an Ethernet header.
-    pub macs: Macs,
     /// Time to live (hop limit) of the first frame.
     pub ttl: u8,
     /// Zero.
@@ -238,6 +240,8 @@ pub struct Judged(u64);
 impl Judged {
     /// The bit above the verdict: it is that on frames of the flow's MAC addresses alone.
     const BOUND: u32 = 1 << 8;
+    /// The bit above that: it holds for all that its source sends (see [`crate::seal`]).
+    const SEALS: u32 = 1 << 9;
 
     /// Puts it together, of a `VERDICT_*`. With `bound` it is the verdict on frames of the flow's MAC addresses alone.
     #[inline(always)]
@@ -257,6 +261,26 @@ impl Judged {
         halves(self.0).1 as u8
     }
 
+    /// The verdict and the generation alone, as [`Judged::new`] has them of a verdict that is not bound.
+    #[inline(always)]
+    pub const fn plain(self) -> Self {
+        let (generation, rest) = halves(self.0);
+        Self(double(generation, rest & !(Self::BOUND | Self::SEALS)))
+    }
+
+    /// The same, with a note of whether it holds for all that its source sends.
+    #[inline(always)]
+    pub const fn with_seal(self, seals: bool) -> Self {
+        let (generation, rest) = halves(self.0);
+        Self(double(generation, if seals { rest | Self::SEALS } else { rest }))
+    }
+
+    /// Whether it holds for all that its source sends.
+    #[inline(always)]
+    pub const fn seals(self) -> bool {
+        halves(self.0).1 & Self::SEALS != 0
+    }
+
     /// Whether it is the verdict on frames of the flow's MAC addresses alone.
     #[inline(always)]
     pub const fn is_bound(self) -> bool {
@@ -264,35 +288,43 @@ impl Judged {
     }
 }
 
-/// The first twelve bytes of an Ethernet header, in words: destination and source.
-#[repr(transparent)]
+/// The first twelve bytes of an Ethernet header, destination and source, as a word of eight and one of four.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Macs(pub [u32; 3]);
+pub struct Macs(pub u64, pub u32);
 
 impl Macs {
     /// Puts it together.
     #[inline(always)]
     pub const fn new(src: MacKey, dst: MacKey) -> Self {
-        let (low, high) = halves(dst);
-        Self([low, high | (src as u32) << 16, (src >> 16) as u32])
+        Self(dst | src << 48, (src >> 16) as u32)
     }
 
     /// Source address.
     #[inline(always)]
     pub const fn src(self) -> MacKey {
-        let Self([_, middle, high]) = self;
-        (middle >> 16) as u64 | (high as u64) << 16
+        self.0 >> 48 | (self.1 as u64) << 16
     }
 
     /// Destination address.
     #[inline(always)]
     pub const fn dst(self) -> MacKey {
-        let Self([low, middle, _]) = self;
-        double(low, middle & 0xffff)
+        self.0 & 0xffff_ffff_ffff
     }
 }
 
 impl FlowValue {
+    /// MAC addresses of the first frame (ARP: of the last that was told).
+    #[inline(always)]
+    pub const fn macs(&self) -> Macs {
+        Macs(self.macs_low, self.macs_high)
+    }
+
+    /// Sets them.
+    #[inline(always)]
+    pub const fn set_macs(&mut self, macs: Macs) {
+        Macs(self.macs_low, self.macs_high) = macs;
+    }
+
     /// Frames, those dropped included.
     pub const fn packets(&self) -> u64 {
         self.owner_passed.wrapping_add(self.other_passed).wrapping_add(self.drops())

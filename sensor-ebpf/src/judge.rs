@@ -1,10 +1,11 @@
 //! How a frame is judged by the rules. The program and the replay of captures both go through here.
 //!
 //! A frame has two ends. At each end the rules for its MAC address, its IP address, the longest prefix of that, its
-//! bridge port, its VLAN and its segment come together, and the strictest one holds. Protection goes before all of them:
-//! a protected MAC address is never restricted; a protected IP address is not restricted by prefix, port, VLAN or segment,
-//! but by a rule for the MAC address, or an isolated host would get through by borrowing a protected address. (User space
-//! never isolates a MAC address that carries a protected one.) One end that may not is enough to drop the frame.
+//! bridge port, its VLAN and its segment come together, and the strictest one holds. Protection goes before all that say less
+//! exactly who is meant: a protected MAC address is never restricted; a protected IP address is not restricted by prefix,
+//! port, VLAN or segment, but by a rule for the MAC address, or an isolated host would get through by borrowing a protected
+//! address (user space never isolates a MAC address that carries a protected one); a protected prefix not by port, VLAN or
+//! segment, and a protected one of these not by another of them. One end that may not is enough to drop the frame.
 //!
 //! Rules in observe mode are judged in just the same way after those enforced, and only counted.
 
@@ -12,8 +13,8 @@ use crate::flow::{VERDICT_DROP, VERDICT_PASS, VERDICT_RATE, VERDICT_WOULD_DROP, 
 use crate::parse::{MacKey, PROTO_ICMP6};
 use crate::rule::{
     Address, AllowKey, FLAG_FROM, FLAG_OBSERVE, FLAG_TO, LEVEL_CUT, LEVEL_EXTERNAL_ONLY, LEVEL_ISOLATE,
-    LEVEL_NONE, LEVEL_PIN, LEVEL_PROTECT, LEVEL_THROTTLE, ROLE_ANY, ROLE_CLIENT, ROLE_NEIGHBOUR, ROLE_SERVER,
-    RuleValue, scope_of_port, scope_of_segment, scope_of_vlan,
+    LEVEL_NONE, LEVEL_PIN, LEVEL_PROTECT, LEVEL_THROTTLE, MAPPED, ROLE_ANY, ROLE_CLIENT, ROLE_NEIGHBOUR,
+    ROLE_SERVER, RuleValue, scope_of_port, scope_of_segment, scope_of_vlan,
 };
 
 /// `kind` of a [`Question`]: an IP packet.
@@ -38,8 +39,9 @@ pub const ARMED_REFLEX: u32 = 16;
 /// The bits for which a frame is judged at all.
 pub const ARMED_RULES: u32 = ARMED_MAC | ARMED_IP | ARMED_NET | ARMED_SCOPE;
 
-/// A verdict made by where the destination lives is made anew after this long, ns: the destination may have moved.
-const PLACE_HOLDS: u64 = 10_000_000_000;
+/// A verdict made by where the destination lives is made anew after this long, ns: the destination may have moved, or somebody
+/// used its MAC address elsewhere, and it must not stay cut off for that.
+const PLACE_HOLDS: u64 = 1_000_000_000;
 
 /// What is known of a frame that is to be judged; index 0 is its source, 1 its destination.
 #[repr(C)]
@@ -82,6 +84,8 @@ pub struct Judgement {
     pub by_mac: bool,
     /// The source is protected.
     pub spared: bool,
+    /// All that the source sends from there is dropped (see [`crate::seal`]).
+    pub seals: bool,
 }
 
 /// The rule maps, as a judge asks them.
@@ -115,18 +119,48 @@ pub struct End {
     enforced: RuleValue,
     /// The strictest that is only observed.
     observed: RuleValue,
+    /// The one looked at.
+    candidate: RuleValue,
     /// 1: it is protected.
     spared: u64,
 }
 
 impl End {
+    /// Takes in a rule, if it holds now and in this direction; true if it protects.
     #[inline(always)]
-    fn add(&mut self, rule: RuleValue, policy: &impl Policy) {
+    fn add(&mut self, rule: RuleValue, ask: &Question, direction: u8, policy: &impl Policy) -> bool {
+        self.candidate = rule;
+        policy.settle(self);
+        let rule = &self.candidate;
+        // A level nobody knows of restricts nobody.
+        let unknown = rule.level < LEVEL_THROTTLE || rule.level > LEVEL_PROTECT;
+        if unknown || (rule.until_ns != 0 && ask.now_ns >= rule.until_ns) {
+            return false;
+        }
+        if rule.level == LEVEL_PROTECT {
+            self.spared = 1;
+            return true;
+        }
+        if rule.flags & direction == 0 {
+            return false;
+        }
         let slot = if rule.flags & FLAG_OBSERVE == 0 { &mut self.enforced } else { &mut self.observed };
         if rule.level > slot.level {
-            *slot = rule;
+            *slot = *rule;
         }
         policy.settle(self);
+        false
+    }
+
+    /// Whether a place is protected, and with it this end from the rules for places.
+    #[inline(always)]
+    fn is_spared(&mut self, scope: u32, ask: &Question, policy: &impl Policy) -> bool {
+        self.candidate = policy.scope(scope);
+        policy.settle(self);
+        let RuleValue { level, until_ns, .. } = self.candidate;
+        let spared = level == LEVEL_PROTECT && (until_ns == 0 || ask.now_ns < until_ns);
+        self.spared |= u64::from(spared);
+        spared
     }
 }
 
@@ -153,12 +187,13 @@ pub fn judge(ask: &Question, policy: &impl Policy, ends: &mut [End; 2]) -> Judge
     };
     if forbids(&source.enforced, ask, policy, 0) {
         decide(&mut judgement, &source.enforced, VERDICT_DROP);
+        judgement.seals = source.enforced.level >= LEVEL_ISOLATE;
     } else if forbids(&destination.enforced, ask, policy, 1) {
         decide(&mut judgement, &destination.enforced, VERDICT_DROP);
         hurry(&mut judgement, ask, placed);
-    } else if source.enforced.level == LEVEL_THROTTLE {
+    } else if throttles(&source.enforced, ask) {
         decide(&mut judgement, &source.enforced, VERDICT_RATE);
-    } else if destination.enforced.level == LEVEL_THROTTLE {
+    } else if throttles(&destination.enforced, ask) {
         decide(&mut judgement, &destination.enforced, VERDICT_RATE);
         hurry(&mut judgement, ask, placed);
     } else if forbids(&source.observed, ask, policy, 0) {
@@ -166,9 +201,9 @@ pub fn judge(ask: &Question, policy: &impl Policy, ends: &mut [End; 2]) -> Judge
     } else if forbids(&destination.observed, ask, policy, 1) {
         decide(&mut judgement, &destination.observed, VERDICT_WOULD_DROP);
         hurry(&mut judgement, ask, placed);
-    } else if source.observed.level == LEVEL_THROTTLE {
+    } else if throttles(&source.observed, ask) {
         decide(&mut judgement, &source.observed, VERDICT_WOULD_RATE);
-    } else if destination.observed.level == LEVEL_THROTTLE {
+    } else if throttles(&destination.observed, ask) {
         decide(&mut judgement, &destination.observed, VERDICT_WOULD_RATE);
         hurry(&mut judgement, ask, placed);
     } else {
@@ -193,65 +228,90 @@ fn hurry(judgement: &mut Judgement, ask: &Question, placed: bool) {
     }
 }
 
+/// Whether an address is one of IPv4.
+#[inline(always)]
+fn is_mapped([high, low]: Address) -> bool {
+    high == 0 && low as u32 == MAPPED
+}
+
+/// Whether a packet is router or neighbour discovery (RFC 4861: ICMPv6 of types 133 to 137), which is to IPv6 what ARP is to
+/// IPv4.
+#[inline(always)]
+pub fn is_discovery(ask: &Question) -> bool {
+    ask.proto == PROTO_ICMP6 && matches!(ask.ports[0] as u8, 133..=137) && !is_mapped(ask.ips[0])
+}
+
+/// Whether an address is one of no network: of a group, of everybody, of the link alone (169.254/16, fe80::/10), or of somebody
+/// who has none yet. Nothing leaves the place for it.
+#[inline(always)]
+fn is_near(ip: Address) -> bool {
+    let [high, low] = ip;
+    if is_mapped(ip) {
+        let four = (low >> 32) as u32;
+        let (first, second) = (four as u8, (four >> 8) as u8);
+        return matches!(first, 224..=239)
+            || (first == 169 && second == 254)
+            || four == 0
+            || four == u32::MAX;
+    }
+    let (first, second) = (high as u8, (high >> 8) as u8);
+    first == 0xff || (first == 0xfe && second & 0xc0 == 0x80) || (high == 0 && low == 0)
+}
+
 /// The rules of one end.
 #[inline(always)]
 fn gather(end: &mut End, ask: &Question, policy: &impl Policy, at: usize) {
     *end = End::default();
     policy.settle(end);
     let direction = if at == 0 { FLAG_FROM } else { FLAG_TO };
-    if ask.armed & ARMED_MAC != 0 {
-        let rule = live(policy.mac(&ask.macs[at]), ask, direction);
-        if rule.level == LEVEL_PROTECT {
-            end.spared = 1;
-            return;
-        }
-        end.add(rule, policy);
+    // No host has the address of a group, and a rule for one would cut all hosts off from each other.
+    let group = at == 1 && ask.macs[1] & 1 != 0;
+    if ask.armed & ARMED_MAC != 0 && !group && end.add(policy.mac(&ask.macs[at]), ask, direction, policy) {
+        return;
     }
-    let has_ip = ask.kind == ASK_IP || ask.kind == ASK_ARP;
-    if has_ip && ask.armed & ARMED_IP != 0 {
-        let rule = live(policy.ip(&ask.ips[at]), ask, direction);
-        if rule.level == LEVEL_PROTECT {
-            end.spared = 1;
+    if ask.kind == ASK_IP || ask.kind == ASK_ARP {
+        if ask.armed & ARMED_IP != 0 && end.add(policy.ip(&ask.ips[at]), ask, direction, policy) {
             return;
         }
-        end.add(rule, policy);
-    }
-    if has_ip && ask.armed & ARMED_NET != 0 {
-        let rule = live(policy.net(&ask.ips[at]), ask, direction);
-        if rule.level == LEVEL_PROTECT {
-            end.spared = 1;
+        if ask.armed & ARMED_NET != 0 && end.add(policy.net(&ask.ips[at]), ask, direction, policy) {
             return;
         }
-        end.add(rule, policy);
     }
     if ask.armed & ARMED_SCOPE != 0 {
         scopes(end, ask, policy, at, direction);
     }
 }
 
-/// Adds the rules for the place of an end. Where a destination lives is known if it was heard.
+/// Adds the rules for the place of an end, unless one of them protects it. Where a destination lives is known if it was heard.
 #[inline(always)]
 fn scopes(end: &mut End, ask: &Question, policy: &impl Policy, at: usize, direction: u8) {
     let port = if at == 0 { u32::from(ask.port) } else { policy.place(&ask.macs[1]) };
+    let segment = segment(policy, port, ask.vlan);
+    let (vlan, port, segment) =
+        (scope_of_vlan(ask.vlan), scope_of_port(port as u8), scope_of_segment(segment));
+    if end.is_spared(vlan, ask, policy)
+        || end.is_spared(port, ask, policy)
+        || end.is_spared(segment, ask, policy)
+    {
+        return;
+    }
     if at == 0 {
         // A frame is in one VLAN, at both ends.
-        end.add(live(policy.scope(scope_of_vlan(ask.vlan)), ask, FLAG_FROM | FLAG_TO), policy);
+        end.add(policy.scope(vlan), ask, FLAG_FROM | FLAG_TO, policy);
     }
-    if port != 0 {
-        end.add(live(policy.scope(scope_of_port(port as u8)), ask, direction), policy);
+    // Port 0 is one nobody registered or knows, segment 0 none.
+    if port != scope_of_port(0) {
+        end.add(policy.scope(port), ask, direction, policy);
     }
-    let segment = segment(policy, port, ask.vlan);
-    if segment != 0 {
-        end.add(live(policy.scope(scope_of_segment(segment)), ask, direction), policy);
+    if segment != scope_of_segment(0) {
+        end.add(policy.scope(segment), ask, direction, policy);
     }
 }
 
-/// A rule, or none (all zero) if it lapsed or is not for this direction.
+/// Whether the rule of an end lets the frame pass within a budget. Link control is nobody's load.
 #[inline(always)]
-fn live(rule: RuleValue, ask: &Question, direction: u8) -> RuleValue {
-    let lapsed = rule.until_ns != 0 && ask.now_ns >= rule.until_ns;
-    let about = rule.level == LEVEL_PROTECT || rule.flags & direction != 0;
-    if lapsed || !about { RuleValue::default() } else { rule }
+fn throttles(rule: &RuleValue, ask: &Question) -> bool {
+    rule.level == LEVEL_THROTTLE && ask.kind != ASK_CONTROL
 }
 
 /// Whether the rule of an end forbids the frame.
@@ -267,7 +327,8 @@ fn forbids(rule: &RuleValue, ask: &Question, policy: &impl Policy, at: usize) ->
         return true;
     }
     if rule.level == LEVEL_EXTERNAL_ONLY {
-        return ask.kind == ASK_IP && !policy.is_internal(&ask.ips[1 - at]);
+        let other = &ask.ips[1 - at];
+        return ask.kind == ASK_IP && !is_near(*other) && !policy.is_internal(other);
     }
     debug_assert!(rule.level >= LEVEL_PIN, "levels between are listed above");
     !allowed(rule.list, ask, policy, at)
@@ -277,9 +338,7 @@ fn forbids(rule: &RuleValue, ask: &Question, policy: &impl Policy, at: usize) ->
 #[inline(always)]
 fn allowed(list: u16, ask: &Question, policy: &impl Policy, at: usize) -> bool {
     let mut key = AllowKey { list, role: ROLE_NEIGHBOUR, ..AllowKey::default() };
-    // Router and neighbour discovery (RFC 4861): types 133 to 137.
-    let discovery = ask.proto == PROTO_ICMP6 && matches!(ask.ports[0] as u8, 133..=137);
-    if ask.kind == ASK_ARP || discovery {
+    if ask.kind == ASK_ARP || is_discovery(ask) {
         return policy.allows(&key);
     }
     if ask.kind == ASK_LINK {

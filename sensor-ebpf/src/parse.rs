@@ -102,6 +102,12 @@ const ETHER_MPLS: u16 = 0x8847;
 const ETHER_MPLS_UPSTREAM: u16 = 0x8848;
 /// Precision Time Protocol (IEEE 1588).
 const ETHER_PTP: u16 = 0x88f7;
+/// Slow protocols: LACP (IEEE 802.3 annex 57A).
+const ETHER_SLOW: u16 = 0x8809;
+/// 802.1X.
+const ETHER_EAPOL: u16 = 0x888e;
+/// LLDP (IEEE 802.1AB).
+const ETHER_LLDP: u16 = 0x88cc;
 
 /// Most headers between the Ethernet header and the packet: tags, labels, SNAP, PPPoE.
 const MAX_SHIMS: usize = 8;
@@ -136,9 +142,9 @@ pub struct Link {
     pub dst: MacKey,
     /// EtherType behind the tags, host byte order.
     pub ether_type: u16,
-    /// Outer VLAN identifier, 0 if untagged (or priority-tagged).
+    /// Identifier of the first VLAN tag that has one, 0 if untagged (or priority-tagged).
     pub vlan: u16,
-    /// Identifier of the second VLAN tag, 0 if there is none.
+    /// Identifier of the next VLAN tag that has one, 0 if there is none.
     pub vlan_inner: u16,
 }
 
@@ -230,18 +236,24 @@ pub fn mac_bytes(mac: MacKey) -> [u8; 6] {
     [a, b, c, d, e, f]
 }
 
-/// A destination that only ever carries link control: the 16 bridge group addresses of IEEE 802.1Q, table 8-1.
+/// Whether a frame is link control: of a protocol that is, and to one of its group addresses. To the 16 of bridges (01:80:c2:00:00:0x,
+/// IEEE 802.1Q table 8-1): STP, LACP, LLDP, 802.1X and PTP; PTP also to 01:1b:19:00:00:00 (IEEE 1588 annex F). Anything else to them
+/// is a frame like others: the kernel's bridge floods what goes to the first one if it does not speak STP.
 #[inline(always)]
-fn is_link_control(dst: MacKey) -> bool {
+fn is_link_control<C: Cursor>(link: &Link, at: C) -> bool {
     const BRIDGE_GROUP: u64 = 0x00_00_00_c2_80_01;
-    dst & 0xf0_ff_ff_ff_ff_ff == BRIDGE_GROUP
-}
-
-/// Whether it is PTP to its group address 01:1b:19:00:00:00 (IEEE 1588 annex F).
-#[inline(always)]
-fn is_ptp(link: &Link) -> bool {
     const PTP_GROUP: u64 = 0x00_00_00_19_1b_01;
-    link.ether_type == ETHER_PTP && link.dst == PTP_GROUP
+    if link.dst & 0xf0_ff_ff_ff_ff_ff != BRIDGE_GROUP {
+        return link.ether_type == ETHER_PTP && link.dst == PTP_GROUP;
+    }
+    match link.ether_type {
+        ETHER_SLOW | ETHER_EAPOL | ETHER_LLDP | ETHER_PTP => true,
+        length if length < ETHER_MIN => {
+            // LLC of STP: SAP 0x42 both ways, unnumbered information.
+            at.window(3).is_some_and(|w| w.u16(0) == 0x4242 && w.u8(2) == 3)
+        }
+        _ => false,
+    }
 }
 
 /// Reads the Ethernet header and what lies before the packet: VLAN tags, SNAP, PPPoE, MPLS labels. The cursor comes back
@@ -256,10 +268,6 @@ pub fn link<C: Cursor>(at: C) -> (Link, C, Reason) {
     link.src = mac(w, 6);
     link.ether_type = u16::from_be(w.u16(12));
     let mut at = at.step(14);
-    if is_link_control(link.dst) {
-        return (link, at, Reason::LinkControl);
-    }
-    let mut tags = 0;
     let mut deep = true;
     for _ in 0..=MAX_SHIMS {
         if !is_shim(link.ether_type) {
@@ -269,12 +277,12 @@ pub fn link<C: Cursor>(at: C) -> (Link, C, Reason) {
         let length = if is_vlan(link.ether_type) {
             let Some(w) = at.window(4) else { return (link, at, Reason::ShortVlan) };
             let vlan = u16::from_be(w.u16(0)) & VLAN_MASK;
-            if tags == 0 {
-                link.vlan = vlan;
-            } else if tags == 1 {
-                link.vlan_inner = vlan;
+            // A tag without an identifier gives a priority alone: hosts go by the next one.
+            if link.vlan == 0 {
+                link.vlan = at.forget(usize::from(vlan)) as u16;
+            } else if link.vlan_inner == 0 {
+                link.vlan_inner = at.forget(usize::from(vlan)) as u16;
             }
-            tags = at.forget(tags + 1);
             link.ether_type = u16::from_be(w.u16(2));
             4
         } else {
@@ -291,7 +299,7 @@ pub fn link<C: Cursor>(at: C) -> (Link, C, Reason) {
     let reason = match link.ether_type {
         _ if deep => Reason::DeepLink,
         ETHER_IPV4 | ETHER_IPV6 | ETHER_ARP => Reason::None,
-        _ if is_ptp(&link) => Reason::LinkControl,
+        _ if is_link_control(&link, at) => Reason::LinkControl,
         length if length < ETHER_MIN => Reason::Length8023,
         _ => Reason::OtherEtherType,
     };

@@ -6,7 +6,8 @@
 
 use crate::control::{Config, REFLEX_ENFORCE, REFLEX_OFF, Rate, Reflex};
 use crate::flow::{VERDICT_DROP, VERDICT_PASS, VERDICT_RATE, VERDICT_WOULD_DROP, VERDICT_WOULD_RATE, mix};
-use crate::judge::{ARMED_REFLEX, ASK_ARP, ASK_IP, Judgement, Question};
+use crate::judge::{ARMED_REFLEX, ASK_ARP, ASK_IP, Judgement, Question, is_discovery};
+use crate::parse::PROTO_UDP;
 use crate::rule::RULE_REFLEX;
 
 /// What the budgets are kept in.
@@ -28,7 +29,7 @@ pub trait Ledger {
 /// What the budgets say of the first frame of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Spent {
-    /// `VERDICT_PASS`, or what becomes of the frame: then its flow is not entered.
+    /// `VERDICT_PASS`, or what becomes of the frame; if it is dropped, its flow is not entered.
     pub verdict: u8,
     /// The rule behind that.
     pub rule_id: u32,
@@ -40,7 +41,9 @@ pub struct Spent {
 #[inline(always)]
 pub fn first(ask: &Question, judgement: Judgement, config: &Config, ledger: &mut impl Ledger) -> Spent {
     let mut spent = Spent::default();
-    if ask.armed & ARMED_REFLEX == 0 || !asks(ask) || judgement.verdict == VERDICT_DROP {
+    let counted = ask.armed & ARMED_REFLEX != 0;
+    let rated = judgement.verdict == VERDICT_RATE || judgement.verdict == VERDICT_WOULD_RATE;
+    if !(counted || rated) || !asks(ask) || judgement.verdict == VERDICT_DROP {
         return spent;
     }
     let [src, dst] = ask.ips;
@@ -49,7 +52,7 @@ pub fn first(ask: &Question, judgement: Judgement, config: &Config, ledger: &mut
     if ledger.knows(pair) || ledger.knows(mix(destination, source)) {
         return spent;
     }
-    let reflex = ledger.reflex(ask);
+    let reflex = if counted { ledger.reflex(ask) } else { Reflex::default() };
     if reflex.mode != REFLEX_OFF && !judgement.spared && ask.now_ns >= config.reflex_from_ns {
         let host = mix(source, ask.macs[0] ^ u64::from(ask.port) << 48);
         spent.over = !ledger.charge_host(host, &reflex.rate, ask.now_ns);
@@ -57,9 +60,7 @@ pub fn first(ask: &Question, judgement: Judgement, config: &Config, ledger: &mut
             return Spent { verdict: VERDICT_DROP, rule_id: RULE_REFLEX, over: true };
         }
     }
-    if (judgement.verdict == VERDICT_RATE || judgement.verdict == VERDICT_WOULD_RATE)
-        && !ledger.charge_new(judgement.rule_id, &config.throttle_new, ask.now_ns)
-    {
+    if rated && !ledger.charge_new(judgement.rule_id, &config.throttle_new, ask.now_ns) {
         spent.rule_id = judgement.rule_id;
         spent.verdict = over(judgement.verdict);
         if spent.verdict == VERDICT_DROP {
@@ -70,15 +71,24 @@ pub fn first(ask: &Question, judgement: Judgement, config: &Config, ledger: &mut
     spent
 }
 
-/// Whether a frame may be a first word to somebody: not one to a group, nor an ARP answer or announcement.
+/// Whether a frame may be a first word to somebody: not one to a group, nor an answer to a question that was one: of ARP and of
+/// neighbour discovery (a router answers a thousand hosts a minute, and asks for them), or from a DHCP server.
 #[inline(always)]
 fn asks(ask: &Question) -> bool {
     const ARP_REQUEST: u16 = 1_u16.to_be();
     match ask.kind {
         ASK_ARP => ask.ports[0] == ARP_REQUEST && ask.ips[0] != ask.ips[1],
-        ASK_IP => ask.macs[1] & 1 == 0,
+        ASK_IP => ask.macs[1] & 1 == 0 && !is_discovery(ask) && !is_lease(ask),
         _ => false,
     }
+}
+
+/// Whether a packet is from a DHCP server to its client (RFC 2131 4.1, RFC 8415 7.2).
+#[inline(always)]
+fn is_lease(ask: &Question) -> bool {
+    const FOUR: [u16; 2] = [67_u16.to_be(), 68_u16.to_be()];
+    const SIX: [u16; 2] = [547_u16.to_be(), 546_u16.to_be()];
+    ask.proto == PROTO_UDP && (ask.ports == FOUR || ask.ports == SIX)
 }
 
 /// The verdict on a frame over the budget of a flow of this verdict.

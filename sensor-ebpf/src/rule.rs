@@ -76,8 +76,11 @@ pub type Address = [u64; 2];
 /// An IPv4 address (network byte order) as an [`Address`].
 #[inline(always)]
 pub const fn mapped(ip: u32) -> Address {
-    [0, 0xffff_0000 | (ip as u64) << 32]
+    [0, MAPPED as u64 | (ip as u64) << 32]
 }
+
+/// What stands before an IPv4 address in the second word of its [`Address`].
+pub const MAPPED: u32 = 0xffff_0000;
 
 /// Bits of a mapped IPv4 address before the address itself.
 pub const MAPPED_BITS: u32 = 96;

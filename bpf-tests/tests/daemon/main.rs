@@ -4,8 +4,14 @@
 mod bad_captures;
 mod bad_start;
 mod block;
+mod detach;
 mod disk;
+mod doctor;
+mod failure;
+mod follow;
 mod ledger;
+mod levels;
+mod offload;
 mod patient;
 mod ports;
 mod prometheus;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
 use crate::observation::{DropSeen, EndReason, FlowId};
-use crate::policy::{BlockId, Level, Target};
+use crate::policy::{BlockId, Direction, Level, Target};
 use crate::time::Time;
 use crate::tunnel::Inner;
 
@@ -149,6 +149,10 @@ pub enum Change {
     Added,
     /// Made to last longer.
     Extended,
+    /// Its level or direction is another one.
+    Changed,
+    /// An address its device took was added.
+    Followed,
     /// An address was taken out of it, for another device has it now.
     Narrowed,
     /// Taken out by a person.
@@ -166,10 +170,12 @@ pub struct Isolation {
     pub change: Change,
     /// The device, if it is about one that is known.
     pub device: Option<DeviceRef>,
-    /// What is cut off.
+    /// What it is about.
     pub targets: Vec<Target>,
-    /// How much.
+    /// How much is restricted.
     pub level: Level,
+    /// Which way.
+    pub direction: Direction,
     /// Until when; none: until somebody takes it out.
     pub until: Option<Time>,
     /// Observe mode: nothing is dropped, only counted.

@@ -8,7 +8,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
-use sensor_ebpf::control::{Config, REFLEX_OFF, Rate, Reflex};
+use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
 use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
 
@@ -29,9 +29,9 @@ pub struct Rules {
     ip: Table<Raw<Address>>,
     net: Trie<Raw<RuleValue>>,
     scope: Array<MapData, Raw<RuleValue>>,
-    segment_of: Array<MapData, u32>,
-    reflex: Array<MapData, Raw<Reflex>>,
-    internal: Trie<u32>,
+    pub(super) segment_of: Array<MapData, u32>,
+    pub(super) reflex: Array<MapData, Raw<Reflex>>,
+    pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
     /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
@@ -40,7 +40,10 @@ pub struct Rules {
 }
 
 /// An error of a map, unless it is that the key is not there.
-fn unless_missing(what: impl FnOnce() -> String, done: Result<(), MapError>) -> Result<bool, BpfError> {
+pub(super) fn unless_missing(
+    what: impl FnOnce() -> String,
+    done: Result<(), MapError>,
+) -> Result<bool, BpfError> {
     match done {
         Ok(()) => Ok(true),
         // aya gives a missing key as the system error it is.
@@ -90,15 +93,16 @@ impl Rules {
         })
     }
 
-    /// Writes what the program needs to know before its first frame. Rules that are there stay in force.
+    /// Writes what the program needs to know before its first frame. Rules that are there stay in force. With `seal`, hosts
+    /// all of whose frames are dropped cost less, and are counted for their port and their rule but not in their flows.
     ///
     /// # Errors
     ///
     /// [`BpfError::Map`].
-    pub fn start(&mut self, jiffy_ns: u64) -> Result<(), BpfError> {
+    pub fn start(&mut self, jiffy_ns: u64, seal: bool) -> Result<(), BpfError> {
         self.look()?;
         let config = self.config()?;
-        self.write(Config { jiffy_ns, abi: ABI, ..config })?;
+        self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
         self.commit()
     }
 
@@ -313,9 +317,21 @@ impl Rules {
         self.commit()
     }
 
-    fn write(&mut self, config: Config) -> Result<(), BpfError> {
+    pub(super) fn write(&mut self, config: Config) -> Result<(), BpfError> {
         self.config.set(0, Raw(config), 0).map_err(|error| BpfError::map("writing the config map", error))
     }
+}
+
+/// The index a port has in the pinned maps, 0 if none.
+///
+/// # Errors
+///
+/// [`BpfError::Object`] or [`BpfError::Map`].
+pub fn port_index(maps: &Path, ifindex: u32) -> Result<u8, BpfError> {
+    let ports: Array<MapData, Raw<Port>> = pinned(maps, "PORTS")?;
+    let Raw(port) =
+        ports.get(&ifindex, 0).map_err(|error| BpfError::map("reading the table of ports", error))?;
+    Ok(port.index)
 }
 
 /// A pinned map as a type of aya's.

@@ -24,8 +24,8 @@ pub(crate) use client::Client;
 
 pub use args::{
     AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
-    IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, UnloadArgs,
-    VerifyArgs,
+    DetachArgs, DoctorArgs, IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task,
+    TellArgs, VerifyArgs,
 };
 
 /// Why a command failed.

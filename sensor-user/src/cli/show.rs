@@ -1,12 +1,15 @@
 //! Answers of the daemon for people.
 
 use jiff::tz::TimeZone;
+use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
 use super::seen::{blind_words, hits, ledgers};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
-use crate::protocol::{Added, BlindInfo, BlockInfo, DeviceInfo, DeviceName, IncidentInfo, Status};
+use crate::protocol::{
+    Added, BlindInfo, BlockInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status,
+};
 use crate::{duration, label};
 
 /// Where and when people read.
@@ -95,7 +98,31 @@ pub fn status(status: &Status, here: &Here) -> String {
         .collect();
     let columns =
         [column("PORT", 8), column("XDP", 7), numbers("FRAMES"), numbers("BYTES"), numbers("DROPPED")];
-    text + &table(columns, &rows, here.width) + "\n" + &ledgers(live, here)
+    text + &table(columns, &rows, here.width) + &ports_told(live) + "\n" + &ledgers(live, here)
+}
+
+/// What else there is to say of the ports.
+fn ports_told(live: &LiveStatus) -> String {
+    let mut text = String::new();
+    for port in &live.unfiltered {
+        text.push_str(&format!(
+            "{} is NOT filtered: {}\n",
+            label::plain(&port.name),
+            label::plain(&port.why)
+        ));
+    }
+    for port in &live.ports {
+        let name = label::plain(&port.name);
+        if !port.offloads_on.is_empty() {
+            let which = label::plain(&port.offloads_on.join(", "));
+            text.push_str(&format!("{name}: could not be switched off: {which} (see sekisho doctor)\n"));
+        }
+        if !port.offloads_off.is_empty() {
+            let which = label::plain(&port.offloads_off.join(", "));
+            text.push_str(&format!("{name}: switched off for the filter: {which}\n"));
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 /// What was lost or forgotten, in words.
@@ -260,7 +287,7 @@ fn number(value: &Value) -> String {
 /// `sekisho block list`.
 pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
     if blocks.is_empty() {
-        return "Nobody is cut off.\n".to_owned();
+        return "Nobody is held.\n".to_owned();
     }
     let row = |block: &BlockInfo| {
         [
@@ -268,7 +295,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
             block.device.as_ref().map_or_else(|| "-".to_owned(), name),
             first_of(&block.targets, 0),
             block.until.map_or_else(|| "-".to_owned(), |until| duration::about(until.since(here.now))),
-            if block.would { "counted" } else { "cut off" }.to_owned(),
+            how(block),
             block.hits.map_or_else(|| "-".to_owned(), |hits| (hits.dropped + hits.would_drop).to_string()),
             by(block),
             block.reason.clone(),
@@ -280,7 +307,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
         column("DEVICE", 12),
         column("ADDRESS", 15),
         column("LEFT", 7),
-        column("STATE", 7),
+        column("LEVEL", 8),
         numbers("FRAMES"),
         column("BY", 8),
         column("REASON", 10),
@@ -291,6 +318,18 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
         ""
     };
     table(columns, &rows, here.width) + counted
+}
+
+/// The level, and which way if not both; `(counted)` if nothing of it is dropped.
+fn how(block: &BlockInfo) -> String {
+    let mut text = block.level.clone();
+    if block.direction != Direction::Both.name() {
+        text.push_str(&format!(" {}", block.direction));
+    }
+    if block.would && block.level != Level::Observe.name() {
+        text.push_str(" (counted)");
+    }
+    text
 }
 
 fn by(block: &BlockInfo) -> String {
@@ -326,7 +365,28 @@ pub fn added(added: &Added, observes: bool, here: &Here) -> String {
         None => "until it is removed".to_owned(),
     };
     let was = if added.extended { "was on the block list already and is now" } else { "is" };
-    let mut text = format!("{} {was} cut off {until}: entry {}.\n", whom(block), block.id);
+    // A daemon of a later release may know levels this command does not.
+    let held = match (block.level.parse(), block.direction.parse()) {
+        (Ok(level), Ok(direction)) => label::held(level, direction),
+        _ => format!("held ({})", label::plain(&block.level)),
+    };
+    let mut text = format!("{} {was} {held} {until}: entry {}.\n", whom(block), block.id);
+    text.push_str(&format!(
+        "It hits {} and {} that go on.\n",
+        label::count(added.impact.devices, "known device", "known devices"),
+        label::count(added.impact.conversations, "conversation", "conversations")
+    ));
+    if let Some(pairs) = block.pairs {
+        let pairs = label::count(pairs, "pair", "pairs");
+        text.push_str(&format!("{pairs} of peer and service stay open, and ARP and DHCP.\n"));
+    }
+    if let Some(list) = &block.allow {
+        text.push_str(&format!("What the allow list {} names stays open.\n", label::plain(list)));
+    }
+    if !added.spared.is_empty() {
+        let spared = label::plain(&added.spared.join(", "));
+        text.push_str(&format!("Protected, and goes on: {spared}.\n"));
+    }
     if observes {
         text.push_str(
             "The daemon is in observe mode: what a person enters is enforced all the same, automatic isolations are \

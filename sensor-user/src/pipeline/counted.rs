@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use sensor_core::coverage::BlindCause;
-use sensor_core::event::{Change, Event as Told, Timed};
 use sensor_core::time::{SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
 
 use super::{Parts, Pipeline};
-use crate::bpf::{Attached, Mode};
+use crate::bpf::{Attached, Mode, Offloads, Problem, Unfiltered};
 use crate::clock::WallClock;
-use crate::protocol::{AttachMode, BlindInfo, Hits, LiveStatus, PortStatus};
+use crate::protocol::{AttachMode, BlindInfo, Hits, LiveStatus, PortStatus, UnfilteredPort};
 use crate::telemetry::{LiveSample, PortSample, RingSample};
 
 impl Pipeline {
@@ -72,20 +71,6 @@ impl Pipeline {
         self.count_hits();
     }
 
-    /// Has the counters of new entries begin at zero: an old one may have had the same place.
-    pub(super) fn clear_hits(&mut self, events: &[Timed]) {
-        for timed in events {
-            if let Told::Isolation(isolation) = &timed.event
-                && isolation.change == Change::Added
-            {
-                self.hits.0.remove(&isolation.id);
-                if let Err(error) = self.parts.counters.clear_rule(isolation.id) {
-                    log::debug!("{error}");
-                }
-            }
-        }
-    }
-
     /// Reads what the rules of each entry did.
     fn count_hits(&mut self) {
         let (before, sum) = &mut self.hits;
@@ -125,9 +110,17 @@ impl Pipeline {
                 .map(|(port, counters)| PortSample {
                     name: port.name.clone(),
                     mode: mode(port.mode),
+                    problem: port.slow.map(Problem::name),
+                    offloads_on: names(&port.offloads.on),
                     counters,
                     ledger: self.accounts.ledger(port.index, now),
                 })
+                .collect(),
+            unfiltered: self
+                .parts
+                .attachments
+                .unfiltered()
+                .map(|port| (port.name.clone(), port.problem.name()))
                 .collect(),
             parse: parse_results(total.packets, &reasons),
             rings: vec![RingSample { ring: "records", sent: total.records_sent, lost: total.records_lost }],
@@ -159,12 +152,16 @@ impl Pipeline {
                     ifindex: port.ifindex,
                     index: port.index,
                     mode: mode(port.mode),
+                    problem: port.slow.map(|problem| problem.name().to_owned()),
+                    offloads_off: names(&port.offloads.off).into_iter().map(str::to_owned).collect(),
+                    offloads_on: names(&port.offloads.on).into_iter().map(str::to_owned).collect(),
                     packets: counters.packets,
                     bytes: counters.bytes,
                     drops: counters.drop_packets,
                     ledger: self.accounts.ledger(port.index, now),
                 })
                 .collect(),
+            unfiltered: self.parts.attachments.unfiltered().map(unfiltered).collect(),
             store_errors: self.parts.keeper.errors(),
             pins: self.parts.pin_dir.display().to_string(),
             blind: self.accounts.blind().map(|blind| BlindInfo {
@@ -185,6 +182,15 @@ fn mode(mode: Mode) -> AttachMode {
         Mode::Native => AttachMode::Native,
         Mode::Generic => AttachMode::Generic,
     }
+}
+
+/// A port that is not filtered, in the words of the protocol.
+fn unfiltered(port: &Unfiltered) -> UnfilteredPort {
+    UnfilteredPort { name: port.name.clone(), problem: port.problem.name().to_owned(), why: port.why.clone() }
+}
+
+fn names(offloads: &Offloads) -> Vec<&'static str> {
+    offloads.iter().map(|offload| offload.name()).collect()
 }
 
 /// Results of parsing by reason; what has no reason was parsed.

@@ -100,7 +100,7 @@ impl Leaks {
         // A flow is of its IP addresses; it has the MAC addresses of its first frame. So these count only with addresses that
         // hosts do not share, and not for ARP, where an address may move.
         let own = !is_arp && ips.iter().all(|ip| is_own(*ip));
-        let macs = if own { [value.macs.src(), value.macs.dst()] } else { [0; 2] };
+        let macs = if own { [value.macs().src(), value.macs().dst()] } else { [0; 2] };
         let ask = Question {
             now_ns: now.0,
             macs,
@@ -144,13 +144,10 @@ mod tests {
     }
 
     fn value(passed: u64, dropped: u64) -> FlowValue {
-        FlowValue {
-            first_ns: 1,
-            owner_passed: passed,
-            owner_dropped: dropped,
-            macs: Macs::new(1, 2),
-            ..FlowValue::default()
-        }
+        let mut value =
+            FlowValue { first_ns: 1, owner_passed: passed, owner_dropped: dropped, ..FlowValue::default() };
+        value.set_macs(Macs::new(1, 2));
+        value
     }
 
     fn second(n: u64) -> Time {

@@ -8,7 +8,7 @@ use sensor_core::time::{SECOND, Time};
 
 use super::account::{Account, Counted};
 use super::tally::Tally;
-use crate::bpf::{Attached, BpfError, Counters, Links, Nic};
+use crate::bpf::{Attached, BpfError, Counters, Nic, interfaces};
 use crate::protocol::Ledger;
 
 /// Between two looks there is a second. Who comes so late was stopped, or had no time to look.
@@ -25,7 +25,6 @@ pub struct Seen {
 
 /// The ledger of all ports.
 pub struct Accounts {
-    links: Option<Links>,
     ports: BTreeMap<u8, Account>,
     watch: Watch,
     last: Option<Time>,
@@ -34,10 +33,7 @@ pub struct Accounts {
 impl Accounts {
     /// An empty ledger. Less than `limit` of what comes (0 to 1) is too little.
     pub fn new(limit: f64) -> Self {
-        let links = Links::open()
-            .inspect_err(|error| log::warn!("what the network cards count is not known: {error}"))
-            .ok();
-        Self { links, ports: BTreeMap::new(), watch: Watch::new(limit), last: None }
+        Self { ports: BTreeMap::new(), watch: Watch::new(limit), last: None }
     }
 
     /// What is so now; none: enough is seen.
@@ -87,7 +83,7 @@ impl Accounts {
     /// Looks at what was counted by now.
     pub fn look(&mut self, now: Time, ports: &[&Attached], counters: &Counters, tally: &Tally) -> Seen {
         // The NICs first: what they counted the program has seen by the time it is asked, but for what is under way.
-        let nics = self.nics();
+        let nics = nics();
         let mut interval = Interval::default();
         let mut unheard = 0;
         for port in ports {
@@ -112,16 +108,15 @@ impl Accounts {
         interval.stopped_ns = if now.since(since) >= LATE { now.since(since) } else { 0 };
         Seen { blind: self.watch.look(since, now, &interval), unheard: unheard > 0 }
     }
+}
 
-    /// What each NIC counted, by interface index.
-    fn nics(&mut self) -> Option<BTreeMap<u32, Nic>> {
-        let links = self.links.as_mut()?;
-        match links.look() {
-            Ok(links) => Some(links.into_iter().map(|link| (link.ifindex, link.nic)).collect()),
-            Err(error) => {
-                log::debug!("asking what the network cards count: {error}");
-                None
-            }
+/// What each NIC counted, by interface index.
+fn nics() -> Option<BTreeMap<u32, Nic>> {
+    match interfaces() {
+        Ok(links) => Some(links.into_iter().map(|link| (link.ifindex, link.nic)).collect()),
+        Err(error) => {
+            log::debug!("asking what the network cards count: {error}");
+            None
         }
     }
 }

@@ -9,6 +9,7 @@ mod counted;
 mod keeper;
 mod leak;
 mod ledger;
+mod ports;
 mod printer;
 mod sweep;
 mod tally;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
 use sensor_core::observation::Observation;
+use sensor_core::policy::Decision;
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,11 +32,12 @@ use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
 use crate::protocol::Hits;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Repair};
 use ledger::Accounts;
 
 pub use counted::parse_results;
 pub use keeper::Keeper;
+pub use ports::tell_port;
 pub use printer::Printer;
 pub use sweep::{Start, Sweeper};
 pub use tally::{Count, PortTally, Read, Tally};
@@ -260,13 +263,13 @@ impl Pipeline {
         }
         if now >= self.next_sample {
             self.next_sample = now.plus(SAMPLE);
-            self.attach_missing();
+            self.keep_ports();
             self.parts.keeper.retry();
             self.look(now);
             self.sample(now);
         }
         if now >= self.next_reconcile {
-            self.reconcile();
+            self.reconcile(true);
             let took = Now::read().mono.since(now);
             self.next_reconcile = now.plus(SAMPLE.max(took.saturating_mul(RECONCILE_SHARE)));
         }
@@ -277,7 +280,7 @@ impl Pipeline {
         let entered = self.entered();
         let Parts { sweeper, attachments, engine, counters, enforcer, .. } = &mut self.parts;
         if !sweeper.is_going() {
-            sweeper.leaks.begin(now, enforcer.wanted(), enforcer.is_bypassed());
+            sweeper.leaks.begin(now, &enforcer.wanted(), enforcer.is_bypassed());
         }
         let out = &mut self.out;
         let start = || {
@@ -301,9 +304,15 @@ impl Pipeline {
     /// Carries out what the engine wants: first the kernel, then the people, then the store.
     fn carry_out(&mut self, done: Option<oneshot::Sender<oneshot::Receiver<()>>>) {
         let out = std::mem::take(&mut self.out);
-        self.clear_hits(&out.events);
         if !out.decisions.is_empty() {
             self.parts.sweeper.leaks.suspend();
+        }
+        for decision in &out.decisions {
+            if let Decision::Begin(id) = decision {
+                self.hits.0.remove(id);
+                let cleared = self.parts.counters.clear_rule(*id);
+                self.check(cleared);
+            }
         }
         if let Err(error) = self.parts.enforcer.apply(&out.decisions) {
             log::error!("{error}; it is tried again every second");
@@ -362,66 +371,13 @@ impl Pipeline {
         }
     }
 
-    fn port(&mut self, change: PortEvent) -> Result<(), PipelineError> {
-        let Parts { attachments, counters, ports, sweeper, .. } = &mut self.parts;
-        match change {
-            PortEvent::Joined(port) => match attachments.attach(&port) {
-                Ok(attached) => {
-                    log::info!("port {} joined: filtered in {} mode", attached.name, attached.mode)
-                }
-                Err(error) => {
-                    log::error!(
-                        "port {} joined and is NOT filtered: {error}; it is tried again every second",
-                        port.name
-                    );
-                }
-            },
-            PortEvent::Left { ifindex, name } => match attachments.detach(ifindex, counters) {
-                Ok(Some((port, last))) => {
-                    self.accounts.close(port.index, &mut sweeper.tally);
-                    log::info!("port {name} left after {} frames", last.packets);
-                }
-                Ok(None) => {}
-                Err(error) => log::error!("port {name} left: {error}"),
-            },
-            PortEvent::Renamed { ifindex, name } => attachments.rename(ifindex, &name),
-            PortEvent::BridgeGone => return Err(PipelineError::BridgeGone(ports.bridge().to_owned())),
-        }
-        self.name_ports();
-        Ok(())
-    }
-
-    /// Tries again to filter ports that could not be.
-    fn attach_missing(&mut self) {
-        let Parts { attachments, ports, .. } = &mut self.parts;
-        let filtered: Vec<u32> = attachments.attached().map(|port| port.ifindex).collect();
-        let missing = ports.list().into_iter().filter(|port| !filtered.contains(&port.ifindex));
-        let mut some = false;
-        for port in missing {
-            match attachments.attach(&port) {
-                Ok(attached) => {
-                    some = true;
-                    log::info!("port {} is filtered now, in {} mode", attached.name, attached.mode);
-                }
-                Err(error) => log::debug!("port {} is NOT filtered: {error}", port.name),
-            }
-        }
-        if some {
-            self.name_ports();
-        }
-    }
-
-    fn name_ports(&mut self) {
-        let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
-        self.teller.ports = names.collect();
-    }
-
-    /// Repairs rules that differ from those decided.
-    fn reconcile(&mut self) {
+    /// Repairs rules that differ from those decided; unless that is no `surprise`, it is told.
+    fn reconcile(&mut self, surprise: bool) {
         match self.parts.enforcer.reconcile() {
-            Ok(0) => {}
+            Ok(count) if count == 0 || !surprise => {}
             Ok(count) => {
                 log::warn!("{count} rules in the kernel were not as decided; they were repaired");
+                self.parts.metrics.repaired(Repair::Rule, count);
             }
             Err(error) => self.check(Err(error)),
         }

@@ -5,19 +5,22 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use sensor_core::addr::Mac;
-use sensor_core::datapath::{self, RuleKey};
-use sensor_core::policy::{Block, Decision, Target, decisions};
-use sensor_core::settings::Settings;
+use sensor_core::datapath::{self, Plan, PortIndices, RuleKey};
+use sensor_core::engine::{Engine, Output};
+use sensor_core::policy::{Block, Decision, Origin, Target};
+use sensor_core::settings::{Mode, Settings};
 use sensor_core::time::Time;
-use sensor_ebpf::rule::{LEVEL_PROTECT, RuleValue};
+use sensor_ebpf::rule::{AllowKey, LEVEL_PROTECT, RuleValue};
 
 use super::Problem;
-use crate::bpf::{Link, Links, PinView, Rules, view};
+use crate::bpf::{Interface, PinView, Rules, interfaces, port_index, view};
 
-/// The rules there should be.
+/// What there should be.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
-    rules: BTreeMap<RuleKey, RuleValue>,
+    targets: BTreeMap<Target, RuleValue>,
+    allowed: BTreeSet<AllowKey>,
+    plan: Plan,
 }
 
 /// Whether a rule's time is up.
@@ -26,63 +29,106 @@ fn is_lapsed(rule: &RuleValue, now: Time) -> bool {
 }
 
 impl Intent {
-    /// What the block list and the settings say.
-    pub fn new(blocks: &[Block], settings: &Settings, now: Time) -> Self {
-        let gateway = |target: &Target| matches!(target, Target::Mac(mac) if settings.gateways.contains(mac));
-        let protected = settings.protected.iter().filter(|target| !gateway(target));
-        let protected = protected.map(|target| Decision::Protect(*target));
-        let all = protected.chain(blocks.iter().flat_map(decisions));
-        let rules = all.filter_map(|decision| {
-            let (key, rule) = datapath::rule(&decision);
-            rule.filter(|rule| !is_lapsed(rule, now)).map(|rule| (key, rule))
-        });
-        Self { rules: rules.collect() }
-    }
-
-    /// The rules.
-    pub fn rules(&self) -> &BTreeMap<RuleKey, RuleValue> {
-        &self.rules
-    }
-
-    /// What is not as it should be with the rules of the kernel.
-    pub fn compare(&self, kernel: &BTreeMap<RuleKey, RuleValue>, now: Time) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (key, wanted) in &self.rules {
-            match kernel.get(key) {
-                Some(found) if found == wanted => {}
-                Some(_) => problems.push(Problem::critical(format!("the rule for {key} is not as decided"))),
-                // The daemon takes the protection of a MAC address back that turns out to be a router's.
-                None if wanted.level == LEVEL_PROTECT => {
-                    problems.push(Problem::warning(format!("{key} is not protected in the kernel")));
-                }
-                None => problems.push(Problem::critical(format!("the rule for {key} is missing"))),
-            }
+    /// What the block list and the settings say, put together as the daemon does at its start.
+    pub fn new(blocks: Vec<Block>, mut settings: Settings, now: Time) -> Self {
+        // Entries are to stay as they are: the daemon may have been told another mode than the configuration's.
+        let only_counted = |block: &Block| block.would && matches!(block.origin, Origin::Incident(_));
+        settings.mode = if blocks.iter().any(only_counted) { Mode::Observe } else { Mode::Enforce };
+        let plan = Plan::new(&settings);
+        let mut intent = Self { targets: BTreeMap::new(), allowed: plan.allow.clone(), plan };
+        let mut out = Output::default();
+        Engine::new(settings).restore(blocks, &mut out);
+        for decision in out.decisions {
+            intent.note(decision);
         }
-        for (key, rule) in kernel {
-            if !self.rules.contains_key(key) && !is_lapsed(rule, now) {
-                problems.push(Problem::critical(format!("nobody decided the rule for {key}")));
+        intent.targets.retain(|_, rule| !is_lapsed(rule, now));
+        intent
+    }
+
+    fn note(&mut self, decision: Decision) {
+        match decision {
+            Decision::Restrict(target, by) => {
+                // What is protected stays so.
+                let protected = self.targets.get(&target).is_some_and(|rule| rule.level == LEVEL_PROTECT);
+                if !protected {
+                    self.targets.insert(target, datapath::value(&by));
+                }
             }
+            Decision::Protect(target) => drop(self.targets.insert(target, datapath::protection())),
+            Decision::Clear(target) => drop(self.targets.remove(&target)),
+            Decision::Allow(list, allowed) => {
+                self.allowed.extend(allowed.iter().map(|allow| allow.key(list)));
+            }
+            Decision::Forbid(list) => self.allowed.retain(|key| key.list != list),
+            Decision::Begin(_) => {}
+        }
+    }
+
+    /// The rules by the kernel's keys. Ports that are not there have none.
+    pub fn rules(&self, ports: &PortIndices) -> BTreeMap<RuleKey, RuleValue> {
+        let keyed = |(target, rule): (&Target, &RuleValue)| Some((self.plan.key(*target, ports)?, *rule));
+        self.targets.iter().filter_map(keyed).collect()
+    }
+
+    /// What is not as it should be with the allow lists of the kernel.
+    fn compare_allowed(&self, kernel: &BTreeSet<AllowKey>) -> Vec<Problem> {
+        let missing = self.allowed.difference(kernel).count();
+        let stray = kernel.difference(&self.allowed).count();
+        let mut problems = Vec::new();
+        if missing > 0 {
+            problems.push(Problem::critical(format!("{missing} entries of allow lists are missing")));
+        }
+        if stray > 0 {
+            problems.push(Problem::critical(format!("nobody decided {stray} entries of allow lists")));
         }
         problems
     }
+}
+
+/// What is not as it should be with the rules of the kernel.
+fn compare_rules(
+    wanted: &BTreeMap<RuleKey, RuleValue>,
+    kernel: &BTreeMap<RuleKey, RuleValue>,
+    now: Time,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, wanted) in wanted {
+        match kernel.get(key) {
+            Some(found) if found == wanted => {}
+            Some(_) => problems.push(Problem::critical(format!("the rule for {key} is not as decided"))),
+            // The daemon takes the protection of a MAC address back that turns out to be a router's.
+            None if wanted.level == LEVEL_PROTECT => {
+                problems.push(Problem::warning(format!("{key} is not protected in the kernel")));
+            }
+            None => problems.push(Problem::critical(format!("the rule for {key} is missing"))),
+        }
+    }
+    for (key, rule) in kernel {
+        if !wanted.contains_key(key) && !is_lapsed(rule, now) {
+            problems.push(Problem::critical(format!("nobody decided the rule for {key}")));
+        }
+    }
+    problems
 }
 
 /// What was found in the kernel.
 #[derive(Debug)]
 pub struct Found {
     /// The ports of the bridge.
-    pub ports: Vec<Link>,
+    pub ports: Vec<Interface>,
     /// The MAC addresses of all interfaces here.
     pub own: BTreeSet<Mac>,
     /// How many of them have the program.
     pub filtered: usize,
+    /// The rules there should be.
+    pub rules: BTreeMap<RuleKey, RuleValue>,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
 }
 
 /// Compares the kernel with the intent.
 pub fn compare(pin_dir: &Path, bridge: &str, intent: &Intent, now: Time) -> Result<Found> {
-    let links = Links::open().and_then(|mut links| links.look()).context("asking for the interfaces")?;
+    let links = interfaces().context("asking for the interfaces")?;
     let master = links.iter().find(|link| link.name == bridge).map(|link| link.ifindex);
     let master = master.with_context(|| format!("there is no interface {bridge} here"))?;
     let own = links.iter().map(|link| link.mac).collect();
@@ -90,8 +136,12 @@ pub fn compare(pin_dir: &Path, bridge: &str, intent: &Intent, now: Time) -> Resu
     let pins = view(pin_dir, bridge)?;
     let mut problems = unfiltered(&ports, &pins);
     let filtered = ports.len() - problems.len();
+    let mut rules = intent.rules(&PortIndices::new());
     match &pins.maps {
-        Some(maps) => problems.extend(maps_of(maps, intent, now)?),
+        Some(maps) => {
+            rules = intent.rules(&indices(maps, &ports)?);
+            problems.extend(maps_of(maps, intent, &rules, now)?);
+        }
         None if pins.links.is_empty() => {
             problems.push(Problem::critical(format!("nothing is loaded for {bridge}: nobody is isolated")));
         }
@@ -99,12 +149,25 @@ pub fn compare(pin_dir: &Path, bridge: &str, intent: &Intent, now: Time) -> Resu
             "the program in the kernel is of another release than this command".to_owned(),
         )),
     }
-    Ok(Found { ports, own, filtered, problems })
+    Ok(Found { ports, own, filtered, rules, problems })
+}
+
+/// The index of each port.
+fn indices(maps: &Path, ports: &[Interface]) -> Result<PortIndices> {
+    let mut indices = PortIndices::new();
+    for port in ports {
+        let index = port_index(maps, port.ifindex)?;
+        // The kernel's names are never longer than names may be.
+        if let (1.., Ok(name)) = (index, port.name.parse()) {
+            indices.insert(name, index);
+        }
+    }
+    Ok(indices)
 }
 
 /// Ports without the program that is pinned for them.
-fn unfiltered(ports: &[Link], pins: &PinView) -> Vec<Problem> {
-    let wrong = |port: &Link| match port.xdp {
+fn unfiltered(ports: &[Interface], pins: &PinView) -> Vec<Problem> {
+    let wrong = |port: &Interface| match port.xdp {
         None => Some(format!("port {} has no program: it is not filtered", port.name)),
         Some(xdp) if pins.links.contains(&(port.ifindex, xdp.program)) => None,
         Some(xdp) => Some(format!("port {} has another program (id {})", port.name, xdp.program)),
@@ -113,10 +176,16 @@ fn unfiltered(ports: &[Link], pins: &PinView) -> Vec<Problem> {
 }
 
 /// Rules and switches.
-fn maps_of(maps: &Path, intent: &Intent, now: Time) -> Result<Vec<Problem>> {
+fn maps_of(
+    maps: &Path,
+    intent: &Intent,
+    wanted: &BTreeMap<RuleKey, RuleValue>,
+    now: Time,
+) -> Result<Vec<Problem>> {
     let mut rules = Rules::pinned(maps)?;
     let kernel = rules.list()?.into_iter().collect();
-    let mut problems = intent.compare(&kernel, now);
+    let mut problems = compare_rules(wanted, &kernel, now);
+    problems.extend(intent.compare_allowed(&rules.allowed()?));
     let (config, armed) = (rules.config()?, rules.armed()?);
     if config.bypass != 0 {
         problems.push(Problem::critical("bypass is on: every frame passes"));
@@ -131,7 +200,7 @@ fn maps_of(maps: &Path, intent: &Intent, now: Time) -> Result<Vec<Problem>> {
 
 #[cfg(test)]
 mod tests {
-    use sensor_core::policy::{Level, Origin};
+    use sensor_core::policy::{Direction, Level, List};
     use sensor_core::time::SECOND;
 
     use super::super::State;
@@ -142,6 +211,9 @@ mod tests {
             id: 5,
             targets: targets.iter().map(|target| target.parse().expect("a target")).collect(),
             level: Level::Isolate,
+            direction: Direction::Both,
+            list: List::None,
+            follows: false,
             origin: Origin::Manual("root".to_owned()),
             reason: String::new(),
             since: Time(0),
@@ -155,35 +227,53 @@ mod tests {
         let now = Time(10 * SECOND);
         let settings =
             Settings { protected: ["10.0.0.1".parse().expect("a target")].into(), ..Settings::default() };
-        let blocks = [block(&["10.0.0.7", "02:00:00:00:00:07"], Some(20)), block(&["10.0.0.8"], Some(9))];
-        let intent = Intent::new(&blocks, &settings, now);
-        assert_eq!(intent.rules().len(), 3, "what is over is not wanted");
-        let good = intent.rules().clone();
+        let blocks = [
+            block(&["10.0.0.7", "02:00:00:00:00:07"], Some(20)),
+            Block { id: 6, ..block(&["10.0.0.8"], Some(9)) },
+        ];
+        let intent = Intent::new(blocks.to_vec(), settings, now);
+        let wanted = intent.rules(&PortIndices::new());
+        assert_eq!(wanted.len(), 3, "what is over is not wanted");
+        let good = wanted.clone();
         let key = |text: &str| RuleKey::from(text.parse::<std::net::IpAddr>().expect("an address"));
         let with = |change: &dyn Fn(&mut BTreeMap<RuleKey, RuleValue>)| {
             let mut kernel = good.clone();
             change(&mut kernel);
-            let problems = intent.compare(&kernel, now);
+            let problems = compare_rules(&wanted, &kernel, now);
             problems.into_iter().map(|problem| (problem.state, problem.what)).collect::<Vec<_>>()
         };
         let rule = |until| RuleValue { until_ns: until * SECOND, ..RuleValue::new(9, 6) };
         assert_eq!(with(&|_| {}), []);
-        assert_eq!(with(&|kernel| drop(kernel.insert(key("10.0.0.9"), rule(5)))), [], "lapsed");
+        assert_eq!(
+            with(&|kernel| {
+                kernel.insert(key("10.0.0.9"), rule(5));
+            }),
+            [],
+            "lapsed"
+        );
         let critical = |what: &str| vec![(State::Critical, what.to_owned())];
         assert_eq!(
-            with(&|kernel| drop(kernel.remove(&key("10.0.0.7")))),
+            with(&|kernel| {
+                kernel.remove(&key("10.0.0.7"));
+            }),
             critical("the rule for 10.0.0.7 is missing")
         );
         assert_eq!(
-            with(&|kernel| drop(kernel.insert(key("10.0.0.7"), rule(0)))),
+            with(&|kernel| {
+                kernel.insert(key("10.0.0.7"), rule(0));
+            }),
             critical("the rule for 10.0.0.7 is not as decided")
         );
         assert_eq!(
-            with(&|kernel| drop(kernel.insert(key("10.0.0.9"), rule(0)))),
+            with(&|kernel| {
+                kernel.insert(key("10.0.0.9"), rule(0));
+            }),
             critical("nobody decided the rule for 10.0.0.9")
         );
         assert_eq!(
-            with(&|kernel| drop(kernel.remove(&key("10.0.0.1")))),
+            with(&|kernel| {
+                kernel.remove(&key("10.0.0.1"));
+            }),
             [(State::Warning, "10.0.0.1 is not protected in the kernel".to_owned())]
         );
     }

@@ -20,7 +20,7 @@ use crate::clock::Now;
 use crate::config;
 use crate::protocol::{Request, Status};
 use crate::store::Store;
-use crate::{duration, label, unload};
+use crate::{detach, duration, label};
 
 use kernel::Intent;
 use wire::Wire;
@@ -116,19 +116,19 @@ fn check(args: &VerifyArgs) -> Result<Report> {
     let look = || -> Result<_> {
         let now = Now::read();
         let blocks = Store::peek(&args.state_dir, now)?;
-        let intent = Intent::new(&blocks, &config.settings, now.mono);
-        let found = kernel::compare(&args.pin_dir, &bridge, &intent, now.mono)?;
-        Ok((blocks.len(), intent, found))
+        let entries = blocks.len();
+        let intent = Intent::new(blocks, config.settings.clone(), now.mono);
+        Ok((entries, kernel::compare(&args.pin_dir, &bridge, &intent, now.mono)?))
     };
     let mut looked = look()?;
     for _ in 1..LOOKS {
-        if looked.2.problems.is_empty() {
+        if looked.1.problems.is_empty() {
             break;
         }
         std::thread::sleep(AGAIN);
         looked = look()?;
     }
-    let (entries, intent, mut found) = looked;
+    let (entries, mut found) = looked;
     let mut problems = std::mem::take(&mut found.problems);
     let (daemon, status) = daemon(&args.socket);
     match daemon {
@@ -141,9 +141,7 @@ fn check(args: &VerifyArgs) -> Result<Report> {
     }
     let wire = match args.wire_ns {
         0 => None,
-        ns => {
-            Some(wire::listen(&found, &intent, Duration::from_nanos(ns)).context("listening on the ports")?)
-        }
+        ns => Some(wire::listen(&found, Duration::from_nanos(ns)).context("listening on the ports")?),
     };
     if let Some(wire) = &wire {
         problems.extend(wire.problems());
@@ -153,7 +151,7 @@ fn check(args: &VerifyArgs) -> Result<Report> {
         state: problems.first().map_or(State::Ok, |problem| problem.state),
         bridge,
         entries,
-        rules: intent.rules().len(),
+        rules: found.rules.len(),
         ports: found.ports.len(),
         filtered: found.filtered,
         daemon,
@@ -167,7 +165,7 @@ fn bridge(args: &VerifyArgs) -> Result<String> {
     if let Some(bridge) = &args.bridge {
         return Ok(bridge.clone());
     }
-    let mut pinned = unload::pinned(&args.pin_dir)?;
+    let mut pinned = detach::pinned(&args.pin_dir)?;
     ensure!(pinned.len() <= 1, "{} are watched here: name one with --bridge", pinned.join(", "));
     pinned.pop().with_context(|| {
         format!(

@@ -18,8 +18,8 @@ use sensor_ebpf::rule::{FLAG_BOTH, FLAG_OBSERVE, LEVEL_ISOLATE, LEVEL_PROTECT, R
 use serde::Serialize;
 
 use super::Problem;
-use super::kernel::{Found, Intent};
-use crate::bpf::{Filter, Link, Tap};
+use super::kernel::Found;
+use crate::bpf::{Filter, Interface, Tap};
 use crate::clock::Now;
 
 /// Leaks told with their addresses.
@@ -64,9 +64,9 @@ struct Isolation<'a> {
 }
 
 impl<'a> Isolation<'a> {
-    fn new(intent: &Intent, own: &'a BTreeSet<Mac>) -> Self {
+    fn new(found: &'a Found) -> Self {
         let (mut rules, mut filter) = (Rules::default(), Filter::default());
-        for (key, rule) in intent.rules() {
+        for (key, rule) in &found.rules {
             if rule.level == LEVEL_PROTECT {
                 rules.set(*key, Some(*rule));
             } else if isolates(rule) {
@@ -83,7 +83,7 @@ impl<'a> Isolation<'a> {
                 }
             }
         }
-        Self { rules, filter, own }
+        Self { rules, filter, own: &found.own }
     }
 
     /// Who leaked, if the frame is a leak.
@@ -137,8 +137,8 @@ fn isolates(rule: &RuleValue) -> bool {
 }
 
 /// Listens on all ports for some time.
-pub fn listen(found: &Found, intent: &Intent, time: Duration) -> io::Result<Wire> {
-    let (isolation, ports) = (Isolation::new(intent, &found.own), &found.ports);
+pub fn listen(found: &Found, time: Duration) -> io::Result<Wire> {
+    let (isolation, ports) = (Isolation::new(found), &found.ports);
     let mut wire = Wire { listened_ns: time.as_nanos() as u64, ..Wire::default() };
     if isolation.filter.is_empty() {
         // Nobody is isolated: there is nothing to be heard.
@@ -166,7 +166,7 @@ pub fn listen(found: &Found, intent: &Intent, time: Duration) -> io::Result<Wire
 }
 
 /// Takes what a tap heard by now.
-fn hear(tap: &Tap, port: &Link, isolation: &Isolation<'_>, wire: &mut Wire) -> io::Result<()> {
+fn hear(tap: &Tap, port: &Interface, isolation: &Isolation<'_>, wire: &mut Wire) -> io::Result<()> {
     // As many as a socket's buffer holds; the others are heard next time, so that no port is passed over.
     for _ in 0..1_000 {
         let Some(bytes) = tap.next()? else { break };

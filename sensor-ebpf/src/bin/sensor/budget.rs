@@ -39,7 +39,8 @@ impl Ledger for Budgets {
     #[inline(always)]
     fn charge_host(&mut self, host: u64, rate: &Rate, now_ns: u64) -> bool {
         let Some(bucket) = maps::HOSTS.get_ptr_mut(host) else {
-            let first = Bucket { new_due_ns: now_ns.wrapping_add(rate.interval_ns), ..Bucket::default() };
+            let Some(new_due_ns) = rate.spend(0, now_ns, rate.interval_ns) else { return false };
+            let first = Bucket { new_due_ns, ..Bucket::default() };
             // If it cannot be entered now, the host begins with the next.
             let _ = maps::HOSTS.insert(host, first, 0);
             return true;

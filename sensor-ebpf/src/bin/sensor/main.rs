@@ -33,11 +33,14 @@ use sensor_ebpf::judge::{ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question
 use sensor_ebpf::parse::{self, Cursor, ETHER_ARP, ETHER_IPV4, Link, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule;
+use sensor_ebpf::seal::Host;
 
 use crate::budget::Budgets;
 use crate::maps::{Packet, Scratch, Work};
 use crate::packet::PacketCursor;
 
+/// Bytes of an Ethernet header.
+const ETHERNET: u32 = 14;
 /// `bpf_map_update_elem`: only if there is no such key (linux/bpf.h).
 const BPF_NOEXIST: u64 = 1;
 
@@ -45,6 +48,8 @@ const BPF_NOEXIST: u64 = 1;
 struct Env<'a> {
     ctx: *mut xdp_md,
     config: &'a Config,
+    /// `ARMED_*` bits, of the moment the generation is of.
+    armed: u32,
     cell: &'a mut PortCell,
     work: &'a mut Work,
     now: Moment,
@@ -90,11 +95,16 @@ fn general<E: Examine>(ctx: *mut xdp_md) -> u32 {
     let at = PacketCursor::new(&ctx, config.zero);
     // SAFETY: a helper that reads the context (linux 5.18). A large frame lies in several pieces.
     let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
-    let now = Moment { jiffies: jiffies(), generation: config.generation };
+    // One read of both: what is judged with the bits of one moment must not be kept as of a later generation.
+    // SAFETY: the first word of the entry, of two numbers.
+    let word = unsafe { (&raw const *config).cast::<u64>().read_volatile() };
+    let (armed, generation) = (word as u32, (word >> 32) as u32);
+    let now = Moment { jiffies: jiffies(), generation };
     let Scratch { packet, work } = scratch;
     let mut env = Env {
         ctx: ctx.ctx,
         config,
+        armed,
         cell,
         work,
         now,
@@ -197,15 +207,16 @@ fn join(both: u64, upper: &mut Upper, link: &Link, port: u8) -> bool {
 }
 
 /// The verdict on a frame that belongs to no flow: link control passes unless its port is cut, all else is judged by its
-/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules.
+/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules, or from who
+/// is protected.
 #[inline(always)]
 fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     let link = &packet.link;
-    let ignored = &mut env.cell.0;
+    let ignored = &mut env.cell.passed;
     ignored.ignored_packets += 1;
     ignored.ignored_bytes += u64::from(env.len);
     count_reason(env.port, reason as u8);
-    let armed = env.config.armed;
+    let armed = env.armed;
     if armed & ARMED_RULES == 0 || reason as u8 == Reason::ShortEthernet as u8 {
         return VERDICT_PASS;
     }
@@ -219,8 +230,8 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
         kind: if control { ASK_CONTROL } else { ASK_LINK },
         ..Question::default()
     };
-    let judgement = rules::judge(env.work, env.config);
-    if judgement.verdict == VERDICT_PASS && reason as u8 == Reason::DeepLink as u8 {
+    let judgement = rules::judge(env.work);
+    if judgement.verdict == VERDICT_PASS && !judgement.spared && reason as u8 == Reason::DeepLink as u8 {
         return VERDICT_DROP;
     }
     limited(env, judgement)
@@ -260,13 +271,18 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         if speaks && !account::stale(value, env.now) && !account::due(value, frame) {
             judgement.verdict = judged.verdict();
             judgement.rule_id = value.rule_id;
+            judgement.seals = judged.seals();
+            seal(env, link, key, judgement);
             return update(env, value, key, frame, judgement);
         }
     }
     let now_ns = now_ns();
-    if env.config.armed != 0 {
-        account::ask(&mut env.work.ask, key, frame, env.config.armed, now_ns);
-        judgement = rules::judge(env.work, env.config);
+    if env.armed != 0 {
+        account::ask(&mut env.work.ask, key, frame, env.armed, now_ns);
+        judgement = rules::judge(env.work);
+        // Others than IPv4 packets without a tag are not sealed.
+        judgement.seals &= packet.header == ETHERNET && link.ether_type == ETHER_IPV4 && env.config.seal != 0;
+        seal(env, link, key, judgement);
     }
     let Some(value) = found else {
         return first(env, table, key, frame, judgement, now_ns);
@@ -280,7 +296,21 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         let told = tell::flow(env, key, judgement, frame, now_ns);
         account::told(value, told);
     }
+    if judgement.verdict != VERDICT_DROP {
+        settle_place(frame);
+    }
     update(env, value, key, frame, judgement)
+}
+
+/// Has the frames that follow from this source dropped without a look at their flows, if the judgement is one on all of them.
+#[inline(always)]
+fn seal<K: Key>(env: &mut Env<'_>, link: &Link, key: &K, judgement: Judgement) {
+    if judgement.seals
+        && let Some(source) = key.source4()
+    {
+        let host = Host::new(link.src, source, env.port);
+        maps::set_seal(env.cell, host, env.now, judgement.rule_id);
+    }
 }
 
 /// Adds a frame to its flow; returns its verdict.
@@ -319,12 +349,12 @@ fn first<K: Key>(
 ) -> u8 {
     let len = u64::from(frame.len);
     // Without rules or budgets nothing was asked.
-    let spent = if env.config.armed == 0 {
+    let spent = if env.armed == 0 {
         Spent::default()
     } else {
         reflex::first(&env.work.ask, judgement, env.config, &mut Budgets)
     };
-    env.cell.0.reflex_packets += u64::from(spent.over);
+    env.cell.passed.reflex_packets += u64::from(spent.over);
     if spent.verdict == VERDICT_DROP {
         return refuse(
             env,
@@ -333,7 +363,13 @@ fn first<K: Key>(
             Judgement { verdict: spent.verdict, rule_id: spent.rule_id, ..judgement },
         );
     }
-    let verdict = limited(env, judgement);
+    let verdict = if spent.verdict == VERDICT_PASS {
+        limited(env, judgement)
+    } else {
+        // A device that would be throttled: there this frame ends.
+        maps::count_rule(spent.rule_id, spent.verdict, len);
+        spent.verdict
+    };
     let value = &mut env.work.value;
     *value = account::enter(frame, maps::cpu() as u16, env.now, now_ns);
     account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
@@ -346,7 +382,7 @@ fn first<K: Key>(
         settle_place(frame);
     }
     match table.insert(key, &env.work.value, BPF_NOEXIST) {
-        Ok(()) => env.cell.0.flows_new += 1,
+        Ok(()) => env.cell.passed.flows_new += 1,
         // Another CPU was first (EEXIST), or the bucket is busy (EBUSY) or no memory is left: the frame is judged all
         // the same. In the first case it is counted with the flow that is there.
         Err(_) => match table.get_ptr_mut(key) {
@@ -357,7 +393,7 @@ fn first<K: Key>(
                 maps::count(value, len, verdict);
             }
             None => {
-                env.cell.0.flows_failed += 1;
+                env.cell.passed.flows_failed += 1;
                 unentered(env);
             }
         },
@@ -380,7 +416,7 @@ fn refuse<K: Key>(env: &mut Env<'_>, key: &K, frame: &Frame<'_>, judgement: Judg
 /// Counts a frame that was judged, but is in no flow.
 #[inline(always)]
 fn unentered(env: &mut Env<'_>) {
-    let counters = &mut env.cell.0;
+    let counters = &mut env.cell.passed;
     counters.unentered_packets += 1;
     counters.unentered_bytes += u64::from(env.len);
 }

@@ -98,17 +98,19 @@ impl Policy for Maps<'_> {
 
 /// Judges the frame in the scratch space.
 #[inline(always)]
-pub fn judge(work: &mut Work, config: &Config) -> Judgement {
-    let verdict = decide(work, config);
-    // Read back, so that the verifier knows no more of it than that it is there.
+pub fn judge(work: &mut Work) -> Judgement {
+    let verdict = sekisho_judge();
+    maps::settle(work);
     Judgement { verdict: verdict as u8, ..work.judgement }
 }
 
-/// Judges the frame in the scratch space and leaves the judgement there, the verdict apart. A function of its own: both
-/// kinds of packets need it, and what it keeps on the stack is gone when it is done.
+/// Judges the frame in the scratch space and leaves the judgement there. With global linkage, so that the verifier (5.6)
+/// looks at it once and not at each of its many calls.
 #[inline(never)]
-fn decide(work: &mut Work, config: &Config) -> u32 {
-    let Work { ask, prefix, judgement, ends, .. } = work;
+#[unsafe(no_mangle)]
+pub extern "C" fn sekisho_judge() -> u32 {
+    let (Some(scratch), Some(config)) = (maps::scratch(), maps::CONFIG.get(0)) else { return 0 };
+    let Work { ask, prefix, judgement, ends, .. } = &mut scratch.work;
     let ask: &Question = ask;
     *judgement = judge::judge(ask, &Maps { config, prefix }, ends);
     u32::from(judgement.verdict)

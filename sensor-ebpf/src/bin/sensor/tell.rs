@@ -30,9 +30,9 @@ pub fn flow<K: Key>(
         tunnel(env, key, judgement, frame, now_ns)
     };
     if told {
-        env.cell.0.records_sent += 1;
+        env.cell.passed.records_sent += 1;
     } else {
-        env.cell.0.records_lost += 1;
+        env.cell.passed.records_lost += 1;
     }
     told
 }
@@ -68,10 +68,13 @@ fn tunnel<K: Key>(env: &mut Env<'_>, key: &K, judgement: Judgement, frame: &Fram
     let record = unsafe { entry.assume_init_mut() };
     account::record(&mut record.flow, RECORD_TUNNEL, key, judgement, frame, now_ns);
     record.inner = [0; INNER_BYTES / 8];
-    let len = frame.upper.tunnel;
-    let at = env.linear.wrapping_sub(len);
-    let len = hidden(if len > INNER_BYTES as u32 { INNER_BYTES as u32 } else { len });
-    if len != 0 && len <= INNER_BYTES as u32 {
+    let left = frame.upper.tunnel;
+    let at = env.linear.wrapping_sub(left);
+    let most = if left > INNER_BYTES as u32 { INNER_BYTES as u32 } else { left };
+    // One less, for the verifier wants to see that it is not 0; in 64 bits, for older ones (6.1) follow no others so well.
+    let less = hidden(u64::from(most).wrapping_sub(1));
+    if less < INNER_BYTES as u64 {
+        let len = (less + 1) as u32;
         // SAFETY: at most the bytes of the field are written (linux 5.18); of a frame that has less nothing is.
         let read =
             unsafe { bpf_xdp_load_bytes(env.ctx, at, record.inner.as_mut_ptr().cast::<c_void>(), len) };
@@ -83,7 +86,7 @@ fn tunnel<K: Key>(env: &mut Env<'_>, key: &K, judgement: Judgement, frame: &Fram
 
 /// A number LLVM knows nothing of, so that it leaves in the checks the verifier wants.
 #[inline(always)]
-fn hidden(mut n: u32) -> u32 {
+fn hidden(mut n: u64) -> u64 {
     // SAFETY: a register is set to what it is. (No instruction at all would upset the line numbers of LLVM 22.)
     unsafe { asm!("{n} = {n}", n = inout(reg) n, options(pure, nomem, nostack)) };
     n

@@ -2,11 +2,12 @@
 //! tables in memory, so that a capture gives the same records as the kernel would.
 
 mod key;
+mod plan;
 mod tables;
 
 use lru::LruCache;
 use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
-use sensor_ebpf::control::{Config, Rate};
+use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
 use sensor_ebpf::flow::{
@@ -14,16 +15,18 @@ use sensor_ebpf::flow::{
 };
 use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
-use sensor_ebpf::reflex;
-use sensor_ebpf::rule::{FLAG_BOTH, FLAG_OBSERVE, LEVEL_ISOLATE, LEVEL_PROTECT, RULE_REFLEX, RuleValue};
+use sensor_ebpf::reflex::{self, Spent};
+use sensor_ebpf::rule::{RULE_REFLEX, RuleValue};
 
 pub use key::{RuleKey, address, ip, net};
+pub use plan::{Plan, PortIndices, protection, value};
 pub use tables::{Budgets, Rules, segment_key};
 
 use crate::flow::retire;
 use crate::inventory::capacity;
 use crate::observation::{EndReason, FlowId, FlowProgress};
 use crate::policy::{Decision, Target};
+use crate::settings::Settings;
 use crate::time::{MILLISECOND, Time};
 
 /// Length of a jiffy here, ns: one of CONFIG_HZ=1000.
@@ -31,30 +34,6 @@ const JIFFY: u64 = MILLISECOND;
 
 /// The CPU all frames come on here.
 const CPU: u16 = 0;
-
-/// The key and the value of a rule, as both data paths hold it; no value means "no rule".
-pub fn rule(decision: &Decision) -> (RuleKey, Option<RuleValue>) {
-    match *decision {
-        Decision::Isolate { target, id, until, would } => {
-            let observe = if would { FLAG_OBSERVE } else { 0 };
-            // 0 means "never" to the kernel.
-            let until_ns = until.map_or(0, |until| until.0.max(1));
-            let rule =
-                RuleValue { until_ns, flags: FLAG_BOTH | observe, ..RuleValue::new(id, LEVEL_ISOLATE) };
-            (key(target), Some(rule))
-        }
-        Decision::Protect(target) => (key(target), Some(RuleValue::new(0, LEVEL_PROTECT))),
-        Decision::Clear(target) => (key(target), None),
-    }
-}
-
-/// The kernel's key of a target.
-fn key(target: Target) -> RuleKey {
-    match target {
-        Target::Mac(mac) => mac.into(),
-        Target::Ip(ip) => ip.into(),
-    }
-}
 
 /// The software data path: one port.
 pub struct Datapath {
@@ -67,6 +46,7 @@ pub struct Datapath {
     pub budgets: Budgets,
     /// Throttled devices: new destinations, and KiB.
     pub throttle: [Rate; 2],
+    plan: Plan,
     config: Config,
     port: u8,
     cell: PortCell,
@@ -93,6 +73,7 @@ impl Datapath {
             rules: Rules::default(),
             budgets: Budgets::default(),
             throttle: [Rate::default(); 2],
+            plan: Plan::default(),
             config: Config::default(),
             port,
             cell: PortCell::default(),
@@ -106,14 +87,41 @@ impl Datapath {
         self.cell.counters()
     }
 
-    /// Carries out decisions.
+    /// Takes over what the settings say of segments, internal networks, allow lists and budgets.
+    pub fn set_up(&mut self, settings: &Settings) {
+        let plan = Plan::new(settings);
+        self.throttle = plan.throttle;
+        self.rules.segments = plan.segment_of(&PortIndices::new()).into_iter().collect();
+        self.rules.reflex =
+            (0..).zip(plan.reflex.iter().copied()).filter(|(_, reflex)| reflex.mode != REFLEX_OFF).collect();
+        self.rules.internal = plan.internal.iter().copied().collect();
+        self.rules.allow.extend(plan.allow.iter().copied());
+        self.plan = plan;
+        self.commit();
+    }
+
+    /// Carries out decisions. Ports have no names here: rules about one do nothing.
     pub fn enforce(&mut self, decisions: &[Decision]) {
         for decision in decisions {
-            let (key, value) = rule(decision);
-            self.rules.set(key, value);
+            match decision {
+                Decision::Restrict(target, by) => self.rule(*target, Some(value(by))),
+                Decision::Protect(target) => self.rule(*target, Some(protection())),
+                Decision::Clear(target) => self.rule(*target, None),
+                Decision::Allow(list, allowed) => {
+                    self.rules.allow.extend(allowed.iter().map(|allow| allow.key(*list)));
+                }
+                Decision::Forbid(list) => self.rules.allow.retain(|key| key.list != *list),
+                Decision::Begin(id) => self.budgets.begin(*id),
+            }
         }
         if !decisions.is_empty() {
             self.commit();
+        }
+    }
+
+    fn rule(&mut self, target: Target, rule: Option<RuleValue>) {
+        if let Some(key) = self.plan.key(target, &PortIndices::new()) {
+            self.rules.set(key, rule);
         }
     }
 
@@ -173,8 +181,8 @@ impl Datapath {
     }
 
     fn without_flow(&mut self, passage: &Passage<'_>, link: &Link, reason: Reason) -> u8 {
-        self.cell.0.ignored_packets += 1;
-        self.cell.0.ignored_bytes += u64::from(passage.len);
+        self.cell.passed.ignored_packets += 1;
+        self.cell.passed.ignored_bytes += u64::from(passage.len);
         self.reasons[reason as usize] += 1;
         let armed = self.config.armed;
         if armed & ARMED_RULES == 0 || reason == Reason::ShortEthernet {
@@ -189,7 +197,7 @@ impl Datapath {
             kind: if reason == Reason::LinkControl { ASK_CONTROL } else { ASK_LINK },
             ..Question::default()
         });
-        if judgement.verdict == VERDICT_PASS && reason == Reason::DeepLink {
+        if judgement.verdict == VERDICT_PASS && !judgement.spared && reason == Reason::DeepLink {
             return VERDICT_DROP;
         }
         self.limited(judgement, passage)
@@ -231,6 +239,7 @@ impl Datapath {
             let speaks = account::alike(value, frame) || !value.judged.is_bound();
             speaks && !account::stale(value, now) && !account::due(value, frame)
         });
+        let mut spent = Spent::default();
         let judgement = match cached {
             Some(value) => {
                 Judgement { rule_id: value.rule_id, verdict: value.judged.verdict(), ..Judgement::default() }
@@ -242,19 +251,22 @@ impl Datapath {
                 let judgement = self.judge(&ask);
                 if found.is_none() {
                     let mut charging = self.budgets.with(&self.rules);
-                    let spent = reflex::first(&ask, judgement, &self.config, &mut charging);
-                    self.cell.0.reflex_packets += u64::from(spent.over);
-                    if spent.verdict == VERDICT_DROP {
-                        let Judgement { until_ns, by_mac, spared, .. } = judgement;
-                        let (verdict, rule_id) = (spent.verdict, spent.rule_id);
-                        let refusal = Judgement { rule_id, until_ns, verdict, by_mac, spared };
-                        return self.refuse(&key, frame, refusal, passage);
-                    }
+                    spent = reflex::first(&ask, judgement, &self.config, &mut charging);
+                    self.cell.passed.reflex_packets += u64::from(spent.over);
                 }
                 judgement
             }
         };
-        let verdict = self.limited(judgement, passage);
+        if spent.verdict == VERDICT_DROP {
+            let refusal = Judgement { verdict: spent.verdict, rule_id: spent.rule_id, ..judgement };
+            return self.refuse(&key, frame, refusal, passage);
+        }
+        let verdict = if spent.verdict == VERDICT_PASS {
+            self.limited(judgement, passage)
+        } else {
+            self.budgets.count(spent.rule_id, spent.verdict, passage.len);
+            spent.verdict
+        };
         let shown = Judgement { verdict, ..judgement };
         let mut value = found.unwrap_or_else(|| account::enter(frame, CPU, now, passage.time.0));
         if cached.is_none() {
@@ -263,11 +275,10 @@ impl Datapath {
         account::note(&mut value, frame, now);
         account::count(&mut value, u64::from(frame.len), verdict);
         self.sample(&key, shown, frame, passage);
-        if found.is_none() {
-            self.cell.0.flows_new += 1;
-            if verdict != VERDICT_DROP {
-                self.rules.place_of(frame.link.src, self.port);
-            }
+        self.cell.passed.flows_new += u64::from(found.is_none());
+        let entered = if found.is_none() { verdict } else { judgement.verdict };
+        if cached.is_none() && entered != VERDICT_DROP {
+            self.rules.place_of(frame.link.src, self.port);
         }
         table(self).put(key, value);
         verdict
@@ -289,7 +300,7 @@ impl Datapath {
         if account::due(value, frame) {
             let kind = if frame.upper.tunnel == 0 { RECORD_FLOW } else { RECORD_TUNNEL };
             self.tell(kind, key, judgement, frame, passage);
-            self.cell.0.records_sent += 1;
+            self.cell.passed.records_sent += 1;
             account::told(value, true);
         }
     }
@@ -301,8 +312,8 @@ impl Datapath {
         judgement: Judgement,
         passage: &Passage<'_>,
     ) -> u8 {
-        self.cell.0.unentered_packets += 1;
-        self.cell.0.unentered_bytes += u64::from(frame.len);
+        self.cell.passed.unentered_packets += 1;
+        self.cell.passed.unentered_bytes += u64::from(frame.len);
         if judgement.rule_id != RULE_REFLEX {
             self.budgets.count(judgement.rule_id, judgement.verdict, frame.len);
         }
