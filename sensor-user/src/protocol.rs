@@ -156,7 +156,8 @@ pub struct Ledger {
     pub arrived: u64,
     /// Bytes its NIC counted since its interface was made, as its driver counts them.
     pub nic_bytes: Option<u64>,
-    /// Frames that were read in flows (`flows`), or dropped for want of a budget (`refused`).
+    /// Frames that were read in flows (`flows`), or dropped without one (`refused`): their host was over its budget, or all it
+    /// sends is dropped.
     pub accounted: BTreeMap<String, u64>,
     /// Frames that belong to no flow, by reason.
     pub ignored: BTreeMap<String, u64>,

@@ -194,9 +194,11 @@ fn a_program_that_somebody_takes_off_is_seen_in_the_ledger() -> Result<()> {
         // Two looks while it is quiet tell what the card counted before.
         std::thread::sleep(Duration::from_secs(3));
         let before = settled(site, "p1")?;
-        let pin = site.pin_dir().join("br0/links/p1");
-        bpf_tests::meddle::detach(&pin)?;
+        // Stopped, for it would put the program back.
+        signal("STOP", daemon.pid())?;
+        bpf_tests::meddle::detach(&site.pin_dir().join("br0/links/p1"))?;
         check_ways(site.lab, "unfiltered", true, &[(1, "10.77.0.2")])?;
+        signal("CONT", daemon.pid())?;
         let label = [("port", "p1"), ("kind", "lost"), ("reason", "unseen")];
         site.metric_becomes("sekisho_port_frames_total", &label, |n| n >= 1.0)?;
         blind(&daemon, "begin", "coverage")?;

@@ -8,7 +8,7 @@ mod kernel;
 mod wire;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ fn bridge(args: &VerifyArgs) -> Result<String> {
 }
 
 /// Whether the daemon is there, and what it says.
-fn daemon(socket: &PathBuf) -> (&'static str, Option<Status>) {
+fn daemon(socket: &Path) -> (&'static str, Option<Status>) {
     let Ok(mut client) = Client::connect_within(socket, PATIENCE) else { return ("dead", None) };
     match client.ask(Request::Status) {
         Ok(answer) => ("answers", client.read(answer).ok()),
