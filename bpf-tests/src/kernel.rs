@@ -175,7 +175,7 @@ impl TestSensor {
     pub fn records(&mut self) -> Vec<FlowRecord> {
         let mut records = Vec::new();
         self.maps.rings.read(usize::MAX, &mut records);
-        records
+        records.into_iter().map(|record| record.flow).collect()
     }
 
     /// All flows.

@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use libfuzzer_sys::fuzz_target;
 use sensor_core::datapath::{Datapath, RuleKey};
 use sensor_core::engine::{Engine, Output};
-use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::observation::Observation;
 use sensor_core::settings::{Limits, Mode, Settings};
 use sensor_core::time::Time;
+use sensor_core::tunnel;
 use sensor_ebpf::control::{Rate, Reflex};
 use sensor_ebpf::counter::Reason;
 use sensor_ebpf::rule::{AllowKey, LEVEL_ISOLATE, RuleValue, scope_of_port, scope_of_segment, scope_of_vlan};
@@ -78,11 +79,15 @@ fuzz_target!(|input: &[u8]| {
         let (frame, next) = tail.split_at(len);
         rest = next;
         now = now.plus(1 << (time & 63));
+        // The packet within a tunnel is read whatever the frame is.
+        for (proto, port) in [(4, 0), (41, 0), (47, 0), (17, 4_789), (17, 6_081)] {
+            tunnel::inner(proto, port, frame);
+        }
         frames += 1;
         let (before, control) = (datapath.counters(), datapath.reasons[Reason::LinkControl as usize]);
         for record in datapath.frame(frame, frame.len() as u32, now) {
-            if let Some(seen) = FlowSeen::decode(&record.flow) {
-                engine.observe(&Observation::Flow(seen), &mut out);
+            if let Some(seen) = Observation::decode(&record.flow, Some(&record.inner)) {
+                engine.observe(&seen, &mut out);
             }
         }
         let dropped = datapath.counters().drop_packets > before.drop_packets;

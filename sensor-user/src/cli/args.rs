@@ -11,6 +11,7 @@ use sensor_core::settings::Mode;
 use super::block::BlockTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use crate::bpf::DEFAULT_PIN_DIR;
+use crate::duration;
 use crate::eve::EventType;
 use crate::protocol::DEFAULT_SOCKET;
 
@@ -85,6 +86,15 @@ exit code 1, and all is as before.
 Examples:
   systemctl stop sekisho && sekisho upgrade --bridge br0 --prove && systemctl start sekisho")]
     Upgrade(UpgradeArgs),
+    /// Check that whoever is isolated is: the block list, the kernel's rules and the wire agree
+    #[command(after_long_help = "\
+Ends as a Nagios check does: 0 all is as decided, 1 it is but somebody should look (no daemon runs, say), 2 it is not, \
+3 it could not be found out. It needs no daemon, and changes nothing.
+
+Examples:
+  sekisho verify
+  sekisho verify --wire 10s -o json")]
+    Verify(VerifyArgs),
 }
 
 /// What asks a running daemon, or checks its configuration.
@@ -136,7 +146,8 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, bypass, stats [default: all; people are spared the flows]
+    /// Tell only these events: device, flow, alert, isolation, bypass, drop, blind, stats [default: all; people are spared
+    /// flow and drop]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
     /// How.
@@ -156,7 +167,7 @@ impl TellArgs {
         match (self.events.is_empty(), self.output.output) {
             (false, _) => self.events.clone(),
             (true, Output::Json) => all.collect(),
-            (true, Output::Human) => all.filter(|kind| *kind != EventType::Flow).collect(),
+            (true, Output::Human) => all.filter(|kind| !kind.is_many()).collect(),
         }
     }
 }
@@ -299,6 +310,39 @@ pub struct DetachArgs {
     /// How to show the result.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `sekisho verify`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct VerifyArgs {
+    /// The bridge; without this the one that is pinned there
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Option<String>,
+    /// For how long to listen on the ports for frames of isolated devices; 0s not at all
+    #[arg(long = "wire", value_parser = listen, value_name = "TIME", default_value = "1s")]
+    pub wire_ns: u64,
+    /// The daemon's configuration; without this /etc/sekisho/sekisho.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the daemon keeps the block list
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+    /// Where the daemon listens
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Where the kernel's side is pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// How to show the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+fn listen(text: &str) -> Result<u64, String> {
+    match duration::parse(text) {
+        Ok(ns) if ns > duration::DAY => Err("longer than a day".to_owned()),
+        other => other.map_err(|error| error.to_string()),
+    }
 }
 
 fn mode() -> impl TypedValueParser<Value = Mode> {

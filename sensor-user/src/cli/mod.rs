@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod kernel_args;
 mod run;
+mod seen;
 mod show;
 mod table;
 #[cfg(test)]
@@ -23,9 +24,11 @@ use crate::bpf::BpfError;
 use crate::config::ConfigError;
 use crate::protocol::RefusalKind;
 
+pub(crate) use client::Client;
+
 pub use args::{
     AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, IncidentsArgs,
-    MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs,
+    MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
 

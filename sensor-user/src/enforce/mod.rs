@@ -43,6 +43,11 @@ impl Enforcer {
         }
     }
 
+    /// Whether all verdicts are taken to "pass". If that cannot be read it is taken to be so.
+    pub fn is_bypassed(&self) -> bool {
+        self.rules.config().map_or(true, |config| config.bypass != 0)
+    }
+
     /// Notes decisions without carrying them out: for a start, before [`Enforcer::reconcile`].
     pub fn want(&mut self, decisions: &[Decision]) {
         for decision in decisions {
