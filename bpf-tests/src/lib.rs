@@ -8,4 +8,5 @@ pub mod frame;
 pub mod kernel;
 pub mod lab;
 pub mod peer;
+pub mod small;
 pub mod traffic;
