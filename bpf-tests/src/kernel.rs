@@ -7,7 +7,7 @@ use aya::maps::{Array, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use sensor_ebpf::counter::{PortCounters, Reason};
-use sensor_ebpf::event::FlowRecord;
+use sensor_ebpf::event::{FlowRecord, RECORD_DROP};
 use sensor_ebpf::flow::FlowValue;
 use sensor_ebpf::rule::RuleValue;
 use sensor_user::bpf::{FlowKey, Maps, OBJECT, PROGRAM, RuleKey, load_programs};
@@ -98,7 +98,7 @@ impl TestSensor {
             verdict,
             counters: minus(&self.counters()?, &counters),
             reasons: std::array::from_fn(|reason| after[reason] - reasons[reason]),
-            records: self.records(),
+            records: self.records().into_iter().filter(|record| record.kind != RECORD_DROP).collect(),
         })
     }
 
@@ -109,7 +109,7 @@ impl TestSensor {
 
     /// The counts by reason.
     pub fn reasons(&self) -> Result<Reasons> {
-        Ok(self.maps.counters.reasons()?)
+        Ok(self.maps.counters.reasons(PORT)?)
     }
 
     /// Reads all records there are.
@@ -169,6 +169,10 @@ fn minus(after: &PortCounters, before: &PortCounters) -> PortCounters {
         drop_bytes: after.drop_bytes - before.drop_bytes,
         would_drop_packets: after.would_drop_packets - before.would_drop_packets,
         ignored_packets: after.ignored_packets - before.ignored_packets,
+        ignored_bytes: after.ignored_bytes - before.ignored_bytes,
+        unentered_packets: after.unentered_packets - before.unentered_packets,
+        unentered_bytes: after.unentered_bytes - before.unentered_bytes,
+        reflex_packets: after.reflex_packets - before.reflex_packets,
         flows_new: after.flows_new - before.flows_new,
         flows_failed: after.flows_failed - before.flows_failed,
         records_sent: after.records_sent - before.records_sent,

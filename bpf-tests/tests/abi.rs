@@ -7,15 +7,24 @@ use aya::EbpfLoader;
 use aya::maps::{Map, MapData, MapInfo};
 use bpf_tests::frame::{Frame, SYN, mac};
 use bpf_tests::kernel::{PORT, TestSensor};
-use sensor_ebpf::control::{Clock, Config, MAX_IFINDEX, Port};
+use sensor_ebpf::control::{
+    Bucket, Clock, Config, FRAGMENT_CAPACITY, HOST_CAPACITY, MAX_IFINDEX, PAIR_CAPACITY, PLACE_CAPACITY,
+    Port, Reflex,
+};
 use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
 use sensor_ebpf::flow::{
-    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, Lane, MAX_PORTS, ports,
+    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, FragmentKey, Lane, MAX_PORTS, ports,
 };
 use sensor_ebpf::parse::mac_bytes;
-use sensor_ebpf::rule::{RULE_CAPACITY, RuleValue};
+use sensor_ebpf::rule::{
+    ALLOW_CAPACITY, Address, AllowKey, INTERNAL_CAPACITY, NET_CAPACITY, RULE_CAPACITY, RuleCounters,
+    RuleValue, SCOPE_CAPACITY, SEGMENTS, SLOTS,
+};
 use sensor_user::bpf::{FlowKey, OBJECT};
+
+/// Bytes of the program's scratch space: its alone.
+const SCRATCH_BYTES: usize = 440;
 
 /// Bytes of a key, bytes of a value, entries.
 type Shape = (usize, usize, u32);
@@ -25,6 +34,7 @@ fn data(map: &Map) -> Option<&MapData> {
         Map::Array(map)
         | Map::PerCpuArray(map)
         | Map::HashMap(map)
+        | Map::LpmTrie(map)
         | Map::LruHashMap(map)
         | Map::RingBuf(map) => Some(map),
         _ => None,
@@ -34,19 +44,32 @@ fn data(map: &Map) -> Option<&MapData> {
 #[test]
 fn every_map_has_the_size_both_sides_know() {
     let index = size_of::<u32>();
-    let expected: [(&str, Shape); 13] = [
+    let (word, trie) = (size_of::<u64>(), size_of::<u32>() + size_of::<Address>());
+    let expected: [(&str, Shape); 25] = [
+        ("ALLOW", (size_of::<AllowKey>(), size_of::<u32>(), ALLOW_CAPACITY)),
         ("CLOCK", (index, size_of::<Clock>(), 1)),
         ("CONFIG", (index, size_of::<Config>(), 1)),
         ("FLOW4", (size_of::<FlowKey4>(), size_of::<FlowValue>(), FLOW4_CAPACITY)),
         ("FLOW6", (size_of::<FlowKey6>(), size_of::<FlowValue>(), FLOW6_CAPACITY)),
+        ("FRAGMENTS", (size_of::<FragmentKey>(), size_of::<u32>(), FRAGMENT_CAPACITY)),
+        ("HOSTS", (word, size_of::<Bucket>(), HOST_CAPACITY)),
+        ("INTERNAL", (trie, size_of::<u32>(), INTERNAL_CAPACITY)),
+        ("PAIRS", (word, size_of::<u32>(), PAIR_CAPACITY)),
+        ("PLACES", (word, size_of::<u32>(), PLACE_CAPACITY)),
         ("PORTS", (index, size_of::<Port>(), MAX_IFINDEX)),
         ("PORT_COUNTERS", (index, size_of::<PortCell>(), MAX_PORTS)),
-        ("REASONS", (index, size_of::<u64>(), REASON_CAPACITY)),
+        ("REASONS", (index, word, REASON_CAPACITY)),
+        ("REFLEX", (index, size_of::<Reflex>(), SEGMENTS)),
         ("RING_CONTROL", (0, 0, RING_CONTROL_BYTES)),
         ("RING_FLOW", (0, 0, RING_FLOW_BYTES)),
-        ("RULES_IP4", (size_of::<u32>(), size_of::<RuleValue>(), RULE_CAPACITY)),
-        ("RULES_IP6", (size_of::<[u32; 4]>(), size_of::<RuleValue>(), RULE_CAPACITY)),
-        ("RULES_MAC", (size_of::<u64>(), size_of::<RuleValue>(), RULE_CAPACITY)),
+        ("RULES_IP", (size_of::<Address>(), size_of::<RuleValue>(), RULE_CAPACITY)),
+        ("RULES_MAC", (word, size_of::<RuleValue>(), RULE_CAPACITY)),
+        ("RULES_NET", (trie, size_of::<RuleValue>(), NET_CAPACITY)),
+        ("RULES_SCOPE", (index, size_of::<RuleValue>(), SCOPE_CAPACITY)),
+        ("RULE_COUNTERS", (index, size_of::<RuleCounters>(), SLOTS)),
+        ("SCRATCH", (index, SCRATCH_BYTES, 1)),
+        ("SEGMENT_OF", (index, size_of::<u32>(), SCOPE_CAPACITY)),
+        ("THROTTLED", (index, size_of::<Bucket>(), SLOTS)),
         ("WOKEN", (index, size_of::<u32>(), 1)),
     ];
     let ebpf = EbpfLoader::new().load(OBJECT).expect("the kernel makes the maps");
@@ -78,7 +101,7 @@ fn keys_in_the_kernel_are_those_user_space_makes() {
         sensor.run(&frame.tcp(40_000, 23, SYN).build()).expect("runs");
         let flow = sensor.maps.flows.take(&key).expect("the table is read").expect("the key is found");
         assert_eq!(
-            (flow.packets(), mac_bytes(flow.macs.src()), mac_bytes(flow.macs.dst()), flow.ttl),
+            (flow.packets(), mac_bytes(flow.macs().src()), mac_bytes(flow.macs().dst()), flow.ttl),
             (1, mac(1), mac(2), 64)
         );
         assert_eq!(sensor.maps.flows.take(&key).expect("the table is read"), None, "taken twice");

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use bpf_tests::frame::{Frame, SYN, mac};
 use bpf_tests::kernel::{PORT, TestSensor, XDP_DROP, XDP_PASS};
 use sensor_ebpf::flow::{FlowKey4, Lane, ports};
-use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
+use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
 use sensor_user::bpf::{FlowKey, RuleKey, Sweep};
 
 /// A page: the smallest ring. A record takes 96 bytes and its header 8.
@@ -28,7 +28,7 @@ fn isolated_syn(sport: u16) -> Vec<u8> {
 }
 
 fn isolate(sensor: &mut TestSensor) {
-    let rule = RuleValue { class: CLASS_ISOLATE, rule_id: 7, ..RuleValue::default() };
+    let rule = RuleValue::new(7, LEVEL_ISOLATE);
     sensor.set_rules(&[(RuleKey::from(std::net::IpAddr::from(ISOLATED)), rule)]).expect("rules");
 }
 

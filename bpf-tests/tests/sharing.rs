@@ -9,7 +9,7 @@ use bpf_tests::cpu;
 use bpf_tests::frame::{ACK, Frame, mac};
 use bpf_tests::kernel::{TestSensor, XDP_DROP, XDP_PASS};
 use sensor_ebpf::flow::FlowValue;
-use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
+use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
 use sensor_user::bpf::RuleKey;
 
 /// Frames each CPU brings.
@@ -44,7 +44,7 @@ fn frames_of_a_flow_are_counted_exactly_whichever_cpu_they_come_on() {
     let frames = 1 + u64::from(FRAMES) * cpus.len() as u64;
     let usual = Frame::ethernet(mac(1), mac(2)).ip4(A, B).tcp(40_000, 80, ACK).build();
     let ping = Frame::ethernet(mac(1), mac(2)).ip4(A, B).icmp(8, 0).build();
-    let isolate = RuleValue { class: CLASS_ISOLATE, rule_id: 7, ..RuleValue::default() };
+    let isolate = RuleValue::new(7, LEVEL_ISOLATE);
     let rule = [(RuleKey::from(std::net::IpAddr::from(A)), isolate)];
     let mut sensor = TestSensor::load().expect("loads");
     for (name, frame) in [("by the short way", usual), ("by the general way", ping)] {

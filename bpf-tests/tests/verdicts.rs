@@ -9,7 +9,7 @@ use bpf_tests::frame::{ACK, Frame, MORE_FRAGMENTS, SYN, mac};
 use bpf_tests::kernel::{Outcome, TestSensor, XDP_DROP, XDP_PASS};
 use sensor_ebpf::counter::{PortCounters, Reason};
 use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
-use sensor_ebpf::rule::{CLASS_ISOLATE, CLASS_PROTECT, FLAG_OBSERVE, RuleValue};
+use sensor_ebpf::rule::{FLAG_BOTH, FLAG_OBSERVE, LEVEL_ISOLATE, LEVEL_PROTECT, RuleValue};
 use sensor_user::bpf::RuleKey;
 use sensor_user::clock::Now;
 
@@ -22,15 +22,15 @@ const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 const RULE: u32 = 7;
 
 fn isolate() -> RuleValue {
-    RuleValue { class: CLASS_ISOLATE, rule_id: RULE, ..RuleValue::default() }
+    RuleValue::new(RULE, LEVEL_ISOLATE)
 }
 
 fn observe() -> RuleValue {
-    RuleValue { flags: FLAG_OBSERVE, ..isolate() }
+    RuleValue { flags: FLAG_BOTH | FLAG_OBSERVE, ..isolate() }
 }
 
 fn protect() -> RuleValue {
-    RuleValue { class: CLASS_PROTECT, rule_id: 99, ..RuleValue::default() }
+    RuleValue::new(99, LEVEL_PROTECT)
 }
 
 fn ip(ip: impl Into<IpAddr>) -> RuleKey {
@@ -193,7 +193,7 @@ fn protected_ends_are_not_cut_and_borrow_nobody_their_protection() {
         case("isolated source, protected destination", &[(a, isolate()), (b, protect())], tcp4(), Drop),
         case("protected source, isolated destination", &[(a, protect()), (b, isolate())], tcp4(), Drop),
         case("both protected", &[(a, protect()), (b, protect())], tcp4(), Pass),
-        case("observed MAC with a protected address", &[(a, observe()), (ip(A4), protect())], tcp4(), Pass),
+        case("observed MAC with a protected address", &[(a, observe()), (ip(A4), protect())], tcp4(), Would),
         case("observed", &[(ip(A4), observe())], tcp4(), Would),
         case("observed MAC", &[(a, observe())], tcp6(), Would),
         case("observed source, isolated destination", &[(a, observe()), (b, isolate())], tcp4(), Drop),
@@ -211,12 +211,13 @@ fn ports_are_read_behind_the_headers_there_are() {
     let hop = [0; 7];
     let routing = [1, 4, 0, 0, 0, 0, 0].iter().chain(&[0; 8]).copied().collect::<Vec<u8>>();
     let refused = link().ip4(A4, B4).icmp(3, 3).bytes(&quoted(B4, A4, 40_000, 161));
-    let cases: [(&str, Frame, Told); 14] = [
+    let cases: [(&str, Frame, Told); 16] = [
         ("no options", tcp4(), (40_000, 80, 6, 0)),
         ("4 bytes of options", link().ip4_with(A4, B4, 0, &options).tcp(40_000, 80, SYN), (40_000, 80, 6, 0)),
         ("40 bytes of options", link().ip4_with(A4, B4, 0, &many).tcp(40_000, 80, SYN), (40_000, 80, 6, 0)),
+        ("later fragment alone", link().ip4_with(A4, B4, 185, &[]).udp(5, 6), (0, 0, 17, KIND_FRAGMENT)),
         ("first fragment", link().ip4_with(A4, B4, MORE_FRAGMENTS, &[]).udp(5, 6), (5, 6, 17, 0)),
-        ("later fragment", link().ip4_with(A4, B4, 185, &[]).udp(5, 6), (0, 0, 17, KIND_FRAGMENT)),
+        ("later fragment", link().ip4_with(A4, B4, 185, &[]).udp(7, 8), (5, 6, 17, 0)),
         ("IPv6", tcp6(), (40_000, 80, 6, 0)),
         ("hop-by-hop", link().ip6(A6, B6).extension(0, &hop).tcp(40_000, 80, SYN), (40_000, 80, 6, 0)),
         (
@@ -228,14 +229,19 @@ fn ports_are_read_behind_the_headers_there_are() {
             (40_000, 80, 6, 0),
         ),
         (
+            "later fragment alone, IPv6",
+            link().ip6(A6, B6).extension(44, &[0, 5, 0xc8, 0, 0, 0, 9]).udp(5, 6),
+            (0, 0, 17, KIND_FRAGMENT),
+        ),
+        (
             "first fragment, IPv6",
             link().ip6(A6, B6).extension(44, &[0, 0, 1, 0, 0, 0, 9]).udp(5, 6),
             (5, 6, 17, 0),
         ),
         (
             "later fragment, IPv6",
-            link().ip6(A6, B6).extension(44, &[0, 5, 0xc8, 0, 0, 0, 9]).udp(5, 6),
-            (0, 0, 17, KIND_FRAGMENT),
+            link().ip6(A6, B6).extension(44, &[0, 5, 0xc8, 0, 0, 0, 9]).udp(7, 8),
+            (5, 6, 17, 0),
         ),
         ("ICMP: type and code", link().ip4(A4, B4).icmp(8, 1), (0x0801, 0, 1, 0)),
         ("ICMP error: the port that refused", refused, (0x0303, 161, 1, 0)),
@@ -320,7 +326,7 @@ fn frames_without_a_flow_pass_unless_their_mac_is_isolated() {
         unread("LLDP", control(14).ether_type(0x88cc), Reason::LinkControl),
         unread("802.3 length", link().ether_type(0x0100), Reason::Length8023),
         unread("another EtherType", link().ether_type(0x88f7), Reason::OtherEtherType),
-        unread("three tags", link().vlan(1).vlan(2).vlan(3).ether_type(0x0800), Reason::DeepVlan),
+        unread("ten tags", (0..10).fold(link(), Frame::vlan).ether_type(0x0800), Reason::DeepLink),
         unread("short tag", short(link().ether_type(0x8100).bytes(&[0, 1])), Reason::ShortVlan),
         unread("short ARP", short(link().ether_type(0x0806).bytes(&[0; 20])), Reason::ShortArp),
         unread("ARP of another network", link().ether_type(0x0806).bytes(&[0, 6]), Reason::OtherArp),
@@ -337,7 +343,9 @@ fn frames_without_a_flow_pass_unless_their_mac_is_isolated() {
             sensor.set_rules(rules).expect("rules");
             let mut reasons = [0; Reason::ALL.len()];
             reasons[reason as usize] = 1;
-            let counters = PortCounters { ignored_packets: 1, ..frame_counters(frame.len(), expected) };
+            let ignored_bytes = frame.len() as u64;
+            let counters =
+                PortCounters { ignored_packets: 1, ignored_bytes, ..frame_counters(frame.len(), expected) };
             let wanted = Outcome { verdict: verdict(expected).0, counters, reasons, records: Vec::new() };
             assert_eq!(sensor.observe(&frame).expect("runs"), wanted, "{name}, {} rules", rules.len());
         }

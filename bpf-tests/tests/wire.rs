@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use aya::EbpfLoader;
 use aya::programs::{Xdp, XdpMode};
 use bpf_tests::lab::{self, BRIDGE, Lab, has_xdp};
-use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
+use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
 use sensor_user::bpf::{
     Attached, BpfError, Mode, OBJECT, PortEvent, Ports, PortsError, RuleKey, Sensor, load_programs, unload,
 };
@@ -41,7 +41,7 @@ fn key(host: u8) -> RuleKey {
 }
 
 fn isolation() -> RuleValue {
-    RuleValue { class: CLASS_ISOLATE, rule_id: 7, ..RuleValue::default() }
+    RuleValue::new(7, LEVEL_ISOLATE)
 }
 
 fn isolate(sensor: &mut Sensor, key: RuleKey) -> Result<()> {
@@ -243,7 +243,7 @@ fn a_restart_lets_no_frame_of_an_isolated_host_through_and_loses_none_of_others(
             drop((sensor, ports));
             for round in 0..5 {
                 // A daemon that dies, and another that starts.
-                let (sensor, _ports) = start(pins).await?;
+                let (mut sensor, _ports) = start(pins).await?;
                 assert_eq!(sensor.rules.list()?, [(key(1), isolation())], "round {round}");
                 for (now, then) in sensor.attachments.attached().zip(&before) {
                     assert_eq!((&now.name, now.index, now.mode), (&then.name, then.index, then.mode));
@@ -439,7 +439,7 @@ fn a_pinned_map_of_another_shape_is_not_reused() -> Result<()> {
             assert!(!old_abi.exists());
             assert!(sensor.rules.list()?.is_empty());
             isolate(&mut sensor, key(1))?;
-            assert_eq!(sensor.counters.reasons()?.len(), 19);
+            assert_eq!(sensor.counters.reasons(1)?.len(), 19);
             Ok(())
         })
     })

@@ -2,12 +2,14 @@
 //!
 //! The program and the replay of captures both go through here, so that a capture gives the same flows by either way.
 
-use crate::event::{FlowRecord, RECORD_FLOW};
+use crate::event::FlowRecord;
 use crate::flow::{
-    FlowKey4, FlowKey6, FlowValue, Judged, KIND_ARP, Lane, Macs, STATE_TOLD, VERDICT_PASS, ports,
+    FlowKey4, FlowKey6, FlowValue, FragmentKey, Judged, KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane, Macs,
+    STATE_TOLD, VERDICT_PASS, mix, ports,
 };
+use crate::judge::{ASK_ARP, ASK_IP, Judgement, Question};
 use crate::parse::{Link, Net4, Net6, Upper, mac_bytes};
-use crate::rule::Judgement;
+use crate::rule::{Address, mapped as mapped_address};
 
 /// The time of a frame, as the kernel has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,6 +39,10 @@ pub struct Frame<'a> {
 pub trait Key: Copy {
     /// Source and destination as 16 bytes (IPv4 mapped).
     fn ends(&self) -> [[u8; 16]; 2];
+    /// Source and destination as the rules have them.
+    fn ips(&self) -> [Address; 2];
+    /// Both addresses in one word, for the table of fragments.
+    fn both(&self) -> u64;
     /// The rest of it.
     fn lane(&self) -> Lane;
 }
@@ -53,8 +59,9 @@ pub fn key6(net: &Net6, link: &Link, port: u8) -> FlowKey6 {
     FlowKey6::new(net.src, net.dst, lane(&net.upper, link, port))
 }
 
+/// The part of a flow's key that is not its addresses.
 #[inline(always)]
-fn lane(upper: &Upper, link: &Link, port: u8) -> Lane {
+pub fn lane(upper: &Upper, link: &Link, port: u8) -> Lane {
     Lane::new(ports(upper.sport, upper.dport), upper.proto, port, link.vlan | upper.kind)
 }
 
@@ -80,6 +87,18 @@ impl Key for FlowKey4 {
     }
 
     #[inline(always)]
+    fn ips(&self) -> [Address; 2] {
+        let (src, dst) = self.addresses();
+        [mapped_address(src), mapped_address(dst)]
+    }
+
+    #[inline(always)]
+    fn both(&self) -> u64 {
+        let (src, dst) = self.addresses();
+        crate::flow::double(src, dst)
+    }
+
+    #[inline(always)]
     fn lane(&self) -> Lane {
         self.lane
     }
@@ -93,19 +112,87 @@ impl Key for FlowKey6 {
     }
 
     #[inline(always)]
+    fn ips(&self) -> [Address; 2] {
+        self.addresses
+    }
+
+    #[inline(always)]
+    fn both(&self) -> u64 {
+        let [[a, b], [c, d]] = self.addresses;
+        mix(mix(a, b), mix(c, d))
+    }
+
+    #[inline(always)]
     fn lane(&self) -> Lane {
         self.lane
     }
 }
 
+/// Fills in what a frame is judged by.
+#[inline(always)]
+pub fn ask<K: Key>(ask: &mut Question, key: &K, frame: &Frame<'_>, armed: u32, now_ns: u64) {
+    *ask = Question {
+        now_ns,
+        macs: [frame.link.src, frame.link.dst],
+        ips: key.ips(),
+        armed,
+        ports: [frame.upper.sport, frame.upper.dport],
+        vlan: frame.link.vlan,
+        port: frame.port,
+        proto: frame.upper.proto,
+        kind: if frame.upper.kind == KIND_ARP { ASK_ARP } else { ASK_IP },
+        pad: [0; 3],
+    };
+}
+
+/// What a fragment has to do with the table of packets under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fragment {
+    /// It is none.
+    No,
+    /// It is a first one: these ports are to be remembered.
+    First(u32),
+    /// It is a later one: it belongs to the flow of the ports remembered.
+    Later,
+}
+
+/// Whether a packet is a fragment.
+#[inline(always)]
+pub fn fragment(upper: &Upper) -> Fragment {
+    if upper.kind == KIND_FRAGMENT {
+        Fragment::Later
+    } else if upper.first != 0 {
+        Fragment::First(ports(upper.sport, upper.dport))
+    } else {
+        Fragment::No
+    }
+}
+
+/// The key of a fragmented packet; `both` is [`Key::both`] of its flow.
+#[inline(always)]
+pub fn fragment_key(both: u64, upper: &Upper, link: &Link, port: u8) -> FragmentKey {
+    let rest = u32::from(upper.proto) | u32::from(port) << 8 | u32::from(link.vlan) << 16;
+    FragmentKey { ends: both, id: upper.fragment_id, rest }
+}
+
+/// Makes a later fragment one of the flow its first one belongs to.
+#[inline(always)]
+pub fn join(upper: &mut Upper, of_first: u32) {
+    upper.kind = KIND_IP;
+    upper.sport = of_first as u16;
+    upper.dport = (of_first >> 16) as u16;
+}
+
 /// The value a flow is entered with, before its first frame is counted. `owner` is this CPU.
 #[inline(always)]
 pub fn enter(frame: &Frame<'_>, owner: u16, now: Moment, now_ns: u64) -> FlowValue {
+    let macs = Macs::new(frame.link.src, frame.link.dst);
     FlowValue {
         owner,
         first_ns: now_ns,
         last_j: now.jiffies,
-        macs: Macs::new(frame.link.src, frame.link.dst),
+        macs_low: macs.0,
+        macs_high: macs.1,
         ttl: frame.upper.ttl,
         ..FlowValue::default()
     }
@@ -131,7 +218,7 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
 /// others are judged one by one. So is what ARP says, for its flows change their MAC address.
 #[inline(always)]
 pub fn alike(value: &FlowValue, frame: &Frame<'_>) -> bool {
-    frame.upper.kind != KIND_ARP && value.macs == Macs::new(frame.link.src, frame.link.dst)
+    frame.upper.kind != KIND_ARP && value.macs() == Macs::new(frame.link.src, frame.link.dst)
 }
 
 /// Whether the cached verdict must be made anew: the policy changed, or it lapsed.
@@ -170,14 +257,14 @@ pub fn touch(value: &mut FlowValue, tcp_flags: u8, now: Moment) {
 pub fn note(value: &mut FlowValue, frame: &Frame<'_>, now: Moment) {
     touch(value, frame.upper.tcp_flags, now);
     if moved(value, frame) {
-        value.macs = Macs::new(frame.link.src, frame.link.dst);
+        value.set_macs(Macs::new(frame.link.src, frame.link.dst));
     }
 }
 
 /// Whether an ARP speaker comes under another MAC address than before.
 #[inline(always)]
 fn moved(value: &FlowValue, frame: &Frame<'_>) -> bool {
-    frame.upper.kind == KIND_ARP && value.macs.src() != frame.link.src
+    frame.upper.kind == KIND_ARP && value.macs().src() != frame.link.src
 }
 
 /// Whether a record is due: the flow was not told yet, or it is an ARP speaker that moved, which is news: the device
@@ -199,10 +286,11 @@ pub fn told(value: &mut FlowValue, told: bool) {
     value.state = if told { value.state | STATE_TOLD } else { value.state & !STATE_TOLD };
 }
 
-/// Writes the record of a flow, every byte of it, to where it is to be.
+/// Writes the record of a flow, every byte of it, to where it is to be. `kind` is one of `RECORD_*`.
 #[inline(always)]
 pub fn record<K: Key>(
     record: &mut FlowRecord,
+    kind: u8,
     key: &K,
     judgement: Judgement,
     frame: &Frame<'_>,
@@ -211,7 +299,7 @@ pub fn record<K: Key>(
     let lane = key.lane();
     let [src, dst] = key.ends();
     *record = FlowRecord {
-        kind: RECORD_FLOW,
+        kind,
         abi: crate::ABI as u8,
         vlan: lane.vlan(),
         vlan_inner: frame.link.vlan_inner,
@@ -233,6 +321,6 @@ pub fn record<K: Key>(
         rule_id: judgement.rule_id,
         verdict: judgement.verdict,
         pad: [0; 3],
-        pad2: [0; 4],
+        inner_len: 0,
     };
 }

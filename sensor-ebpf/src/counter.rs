@@ -1,6 +1,7 @@
 //! Counters the program keeps: per port, and per reason a frame was not fully parsed.
 
-use crate::flow::{VERDICT_DROP, VERDICT_PASS};
+use crate::event::DROP_SAMPLE;
+use crate::flow::{MAX_PORTS, VERDICT_DROP, VERDICT_PASS};
 
 /// Counters of one port.
 #[repr(C)]
@@ -18,6 +19,14 @@ pub struct PortCounters {
     pub would_drop_packets: u64,
     /// Frames passed without a flow: control traffic, frames that are neither IP nor ARP, unreadable ones.
     pub ignored_packets: u64,
+    /// Bytes passed without a flow.
+    pub ignored_bytes: u64,
+    /// Frames that were judged, but are in no flow: it could not be entered, or the host was over its budget.
+    pub unentered_packets: u64,
+    /// Bytes of these.
+    pub unentered_bytes: u64,
+    /// Frames to new destinations of hosts over their budget; dropped where the reflex is enforced.
+    pub reflex_packets: u64,
     /// Flows entered in a table.
     pub flows_new: u64,
     /// Flows that could not be entered (table busy or full); their frames were judged all the same.
@@ -38,6 +47,10 @@ impl PortCounters {
             (&mut self.drop_bytes, other.drop_bytes),
             (&mut self.would_drop_packets, other.would_drop_packets),
             (&mut self.ignored_packets, other.ignored_packets),
+            (&mut self.ignored_bytes, other.ignored_bytes),
+            (&mut self.unentered_packets, other.unentered_packets),
+            (&mut self.unentered_bytes, other.unentered_bytes),
+            (&mut self.reflex_packets, other.reflex_packets),
             (&mut self.flows_new, other.flows_new),
             (&mut self.flows_failed, other.flows_failed),
             (&mut self.records_sent, other.records_sent),
@@ -72,6 +85,15 @@ impl PortCell {
         }
     }
 
+    /// Whether a frame of this verdict, which is not counted yet, is one of those told of the dropped.
+    #[inline(always)]
+    pub fn is_sample(&self, verdict: u8) -> bool {
+        let Self(counters) = self;
+        let before =
+            if verdict == VERDICT_DROP { counters.drop_packets } else { counters.would_drop_packets };
+        before & (DROP_SAMPLE - 1) == 0 && verdict != VERDICT_PASS
+    }
+
     /// The counters as they are meant: of all frames received.
     pub fn counters(self) -> PortCounters {
         let Self(passed) = self;
@@ -94,9 +116,9 @@ pub enum Reason {
     ShortEthernet,
     /// Ends within a VLAN tag.
     ShortVlan,
-    /// More than two VLAN tags.
-    DeepVlan,
-    /// Link control that must always pass: the bridge group addresses 01:80:c2:00:00:0x (STP, LACP, LLDP, 802.1X).
+    /// More VLAN tags, MPLS labels and other headers before the packet than are followed. Dropped while any rule is armed.
+    DeepLink,
+    /// Link control that must always pass: the bridge group addresses 01:80:c2:00:00:0x (STP, LACP, LLDP, 802.1X), and PTP.
     LinkControl,
     /// IEEE 802.3 length instead of an EtherType.
     Length8023,
@@ -134,7 +156,7 @@ impl Reason {
         Reason::None,
         Reason::ShortEthernet,
         Reason::ShortVlan,
-        Reason::DeepVlan,
+        Reason::DeepLink,
         Reason::LinkControl,
         Reason::Length8023,
         Reason::OtherEtherType,
@@ -158,7 +180,7 @@ impl Reason {
             Reason::None => "ok",
             Reason::ShortEthernet => "short_ethernet",
             Reason::ShortVlan => "short_vlan",
-            Reason::DeepVlan => "deep_vlan",
+            Reason::DeepLink => "deep_link",
             Reason::LinkControl => "link_control",
             Reason::Length8023 => "length_802_3",
             Reason::OtherEtherType => "other_ethertype",
@@ -183,8 +205,10 @@ impl Reason {
     }
 }
 
+/// Entries of the reasons map for each port; a port's begin at its index times this.
+pub const REASONS_OF_PORT: u32 = 32;
 /// Entries of the reasons map.
-pub const REASON_CAPACITY: u32 = 32;
+pub const REASON_CAPACITY: u32 = MAX_PORTS * REASONS_OF_PORT;
 
-const _: () = assert!(Reason::ALL.len() <= REASON_CAPACITY as usize);
-const _: () = assert!(size_of::<PortCell>() == 80);
+const _: () = assert!(Reason::ALL.len() <= REASONS_OF_PORT as usize);
+const _: () = assert!(size_of::<PortCell>() == 112);

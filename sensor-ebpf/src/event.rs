@@ -5,14 +5,24 @@ pub const RING_FLOW_BYTES: u32 = 8 << 20;
 /// Bytes of the ring for control records (ARP), apart so that a flood of new flows cannot starve them.
 pub const RING_CONTROL_BYTES: u32 = 1 << 20;
 
-/// `kind` of a [`FlowRecord`].
+/// `kind` of a [`FlowRecord`]: a flow began.
 pub const RECORD_FLOW: u8 = 1;
+/// `kind`: likewise, and behind the record come [`INNER_BYTES`] bytes of the packet, from its transport header on: it
+/// is a tunnel, and there lies the packet within.
+pub const RECORD_TUNNEL: u8 = 2;
+/// `kind`: a frame was dropped, or would have been; one in [`DROP_SAMPLE`] of a port is told.
+pub const RECORD_DROP: u8 = 3;
 
-/// A flow began (or an ARP speaker changed its MAC address), 96 bytes.
+/// One dropped frame in so many is told, of a port and a CPU, beginning with the first; a power of two.
+pub const DROP_SAMPLE: u64 = 1_024;
+/// Bytes of a tunnel's packet that are told: enough for UDP, VXLAN, an Ethernet header with two tags and IPv6.
+pub const INNER_BYTES: usize = 80;
+
+/// A flow began (or an ARP speaker changed its MAC address), or a frame was dropped; 96 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FlowRecord {
-    /// [`RECORD_FLOW`].
+    /// `RECORD_*`.
     pub kind: u8,
     /// Low byte of [`crate::ABI`].
     pub abi: u8,
@@ -56,8 +66,19 @@ pub struct FlowRecord {
     pub verdict: u8,
     /// Zero.
     pub pad: [u8; 3],
-    /// Zero.
-    pub pad2: [u8; 4],
+    /// Tunnel: bytes that lie behind the record; the others are zero.
+    pub inner_len: u32,
 }
 
+/// The record of a tunnel, 176 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TunnelRecord {
+    /// The flow, with [`RECORD_TUNNEL`].
+    pub flow: FlowRecord,
+    /// The packet from its transport header on, as it lies in memory.
+    pub inner: [u64; INNER_BYTES / 8],
+}
+
+const _: () = assert!(size_of::<TunnelRecord>() == 176);
 const _: () = assert!(size_of::<FlowRecord>() == 96 && align_of::<FlowRecord>() == 8);

@@ -5,6 +5,28 @@
 
 use crate::parse::MacKey;
 
+/// What tells the packets apart whose fragments are under way, 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct FragmentKey {
+    /// Both addresses: of IPv4 as they are, of IPv6 mixed to one word ([`mix`]). Who finds two pairs that mix to the same word
+    /// only has ports taken for those of another packet of the same number; addresses are judged as they are.
+    pub ends: u64,
+    /// Identification of the packet, as it lies in the header.
+    pub id: u32,
+    /// IP protocol, index of the port (8 bits each), VLAN identifier (16), from the lowest bit.
+    pub rest: u32,
+}
+
+/// Mixes two words to one, so that other words seldom give the same (the finalizer of SplitMix64, Steele et al. 2014).
+#[inline(always)]
+pub const fn mix(a: u64, b: u64) -> u64 {
+    let mut word = a.rotate_left(32) ^ b;
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
 /// Most ports (bridge members) a sensor can tell apart; index 0 is "a port nobody registered".
 pub const MAX_PORTS: u32 = 256;
 /// Entries of the IPv4 flow table (least recently used goes when it is full).
@@ -153,6 +175,10 @@ pub const VERDICT_PASS: u8 = 0;
 pub const VERDICT_DROP: u8 = 1;
 /// Verdict: a rule in observe mode matched; the frame goes on and is counted as one that would have been dropped.
 pub const VERDICT_WOULD_DROP: u8 = 2;
+/// Verdict of a flow, not of a frame: each frame passes or is dropped by the budget of the rule behind it.
+pub const VERDICT_RATE: u8 = 3;
+/// Verdict of a flow: likewise, by a rule in observe mode; a frame over the budget passes and is counted.
+pub const VERDICT_WOULD_RATE: u8 = 4;
 
 /// Value of a flow, 96 bytes; what each frame needs comes first.
 ///
@@ -175,6 +201,10 @@ pub struct FlowValue {
     pub owner_bytes: u64,
     /// The cached verdict, with the generation it was made from.
     pub judged: Judged,
+    /// [`Macs`] of the first frame (ARP: of the last that was told): the first eight bytes.
+    pub macs_low: u64,
+    /// The other four.
+    pub macs_high: u32,
     /// When its last frame came, in jiffies.
     pub last_j: u32,
     /// The cached verdict lapses then, in jiffies; 0: never.
@@ -185,8 +215,6 @@ pub struct FlowValue {
     pub state: u8,
     /// All TCP flags seen, or-ed (RFC 9293 header byte 13).
     pub tcp_flags: u8,
-    /// MAC addresses of the first frame (ARP: of the last that was told), as words of an Ethernet header.
-    pub macs: Macs,
     /// Time to live (hop limit) of the first frame.
     pub ttl: u8,
     /// Zero.
@@ -231,6 +259,13 @@ impl Judged {
         halves(self.0).1 as u8
     }
 
+    /// The same, as if it were the verdict on frames of any MAC addresses.
+    #[inline(always)]
+    pub const fn unbound(self) -> Self {
+        let (generation, rest) = halves(self.0);
+        Self(double(generation, rest & !Self::BOUND))
+    }
+
     /// Whether it is the verdict on frames of the flow's MAC addresses alone.
     #[inline(always)]
     pub const fn is_bound(self) -> bool {
@@ -238,35 +273,43 @@ impl Judged {
     }
 }
 
-/// The first twelve bytes of an Ethernet header, in words: destination and source.
-#[repr(transparent)]
+/// The first twelve bytes of an Ethernet header, destination and source, as a word of eight and one of four.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Macs(pub [u32; 3]);
+pub struct Macs(pub u64, pub u32);
 
 impl Macs {
     /// Puts it together.
     #[inline(always)]
     pub const fn new(src: MacKey, dst: MacKey) -> Self {
-        let (low, high) = halves(dst);
-        Self([low, high | (src as u32) << 16, (src >> 16) as u32])
+        Self(dst | src << 48, (src >> 16) as u32)
     }
 
     /// Source address.
     #[inline(always)]
     pub const fn src(self) -> MacKey {
-        let Self([_, middle, high]) = self;
-        (middle >> 16) as u64 | (high as u64) << 16
+        self.0 >> 48 | (self.1 as u64) << 16
     }
 
     /// Destination address.
     #[inline(always)]
     pub const fn dst(self) -> MacKey {
-        let Self([low, middle, _]) = self;
-        double(low, middle & 0xffff)
+        self.0 & 0xffff_ffff_ffff
     }
 }
 
 impl FlowValue {
+    /// MAC addresses of the first frame (ARP: of the last that was told).
+    #[inline(always)]
+    pub const fn macs(&self) -> Macs {
+        Macs(self.macs_low, self.macs_high)
+    }
+
+    /// Sets them.
+    #[inline(always)]
+    pub const fn set_macs(&mut self, macs: Macs) {
+        Macs(self.macs_low, self.macs_high) = macs;
+    }
+
     /// Frames, those dropped included.
     pub const fn packets(&self) -> u64 {
         self.owner_passed.wrapping_add(self.other_passed).wrapping_add(self.drops())
@@ -283,6 +326,7 @@ impl FlowValue {
     }
 }
 
+const _: () = assert!(size_of::<FragmentKey>() == 16);
 const _: () = assert!(size_of::<FlowKey4>() == 16);
 const _: () = assert!(size_of::<FlowKey6>() == 40);
 const _: () = assert!(size_of::<FlowValue>() == 96 && align_of::<FlowValue>() == 8);

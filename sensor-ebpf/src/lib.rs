@@ -13,10 +13,12 @@ pub mod control;
 pub mod counter;
 pub mod event;
 pub mod flow;
+pub mod judge;
 pub mod parse;
+pub mod reflex;
 pub mod rule;
 pub mod usual;
 
 /// Number of the layout of every map and record. Raise it when any of them changes: pinned maps of another number
 /// are never reused.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;

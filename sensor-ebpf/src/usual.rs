@@ -24,7 +24,7 @@ pub struct Usual<const WORDS: usize> {
 #[inline(always)]
 pub fn macs<C: Cursor>(at: C) -> Option<Macs> {
     let w = at.window(12)?;
-    Some(Macs([w.u32(0), w.u32(4), w.u32(8)]))
+    Some(Macs(w.u64(0), w.u32(8)))
 }
 
 impl<const WORDS: usize> Usual<WORDS> {

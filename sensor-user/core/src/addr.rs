@@ -89,6 +89,25 @@ impl Prefix {
         Self { addr, bits: bits.min(if addr.is_ipv4() { 32 } else { 128 }) }
     }
 
+    /// Its address, with zeros behind its bits.
+    pub fn address(&self) -> IpAddr {
+        match self.addr {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V4((ip.to_bits() & mask).into())
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V6((ip.to_bits() & mask).into())
+            }
+        }
+    }
+
+    /// Its length, of 32 or 128.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// Whether `ip` lies in the network.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.addr, ip) {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use sensor_ebpf::event::{FlowRecord, RECORD_FLOW};
+use sensor_ebpf::event::{FlowRecord, RECORD_FLOW, RECORD_TUNNEL};
 use sensor_ebpf::flow::{
     FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP,
     VERDICT_WOULD_DROP, VLAN_MASK,
@@ -152,7 +152,7 @@ fn kind(vlan: u16) -> Kind {
 impl FlowSeen {
     /// Reads a ring record; none if it is of another kind or ABI.
     pub fn decode(record: &FlowRecord) -> Option<Self> {
-        if record.kind != RECORD_FLOW || record.abi != ABI as u8 {
+        if !matches!(record.kind, RECORD_FLOW | RECORD_TUNNEL) || record.abi != ABI as u8 {
             return None;
         }
         Some(Self {

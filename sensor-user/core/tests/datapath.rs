@@ -25,10 +25,10 @@ fn a_mac_rule_holds_for_its_mac_alone_when_two_hosts_share_a_flow() {
     for order in [[1, 2, 1, 2, 2, 1], [2, 1, 1, 2, 1, 2]] {
         let mut datapath = Datapath::new(1);
         let dropped = |datapath: &mut Datapath, host, time| {
-            let before = datapath.counters.drop_packets;
+            let before = datapath.counters().drop_packets;
             let frame = discover(host);
             datapath.frame(&frame, frame.len() as u32, Time(time));
-            datapath.counters.drop_packets > before
+            datapath.counters().drop_packets > before
         };
         for host in order {
             assert!(!dropped(&mut datapath, host, 1), "from {host} in {order:?}, no rule");

@@ -34,9 +34,10 @@ proptest! {
         let (mut datapath, mut engine) = (Datapath::new(1), Engine::new(settings.clone()));
         let mut out = Output::default();
         for (bytes, len, time) in &frames {
-            if let Some(record) = datapath.frame(bytes, *len, Time(*time)) {
-                let seen = FlowSeen::decode(&record).unwrap();
-                engine.observe(&Observation::Flow(seen), &mut out);
+            for record in datapath.frame(bytes, *len, Time(*time)) {
+                if let Some(seen) = FlowSeen::decode(&record.flow) {
+                    engine.observe(&Observation::Flow(seen), &mut out);
+                }
             }
             engine.tick(Time(*time), &mut out);
             datapath.enforce(&out.decisions);
@@ -52,7 +53,7 @@ proptest! {
         prop_assert!(stats.devices <= settings.limits.devices as u64);
         prop_assert!(stats.flows_live <= settings.limits.flows as u64);
         prop_assert!(stats.contacts_waiting <= settings.limits.contacts as u64);
-        prop_assert_eq!(datapath.counters.packets, frames.len() as u64);
+        prop_assert_eq!(datapath.counters().packets, frames.len() as u64);
     }
 
     #[test]
@@ -63,6 +64,6 @@ proptest! {
         }
         let in_flows: u64 = datapath.flows4().map(|(_, v)| v.packets()).sum::<u64>()
             + datapath.flows6().map(|(_, v)| v.packets()).sum::<u64>();
-        prop_assert_eq!(in_flows + datapath.counters.ignored_packets, frames.len() as u64);
+        prop_assert_eq!(in_flows + datapath.counters().ignored_packets, frames.len() as u64);
     }
 }

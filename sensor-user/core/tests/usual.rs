@@ -25,11 +25,11 @@ fn general(frame: &[u8]) -> Option<Read> {
     match link.ether_type {
         _ if reason != Reason::None => None,
         ETHER_IPV4 => {
-            let net = parse::ipv4(at).ok()?;
+            let net = parse::ipv4(at, 0).ok()?;
             Some(Read::V4(key4(&net, &link, PORT), sound(net.upper)?))
         }
         ETHER_IPV6 => {
-            let net = parse::ipv6(at).ok()?;
+            let net = parse::ipv6(at, 0).ok()?;
             Some(Read::V6(key6(&net, &link, PORT), sound(net.upper)?))
         }
         _ => None,

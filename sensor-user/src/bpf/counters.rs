@@ -2,21 +2,27 @@
 
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
-use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
+use sensor_ebpf::counter::{PortCell, PortCounters, REASONS_OF_PORT, Reason};
+use sensor_ebpf::rule::{RuleCounters, SLOTS};
 
 use super::error::BpfError;
 use super::pod::Raw;
 use super::sensor::open;
 
-/// Counters by port and by reason.
+/// Counters by port, by reason and by rule.
 pub struct Counters {
     ports: PerCpuArray<MapData, Raw<PortCell>>,
     reasons: PerCpuArray<MapData, u64>,
+    rules: PerCpuArray<MapData, Raw<RuleCounters>>,
 }
 
 impl Counters {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
-        Ok(Self { ports: open(ebpf, "PORT_COUNTERS")?, reasons: open(ebpf, "REASONS")? })
+        Ok(Self {
+            ports: open(ebpf, "PORT_COUNTERS")?,
+            reasons: open(ebpf, "REASONS")?,
+            rules: open(ebpf, "RULE_COUNTERS")?,
+        })
     }
 
     /// What was counted on a port since it got its index; index 0 is all ports that have none any more, or had none yet.
@@ -41,25 +47,75 @@ impl Counters {
         let zeros = vec![Raw(PortCell::default()); counted.len()];
         self.write_port(0, gone)?;
         self.write_port(index, zeros)?;
+        self.take_reasons(index)?;
         Ok(sum(&counted))
     }
 
-    /// Frames by [`Reason`], in the order of [`Reason::ALL`], since the maps were made. `Reason::None` is not counted:
-    /// what a port received and no other reason explains was parsed.
+    /// Frames of a port by [`Reason`], in the order of [`Reason::ALL`]. `Reason::None` is not counted: what a port received
+    /// and no other reason explains was parsed.
     ///
     /// # Errors
     ///
     /// [`BpfError::Map`].
-    pub fn reasons(&self) -> Result<[u64; Reason::ALL.len()], BpfError> {
+    pub fn reasons(&self, index: u8) -> Result<[u64; Reason::ALL.len()], BpfError> {
         let mut sums = [0; Reason::ALL.len()];
         for (reason, sum) in Reason::ALL.into_iter().zip(&mut sums) {
+            let key = u32::from(index) * REASONS_OF_PORT + reason as u32;
             let cpus = self
                 .reasons
-                .get(&(reason as u32), 0)
+                .get(&key, 0)
                 .map_err(|error| BpfError::map(format!("reading the count of {}", reason.name()), error))?;
             *sum = cpus.iter().fold(0u64, |sum, cpu| sum.wrapping_add(*cpu));
         }
         Ok(sums)
+    }
+
+    /// What the rule of this number did.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn rule(&self, rule_id: u32) -> Result<RuleCounters, BpfError> {
+        let cpus = self
+            .rules
+            .get(&(rule_id % SLOTS), 0)
+            .map_err(|error| BpfError::map(format!("reading the counters of rule {rule_id}"), error))?;
+        Ok(cpus.iter().fold(RuleCounters::default(), |sum, Raw(cpu)| RuleCounters {
+            drop_packets: sum.drop_packets.wrapping_add(cpu.drop_packets),
+            drop_bytes: sum.drop_bytes.wrapping_add(cpu.drop_bytes),
+            would_drop_packets: sum.would_drop_packets.wrapping_add(cpu.would_drop_packets),
+            would_drop_bytes: sum.would_drop_bytes.wrapping_add(cpu.would_drop_bytes),
+        }))
+    }
+
+    /// Has the counters of a rule begin at zero: a new rule may have the number of an old one, modulo [`SLOTS`].
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn clear_rule(&mut self, rule_id: u32) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map(format!("clearing the counters of rule {rule_id}"), error);
+        let cpus = self.rules.get(&(rule_id % SLOTS), 0).map_err(fault)?.len();
+        let zeros = PerCpuValues::try_from(vec![Raw(RuleCounters::default()); cpus]);
+        let zeros = zeros.map_err(|error| fault(error.into()))?;
+        self.rules.set(rule_id % SLOTS, zeros, 0).map_err(fault)
+    }
+
+    /// Takes the counts by reason of a port over to index 0.
+    fn take_reasons(&mut self, index: u8) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map(format!("moving the counts of port {index}"), error);
+        for reason in 0..REASONS_OF_PORT {
+            let key = u32::from(index) * REASONS_OF_PORT + reason;
+            let counted = self.reasons.get(&key, 0).map_err(fault)?;
+            let gone = self.reasons.get(&reason, 0).map_err(fault)?;
+            let sums: Vec<u64> = gone.iter().zip(counted.iter()).map(|(a, b)| a.wrapping_add(*b)).collect();
+            let zeros = vec![0; sums.len()];
+            for (key, values) in [(reason, sums), (key, zeros)] {
+                let values = PerCpuValues::try_from(values).map_err(|error| fault(error.into()))?;
+                self.reasons.set(key, values, 0).map_err(fault)?;
+            }
+        }
+        Ok(())
     }
 
     fn read_port(&self, index: u8) -> Result<PerCpuValues<Raw<PortCell>>, BpfError> {

@@ -7,7 +7,7 @@ use sensor_ebpf::control::MAX_IFINDEX;
 use sensor_ebpf::rule::RULE_CAPACITY;
 use thiserror::Error;
 
-use super::rules::RuleKey;
+use sensor_core::datapath::RuleKey;
 
 /// An error of this module. Each says what was tried, with what, and what to do.
 #[derive(Debug, Error)]

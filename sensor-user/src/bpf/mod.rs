@@ -35,5 +35,6 @@ pub use pins::{DEFAULT_PIN_DIR, unload};
 pub use ports::{AttachedProgram, BridgePort, PortEvent, Ports, PortsError};
 pub use probe::probe;
 pub use rings::Rings;
-pub use rules::{RuleKey, Rules};
+pub use rules::Rules;
 pub use sensor::{Maps, Sensor, load_programs};
+pub use sensor_core::datapath::RuleKey;

@@ -1,11 +1,11 @@
 //! Which types may be handed to the kernel as plain bytes.
 
 use aya::Pod;
-use sensor_ebpf::control::{Clock, Config, Port};
+use sensor_ebpf::control::{Bucket, Clock, Config, Port, Reflex};
 use sensor_ebpf::counter::PortCell;
 use sensor_ebpf::event::FlowRecord;
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
-use sensor_ebpf::rule::RuleValue;
+use sensor_ebpf::rule::{AllowKey, RuleCounters, RuleValue};
 
 /// A key or value as aya's maps want it. (Neither the trait nor most of the types are ours, hence the wrapper.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,22 @@ macro_rules! wire {
 }
 
 wire!(
-    u32, u64, [u32; 4], Clock, Config, Port, PortCell, FlowRecord, FlowKey4, FlowKey6, FlowValue, RuleValue
+    u32,
+    u64,
+    [u64; 2],
+    Bucket,
+    Clock,
+    Config,
+    Port,
+    PortCell,
+    Reflex,
+    FlowRecord,
+    FlowKey4,
+    FlowKey6,
+    FlowValue,
+    AllowKey,
+    RuleCounters,
+    RuleValue
 );
 
 // SAFETY: `Wire` demands just what `Pod` does, and the wrapper is transparent.

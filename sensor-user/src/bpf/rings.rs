@@ -13,7 +13,7 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use sensor_ebpf::ABI;
-use sensor_ebpf::event::{FlowRecord, RECORD_FLOW};
+use sensor_ebpf::event::{FlowRecord, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
@@ -122,8 +122,13 @@ async fn readable(wakers: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
 
 /// A record, if it is one this program knows.
 fn record(bytes: &[u8]) -> Option<FlowRecord> {
-    let record: FlowRecord = pod::from_bytes(bytes)?;
-    (record.kind == RECORD_FLOW && record.abi == ABI as u8).then_some(record)
+    let record: FlowRecord = pod::from_bytes(bytes.get(..size_of::<FlowRecord>())?)?;
+    let len = match record.kind {
+        RECORD_FLOW | RECORD_DROP => size_of::<FlowRecord>(),
+        RECORD_TUNNEL => size_of::<TunnelRecord>(),
+        _ => return None,
+    };
+    (bytes.len() == len && record.abi == ABI as u8).then_some(record)
 }
 
 #[cfg(test)]

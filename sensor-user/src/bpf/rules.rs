@@ -1,66 +1,22 @@
-//! The drop rules: by MAC, IPv4 and IPv6 address.
+//! The rules: by MAC and IP address, prefix, port, VLAN and segment; what belongs to them, and the switch that arms them.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
 
 use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError};
+use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
-use sensor_ebpf::control::{ARMED_IP4, ARMED_IP6, ARMED_MAC, Config};
-use sensor_ebpf::parse::{MacKey, mac_bytes};
-use sensor_ebpf::rule::RuleValue;
+use sensor_ebpf::control::{Config, REFLEX_OFF, Rate, Reflex};
+use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
+use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
 
 use super::error::BpfError;
 use super::pod::Raw;
 use super::sensor::open;
 
-/// What a rule is about.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum RuleKey {
-    /// A MAC address, as the program has it.
-    Mac(MacKey),
-    /// An IPv4 address in network byte order.
-    Ip4(u32),
-    /// An IPv6 address, four words in network byte order.
-    Ip6([u32; 4]),
-}
-
-impl From<[u8; 6]> for RuleKey {
-    fn from([a, b, c, d, e, f]: [u8; 6]) -> Self {
-        Self::Mac(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
-    }
-}
-
-impl From<IpAddr> for RuleKey {
-    /// An IPv4 address mapped into IPv6 is that IPv4 address.
-    fn from(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Self::Ip4(u32::from_ne_bytes(ip.octets())),
-            IpAddr::V6(ip) => {
-                let mut words = [0; 4];
-                for (word, bytes) in words.iter_mut().zip(ip.octets().as_chunks::<4>().0) {
-                    *word = u32::from_ne_bytes(*bytes);
-                }
-                Self::Ip6(words)
-            }
-        }
-    }
-}
-
-impl fmt::Display for RuleKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Mac(mac) => {
-                let [a, b, c, d, e, g] = mac_bytes(mac);
-                write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-            }
-            Self::Ip4(ip) => Ipv4Addr::from(ip.to_ne_bytes()).fmt(f),
-            Self::Ip6(ip) => Ipv6Addr::from(sensor_ebpf::account::ip6_bytes(ip)).fmt(f),
-        }
-    }
-}
-
 type Table<K> = HashMap<MapData, K, Raw<RuleValue>>;
+type Trie<V> = LpmTrie<MapData, Raw<Address>, V>;
 
 /// The rule maps and the switch that makes a change of them hold.
 ///
@@ -69,8 +25,30 @@ type Table<K> = HashMap<MapData, K, Raw<RuleValue>>;
 pub struct Rules {
     config: Array<MapData, Raw<Config>>,
     mac: Table<u64>,
-    ip4: Table<u32>,
-    ip6: Table<Raw<[u32; 4]>>,
+    ip: Table<Raw<Address>>,
+    net: Trie<Raw<RuleValue>>,
+    scope: Array<MapData, Raw<RuleValue>>,
+    segment_of: Array<MapData, u32>,
+    reflex: Array<MapData, Raw<Reflex>>,
+    internal: Trie<u32>,
+    allow: HashMap<MapData, Raw<AllowKey>, u32>,
+    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
+    /// milliseconds, so it is not done for each change of a rule.
+    scopes: BTreeSet<u32>,
+    counting: bool,
+}
+
+/// An error of a map, unless it is that the key is not there.
+fn unless_missing(what: impl FnOnce() -> String, done: Result<(), MapError>) -> Result<bool, BpfError> {
+    match done {
+        Ok(()) => Ok(true),
+        // aya gives a missing key as the system error it is.
+        Err(MapError::KeyNotFound) => Ok(false),
+        Err(error) => match BpfError::map(what(), error) {
+            BpfError::Map { source, .. } if source.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            error => Err(error),
+        },
+    }
 }
 
 impl Rules {
@@ -78,8 +56,15 @@ impl Rules {
         Ok(Self {
             config: open(ebpf, "CONFIG")?,
             mac: open(ebpf, "RULES_MAC")?,
-            ip4: open(ebpf, "RULES_IP4")?,
-            ip6: open(ebpf, "RULES_IP6")?,
+            ip: open(ebpf, "RULES_IP")?,
+            net: open(ebpf, "RULES_NET")?,
+            scope: open(ebpf, "RULES_SCOPE")?,
+            segment_of: open(ebpf, "SEGMENT_OF")?,
+            reflex: open(ebpf, "REFLEX")?,
+            internal: open(ebpf, "INTERNAL")?,
+            allow: open(ebpf, "ALLOW")?,
+            scopes: BTreeSet::new(),
+            counting: false,
         })
     }
 
@@ -89,6 +74,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn start(&mut self, jiffy_ns: u64) -> Result<(), BpfError> {
+        self.look()?;
         let config = self.config()?;
         self.write(Config { jiffy_ns, abi: ABI, ..config })?;
         self.commit()
@@ -102,11 +88,17 @@ impl Rules {
     pub fn set(&mut self, key: RuleKey, rule: RuleValue) -> Result<(), BpfError> {
         let done = match key {
             RuleKey::Mac(mac) => self.mac.insert(mac, Raw(rule), 0),
-            RuleKey::Ip4(ip) => self.ip4.insert(ip, Raw(rule), 0),
-            RuleKey::Ip6(ip) => self.ip6.insert(Raw(ip), Raw(rule), 0),
+            RuleKey::Ip(ip) => self.ip.insert(Raw(ip), Raw(rule), 0),
+            RuleKey::Net { bits, address } => self.net.insert(&Key::new(bits, Raw(address)), Raw(rule), 0),
+            RuleKey::Scope(index) => {
+                self.scopes.insert(index);
+                self.scope.set(index, Raw(rule), 0)
+            }
         };
         done.map_err(|error| match BpfError::map(format!("adding the rule for {key}"), error) {
-            BpfError::Map { source, .. } if source.raw_os_error() == Some(libc::E2BIG) => {
+            BpfError::Map { source, .. }
+                if matches!(source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC)) =>
+            {
                 BpfError::RulesFull { key }
             }
             error => error,
@@ -121,18 +113,17 @@ impl Rules {
     pub fn remove(&mut self, key: RuleKey) -> Result<bool, BpfError> {
         let done = match key {
             RuleKey::Mac(mac) => self.mac.remove(&mac),
-            RuleKey::Ip4(ip) => self.ip4.remove(&ip),
-            RuleKey::Ip6(ip) => self.ip6.remove(&Raw(ip)),
+            RuleKey::Ip(ip) => self.ip.remove(&Raw(ip)),
+            RuleKey::Net { bits, address } => self.net.remove(&Key::new(bits, Raw(address))),
+            RuleKey::Scope(index) => {
+                let done = self.scope.set(index, Raw(RuleValue::default()), 0);
+                if done.is_ok() && !self.scopes.remove(&index) {
+                    return Ok(false);
+                }
+                done
+            }
         };
-        match done {
-            Ok(()) => Ok(true),
-            // aya gives a missing key as the system error it is.
-            Err(MapError::KeyNotFound) => Ok(false),
-            Err(error) => match BpfError::map(format!("removing the rule for {key}"), error) {
-                BpfError::Map { source, .. } if source.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-                error => Err(error),
-            },
-        }
+        unless_missing(|| format!("removing the rule for {key}"), done)
     }
 
     /// All rules in the kernel, lapsed ones included, sorted by key.
@@ -140,10 +131,20 @@ impl Rules {
     /// # Errors
     ///
     /// [`BpfError::Map`].
-    pub fn list(&self) -> Result<Vec<(RuleKey, RuleValue)>, BpfError> {
+    pub fn list(&mut self) -> Result<Vec<(RuleKey, RuleValue)>, BpfError> {
         let mut rules = all(&self.mac, RuleKey::Mac)?;
-        rules.extend(all(&self.ip4, RuleKey::Ip4)?);
-        rules.extend(all(&self.ip6, |Raw(ip)| RuleKey::Ip6(ip))?);
+        rules.extend(all(&self.ip, |Raw(ip)| RuleKey::Ip(ip))?);
+        for entry in self.net.iter() {
+            let (key, Raw(rule)) = entry.map_err(|error| BpfError::map("reading the rules", error))?;
+            let Raw(address) = key.data();
+            rules.push((RuleKey::Net { bits: key.prefix_len(), address }, rule));
+        }
+        self.look()?;
+        for index in &self.scopes {
+            let Raw(rule) =
+                self.scope.get(index, 0).map_err(|error| BpfError::map("reading the rules", error))?;
+            rules.push((RuleKey::Scope(*index), rule));
+        }
         rules.sort_by_key(|(key, _)| *key);
         Ok(rules)
     }
@@ -155,8 +156,7 @@ impl Rules {
     /// [`BpfError::Map`]; known flows keep their verdicts then.
     pub fn commit(&mut self) -> Result<(), BpfError> {
         let config = self.config()?;
-        let armed =
-            armed(&self.mac, ARMED_MAC)? | armed(&self.ip4, ARMED_IP4)? | armed(&self.ip6, ARMED_IP6)?;
+        let armed = if config.bypass == 0 { self.armed()? } else { 0 };
         // In two steps: whoever reads the new generation has the new armed bits, so that no verdict made without a
         // table is kept as one of the new generation.
         self.write(Config { armed, ..config })?;
@@ -172,6 +172,119 @@ impl Rules {
         let Raw(config) =
             self.config.get(&0, 0).map_err(|error| BpfError::map("reading the config map", error))?;
         Ok(config)
+    }
+
+    /// Looks through the arrays for what is there.
+    fn look(&mut self) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map("looking for rules", error);
+        self.scopes.clear();
+        for index in 0..SCOPE_CAPACITY {
+            if self.scope.get(&index, 0).map_err(fault)?.0.level != LEVEL_NONE {
+                self.scopes.insert(index);
+            }
+        }
+        self.counting = false;
+        for segment in 0..SEGMENTS {
+            self.counting |= self.reflex.get(&segment, 0).map_err(fault)?.0.mode != REFLEX_OFF;
+        }
+        Ok(())
+    }
+
+    /// Sets the reflex of a segment. It holds from the next [`Rules::commit`] on.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_reflex(&mut self, segment: u32, reflex: Reflex) -> Result<(), BpfError> {
+        self.reflex
+            .set(segment, Raw(reflex), 0)
+            .map_err(|error| BpfError::map(format!("setting the reflex of segment {segment}"), error))?;
+        self.counting |= reflex.mode != REFLEX_OFF;
+        Ok(())
+    }
+
+    /// Sets the segment of a port or VLAN by its index; 0 for none.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_segment(&mut self, scope: u32, segment: u32) -> Result<(), BpfError> {
+        self.segment_of
+            .set(scope, segment, 0)
+            .map_err(|error| BpfError::map(format!("setting the segment of scope {scope}"), error))
+    }
+
+    /// Adds an internal prefix: its bits, of 128, and its address.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn add_internal(&mut self, bits: u32, address: Address) -> Result<(), BpfError> {
+        self.internal
+            .insert(&Key::new(bits, Raw(address)), 1, 0)
+            .map_err(|error| BpfError::map("adding an internal prefix", error))
+    }
+
+    /// Allows something to quarantined or pinned devices, or forbids it again.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn allow(&mut self, key: AllowKey, allowed: bool) -> Result<(), BpfError> {
+        let what = || format!("changing the allow list {}", key.list);
+        if allowed {
+            self.allow.insert(Raw(key), 1, 0).map_err(|error| BpfError::map(what(), error))
+        } else {
+            unless_missing(what, self.allow.remove(&Raw(key))).map(drop)
+        }
+    }
+
+    /// All that is allowed, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn allowed(&self) -> Result<BTreeSet<AllowKey>, BpfError> {
+        let keys = self.allow.keys().map(|key| key.map(|Raw(key)| key));
+        keys.collect::<Result<_, _>>().map_err(|error| BpfError::map("reading the allow lists", error))
+    }
+
+    /// Sets the budgets of throttled devices: new destinations, and KiB.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_throttle(&mut self, new: Rate, kib: Rate) -> Result<(), BpfError> {
+        let config = self.config()?;
+        self.write(Config { throttle_new: new, throttle_kib: kib, ..config })
+    }
+
+    /// The bits of the tables that are not empty.
+    fn armed(&self) -> Result<u32, BpfError> {
+        let fault = |error| BpfError::map("looking for rules", error);
+        let mut bits = armed(&self.mac, ARMED_MAC)? | armed(&self.ip, ARMED_IP)?;
+        if let Some(entry) = self.net.iter().next() {
+            entry.map_err(fault)?;
+            bits |= ARMED_NET;
+        }
+        if !self.scopes.is_empty() {
+            bits |= ARMED_SCOPE;
+        }
+        if self.counting {
+            bits |= ARMED_REFLEX;
+        }
+        Ok(bits)
+    }
+
+    /// Takes every verdict to "pass", or back to the rules. It holds until it is taken back, also over a restart.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn bypass(&mut self, on: bool) -> Result<(), BpfError> {
+        let config = self.config()?;
+        self.write(Config { bypass: u32::from(on), ..config })?;
+        self.commit()
     }
 
     fn write(&mut self, config: Config) -> Result<(), BpfError> {
@@ -195,27 +308,4 @@ fn all<K: aya::Pod>(table: &Table<K>, key: fn(K) -> RuleKey) -> Result<Vec<(Rule
         .map(|entry| entry.map(|(found, Raw(rule))| (key(found), rule)))
         .collect::<Result<_, _>>()
         .map_err(|error| BpfError::map("reading the rules", error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_as_the_program_reads_them_and_as_people_write_them() {
-        let cases: [(RuleKey, RuleKey, &str); 4] = [
-            (RuleKey::from([2, 0, 0, 0, 0, 0x0a]), RuleKey::Mac(0x0a00_0000_0002), "02:00:00:00:00:0a"),
-            (ip("10.0.0.7"), RuleKey::Ip4(u32::from_ne_bytes([10, 0, 0, 7])), "10.0.0.7"),
-            (ip("::ffff:10.0.0.7"), RuleKey::Ip4(u32::from_ne_bytes([10, 0, 0, 7])), "10.0.0.7"),
-            (ip("fd00::7"), RuleKey::Ip6([0xfd00_0000u32, 0, 0, 7].map(u32::to_be)), "fd00::7"),
-        ];
-        for (got, expected, text) in cases {
-            assert_eq!(got, expected);
-            assert_eq!(got.to_string(), text);
-        }
-    }
-
-    fn ip(text: &str) -> RuleKey {
-        RuleKey::from(text.parse::<IpAddr>().expect("an address"))
-    }
 }

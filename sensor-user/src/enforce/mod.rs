@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sensor_core::datapath;
-use sensor_core::policy::{Decision, Target};
+use sensor_core::policy::Decision;
 use sensor_ebpf::rule::RuleValue;
 
 use crate::bpf::{BpfError, RuleKey, Rules};
@@ -16,14 +16,6 @@ pub struct Enforcer {
     uncommitted: bool,
 }
 
-/// The kernel's key of a target.
-fn key(target: Target) -> RuleKey {
-    match target {
-        Target::Mac(mac) => RuleKey::from(mac.0),
-        Target::Ip(ip) => RuleKey::from(ip),
-    }
-}
-
 impl Enforcer {
     /// An enforcer that wants no rule yet. What the kernel holds from an earlier daemon stays until the first
     /// [`Enforcer::reconcile`].
@@ -34,10 +26,10 @@ impl Enforcer {
     /// Notes decisions without carrying them out: for a start, before [`Enforcer::reconcile`].
     pub fn want(&mut self, decisions: &[Decision]) {
         for decision in decisions {
-            let (target, value) = datapath::rule(decision);
+            let (key, value) = datapath::rule(decision);
             match value {
-                Some(value) => self.wanted.insert(key(target), value),
-                None => self.wanted.remove(&key(target)),
+                Some(value) => self.wanted.insert(key, value),
+                None => self.wanted.remove(&key),
             };
         }
     }
@@ -54,8 +46,7 @@ impl Enforcer {
         self.want(decisions);
         let mut result = Ok(());
         for decision in decisions {
-            let (target, value) = datapath::rule(decision);
-            let key = key(target);
+            let (key, value) = datapath::rule(decision);
             let done = match value {
                 Some(value) => self.rules.set(key, value),
                 None => self.rules.remove(key).map(drop),

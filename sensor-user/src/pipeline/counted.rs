@@ -35,10 +35,13 @@ impl Pipeline {
     pub(super) fn sample(&mut self) {
         let counted = self.counted();
         let total = self.total(&counted);
-        let reasons = self.parts.counters.reasons().unwrap_or_else(|error| {
-            log::debug!("counters of reasons: {error}");
-            Default::default()
-        });
+        let mut reasons = [0u64; Reason::ALL.len()];
+        for index in counted.iter().map(|(port, _)| port.index).chain([0]) {
+            match self.parts.counters.reasons(index) {
+                Ok(more) => reasons.iter_mut().zip(more).for_each(|(sum, more)| *sum += more),
+                Err(error) => log::debug!("counters of reasons: {error}"),
+            }
+        }
         let sample = LiveSample {
             ports: counted
                 .into_iter()

@@ -100,7 +100,7 @@ pub fn run(path: &Path, settings: &Settings, emit: impl FnMut(&Timed, i64)) -> R
     replay.finish();
     Ok(Outcome {
         summary,
-        counters: replay.datapath.counters,
+        counters: replay.datapath.counters(),
         reasons: replay.datapath.reasons,
         stats: replay.engine.stats(),
         duration_ns: last.since(replay.begun.unwrap_or(last)),
@@ -118,9 +118,9 @@ impl<F: FnMut(&Timed, i64)> Replay<F> {
         if now >= self.next_tick {
             self.pass(now);
         }
-        if let Some(record) = self.datapath.frame(frame.bytes, frame.len, now)
-            && let Some(seen) = FlowSeen::decode(&record)
-        {
+        let records = self.datapath.frame(frame.bytes, frame.len, now).iter();
+        let seen: Vec<_> = records.filter_map(|record| FlowSeen::decode(&record.flow)).collect();
+        for seen in seen {
             self.engine.observe(&Observation::Flow(seen), &mut self.out);
             self.carry_out();
         }

@@ -17,7 +17,8 @@ use bpf_tests::small::Small;
 use crate::report::{Aim, Line, Peer, Table, middle};
 use crate::rules::{self, DROPPED};
 
-/// Runs of a frame in a row; the kernel gives their mean.
+/// Runs of a frame in a row. Their mean is taken from the thread's CPU time, for the kernel tells it in whole ns; what a
+/// call costs besides goes with the empty program's.
 const REPEAT: u32 = 300_000;
 /// Turns of all subjects. The middle half of them counts.
 const ROUNDS: usize = 41;
@@ -62,29 +63,31 @@ const COMPARISONS: [Comparison; 10] = [
 /// A frame through a program.
 struct Subject<'a> {
     name: &'static str,
-    run: Box<dyn Fn() -> Result<(u32, u64)> + 'a>,
+    run: Box<dyn Fn() -> Result<u32> + 'a>,
     verdict: u32,
     /// ns a frame, of each round.
     ns: Vec<f64>,
 }
 
 impl<'a> Subject<'a> {
-    fn new(name: &'static str, verdict: u32, run: impl Fn() -> Result<(u32, u64)> + 'a) -> Self {
+    fn new(name: &'static str, verdict: u32, run: impl Fn() -> Result<u32> + 'a) -> Self {
         Self { name, run: Box::new(run), verdict, ns: Vec::with_capacity(ROUNDS) }
     }
 
     fn of(name: &'static str, verdict: u32, program: &'a Xdp, frame: &'a [u8]) -> Self {
-        Self::new(name, verdict, move || run_times(program, frame, REPEAT))
+        Self::new(name, verdict, move || Ok(run_times(program, frame, REPEAT)?.0))
     }
 
     fn sensor(name: &'static str, verdict: u32, sensor: &'a TestSensor, frame: &'a [u8]) -> Self {
-        Self::new(name, verdict, move || sensor.run_times(frame, REPEAT))
+        Self::new(name, verdict, move || Ok(sensor.run_times(frame, REPEAT)?.0))
     }
 
     fn measure(&mut self) -> Result<()> {
-        let (verdict, ns) = (self.run)()?;
+        let before = cpu::own_time()?;
+        let verdict = (self.run)()?;
+        let took = cpu::own_time()? - before;
         ensure!(verdict == self.verdict, "{}: verdict {verdict}, not {}", self.name, self.verdict);
-        self.ns.push(ns as f64);
+        self.ns.push(took.as_nanos() as f64 / f64::from(REPEAT));
         Ok(())
     }
 }
@@ -176,7 +179,8 @@ fn compare(empty: &Subject<'_>, subjects: &[Subject<'_>]) -> Result<Table> {
         title: "A frame in the program, the same again and again (BPF_PROG_TEST_RUN, net of an empty program)",
         notes: vec![
             format!("the empty program: {gross:.1} ns gross; {ROUNDS} turns of {REPEAT} runs"),
-            "1,000 rules in every table, where nothing else is said".to_owned(),
+            "1,000 rules in every table (MAC, IPv4, IPv6, prefixes, VLANs), where nothing else is said"
+                .to_owned(),
         ],
         unit: "ns",
         lines: COMPARISONS.into_iter().map(line).collect::<Result<_>>()?,

@@ -5,21 +5,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Result;
 use bpf_tests::frame::mac;
 use bpf_tests::kernel::TestSensor;
-use sensor_ebpf::rule::{CLASS_ISOLATE, RuleValue};
+use sensor_ebpf::rule::{LEVEL_ISOLATE, MAPPED_BITS, NET_CAPACITY, RuleValue, scope_of_vlan};
 use sensor_user::bpf::{RuleKey, Rules};
 
 /// The host that is cut off, by its IPv4 address.
 pub const DROPPED: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
 
 /// Nothing from there, nothing to there.
-const ISOLATE: RuleValue = RuleValue { until_ns: 0, rule_id: 1, class: CLASS_ISOLATE, flags: 0, pad: [0; 2] };
+const ISOLATE: RuleValue = RuleValue::new(1, LEVEL_ISOLATE);
 
-/// So many rules in every table; one of them is for the dropped host. No other meets a frame that is sent here.
+/// The VLANs with a rule: none that a frame here has.
+const VLANS: std::ops::Range<u16> = 1000..4000;
+
+/// So many rules in every table, by MAC address, IPv4 and IPv6 address, IPv4 and IPv6 prefix and VLAN, as far as it holds
+/// so many; one of them is for the dropped host. No other meets a frame that is sent here.
 pub fn everywhere(number: u32) -> Vec<(RuleKey, RuleValue)> {
-    let mut keys = vec![RuleKey::from(IpAddr::from(DROPPED)), mac_key(0), ip6_key(0)];
-    for at in 1..number {
-        keys.extend([ip4_key(at), mac_key(at), ip6_key(at)]);
-    }
+    let mut keys = vec![RuleKey::from(IpAddr::from(DROPPED))];
+    keys.extend((1..number).map(|at| RuleKey::from(IpAddr::from(ip4(at, 250)))));
+    keys.extend((0..number).map(|at| RuleKey::from(IpAddr::from(ip6(at, 1)))));
+    keys.extend((0..number).map(mac_key));
+    let nets = number.min(NET_CAPACITY / 2);
+    keys.extend((0..nets).map(|at| net_key(MAPPED_BITS + 28, ip4(at, 240).into())));
+    keys.extend((0..nets).map(|at| net_key(64, ip6(at, 0).into())));
+    keys.extend(VLANS.take(number as usize).map(|vlan| RuleKey::Scope(scope_of_vlan(vlan))));
     keys.into_iter().map(|key| (key, ISOLATE)).collect()
 }
 
@@ -43,13 +51,11 @@ pub fn set(table: &mut Rules, rules: &[(RuleKey, RuleValue)]) -> Result<()> {
     Ok(table.commit()?)
 }
 
-fn ip4_key(number: u32) -> RuleKey {
-    RuleKey::from(IpAddr::from(Ipv4Addr::from_bits(Ipv4Addr::new(172, 16, 0, 0).to_bits() + number)))
-}
-
-fn ip6_key(number: u32) -> RuleKey {
-    let [high, low] = [(number >> 16) as u16, number as u16];
-    RuleKey::from(IpAddr::from(Ipv6Addr::new(0xfd00, 0xbad, 0, 0, 0, 0, high, low)))
+fn net_key(bits: u32, address: IpAddr) -> RuleKey {
+    match RuleKey::from(address) {
+        RuleKey::Ip(address) => RuleKey::Net { bits, address },
+        other => other,
+    }
 }
 
 fn mac_key(number: u32) -> RuleKey {
@@ -58,4 +64,14 @@ fn mac_key(number: u32) -> RuleKey {
     address[1] = 0xba;
     address[3..].copy_from_slice(&[a, b, c]);
     RuleKey::from(address)
+}
+
+fn ip4(number: u32, last: u8) -> Ipv4Addr {
+    let [_, _, b, c] = number.to_be_bytes();
+    Ipv4Addr::new(172, b, c, last)
+}
+
+fn ip6(number: u32, last: u16) -> Ipv6Addr {
+    let (high, low) = ((number >> 16) as u16, number as u16);
+    Ipv6Addr::new(0xfd00, 0xbad, high, low, 0, 0, 0, last)
 }

@@ -4,12 +4,10 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions};
-use bpf_tests::cpu;
+use bpf_tests::cpu::Spent;
 use bpf_tests::lab::{BRIDGE, run};
 use bpf_tests::small::Small;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -25,8 +23,6 @@ const GENERATOR: &str = "gen";
 const SINK: &str = "sink";
 /// Frames that go through the generator at once.
 const BATCH: u32 = 64;
-/// Frames are counted so often while they are sent.
-const PERIOD: Duration = Duration::from_millis(2);
 
 /// The bridge: frames go `gen` -> `in` -> bridge -> `out` -> `sink`.
 pub struct Stand {
@@ -40,20 +36,12 @@ pub struct Stand {
 /// What came of some traffic.
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic {
-    /// Packets a second that port `in` took in, once the generator was in full swing.
+    /// Packets that port `in` took in, a second of CPU time.
     pub rate: f64,
     /// Packets that port `in` took in.
     pub taken_in: u64,
     /// Packets that reached the sink.
     pub arrived: u64,
-}
-
-/// Packets that port `in` took in, and that reached the sink.
-#[derive(Clone, Copy, Debug)]
-struct Counted {
-    at: Instant,
-    taken_in: u64,
-    arrived: u64,
 }
 
 impl Stand {
@@ -93,61 +81,33 @@ impl Stand {
         setns(self.netns.as_fd(), CloneFlags::CLONE_NEWNET).context("entering a network namespace")
     }
 
-    /// Sends a frame so many times from CPU `home`, which takes it in as well, and counts from this thread.
-    pub fn traffic(&self, frame: &[u8], times: u32, varied: bool, home: usize) -> Result<Traffic> {
+    /// Has the kernel send a frame so many times. The CPU this thread is kept on takes the frames in as well, batch by
+    /// batch before more are made: so there is no queue that could run over.
+    pub fn traffic(&self, frame: &[u8], times: u32, varied: bool, spent: Spent) -> Result<Traffic> {
         self.enter()?;
-        let mut samples = vec![Counted::now()?];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.repeat = times;
+        options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
         let generator = if varied { &self.varied } else { &self.plain };
-        thread::scope(|scope| {
-            let sender = scope.spawn(|| {
-                cpu::pin(home)?;
-                self.enter()?;
-                send(generator, frame, times)
-            });
-            while !sender.is_finished() {
-                thread::sleep(PERIOD);
-                samples.push(Counted::now()?);
-            }
-            sender.join().map_err(|_| anyhow!("the generator panicked"))?
-        })?;
-        samples.push(Counted::now()?);
-        summary(&samples).with_context(|| format!("too little to see of {times} frames"))
+        let (before, started) = (received()?, spent.so_far()?);
+        generator.program()?.test_run(options).context("generating traffic")?;
+        let took = spent.so_far()? - started;
+        let [taken_in, arrived] = received()?;
+        let taken_in = taken_in - before[0];
+        Ok(Traffic { rate: taken_in as f64 / took.as_secs_f64(), taken_in, arrived: arrived - before[1] })
     }
 }
 
-/// Has the kernel send a frame so many times. The frames are taken in on this CPU too, batch by batch, before more are
-/// made: so there is no queue that could run over.
-fn send(generator: &Small, frame: &[u8], times: u32) -> Result<()> {
-    let mut options = TestRunOptions::new();
-    options.data_in = Some(frame);
-    options.repeat = times;
-    options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
-    generator.program()?.test_run(options).context("generating traffic").map(drop)
-}
-
-/// The rate between the first tenth and the last: making and removing the generator's memory takes time, too.
-fn summary(samples: &[Counted]) -> Option<Traffic> {
-    let (first, last) = samples.first().zip(samples.last())?;
-    let taken_in = last.taken_in - first.taken_in;
-    let share = |sample: &Counted| (sample.taken_in - first.taken_in) * 10;
-    let from = samples.iter().find(|sample| share(sample) >= taken_in)?;
-    let to = samples.iter().rfind(|sample| share(sample) <= taken_in * 9)?;
-    let took = to.at.checked_duration_since(from.at)?;
-    let rate = (to.taken_in - from.taken_in) as f64 / took.as_secs_f64();
-    (took > PERIOD).then_some(Traffic { rate, taken_in, arrived: last.arrived - first.arrived })
-}
-
-impl Counted {
-    /// What the interfaces of this network namespace say.
-    fn now() -> Result<Self> {
-        let text = fs::read_to_string("/proc/thread-self/net/dev").context("reading counters")?;
-        let received = |interface: &str| -> Result<u64> {
-            let line = text.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
-            let packets = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-            packets.with_context(|| format!("no counters of {interface}"))
-        };
-        Ok(Self { at: Instant::now(), taken_in: received(IN)?, arrived: received(SINK)? })
-    }
+/// Packets that port `in` and the sink of this network namespace received.
+fn received() -> Result<[u64; 2]> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").context("reading counters")?;
+    let packets = |interface: &str| -> Result<u64> {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
+        let packets = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        packets.with_context(|| format!("no counters of {interface}"))
+    };
+    Ok([packets(IN)?, packets(SINK)?])
 }
 
 /// The index of an interface of this network namespace.

@@ -6,7 +6,7 @@
 use aya_ebpf::programs::XdpContext;
 use sensor_ebpf::account::{self, Moment};
 use sensor_ebpf::counter::PortCell;
-use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
 use sensor_ebpf::usual;
 
 use crate::packet::PacketCursor;
@@ -25,7 +25,7 @@ struct Known<'a> {
 #[inline(always)]
 pub fn frame(ctx: &XdpContext) -> Option<u32> {
     let port = maps::PORTS.get(ctx.ingress_ifindex() as u32)?.index;
-    let at = PacketCursor::new(ctx);
+    let at = PacketCursor::new(ctx, 0);
     let len = at.len();
     let (value, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
         (maps::FLOW4.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
@@ -48,23 +48,33 @@ fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
         return None;
     }
     let judged = value.judged;
+    if judged.is_bound() && value.macs() != usual::macs(PacketCursor::new(ctx, 0))? {
+        return None;
+    }
     // The two verdicts that nearly all flows have are known by one comparison each. To pass is never for a time only.
-    if judged == Judged::new(VERDICT_PASS, false, now.generation) {
+    let verdict = judged.unbound();
+    if verdict == Judged::new(VERDICT_PASS, false, now.generation) {
         return Some(count(known, VERDICT_PASS));
     }
-    if account::lapsed(value, now) {
+    if account::lapsed(value, now) || known.cell.is_sample(judged.verdict()) {
+        // One dropped frame in many is told, which is for the general way.
         return None;
     }
-    if judged == Judged::new(VERDICT_DROP, false, now.generation) {
-        return Some(count(known, VERDICT_DROP));
+    if verdict == Judged::new(VERDICT_DROP, false, now.generation) {
+        return Some(count_dropped(known, VERDICT_DROP));
     }
-    if judged.generation() != now.generation {
-        return None;
+    if verdict == Judged::new(VERDICT_WOULD_DROP, false, now.generation) {
+        return Some(count_dropped(known, VERDICT_WOULD_DROP));
     }
-    if judged.is_bound() && value.macs != usual::macs(PacketCursor::new(ctx))? {
-        return None;
-    }
-    Some(count(known, judged.verdict()))
+    // It is to be made anew, or each frame has one of its own.
+    None
+}
+
+/// Counts a frame that is, or would be, dropped.
+#[inline(always)]
+fn count_dropped(known: Known<'_>, verdict: u8) -> u32 {
+    maps::count_rule(known.value.rule_id, verdict, known.len);
+    count(known, verdict)
 }
 
 #[inline(always)]

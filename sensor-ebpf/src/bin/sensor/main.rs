@@ -11,6 +11,7 @@
 // `lock add` on map values has no stable spelling for this target: core has no atomic add for it.
 #![feature(asm_experimental_arch)]
 
+mod budget;
 mod known;
 mod maps;
 mod packet;
@@ -19,37 +20,46 @@ mod tell;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use sensor_ebpf::account::{self, Frame, Key, Moment};
+use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Clock, Config};
-use sensor_ebpf::counter::{PortCounters, Reason};
+use sensor_ebpf::counter::{PortCell, REASONS_OF_PORT, Reason};
 use sensor_ebpf::flow::{FlowValue, VERDICT_DROP, VERDICT_PASS};
-use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Upper};
-use sensor_ebpf::rule::Judgement;
+use sensor_ebpf::judge::{ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
+use sensor_ebpf::parse::{self, Cursor, ETHER_ARP, ETHER_IPV4, Link, Upper};
+use sensor_ebpf::reflex::{self, Spent};
+use sensor_ebpf::rule;
 
+use crate::budget::Budgets;
+use crate::maps::{Packet, Scratch, Work};
 use crate::packet::PacketCursor;
-use crate::rules::{Ends, NoEnds};
 
 /// `bpf_map_update_elem`: only if there is no such key (linux/bpf.h).
 const BPF_NOEXIST: u64 = 1;
 
 /// What one frame needs besides its headers.
 struct Env<'a> {
+    ctx: *mut xdp_md,
     config: &'a Config,
-    counters: &'a mut PortCounters,
+    /// `ARMED_*` bits, of the moment the generation is of.
+    armed: u32,
+    cell: &'a mut PortCell,
+    work: &'a mut Work,
     now: Moment,
     /// Index of the port it came in by.
     port: u8,
     /// Bytes of the frame.
     len: u32,
+    /// Bytes of it that lie in one piece, from its start.
+    linear: u32,
 }
 
 /// Entry point on each bridge port.
-#[xdp]
+#[xdp(frags)]
 pub fn sekisho(ctx: XdpContext) -> u32 {
     if let Some(action) = known::frame(&ctx) {
         return action;
@@ -78,19 +88,35 @@ fn general<E: Examine>(ctx: *mut xdp_md) -> u32 {
     else {
         return XDP_PASS;
     };
-    let Some(cell) = maps::port_cell(port.index) else { return XDP_PASS };
-    let at = PacketCursor::new(&ctx);
-    let len = at.len();
-    let now = Moment { jiffies: jiffies(), generation: config.generation };
-    let mut env = Env { config, counters: &mut cell.0, now, port: port.index, len: len as u32 };
-    let Some(verdict) = E::examine(at, &mut env) else { return LEFT };
-    cell.count(verdict, len);
+    let (Some(cell), Some(scratch)) = (maps::port_cell(port.index), maps::scratch()) else { return XDP_PASS };
+    let at = PacketCursor::new(&ctx, config.zero);
+    // SAFETY: a helper that reads the context (linux 5.18). A large frame lies in several pieces.
+    let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
+    // One read of both: what is judged with the bits of one moment must not be kept as of a later generation.
+    // SAFETY: the first word of the entry, of two numbers.
+    let word = unsafe { (&raw const *config).cast::<u64>().read_volatile() };
+    let (armed, generation) = (word as u32, (word >> 32) as u32);
+    let now = Moment { jiffies: jiffies(), generation };
+    let Scratch { packet, work } = scratch;
+    let mut env = Env {
+        ctx: ctx.ctx,
+        config,
+        armed,
+        cell,
+        work,
+        now,
+        port: port.index,
+        len: len as u32,
+        linear: at.len() as u32,
+    };
+    let Some(verdict) = E::examine(at, &mut env, packet) else { return LEFT };
+    env.cell.count(verdict, len);
     action(verdict)
 }
 
 /// A way to parse and judge a frame; `None`, and nothing done, if it is of another kind.
 trait Examine {
-    fn examine(at: PacketCursor, env: &mut Env<'_>) -> Option<u8>;
+    fn examine(at: PacketCursor, env: &mut Env<'_>, packet: &mut Packet) -> Option<u8>;
 }
 
 /// IPv6 packets.
@@ -101,84 +127,136 @@ struct Rest;
 
 impl Examine for Rest {
     #[inline(always)]
-    fn examine(at: PacketCursor, env: &mut Env<'_>) -> Option<u8> {
-        let (mut link, at, reason) = parse::link(at);
+    fn examine(start: PacketCursor, env: &mut Env<'_>, packet: &mut Packet) -> Option<u8> {
+        let (link, at, reason) = parse::link(start);
+        packet.link = link;
+        packet.header = at.since(start);
+        maps::settle(packet);
         if reason as u8 != Reason::None as u8 {
-            return Some(without_flow(env, &link, reason));
+            return Some(without_flow(env, packet, reason));
         }
-        let net = match link.ether_type {
-            ETHER_IPV4 => parse::ipv4(at),
+        let at = start.skip(packet.header as usize);
+        let net = match packet.link.ether_type {
+            ETHER_IPV4 => parse::ipv4(at, env.beyond()),
             ETHER_ARP => parse::arp(at),
             _ => return None,
         };
-        let mut net = match net {
+        let net = match net {
             Ok(net) => net,
-            Err(reason) => return Some(without_flow(env, &link, reason)),
+            Err(reason) => return Some(without_flow(env, packet, reason)),
         };
-        net.arp_sha ^= u64::from(env.config.zero);
-        veil(&mut net.upper, &mut link, env.config.zero);
-        let frame =
-            Frame { link: &link, upper: &net.upper, arp_sha: net.arp_sha, len: env.len, port: env.port };
-        Some(flow(env, &maps::FLOW4, &account::key4(&net, &link, env.port), &frame, &net))
+        packet.upper = net.upper;
+        packet.arp_sha = net.arp_sha;
+        packet.key4 = account::key4(&net, &packet.link, env.port);
+        maps::settle(packet);
+        if join(packet.key4.both(), &mut packet.upper, &packet.link, env.port) {
+            packet.key4.lane = account::lane(&packet.upper, &packet.link, env.port);
+        }
+        Some(flow(env, &maps::FLOW4, &packet.key4, packet))
     }
 }
 
+/// What [`Rest`] found of the link holds here too: it was called just before.
 impl Examine for Ipv6 {
     #[inline(always)]
-    fn examine(at: PacketCursor, env: &mut Env<'_>) -> Option<u8> {
-        let (mut link, at, _) = parse::link(at);
-        let mut net = match parse::ipv6(at) {
+    fn examine(start: PacketCursor, env: &mut Env<'_>, packet: &mut Packet) -> Option<u8> {
+        let net = match parse::ipv6(start.skip(packet.header as usize), env.beyond()) {
             Ok(net) => net,
-            Err(reason) => return Some(without_flow(env, &link, reason)),
+            Err(reason) => return Some(without_flow(env, packet, reason)),
         };
-        veil(&mut net.upper, &mut link, env.config.zero);
-        let frame = Frame { link: &link, upper: &net.upper, arp_sha: 0, len: env.len, port: env.port };
-        let key = account::key6(&net, &link, env.port);
-        Some(flow(env, &maps::FLOW6, &key, &frame, &key))
+        packet.upper = net.upper;
+        packet.arp_sha = 0;
+        packet.key6 = account::key6(&net, &packet.link, env.port);
+        maps::settle(packet);
+        if join(packet.key6.both(), &mut packet.upper, &packet.link, env.port) {
+            packet.key6.lane = account::lane(&packet.upper, &packet.link, env.port);
+        }
+        Some(flow(env, &maps::FLOW6, &packet.key6, packet))
     }
 }
 
-/// Hides from the verifier what it knows of a parsed frame, at one instruction a field: `zero` is 0, but that is known to
-/// user space alone. Otherwise every outcome of the parser (a constant here, a byte of the packet there) is followed
-/// through all of the accounting for itself, which multiplies to a million steps.
-#[inline(always)]
-fn veil(upper: &mut Upper, link: &mut Link, zero: u32) {
-    upper.sport ^= zero as u16;
-    upper.dport ^= zero as u16;
-    upper.kind ^= zero as u16;
-    upper.window ^= zero as u16;
-    upper.proto ^= zero as u8;
-    upper.tcp_flags ^= zero as u8;
-    upper.ttl ^= zero as u8;
-    upper.fault ^= zero as u8;
-    link.vlan ^= zero as u16;
-    link.vlan_inner ^= zero as u16;
-    link.ether_type ^= zero as u16;
+impl Env<'_> {
+    /// Bytes of the frame that lie elsewhere than in its first piece.
+    #[inline(always)]
+    fn beyond(&self) -> usize {
+        self.len.wrapping_sub(self.linear) as usize
+    }
 }
 
-/// The verdict on a frame that belongs to no flow: link control passes, all else is judged by its MAC addresses.
+/// Makes a later fragment one of its first one's flow, if that was seen, which changes its key; remembers the ports of a first
+/// one. A later one whose first was not seen is judged without ports.
 #[inline(always)]
-fn without_flow(env: &mut Env<'_>, link: &Link, reason: Reason) -> u8 {
-    env.counters.ignored_packets += 1;
-    count_reason(reason as u8);
-    if reason as u8 == Reason::LinkControl as u8 || reason as u8 == Reason::ShortEthernet as u8 {
+fn join(both: u64, upper: &mut Upper, link: &Link, port: u8) -> bool {
+    let fragment = account::fragment(upper);
+    if fragment == Fragment::No {
+        return false;
+    }
+    let key = account::fragment_key(both, upper, link, port);
+    if let Fragment::First(ports) = fragment {
+        // If it cannot be entered now, the later ones are judged without ports.
+        let _ = maps::FRAGMENTS.insert(key, ports, 0);
+        return false;
+    }
+    // SAFETY: the value is copied at once.
+    let Some(ports) = (unsafe { maps::FRAGMENTS.get(key).copied() }) else { return false };
+    account::join(upper, ports);
+    true
+}
+
+/// The verdict on a frame that belongs to no flow: link control passes unless its port is cut, all else is judged by its
+/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules, or from who
+/// is protected.
+#[inline(always)]
+fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
+    let link = &packet.link;
+    let ignored = &mut env.cell.0;
+    ignored.ignored_packets += 1;
+    ignored.ignored_bytes += u64::from(env.len);
+    count_reason(env.port, reason as u8);
+    let armed = env.armed;
+    if armed & ARMED_RULES == 0 || reason as u8 == Reason::ShortEthernet as u8 {
         return VERDICT_PASS;
     }
-    rules::judge(env.config, link, &NoEnds, now_ns()).verdict
+    let control = reason as u8 == Reason::LinkControl as u8;
+    env.work.ask = Question {
+        now_ns: now_ns(),
+        macs: [link.src, link.dst],
+        armed,
+        vlan: link.vlan,
+        port: env.port,
+        kind: if control { ASK_CONTROL } else { ASK_LINK },
+        ..Question::default()
+    };
+    let judgement = rules::judge(env.work);
+    if judgement.verdict == VERDICT_PASS && !judgement.spared && reason as u8 == Reason::DeepLink as u8 {
+        return VERDICT_DROP;
+    }
+    limited(env, judgement)
+}
+
+/// The verdict on one frame of a flow of this judgement; what is, or would be, dropped is counted for its rule.
+#[inline(always)]
+fn limited(env: &mut Env<'_>, judgement: Judgement) -> u8 {
+    let Judgement { verdict, rule_id, .. } = judgement;
+    if verdict == VERDICT_PASS {
+        return verdict;
+    }
+    let verdict = reflex::frame(verdict, rule_id, env.len, now_ns(), env.config, &mut Budgets);
+    if verdict != VERDICT_PASS {
+        maps::count_rule(rule_id, verdict, u64::from(env.len));
+    }
+    verdict
 }
 
 /// Counts a frame in its flow and returns its verdict: the flow's, unless that is stale or does not speak for the frame.
 #[inline(always)]
-fn flow<K: Key>(
-    env: &mut Env<'_>,
-    table: &LruHashMap<K, FlowValue>,
-    key: &K,
-    frame: &Frame<'_>,
-    ends: &impl Ends,
-) -> u8 {
+fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, packet: &Packet) -> u8 {
+    let Packet { link, upper, arp_sha, .. } = packet;
+    let frame = &Frame { link, upper, arp_sha: *arp_sha, len: env.len, port: env.port };
     if frame.upper.fault != Reason::None as u8 {
-        count_reason(frame.upper.fault);
+        count_reason(env.port, frame.upper.fault);
     }
+    let mut judgement = Judgement::default();
     let found = table.get_ptr_mut(key);
     let mut alike = false;
     if let Some(value) = found {
@@ -188,11 +266,16 @@ fn flow<K: Key>(
         let judged = value.judged;
         let speaks = alike || !judged.is_bound();
         if speaks && !account::stale(value, env.now) && !account::due(value, frame) {
-            return update(value, frame, env.now, judged.verdict());
+            judgement.verdict = judged.verdict();
+            judgement.rule_id = value.rule_id;
+            return update(env, value, key, frame, judgement);
         }
     }
     let now_ns = now_ns();
-    let judgement = rules::judge(env.config, frame.link, ends, now_ns);
+    if env.armed != 0 {
+        account::ask(&mut env.work.ask, key, frame, env.armed, now_ns);
+        judgement = rules::judge(env.work);
+    }
     let Some(value) = found else {
         return first(env, table, key, frame, judgement, now_ns);
     };
@@ -205,15 +288,34 @@ fn flow<K: Key>(
         let told = tell::flow(env, key, judgement, frame, now_ns);
         account::told(value, told);
     }
-    update(value, frame, env.now, judgement.verdict)
+    if judgement.verdict != VERDICT_DROP {
+        settle_place(frame);
+    }
+    update(env, value, key, frame, judgement)
 }
 
-/// Adds a frame to its flow.
+/// Adds a frame to its flow; returns its verdict.
 #[inline(always)]
-fn update(value: &mut FlowValue, frame: &Frame<'_>, now: Moment, verdict: u8) -> u8 {
-    account::note(value, frame, now);
+fn update<K: Key>(
+    env: &mut Env<'_>,
+    value: &mut FlowValue,
+    key: &K,
+    frame: &Frame<'_>,
+    judgement: Judgement,
+) -> u8 {
+    let verdict = limited(env, judgement);
+    account::note(value, frame, env.now);
     maps::count(value, u64::from(frame.len), verdict);
+    sample(env, key, frame, Judgement { verdict, ..judgement });
     verdict
+}
+
+/// Tells of a dropped frame, if it is one of the sample.
+#[inline(always)]
+fn sample<K: Key>(env: &mut Env<'_>, key: &K, frame: &Frame<'_>, judgement: Judgement) {
+    if env.cell.is_sample(judgement.verdict) {
+        tell::dropped(env, key, judgement, frame, now_ns());
+    }
 }
 
 /// Enters a new flow. It is told first, so that it is entered as told only when it was.
@@ -226,29 +328,96 @@ fn first<K: Key>(
     judgement: Judgement,
     now_ns: u64,
 ) -> u8 {
-    let mut value = account::enter(frame, maps::cpu() as u16, env.now, now_ns);
-    account::settle(&mut value, judgement, env.now, now_ns, env.config.jiffy_ns);
-    account::note(&mut value, frame, env.now);
-    account::count(&mut value, u64::from(frame.len), judgement.verdict);
+    let len = u64::from(frame.len);
+    // Without rules or budgets nothing was asked.
+    let spent = if env.armed == 0 {
+        Spent::default()
+    } else {
+        reflex::first(&env.work.ask, judgement, env.config, &mut Budgets)
+    };
+    env.cell.0.reflex_packets += u64::from(spent.over);
+    if spent.verdict == VERDICT_DROP {
+        return refuse(
+            env,
+            key,
+            frame,
+            Judgement { verdict: spent.verdict, rule_id: spent.rule_id, ..judgement },
+        );
+    }
+    let verdict = if spent.verdict == VERDICT_PASS {
+        limited(env, judgement)
+    } else {
+        // A device that would be throttled: there this frame ends.
+        maps::count_rule(spent.rule_id, spent.verdict, len);
+        spent.verdict
+    };
+    let value = &mut env.work.value;
+    *value = account::enter(frame, maps::cpu() as u16, env.now, now_ns);
+    account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
+    account::note(value, frame, env.now);
+    account::count(value, len, verdict);
     let told = tell::flow(env, key, judgement, frame, now_ns);
-    account::told(&mut value, told);
-    match table.insert(key, &value, BPF_NOEXIST) {
-        Ok(()) => env.counters.flows_new += 1,
+    account::told(&mut env.work.value, told);
+    sample(env, key, frame, Judgement { verdict, ..judgement });
+    if verdict != VERDICT_DROP {
+        settle_place(frame);
+    }
+    match table.insert(key, &env.work.value, BPF_NOEXIST) {
+        Ok(()) => env.cell.0.flows_new += 1,
         // Another CPU was first (EEXIST), or the bucket is busy (EBUSY) or no memory is left: the frame is judged all
         // the same. In the first case it is counted with the flow that is there.
         Err(_) => match table.get_ptr_mut(key) {
             // SAFETY: as in `flow`.
-            Some(value) => return update(unsafe { &mut *value }, frame, env.now, judgement.verdict),
-            None => env.counters.flows_failed += 1,
+            Some(value) => {
+                let value = unsafe { &mut *value };
+                account::note(value, frame, env.now);
+                maps::count(value, len, verdict);
+            }
+            None => {
+                env.cell.0.flows_failed += 1;
+                unentered(env);
+            }
         },
     }
+    verdict
+}
+
+/// Drops the first frame of a flow that its host, or its device, has no budget for. The flow is not entered: the next frame
+/// finds the budget as it is then.
+#[inline(always)]
+fn refuse<K: Key>(env: &mut Env<'_>, key: &K, frame: &Frame<'_>, judgement: Judgement) -> u8 {
+    unentered(env);
+    if judgement.rule_id != rule::RULE_REFLEX {
+        maps::count_rule(judgement.rule_id, judgement.verdict, u64::from(frame.len));
+    }
+    sample(env, key, frame, judgement);
     judgement.verdict
+}
+
+/// Counts a frame that was judged, but is in no flow.
+#[inline(always)]
+fn unentered(env: &mut Env<'_>) {
+    let counters = &mut env.cell.0;
+    counters.unentered_packets += 1;
+    counters.unentered_bytes += u64::from(env.len);
+}
+
+/// Notes where the source of a frame lives.
+#[inline(always)]
+fn settle_place(frame: &Frame<'_>) {
+    let (mac, port) = (frame.link.src, u32::from(frame.port));
+    // SAFETY: the value is copied at once.
+    if unsafe { maps::PLACES.get(mac).copied() } != Some(port) {
+        // If it cannot be entered now, a later flow does.
+        let _ = maps::PLACES.insert(mac, port, 0);
+    }
 }
 
 /// Counts why a frame was not parsed to its end.
 #[inline(always)]
-fn count_reason(reason: u8) {
-    if let Some(count) = maps::REASONS.get_ptr_mut(u32::from(reason)) {
+fn count_reason(port: u8, reason: u8) {
+    let index = u32::from(port) * REASONS_OF_PORT + u32::from(reason) % REASONS_OF_PORT;
+    if let Some(count) = maps::REASONS.get_ptr_mut(index) {
         // SAFETY: the slot is this CPU's own.
         unsafe { *count += 1 };
     }

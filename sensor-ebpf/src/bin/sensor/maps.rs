@@ -4,15 +4,70 @@ use core::arch::asm;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use sensor_ebpf::account;
-use sensor_ebpf::control::{Clock, Config, MAX_IFINDEX, Port};
+use sensor_ebpf::control::{
+    Bucket, Clock, Config, FRAGMENT_CAPACITY, HOST_CAPACITY, MAX_IFINDEX, PAIR_CAPACITY, PLACE_CAPACITY,
+    Port, Reflex,
+};
 use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
 use sensor_ebpf::flow::{
-    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, MAX_PORTS, VERDICT_PASS,
+    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, FragmentKey, MAX_PORTS, VERDICT_DROP,
+    VERDICT_PASS,
 };
-use sensor_ebpf::rule::{RULE_CAPACITY, RuleValue};
+use sensor_ebpf::judge::{End, Judgement, Question};
+use sensor_ebpf::parse::{Link, Upper};
+use sensor_ebpf::rule::{
+    ALLOW_CAPACITY, Address, AllowKey, INTERNAL_CAPACITY, NET_CAPACITY, RULE_CAPACITY, RuleCounters,
+    RuleValue, SCOPE_CAPACITY, SEGMENTS, SLOTS,
+};
+
+/// What is kept off the stack, of which older kernels (6.1) allow 512 bytes in all. And what was written here and read again
+/// is no more to the verifier than some bytes: so it does not follow every outcome of the parser (a constant here, a byte
+/// of the packet there) through all of the accounting for itself, which multiplies to a million steps.
+#[repr(C)]
+pub struct Scratch {
+    /// The frame.
+    pub packet: Packet,
+    /// What becomes of it.
+    pub work: Work,
+}
+
+/// A parsed frame.
+#[repr(C)]
+pub struct Packet {
+    /// Its link header.
+    pub link: Link,
+    /// Bytes of that, and of all that lies before the packet within.
+    pub header: u32,
+    /// Zero.
+    pub pad: u32,
+    /// What lies above its addresses.
+    pub upper: Upper,
+    /// ARP sender hardware address, else 0.
+    pub arp_sha: u64,
+    /// Its flow, of IPv4 and ARP.
+    pub key4: FlowKey4,
+    /// Its flow, of IPv6.
+    pub key6: FlowKey6,
+}
+
+/// What becomes of a frame.
+#[repr(C)]
+pub struct Work {
+    /// What it is judged by.
+    pub ask: Question,
+    /// The rules of its two ends.
+    pub ends: [End; 2],
+    /// How it is judged.
+    pub judgement: Judgement,
+    /// The flow that is entered.
+    pub value: FlowValue,
+    /// What is looked up in a trie.
+    pub prefix: Key<Address>,
+}
 
 /// Switches set by the daemon.
 #[map]
@@ -35,12 +90,48 @@ pub static FLOW6: LruHashMap<FlowKey6, FlowValue> = LruHashMap::with_max_entries
 /// Rules by MAC address.
 #[map]
 pub static RULES_MAC: HashMap<u64, RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
-/// Rules by IPv4 address.
+/// Rules by IP address.
 #[map]
-pub static RULES_IP4: HashMap<u32, RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
-/// Rules by IPv6 address.
+pub static RULES_IP: HashMap<Address, RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
+/// Rules by prefix.
 #[map]
-pub static RULES_IP6: HashMap<[u64; 2], RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);
+pub static RULES_NET: LpmTrie<Address, RuleValue> = LpmTrie::with_max_entries(NET_CAPACITY, 0);
+/// Rules by port, VLAN and segment.
+#[map]
+pub static RULES_SCOPE: Array<RuleValue> = Array::with_max_entries(SCOPE_CAPACITY, 0);
+/// The segment of a port, or of a VLAN, by the same index.
+#[map]
+pub static SEGMENT_OF: Array<u32> = Array::with_max_entries(SCOPE_CAPACITY, 0);
+/// The reflex of each segment.
+#[map]
+pub static REFLEX: Array<Reflex> = Array::with_max_entries(SEGMENTS, 0);
+/// Internal prefixes.
+#[map]
+pub static INTERNAL: LpmTrie<Address, u32> = LpmTrie::with_max_entries(INTERNAL_CAPACITY, 0);
+/// What quarantined and pinned devices may do.
+#[map]
+pub static ALLOW: HashMap<AllowKey, u32> = HashMap::with_max_entries(ALLOW_CAPACITY, 0);
+/// What each rule did.
+#[map]
+pub static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(SLOTS, 0);
+/// What throttled devices spent.
+#[map]
+pub static THROTTLED: Array<Bucket> = Array::with_max_entries(SLOTS, 0);
+/// What hosts spent on new destinations.
+#[map]
+pub static HOSTS: LruHashMap<u64, Bucket> = LruHashMap::with_max_entries(HOST_CAPACITY, 0);
+/// Pairs of addresses that spoke.
+#[map]
+pub static PAIRS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(PAIR_CAPACITY, 0);
+/// Where MAC addresses live: index of the port.
+#[map]
+pub static PLACES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(PLACE_CAPACITY, 0);
+/// Ports of the packets whose fragments are under way.
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, u32> = LruHashMap::with_max_entries(FRAGMENT_CAPACITY, 0);
+/// Where what is too large for the stack is put together.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// Flow records.
 #[map]
 pub static RING_FLOW: RingBuf = RingBuf::with_byte_size(RING_FLOW_BYTES, 0);
@@ -66,6 +157,29 @@ pub fn port_cell(port: u8) -> Option<&'static mut PortCell> {
 pub fn cpu() -> u32 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_get_smp_processor_id() }
+}
+
+/// The scratch space of this CPU.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: the slot is this CPU's own, and XDP does not interrupt itself on a CPU; the program takes it once a frame.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}
+
+/// Has what was written to the scratch space read again where it is used.
+#[inline(always)]
+pub fn settle<T>(part: &mut T) {
+    // SAFETY: a register is set to what it is; without `nomem` memory may have changed, as far as LLVM knows.
+    unsafe { asm!("{0} = {0}", inout(reg) &raw mut *part => _, options(nostack)) };
+}
+
+/// Counts a frame that the rule of this number drops, or would drop.
+#[inline(always)]
+pub fn count_rule(rule_id: u32, verdict: u8, len: u64) {
+    if let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule_id % SLOTS) {
+        // SAFETY: the slot is this CPU's own.
+        unsafe { (*counters).count(verdict == VERDICT_DROP, len) };
+    }
 }
 
 /// Counts a frame of this verdict in its flow.

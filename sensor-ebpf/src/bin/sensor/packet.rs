@@ -10,13 +10,16 @@ use sensor_ebpf::parse::{Cursor, Window};
 pub struct PacketCursor {
     pos: usize,
     end: usize,
+    /// 0, which the verifier does not know.
+    zero: usize,
 }
 
 impl PacketCursor {
-    /// The start of the frame.
+    /// The start of the frame. `zero` is 0; for ways through the parser that are many, it is one the verifier does not
+    /// know to be (see [`Cursor::forget`]).
     #[inline(always)]
-    pub fn new(ctx: &XdpContext) -> Self {
-        Self { pos: ctx.data(), end: ctx.data_end() }
+    pub fn new(ctx: &XdpContext, zero: u32) -> Self {
+        Self { pos: ctx.data(), end: ctx.data_end(), zero: zero as usize }
     }
 
     /// Bytes from here to the end, which must not lie before.
@@ -29,6 +32,33 @@ impl PacketCursor {
             asm!("{len} -= {pos}", len = inout(reg) len, pos = in(reg) self.pos, options(pure, nomem, nostack))
         };
         len as u64
+    }
+
+    /// Bytes from an earlier place to here.
+    #[inline(always)]
+    pub fn since(self, start: Self) -> u32 {
+        let mut bytes = self.pos;
+        // SAFETY: as for `len`.
+        unsafe {
+            asm!("{bytes} -= {start}", bytes = inout(reg) bytes, start = in(reg) start.pos,
+                 options(pure, nomem, nostack))
+        };
+        bytes as u32
+    }
+
+    /// `n` bytes on, at most `MOST` (a mask).
+    #[inline(always)]
+    fn advance<const MOST: usize>(self, n: usize) -> Self {
+        let (mut pos, mut n) = (self.pos, self.forget(n));
+        // SAFETY: arithmetic on two registers. Spelled out because LLVM must not know how `pos` came about: then the check
+        // against the end and the loads behind it use the very same register, which is what the verifier understands.
+        // And because LLVM would drop the mask where it can prove it idle, and the verifier must see how far at most.
+        unsafe {
+            asm!("{n} &= {most}", "{pos} += {n}", n = inout(reg) n, pos = inout(reg) pos, most = const MOST,
+                 options(pure, nomem, nostack));
+        }
+        let _ = n;
+        Self { pos, ..self }
     }
 }
 
@@ -73,21 +103,26 @@ impl Cursor for PacketCursor {
 
     #[inline(always)]
     fn skip(self, n: usize) -> Self {
-        let (mut pos, mut n) = (self.pos, n);
-        // SAFETY: arithmetic on two registers. Spelled out because LLVM must not know how `pos` came about: then the check
-        // against the end and the loads behind it use the very same register, which is what the verifier understands.
-        // And because LLVM would drop the mask where it can prove it idle: it makes all ways that lead here look alike to
-        // the verifier, which otherwise follows each chain of IPv6 extension headers for itself, a million steps.
-        unsafe {
-            asm!("{n} &= 0xfff", "{pos} += {n}", n = inout(reg) n, pos = inout(reg) pos,
-                 options(pure, nomem, nostack));
-        }
-        let _ = n;
-        Self { pos, end: self.end }
+        self.advance::<0xfff>(n)
+    }
+
+    #[inline(always)]
+    fn step(self, n: usize) -> Self {
+        self.advance::<0xf>(n)
     }
 
     #[inline(always)]
     fn remaining(self) -> usize {
         self.end.saturating_sub(self.pos)
+    }
+
+    #[inline(always)]
+    fn forget(self, n: usize) -> usize {
+        let mut n = n;
+        // SAFETY: arithmetic on two registers; LLVM, which may know `n`, cannot undo it.
+        unsafe {
+            asm!("{n} ^= {zero}", n = inout(reg) n, zero = in(reg) self.zero, options(pure, nomem, nostack))
+        };
+        n
     }
 }

@@ -1,87 +1,117 @@
-//! Looking up the rules of a frame's two ends. Only on a new flow, and on a known one after the policy changed.
+//! The rule maps, as a judge asks them. Only for a new flow, and for a known one after the policy changed.
 
 use aya_ebpf::maps::HashMap;
-use sensor_ebpf::control::{ARMED_IP4, ARMED_IP6, ARMED_MAC, Config};
-use sensor_ebpf::flow::FlowKey6;
-use sensor_ebpf::parse::{Link, Net4};
-use sensor_ebpf::rule::{self, Judgement, RuleValue};
+use sensor_ebpf::control::Config;
+use sensor_ebpf::judge::{self, End, Judgement, Policy, Question};
+use sensor_ebpf::parse::MacKey;
+use sensor_ebpf::rule::{Address, AllowKey, RuleValue};
 
-use crate::maps;
+use crate::maps::{self, Work};
 
-/// The rules of a frame's source and destination address.
-type Pair = (RuleValue, RuleValue);
-
-/// The IP addresses of a frame: types apart, for the verifier would not follow one enum of both.
-pub trait Ends {
-    /// The rules of its addresses.
-    fn rules(&self, config: &Config) -> Pair;
+/// The rule maps.
+struct Maps<'a> {
+    config: &'a Config,
+    /// Where prefixes are put together.
+    prefix: *mut aya_ebpf::maps::lpm_trie::Key<Address>,
 }
 
-/// A frame without IP addresses.
-pub struct NoEnds;
-
-impl Ends for NoEnds {
+impl Maps<'_> {
+    /// Hides from the verifier whether there is a rule (see `veil`): every one would double the ways to follow.
     #[inline(always)]
-    fn rules(&self, _config: &Config) -> Pair {
-        Pair::default()
+    fn veiled(&self, rule: Option<RuleValue>) -> RuleValue {
+        let mut rule = rule.unwrap_or_default();
+        rule.level ^= self.config.zero as u8;
+        rule.flags ^= self.config.zero as u8;
+        rule.list ^= self.config.zero as u16;
+        rule.rule_id ^= self.config.zero;
+        rule.until_ns ^= u64::from(self.config.zero);
+        rule
     }
-}
 
-impl Ends for Net4 {
     #[inline(always)]
-    fn rules(&self, config: &Config) -> Pair {
-        if config.armed & ARMED_IP4 == 0 {
-            return Pair::default();
+    fn get<K>(&self, rules: &HashMap<K, RuleValue>, key: &K) -> RuleValue {
+        // SAFETY: the value is copied at once; a rule replaced meanwhile comes with a new generation, and the flow is judged
+        // again then.
+        self.veiled(unsafe { rules.get(key).copied() })
+    }
+
+    /// An address as a key of a trie.
+    #[inline(always)]
+    fn whole(&self, ip: &Address) -> &aya_ebpf::maps::lpm_trie::Key<Address> {
+        // SAFETY: the scratch space of this CPU; nobody else holds it while the frame is judged.
+        unsafe {
+            (*self.prefix).prefix_len = 128;
+            (*self.prefix).data = *ip;
+            &*self.prefix
         }
-        (get(&maps::RULES_IP4, &self.src, config), get(&maps::RULES_IP4, &self.dst, config))
     }
 }
 
-/// The key itself, not the packet: its addresses need not lie on the stack a second time, of which older kernels (6.1)
-/// allow this way but 512 bytes in all.
-impl Ends for FlowKey6 {
+impl Policy for Maps<'_> {
     #[inline(always)]
-    fn rules(&self, config: &Config) -> Pair {
-        if config.armed & ARMED_IP6 == 0 {
-            return Pair::default();
-        }
-        let [src, dst] = &self.addresses;
-        (get(&maps::RULES_IP6, src, config), get(&maps::RULES_IP6, dst, config))
+    fn mac(&self, mac: &MacKey) -> RuleValue {
+        self.get(&maps::RULES_MAC, mac)
+    }
+
+    #[inline(always)]
+    fn ip(&self, ip: &Address) -> RuleValue {
+        self.get(&maps::RULES_IP, ip)
+    }
+
+    #[inline(always)]
+    fn net(&self, ip: &Address) -> RuleValue {
+        self.veiled(maps::RULES_NET.get(self.whole(ip)).copied())
+    }
+
+    #[inline(always)]
+    fn scope(&self, index: u32) -> RuleValue {
+        self.veiled(maps::RULES_SCOPE.get(index).copied())
+    }
+
+    #[inline(always)]
+    fn segment(&self, index: u32) -> u32 {
+        maps::SEGMENT_OF.get(index).copied().unwrap_or(0) ^ self.config.zero
+    }
+
+    #[inline(always)]
+    fn place(&self, mac: &MacKey) -> u32 {
+        // SAFETY: the value is copied at once.
+        unsafe { maps::PLACES.get(mac).copied() }.unwrap_or(0) ^ self.config.zero
+    }
+
+    #[inline(always)]
+    fn is_internal(&self, ip: &Address) -> bool {
+        maps::INTERNAL.get(self.whole(ip)).is_some()
+    }
+
+    #[inline(always)]
+    fn allows(&self, key: &AllowKey) -> bool {
+        // SAFETY: nothing of the value is read.
+        unsafe { maps::ALLOW.get(key) }.is_some()
+    }
+
+    #[inline(always)]
+    fn settle(&self, end: &mut End) {
+        maps::settle(end);
     }
 }
 
-/// Judges a frame by the rules that are armed.
+/// Judges the frame in the scratch space.
 #[inline(always)]
-pub fn judge(config: &Config, link: &Link, ends: &impl Ends, now_ns: u64) -> Judgement {
-    if config.armed == 0 {
-        return Judgement::default();
-    }
-    let (mut src_mac, mut dst_mac) = Pair::default();
-    if config.armed & ARMED_MAC != 0 {
-        src_mac = get(&maps::RULES_MAC, &link.src, config);
-        dst_mac = get(&maps::RULES_MAC, &link.dst, config);
-    }
-    let (src_ip, dst_ip) = ends.rules(config);
-    let source = veiled(rule::end(src_mac, src_ip, now_ns), config);
-    let destination = veiled(rule::end(dst_mac, dst_ip, now_ns), config);
-    Judgement { by_mac: config.armed & ARMED_MAC != 0, ..rule::judge(source, destination) }
+pub fn judge(work: &mut Work) -> Judgement {
+    let verdict = sekisho_judge();
+    maps::settle(work);
+    Judgement { verdict: verdict as u8, ..work.judgement }
 }
 
-/// The rule of a key, all zero if there is none.
-#[inline(always)]
-fn get<K>(rules: &HashMap<K, RuleValue>, key: &K, config: &Config) -> RuleValue {
-    // SAFETY: the value is copied at once; a rule replaced meanwhile comes with a new generation, and the flow is judged
-    // again then.
-    let rule = unsafe { rules.get(key).copied() };
-    veiled(rule.unwrap_or_default(), config)
-}
-
-/// Hides from the verifier whether there is a rule (see `veil`): four rules would make a hundred ways to follow.
-#[inline(always)]
-fn veiled(mut rule: RuleValue, config: &Config) -> RuleValue {
-    rule.class ^= config.zero as u8;
-    rule.flags ^= config.zero as u8;
-    rule.rule_id ^= config.zero;
-    rule.until_ns ^= u64::from(config.zero);
-    rule
+/// Judges the frame in the scratch space and leaves the judgement there. With global linkage, so that the verifier (5.6)
+/// looks at it once and not at each of its many calls.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn sekisho_judge() -> u32 {
+    let (Some(scratch), Some(config)) = (maps::scratch(), maps::CONFIG.get(0)) else { return 0 };
+    let Work { ask, prefix, judgement, ends, .. } = &mut scratch.work;
+    let ask: &Question = ask;
+    *judgement = judge::judge(ask, &Maps { config, prefix }, ends);
+    u32::from(judgement.verdict)
 }
