@@ -169,10 +169,16 @@ impl<'a> Site<'a> {
 
     /// Starts the daemon and waits until it answers.
     pub fn start(&self, extra: &[&str]) -> Result<Daemon> {
+        self.start_in(&[], extra)
+    }
+
+    /// Starts the daemon with some variables in its environment, and waits until it answers.
+    pub fn start_in(&self, environment: &[(&str, &str)], extra: &[&str]) -> Result<Daemon> {
         let run = self.runs.replace(self.runs.get() + 1);
         let (events, log) = (self.path(&format!("events-{run}")), self.path(&format!("log-{run}")));
         let mut command = self.command();
         command.args(self.run_arguments(BRIDGE)).args(["-o", "json"]).args(extra);
+        command.envs(environment.iter().copied());
         command.stdout(File::create(&events)?).stderr(File::create(&log)?);
         let child = command.spawn().context("starting sekisho")?;
         let mut daemon = Daemon { child, events, log };

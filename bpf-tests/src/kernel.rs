@@ -1,15 +1,16 @@
 //! The program in the kernel, one frame at a time (BPF_PROG_TEST_RUN).
 
-use std::collections::HashMap;
+use std::collections::HashMap as Flows;
 
-use anyhow::{Context, Result, ensure};
-use aya::maps::{Array, MapData};
+use anyhow::{Context, Result, bail, ensure};
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, Pod};
 use sensor_ebpf::counter::{PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP};
 use sensor_ebpf::flow::FlowValue;
-use sensor_ebpf::rule::RuleValue;
+use sensor_ebpf::rule::{RuleValue, SLOTS};
 use sensor_user::bpf::{FlowKey, Maps, OBJECT, PROGRAM, RuleKey, load_programs};
 
 /// XDP verdict of linux/bpf.h.
@@ -23,7 +24,7 @@ const LOOPBACK: u32 = 1;
 pub const PORT: u8 = 1;
 
 /// A jiffy as the program is told; the rules' expiry under test does not depend on the true one being known.
-const JIFFY_NS: u64 = 4_000_000;
+pub const JIFFY_NS: u64 = 4_000_000;
 
 /// Counts by reason, in the order of [`Reason::ALL`].
 pub type Reasons = [u64; Reason::ALL.len()];
@@ -46,8 +47,48 @@ pub struct TestSensor {
     ebpf: Ebpf,
     /// Its maps.
     pub maps: Maps,
-    // Closing it would be no harm; it is kept for what it is.
-    _ports: Array<MapData, [u8; 4]>,
+    ports: Array<MapData, [u8; 4]>,
+    memory: Memory,
+}
+
+/// What the program remembers of hosts and packets besides flows.
+struct Memory {
+    words: [HashMap<MapData, u64, u32>; 2],
+    hosts: HashMap<MapData, u64, [u64; 3]>,
+    fragments: HashMap<MapData, [u64; 2], u32>,
+    throttled: Array<MapData, [u64; 3]>,
+    internal: LpmTrie<MapData, [u64; 2], u32>,
+}
+
+impl Memory {
+    fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let words = [open(ebpf, "PAIRS")?, open(ebpf, "PLACES")?];
+        Ok(Self {
+            words,
+            hosts: open(ebpf, "HOSTS")?,
+            fragments: open(ebpf, "FRAGMENTS")?,
+            throttled: open(ebpf, "THROTTLED")?,
+            internal: again(ebpf, "INTERNAL")?,
+        })
+    }
+}
+
+/// A map as a type of aya's.
+fn open<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T> {
+    let map = ebpf.take_map(name).with_context(|| format!("no map {name}"))?;
+    Ok(T::try_from(map)?)
+}
+
+/// A second handle of a map, which the rules will take.
+fn again(ebpf: &Ebpf, name: &str) -> Result<LpmTrie<MapData, [u64; 2], u32>> {
+    let Some(Map::LpmTrie(map)) = ebpf.map(name) else { bail!("no trie {name}") };
+    Ok(Map::LpmTrie(MapData::from_id(map.info()?.id())?).try_into()?)
+}
+
+/// Takes all entries out of a table.
+fn empty<K: Pod, V: Pod>(table: &mut HashMap<MapData, K, V>) -> Result<()> {
+    let keys: Vec<K> = table.keys().collect::<Result<_, _>>()?;
+    keys.iter().try_for_each(|key| Ok(table.remove(key)?))
 }
 
 impl TestSensor {
@@ -64,11 +105,35 @@ impl TestSensor {
         }
         let mut ebpf = loader.load(OBJECT).context("loading the object (are you root?)")?;
         load_programs(&mut ebpf)?;
+        let ports = open(&mut ebpf, "PORTS")?;
+        let memory = Memory::take(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf)?;
-        maps.rules.start(JIFFY_NS)?;
-        let mut ports: Array<_, [u8; 4]> = ebpf.take_map("PORTS").context("no map PORTS")?.try_into()?;
-        ports.set(LOOPBACK, [PORT, 0, 0, 0], 0)?;
-        Ok(Self { ebpf, maps, _ports: ports })
+        // Without seals, which last for a jiffy of the machine: tests want the same at any speed.
+        maps.rules.start(JIFFY_NS, false)?;
+        let mut sensor = Self { ebpf, maps, ports, memory };
+        sensor.come_by(PORT)?;
+        Ok(sensor)
+    }
+
+    /// Has frames come in by the port of this index from now on.
+    pub fn come_by(&mut self, port: u8) -> Result<()> {
+        Ok(self.ports.set(LOOPBACK, [port, 0, 0, 0], 0)?)
+    }
+
+    /// Takes out all internal prefixes.
+    pub fn empty_internal(&mut self) -> Result<()> {
+        let keys: Vec<_> = self.memory.internal.keys().collect::<Result<_, _>>()?;
+        keys.iter().try_for_each(|key| Ok(self.memory.internal.remove(key)?))
+    }
+
+    /// Has the program forget who lives where, who spoke to whom, fragments under way, what hosts spent, and what the
+    /// throttled devices of these rules did.
+    pub fn forget(&mut self, rule_ids: &[u32]) -> Result<()> {
+        let Memory { words, hosts, fragments, throttled, .. } = &mut self.memory;
+        words.iter_mut().try_for_each(empty)?;
+        empty(hosts)?;
+        empty(fragments)?;
+        rule_ids.iter().try_for_each(|id| Ok(throttled.set(id % SLOTS, [0; 3], 0)?))
     }
 
     /// Runs a frame; returns the verdict.
@@ -120,8 +185,8 @@ impl TestSensor {
     }
 
     /// All flows.
-    pub fn flows(&mut self) -> Result<HashMap<FlowKey, FlowValue>> {
-        let mut flows = HashMap::new();
+    pub fn flows(&mut self) -> Result<Flows<FlowKey, FlowValue>> {
+        let mut flows = Flows::new();
         self.maps.flows.sweep(|key, value| {
             flows.insert(key, *value);
         })?;
@@ -161,7 +226,7 @@ pub fn run_times(program: &Xdp, frame: &[u8], times: u32) -> Result<(u32, u64)> 
 }
 
 /// What was added from `before` to `after`.
-fn minus(after: &PortCounters, before: &PortCounters) -> PortCounters {
+pub fn minus(after: &PortCounters, before: &PortCounters) -> PortCounters {
     PortCounters {
         packets: after.packets - before.packets,
         bytes: after.bytes - before.bytes,

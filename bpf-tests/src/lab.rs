@@ -118,6 +118,12 @@ impl Lab {
         self.host_ip(host, &format!("link set eth0 address {address}")).map(drop)
     }
 
+    /// Makes a host's port one whose driver does not run XDP programs: veth has none with fewer queues to receive by than
+    /// its other end has to send by (veth_xdp_set in drivers/net/veth.c).
+    pub fn no_native(&self, host: u8) -> Result<()> {
+        run("ip", &["netns", "exec", &self.host(host), "ethtool", "-L", "eth0", "tx", "2"]).map(drop)
+    }
+
     /// Switches IPv6 off on a host, which then says nothing of its own accord.
     pub fn silence(&self, host: u8) -> Result<()> {
         let off = "net.ipv6.conf.all.disable_ipv6=1";

@@ -2,11 +2,13 @@
 //! namespaces. Everything that uses it needs root.
 
 pub mod capture;
+pub mod chance;
 pub mod cpu;
 pub mod daemon;
 pub mod frame;
 pub mod kernel;
 pub mod lab;
+pub mod note;
 pub mod peer;
 pub mod small;
 pub mod traffic;

@@ -79,7 +79,7 @@ impl Small {
     }
 
     fn load(section: &str, code: &[[u8; 8]], map_at: Option<usize>) -> Result<Self> {
-        let object = object(section, code, map_at)?;
+        let object = object(NAME, section, code, map_at)?;
         let mut ebpf = EbpfLoader::new().load(&object).context("loading a small program")?;
         let program: &mut Xdp = ebpf.program_mut(NAME).context("there")?.try_into()?;
         program.load()?;
@@ -97,6 +97,11 @@ impl Small {
     }
 }
 
+/// An object file of a program named `empty` that passes each frame, for others to load.
+pub fn empty_object() -> Result<Vec<u8>> {
+    object("empty", "xdp", &verdict(XDP_PASS), None)
+}
+
 /// Whether Sekisho's program takes frames of several buffers.
 fn takes_frags() -> Result<bool> {
     let object = Object::parse(OBJECT).context("reading the object")?;
@@ -105,12 +110,12 @@ fn takes_frags() -> Result<bool> {
 }
 
 /// An object file of one program; `map_at` is the instruction that loads the address of its map.
-fn object(section: &str, code: &[[u8; 8]], map_at: Option<usize>) -> Result<Vec<u8>> {
+fn object(name: &str, section: &str, code: &[[u8; 8]], map_at: Option<usize>) -> Result<Vec<u8>> {
     let mut object = Writer::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
     object.append_section_data(license, b"GPL\0", 1);
     let text = object.add_section(Vec::new(), section.as_bytes().to_vec(), SectionKind::Text);
-    let symbol = object.add_symbol(symbol(NAME, SymbolKind::Text, SymbolSection::Section(text)));
+    let symbol = object.add_symbol(symbol(name, SymbolKind::Text, SymbolSection::Section(text)));
     object.add_symbol_data(symbol, text, code.as_flattened(), 8);
     if let Some(at) = map_at {
         let symbol = map(&mut object);

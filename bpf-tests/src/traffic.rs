@@ -1,5 +1,6 @@
 //! What hosts of a lab do to each other: talk, ping, scan.
 
+use std::env;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,12 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Pings of one way in [`pings`].
 const PINGS: u32 = 10;
 
-/// Looks until `probe` finds something.
+/// How many times as long as on a usual machine things may take: more than once in an emulated one
+/// (`SEKISHO_TEST_SLOWNESS`).
+pub fn slowness() -> u32 {
+    env::var("SEKISHO_TEST_SLOWNESS").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
+/// Looks until `probe` finds something, which may take [`slowness`] times the `patience`.
 ///
 /// # Errors
 ///
 /// What `probe` fails with, or that it found nothing in time; `what` names it.
 pub fn until<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let patience = patience * slowness();
     let started = Instant::now();
     loop {
         if let Some(found) = probe()? {

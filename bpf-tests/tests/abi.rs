@@ -21,6 +21,7 @@ use sensor_ebpf::rule::{
     ALLOW_CAPACITY, Address, AllowKey, INTERNAL_CAPACITY, NET_CAPACITY, RULE_CAPACITY, RuleCounters,
     RuleValue, SCOPE_CAPACITY, SEGMENTS, SLOTS,
 };
+use sensor_ebpf::seal::{SEAL_CAPACITY, Seal};
 use sensor_user::bpf::{FlowKey, OBJECT};
 
 /// Bytes of the program's scratch space: its alone.
@@ -45,7 +46,7 @@ fn data(map: &Map) -> Option<&MapData> {
 fn every_map_has_the_size_both_sides_know() {
     let index = size_of::<u32>();
     let (word, trie) = (size_of::<u64>(), size_of::<u32>() + size_of::<Address>());
-    let expected: [(&str, Shape); 25] = [
+    let expected: [(&str, Shape); 26] = [
         ("ALLOW", (size_of::<AllowKey>(), size_of::<u32>(), ALLOW_CAPACITY)),
         ("CLOCK", (index, size_of::<Clock>(), 1)),
         ("CONFIG", (index, size_of::<Config>(), 1)),
@@ -68,6 +69,7 @@ fn every_map_has_the_size_both_sides_know() {
         ("RULES_SCOPE", (index, size_of::<RuleValue>(), SCOPE_CAPACITY)),
         ("RULE_COUNTERS", (index, size_of::<RuleCounters>(), SLOTS)),
         ("SCRATCH", (index, SCRATCH_BYTES, 1)),
+        ("SEALS", (index, size_of::<Seal>(), SEAL_CAPACITY)),
         ("SEGMENT_OF", (index, size_of::<u32>(), SCOPE_CAPACITY)),
         ("THROTTLED", (index, size_of::<Bucket>(), SLOTS)),
         ("WOKEN", (index, size_of::<u32>(), 1)),

@@ -3,19 +3,27 @@
 #![allow(clippy::expect_used, reason = "a test")]
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use bpf_tests::capture;
-use bpf_tests::kernel::{PORT, Reasons, TestSensor};
+use bpf_tests::chance::{Cast, Chance, Made};
+use bpf_tests::frame::Frame;
+use bpf_tests::kernel::{PORT, Reasons, TestSensor, XDP_DROP, XDP_PASS, minus};
+use bpf_tests::note;
 use sensor_core::datapath::Datapath;
 use sensor_core::time::Time;
 use sensor_ebpf::counter::Reason;
-use sensor_ebpf::event::FlowRecord;
+use sensor_ebpf::event::{FlowRecord, RECORD_DROP};
 use sensor_ebpf::flow::{FlowValue, Judged};
+use sensor_ebpf::parse::mac_bytes;
 use sensor_user::bpf::FlowKey;
 
 /// An Ethernet header: BPF_PROG_TEST_RUN takes no shorter frame.
 const SHORTEST: usize = 14;
+
+/// Speaks to itself where it only counts who sends it.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// What was run, and what could not be.
 #[derive(Default)]
@@ -25,6 +33,8 @@ struct Tally {
     flows: u64,
     too_short: u64,
     too_long: u64,
+    dropped: u64,
+    would: u64,
 }
 
 /// The parts of a flow that depend neither on the clock nor on the CPU.
@@ -49,6 +59,11 @@ fn timeless_record(record: FlowRecord) -> FlowRecord {
     FlowRecord { time_ns: 0, ..record }
 }
 
+/// The records of flows. Which drops are told depends on what else came by the port on that CPU.
+fn told(records: impl Iterator<Item = FlowRecord>) -> Vec<FlowRecord> {
+    records.filter(|record| record.kind != RECORD_DROP).map(timeless_record).collect()
+}
+
 fn difference(after: &Reasons, before: &Reasons) -> Vec<(&'static str, u64)> {
     Reason::ALL
         .into_iter()
@@ -71,12 +86,53 @@ fn longest(sensor: &TestSensor) -> usize {
     fits
 }
 
+/// What both sides hold while a capture runs.
+struct Policy {
+    made: Made,
+    cast: Cast,
+}
+
+impl Policy {
+    /// A policy of all kinds of rules, levels and budgets for the speakers of a capture, the same each time.
+    fn of(path: &Path) -> Self {
+        let cast = Cast::of(path);
+        let name = path.file_name().expect("a file").to_string_lossy();
+        let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self { made: Made::up(&cast, &mut Chance::new(seed), true), cast }
+    }
+
+    /// Has both sides hold it, and know where everybody lives: what is learned later would be seen at other times.
+    fn install(&self, sensor: &mut TestSensor, twin: &mut Datapath) {
+        for mac in &self.cast.macs {
+            let frame = Frame::ethernet(mac_bytes(*mac), [0xff; 6]).ip4(NOBODY, NOBODY).udp(9, 9).build();
+            sensor.run(&frame).expect("runs");
+            twin.frame(&frame, frame.len() as u32, Time(0));
+        }
+        sensor.records();
+        self.made.install(sensor, &self.made.rules).expect("a policy");
+        self.made.install_twin(twin);
+    }
+
+    fn compare_counters(&self, sensor: &TestSensor, twin: &Datapath, name: &str) {
+        for (key, rule) in &self.made.rules {
+            let got = sensor.maps.counters.rule(rule.rule_id).expect("counters");
+            assert_eq!(got, twin.budgets.rule(rule.rule_id), "{name}: {key}: {rule:?}");
+        }
+    }
+}
+
 /// Runs one capture on both sides.
-fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, tally: &mut Tally) {
+fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, policy: Option<&Policy>, tally: &mut Tally) {
     let name = path.display();
     let mut twin = Datapath::new(PORT);
+    if let Some(policy) = policy {
+        policy.install(sensor, &mut twin);
+    }
     let mut number = 0u64;
-    let mut reasons = sensor.reasons().expect("reasons");
+    let (mut reasons, mut counters) =
+        (sensor.reasons().expect("reasons"), sensor.counters().expect("counters"));
     let result = capture::frames(path, |frame| {
         number += 1;
         if frame.len() < SHORTEST {
@@ -88,14 +144,22 @@ fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, tally: &mut Tal
             return Ok(());
         }
         tally.frames += 1;
-        let twin_reasons = twin.reasons;
-        let wanted = twin.frame(frame, frame.len() as u32, Time(number * 1_000_000));
-        let wanted: Vec<_> = wanted.iter().map(|record| timeless_record(record.flow)).collect();
-        sensor.run(frame)?;
+        let (twin_reasons, twin_counters) = (twin.reasons, twin.counters());
+        let wanted = twin.frame(frame, frame.len() as u32, Time(number * 1_000));
+        let wanted = told(wanted.iter().map(|record| record.flow));
+        let wanted_counters = minus(&twin.counters(), &twin_counters);
+        let verdict = sensor.run(frame)?;
         let after = sensor.reasons()?;
-        let got: Vec<_> = sensor.records().into_iter().map(timeless_record).collect();
+        let got = told(sensor.records().into_iter());
+        let dropped = if wanted_counters.drop_packets == 1 { XDP_DROP } else { XDP_PASS };
+        assert_eq!(verdict, dropped, "{name}, frame {number}: verdict; {frame:x?}");
+        let seen = sensor.counters()?;
+        assert_eq!(minus(&seen, &counters), wanted_counters, "{name}, frame {number}: counters");
+        counters = seen;
         assert_eq!(got, wanted, "{name}, frame {number}: records");
         tally.records += got.len() as u64;
+        tally.dropped += wanted_counters.drop_packets;
+        tally.would += wanted_counters.would_drop_packets;
         let (got, wanted) = (difference(&after, &reasons), difference(&twin.reasons, &twin_reasons));
         assert_eq!(got, wanted, "{name}, frame {number}: reasons");
         reasons = after;
@@ -105,7 +169,13 @@ fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, tally: &mut Tal
     if let Err(error) = result {
         println!("{name}: read up to frame {number}: {error:#}");
     }
+    if let Some(policy) = policy {
+        policy.compare_counters(sensor, &twin, &name.to_string());
+    }
     compare_flows(sensor, &twin, path, tally);
+    if let Some(policy) = policy {
+        policy.made.remove(sensor).expect("taken back");
+    }
 }
 
 fn compare_flows(sensor: &mut TestSensor, twin: &Datapath, path: &Path, tally: &mut Tally) {
@@ -121,27 +191,44 @@ fn compare_flows(sensor: &mut TestSensor, twin: &Datapath, path: &Path, tally: &
     }
 }
 
-#[test]
-fn the_kernel_and_the_replay_agree_on_every_capture() {
+/// Runs every capture on both sides, with a policy of its own or with none.
+fn compare_all(with_policies: bool) -> Option<Tally> {
     let Some(dir) = capture::data_dir() else {
-        println!("NOT TESTED: no captures (set SEKISHO_DATA to the folder that has them)");
-        return;
+        note::skipped("no captures (set SEKISHO_DATA to the folder that has them)");
+        return None;
     };
     let mut sensor = TestSensor::load().expect("loads");
     let longest = longest(&sensor);
     sensor.clear().expect("clears");
+    sensor.forget(&[]).expect("forgets");
     let captures = capture::captures(&dir).expect("a readable folder");
     assert!(captures.len() > 200, "only {} captures in {}", captures.len(), dir.display());
     let mut tally = Tally::default();
     for path in &captures {
-        compare(&mut sensor, path, longest, &mut tally);
+        let policy = with_policies.then(|| Policy::of(path));
+        compare(&mut sensor, path, longest, policy.as_ref(), &mut tally);
     }
-    let Tally { frames, records, flows, too_short, too_long } = tally;
+    let Tally { frames, records, flows, too_short, too_long, dropped, would } = tally;
     println!(
-        "{} captures: {frames} frames, {flows} flows, {records} records agree; not run: {too_short} frames under \
-         {SHORTEST} bytes, {too_long} over {longest}",
+        "{} captures: {frames} frames, {flows} flows, {records} records agree, {dropped} dropped and {would} that would \
+         have been; not run: {too_short} frames under {SHORTEST} bytes, {too_long} over {longest}",
         captures.len()
     );
     assert_eq!(sensor.counters().expect("counters").records_lost, 0);
     assert!(too_short + too_long < frames / 100, "too many frames were not run");
+    Some(tally)
+}
+
+#[test]
+fn the_kernel_and_the_replay_agree_on_every_capture() {
+    compare_all(false);
+}
+
+/// Rules of every kind and level by chance, in force and observed, reflexes and throttled devices: the same verdicts and
+/// counters too, frame by frame and rule by rule. Budgets do not fill again meanwhile, so that time does not matter.
+#[test]
+fn they_agree_under_policies_of_all_kinds() {
+    if let Some(tally) = compare_all(true) {
+        assert!(tally.dropped > tally.frames / 20 && tally.would > tally.frames / 50, "policies do little");
+    }
 }

@@ -20,6 +20,14 @@ pub struct Moment {
     pub generation: u32,
 }
 
+impl Moment {
+    /// Both as one word.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.jiffies as u64 | (self.generation as u64) << 32
+    }
+}
+
 /// One frame, as far as accounting cares.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -43,6 +51,8 @@ pub trait Key: Copy {
     fn ips(&self) -> [Address; 2];
     /// Both addresses in one word, for the table of fragments.
     fn both(&self) -> u64;
+    /// The IPv4 source address, network byte order.
+    fn source4(&self) -> Option<u32>;
     /// The rest of it.
     fn lane(&self) -> Lane;
 }
@@ -99,6 +109,11 @@ impl Key for FlowKey4 {
     }
 
     #[inline(always)]
+    fn source4(&self) -> Option<u32> {
+        Some(self.addresses().0)
+    }
+
+    #[inline(always)]
     fn lane(&self) -> Lane {
         self.lane
     }
@@ -120,6 +135,11 @@ impl Key for FlowKey6 {
     fn both(&self) -> u64 {
         let [[a, b], [c, d]] = self.addresses;
         mix(mix(a, b), mix(c, d))
+    }
+
+    #[inline(always)]
+    fn source4(&self) -> Option<u32> {
+        None
     }
 
     #[inline(always)]
@@ -210,7 +230,8 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
         let left_j = if left_j > i32::MAX as u64 { i32::MAX as u32 } else { left_j as u32 };
         value.until_j = now.jiffies.wrapping_add(left_j).wrapping_add(1) | 1;
     }
-    value.judged = Judged::new(judgement.verdict, judgement.by_mac, now.generation);
+    value.judged =
+        Judged::new(judgement.verdict, judgement.by_mac, now.generation).with_seal(judgement.seals);
 }
 
 /// Whether a frame has the MAC addresses its flow began with. A key holds none, and hosts may share one: all that ask for an

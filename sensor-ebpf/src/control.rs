@@ -22,8 +22,8 @@ pub struct Config {
     pub zero: u32,
     /// 1: all verdicts are to pass (`sekisho bypass`). The program reads `armed` alone; this tells user space why it is 0.
     pub bypass: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1: hosts all of whose frames are dropped are sealed (see [`crate::seal`]).
+    pub seal: u32,
     /// Hosts are charged for new destinations from then on, ns of CLOCK_MONOTONIC: right after a start everything is new.
     pub reflex_from_ns: u64,
     /// Throttled devices: new destinations.

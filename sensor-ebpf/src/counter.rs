@@ -21,7 +21,8 @@ pub struct PortCounters {
     pub ignored_packets: u64,
     /// Bytes passed without a flow.
     pub ignored_bytes: u64,
-    /// Frames that were judged, but are in no flow: it could not be entered, or the host was over its budget.
+    /// Frames that were judged, but are in no flow: it could not be entered, the host was over its budget, or all it sends is
+    /// dropped (see [`crate::seal`]).
     pub unentered_packets: u64,
     /// Bytes of these.
     pub unentered_bytes: u64,
@@ -64,15 +65,24 @@ impl PortCounters {
 
 /// Counters of one port on one CPU, as they lie in the map: `packets` and `bytes` are of the frames that passed alone, so
 /// that a dropped frame costs no more counting than one that passes.
-#[repr(transparent)]
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PortCell(pub PortCounters);
+pub struct PortCell {
+    /// What was counted frame by frame.
+    pub passed: PortCounters,
+    /// Frames dropped by a seal (see [`crate::seal`]); they are in no flow.
+    pub sealed_packets: u64,
+    /// Bytes of these.
+    pub sealed_bytes: u64,
+    /// The [`crate::account::Moment`] in which a host on this port was last sealed.
+    pub sealed: u64,
+}
 
 impl PortCell {
     /// Counts a frame by its verdict.
     #[inline(always)]
     pub fn count(&mut self, verdict: u8, len: u64) {
-        let Self(counters) = self;
+        let counters = &mut self.passed;
         if verdict == VERDICT_DROP {
             counters.drop_packets = counters.drop_packets.wrapping_add(1);
             counters.drop_bytes = counters.drop_bytes.wrapping_add(len);
@@ -85,21 +95,41 @@ impl PortCell {
         }
     }
 
+    /// Counts a frame dropped by a seal.
+    #[inline(always)]
+    pub fn count_sealed(&mut self, len: u64) {
+        self.sealed_packets = self.sealed_packets.wrapping_add(1);
+        self.sealed_bytes = self.sealed_bytes.wrapping_add(len);
+    }
+
     /// Whether a frame of this verdict, which is not counted yet, is one of those told of the dropped.
     #[inline(always)]
     pub fn is_sample(&self, verdict: u8) -> bool {
-        let Self(counters) = self;
+        let counters = &self.passed;
         let before =
             if verdict == VERDICT_DROP { counters.drop_packets } else { counters.would_drop_packets };
         before & (DROP_SAMPLE - 1) == 0 && verdict != VERDICT_PASS
     }
 
+    /// Adds `other` to each counter, wrapping.
+    pub fn add(&mut self, other: &Self) {
+        self.passed.add(&other.passed);
+        self.sealed_packets = self.sealed_packets.wrapping_add(other.sealed_packets);
+        self.sealed_bytes = self.sealed_bytes.wrapping_add(other.sealed_bytes);
+    }
+
     /// The counters as they are meant: of all frames received.
     pub fn counters(self) -> PortCounters {
-        let Self(passed) = self;
+        let Self { passed, sealed_packets, sealed_bytes, .. } = self;
+        let drop_packets = passed.drop_packets.wrapping_add(sealed_packets);
+        let drop_bytes = passed.drop_bytes.wrapping_add(sealed_bytes);
         PortCounters {
-            packets: passed.packets.wrapping_add(passed.drop_packets),
-            bytes: passed.bytes.wrapping_add(passed.drop_bytes),
+            packets: passed.packets.wrapping_add(drop_packets),
+            bytes: passed.bytes.wrapping_add(drop_bytes),
+            drop_packets,
+            drop_bytes,
+            unentered_packets: passed.unentered_packets.wrapping_add(sealed_packets),
+            unentered_bytes: passed.unentered_bytes.wrapping_add(sealed_bytes),
             ..passed
         }
     }
@@ -211,4 +241,4 @@ pub const REASONS_OF_PORT: u32 = 32;
 pub const REASON_CAPACITY: u32 = MAX_PORTS * REASONS_OF_PORT;
 
 const _: () = assert!(Reason::ALL.len() <= REASONS_OF_PORT as usize);
-const _: () = assert!(size_of::<PortCell>() == 112);
+const _: () = assert!(size_of::<PortCell>() == 136);

@@ -240,6 +240,8 @@ pub struct Judged(u64);
 impl Judged {
     /// The bit above the verdict: it is that on frames of the flow's MAC addresses alone.
     const BOUND: u32 = 1 << 8;
+    /// The bit above that: it holds for all that its source sends (see [`crate::seal`]).
+    const SEALS: u32 = 1 << 9;
 
     /// Puts it together, of a `VERDICT_*`. With `bound` it is the verdict on frames of the flow's MAC addresses alone.
     #[inline(always)]
@@ -259,11 +261,24 @@ impl Judged {
         halves(self.0).1 as u8
     }
 
-    /// The same, as if it were the verdict on frames of any MAC addresses.
+    /// The verdict and the generation alone, as [`Judged::new`] has them of a verdict that is not bound.
     #[inline(always)]
-    pub const fn unbound(self) -> Self {
+    pub const fn plain(self) -> Self {
         let (generation, rest) = halves(self.0);
-        Self(double(generation, rest & !Self::BOUND))
+        Self(double(generation, rest & !(Self::BOUND | Self::SEALS)))
+    }
+
+    /// The same, with a note of whether it holds for all that its source sends.
+    #[inline(always)]
+    pub const fn with_seal(self, seals: bool) -> Self {
+        let (generation, rest) = halves(self.0);
+        Self(double(generation, if seals { rest | Self::SEALS } else { rest }))
+    }
+
+    /// Whether it holds for all that its source sends.
+    #[inline(always)]
+    pub const fn seals(self) -> bool {
+        halves(self.0).1 & Self::SEALS != 0
     }
 
     /// Whether it is the verdict on frames of the flow's MAC addresses alone.

@@ -84,6 +84,8 @@ pub struct Judgement {
     pub by_mac: bool,
     /// The source is protected.
     pub spared: bool,
+    /// All that the source sends from there is dropped (see [`crate::seal`]).
+    pub seals: bool,
 }
 
 /// The rule maps, as a judge asks them.
@@ -131,7 +133,7 @@ impl End {
         policy.settle(self);
         let rule = &self.candidate;
         // A level nobody knows of restricts nobody.
-        let unknown = rule.level == LEVEL_NONE || rule.level > LEVEL_PROTECT;
+        let unknown = rule.level < LEVEL_THROTTLE || rule.level > LEVEL_PROTECT;
         if unknown || (rule.until_ns != 0 && ask.now_ns >= rule.until_ns) {
             return false;
         }
@@ -185,12 +187,13 @@ pub fn judge(ask: &Question, policy: &impl Policy, ends: &mut [End; 2]) -> Judge
     };
     if forbids(&source.enforced, ask, policy, 0) {
         decide(&mut judgement, &source.enforced, VERDICT_DROP);
+        judgement.seals = source.enforced.level >= LEVEL_ISOLATE;
     } else if forbids(&destination.enforced, ask, policy, 1) {
         decide(&mut judgement, &destination.enforced, VERDICT_DROP);
         hurry(&mut judgement, ask, placed);
-    } else if source.enforced.level == LEVEL_THROTTLE {
+    } else if throttles(&source.enforced, ask) {
         decide(&mut judgement, &source.enforced, VERDICT_RATE);
-    } else if destination.enforced.level == LEVEL_THROTTLE {
+    } else if throttles(&destination.enforced, ask) {
         decide(&mut judgement, &destination.enforced, VERDICT_RATE);
         hurry(&mut judgement, ask, placed);
     } else if forbids(&source.observed, ask, policy, 0) {
@@ -198,9 +201,9 @@ pub fn judge(ask: &Question, policy: &impl Policy, ends: &mut [End; 2]) -> Judge
     } else if forbids(&destination.observed, ask, policy, 1) {
         decide(&mut judgement, &destination.observed, VERDICT_WOULD_DROP);
         hurry(&mut judgement, ask, placed);
-    } else if source.observed.level == LEVEL_THROTTLE {
+    } else if throttles(&source.observed, ask) {
         decide(&mut judgement, &source.observed, VERDICT_WOULD_RATE);
-    } else if destination.observed.level == LEVEL_THROTTLE {
+    } else if throttles(&destination.observed, ask) {
         decide(&mut judgement, &destination.observed, VERDICT_WOULD_RATE);
         hurry(&mut judgement, ask, placed);
     } else {
@@ -303,6 +306,12 @@ fn scopes(end: &mut End, ask: &Question, policy: &impl Policy, at: usize, direct
     if segment != scope_of_segment(0) {
         end.add(policy.scope(segment), ask, direction, policy);
     }
+}
+
+/// Whether the rule of an end lets the frame pass within a budget. Link control is nobody's load.
+#[inline(always)]
+fn throttles(rule: &RuleValue, ask: &Question) -> bool {
+    rule.level == LEVEL_THROTTLE && ask.kind != ASK_CONTROL
 }
 
 /// Whether the rule of an end forbids the frame.

@@ -17,6 +17,7 @@ pub mod judge;
 pub mod parse;
 pub mod reflex;
 pub mod rule;
+pub mod seal;
 pub mod usual;
 
 /// Number of the layout of every map and record. Raise it when any of them changes: pinned maps of another number

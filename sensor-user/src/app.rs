@@ -22,7 +22,7 @@ use crate::eve::EventType;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
-use crate::{makers, protocol};
+use crate::{makers, pipeline, protocol};
 
 /// Where the lock of a bridge lies: the same for all daemons of the machine, whatever else they are given.
 const LOCK_DIR: &str = "/run/sekisho";
@@ -46,6 +46,8 @@ pub struct RunOptions {
     pub metrics: Option<Option<SocketAddr>>,
     /// Whether decisions are carried out, instead of what the configuration says.
     pub mode: Option<Mode>,
+    /// Whether other XDP programs are taken off the ports.
+    pub replace: bool,
     /// JSON lines instead of sentences.
     pub json: bool,
     /// The kinds of events told.
@@ -109,6 +111,9 @@ async fn live(options: RunOptions) -> Result<()> {
     let sensor = Sensor::load(&options.pin_dir, &ports)?;
     sensor.notes.iter().for_each(|note| log::warn!("{note}"));
     let Sensor { mut attachments, rules, flows, counters, rings, log, jiffy_ns, notes: _ } = sensor;
+    if options.replace {
+        attachments.replace_others();
+    }
     let mut out = Output::default();
     let mut engine = Engine::new(config.settings);
     engine.restore(blocks, &mut out);
@@ -155,7 +160,7 @@ async fn live(options: RunOptions) -> Result<()> {
     };
     drop(lock);
     result?;
-    log::info!("stopped; what is isolated stays isolated (`sekisho unload` takes the filter off)");
+    log::info!("stopped; what is isolated stays isolated (`sekisho detach` takes the filter off)");
     Ok(())
 }
 
@@ -196,6 +201,7 @@ async fn serve(
 
 /// Puts the program on every port there is.
 fn attach(attachments: &mut Attachments, ports: &Ports) -> Result<(), crate::bpf::BpfError> {
+    attachments.forget_all_but(&ports.list())?;
     ports.list().iter().try_for_each(|port| attachments.attach(port).map(drop))
 }
 
@@ -211,6 +217,7 @@ fn greet(options: &RunOptions, attachments: &Attachments, enforce: bool, metrics
     let ports =
         if ports.is_empty() { "none yet; those that join are filtered".to_owned() } else { ports.join(", ") };
     log::info!("ports: {ports}");
+    attachments.attached().for_each(pipeline::tell_port);
     let address = metrics.and_then(|listener| listener.local_addr().ok());
     let metrics = address.map_or("off".to_owned(), |address| format!("http://{address}/metrics"));
     log::info!("control socket: {}; metrics: {metrics}", options.socket.display());

@@ -6,7 +6,7 @@ use clap::Parser;
 use sensor_user::app::{self, RunOptions};
 use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task};
 use sensor_user::replay::{self, ReplayOptions};
-use sensor_user::unload;
+use sensor_user::{detach, doctor};
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
@@ -18,8 +18,13 @@ fn main() -> ExitCode {
         Task::Client(task) => return cli::run(&task),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
-        Task::Unload(args) => {
-            unload::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
+        Task::Doctor(args) => {
+            let json = args.output.output == Output::Json;
+            return doctor::run(args.bridge.as_deref(), &args.pin_dir, json)
+                .unwrap_or_else(|error| cli::fail(&error));
+        }
+        Task::Detach(args) => {
+            detach::run(&args.pin_dir, args.bridge.as_deref(), args.output.output == Output::Json)
         }
     };
     match done {
@@ -47,6 +52,7 @@ fn run_options(args: RunArgs) -> RunOptions {
         pin_dir: args.pin_dir,
         metrics: args.metrics.map(|listen| listen.0),
         mode: args.mode,
+        replace: args.replace,
         json: args.tell.json(),
         events: args.tell.kinds(),
     }

@@ -139,12 +139,32 @@ pub struct PortStatus {
     pub index: u8,
     /// How the program is attached.
     pub mode: AttachMode,
+    /// Why it is not run in the driver, if it is not: `mtu`, `no_native` or `refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Features of the card that were switched off for the filter.
+    #[serde(default)]
+    pub offloads_off: Vec<String>,
+    /// Features that should be off and could not be switched.
+    #[serde(default)]
+    pub offloads_on: Vec<String>,
     /// Frames received.
     pub packets: u64,
     /// Bytes received.
     pub bytes: u64,
     /// Frames dropped by a rule.
     pub drops: u64,
+}
+
+/// A port that should be filtered and is not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UnfilteredPort {
+    /// Its name.
+    pub name: String,
+    /// What kind of problem: `busy`, `taken`, `no_room` or `failed`.
+    pub problem: String,
+    /// The problem in words.
+    pub why: String,
 }
 
 /// How the daemon around the engine does.
@@ -160,6 +180,9 @@ pub struct LiveStatus {
     pub uptime_secs: u64,
     /// The ports, by name.
     pub ports: Vec<PortStatus>,
+    /// Ports of the bridge that are not filtered.
+    #[serde(default)]
+    pub unfiltered: Vec<UnfilteredPort>,
     /// Records that found the ring full.
     pub ring_lost: u64,
     /// Saves that failed.

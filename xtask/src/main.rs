@@ -5,10 +5,12 @@
 mod bench;
 mod build;
 mod lab;
+mod results;
 mod setup;
 mod sh;
 mod test;
 mod ui;
+mod vm;
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -40,6 +42,8 @@ enum Task {
     },
     /// Everything that CI runs: format, lints, unit, scenario, BPF and namespace tests
     Test,
+    /// Run the tests of the kernel side on other kernels, in emulated machines
+    Vm(vm::VmArgs),
     /// Build and run: on a bridge of this machine, or without --bridge in a lab of its own
     Run(RunArgs),
     /// Measure the data path beside its peers; writes target/bench.json
@@ -84,6 +88,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Setup => setup::setup(&tree, &Part::ALL).map(drop),
         Task::Build { release: _ } => build::product(&tree, &[Part::Bpf, Part::Run]).map(drop),
         Task::Test => test::test(&tree),
+        Task::Vm(args) => vm::vm(&tree, &args),
         Task::Run(RunArgs { bridge: Some(bridge), extra, .. }) => run_on_bridge(&tree, &bridge, &extra),
         Task::Run(RunArgs { keep, extra, .. }) => lab::run(&tree, keep, &extra),
         Task::Bench => bench::bench(&tree),

@@ -29,11 +29,13 @@ pub enum Part {
     Lab,
     /// Tests and the benchmark.
     Tests,
+    /// Tests on other kernels.
+    Vm,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Part; 4] = [Part::Bpf, Part::Run, Part::Lab, Part::Tests];
+    pub const ALL: [Part; 5] = [Part::Bpf, Part::Run, Part::Lab, Part::Tests, Part::Vm];
 }
 
 /// A Debian package, what it is for, and why it is wanted.
@@ -50,8 +52,14 @@ const PACKAGES: &[Package] = &[
     (Part::Tests, "iptables", "ebtables, a peer of the benchmark"),
     (Part::Tests, "bpftool", "looks at what is loaded in the kernel, from outside"),
     (Part::Tests, "ethtool", "offloads of the test network's links"),
+    (Part::Tests, "faketime", "shows the daemon, and it alone, another time of day"),
     (Part::Tests, "tcpreplay", "real captures on the wire"),
     (Part::Tests, "netcat-openbsd", "connections between test hosts"),
+    (Part::Vm, "qemu-system-x86", "runs the tests on other kernels"),
+    (Part::Vm, "busybox-static", "the rest of a system under those kernels"),
+    (Part::Vm, "kmod", "finds the modules of those kernels"),
+    (Part::Vm, "xz-utils", "decompresses them"),
+    (Part::Vm, "binutils", "takes the debug information out of the tests"),
 ];
 
 /// The version of bpf-linker that the project is built and tested with.

@@ -1,5 +1,6 @@
 //! Everything that CI runs, stage by stage; the first stage that fails ends it.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,12 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::build;
+use crate::results::{Count, Line};
 use crate::setup::{self, Part};
 use crate::sh::{self, Tree};
 use crate::ui::{self, Style, paint};
+use crate::vm;
 
 /// The stages in their order: those that fail fast first, the slow ones last.
-const STAGES: [&str; 7] = [
+const STAGES: [&str; 8] = [
     "set-up",
     "format",
     "BPF object",
@@ -20,7 +23,11 @@ const STAGES: [&str; 7] = [
     "unit and scenario tests",
     "build",
     "BPF and namespace tests",
+    "BPF tests on Linux 6.1",
 ];
+
+/// The oldest kernel that the product supports.
+const OLDEST_KERNEL: &str = "6.1";
 
 /// Runs all stages and prints what they took.
 pub fn test(tree: &Tree) -> Result<()> {
@@ -46,23 +53,22 @@ fn stages(tree: &Tree, report: &mut Report) -> Result<()> {
         counted(tree.cargo().args(["test", "--workspace", "--exclude", "bpf-tests"]), count)
     })?;
     report.stage(|_| build::sekisho(tree).map(drop))?;
-    report.stage(|count| counted(tree.cargo().args(["test", "--package", "bpf-tests"]), count))
+    report.stage(|count| noted(tree, tree.cargo().args(["test", "--package", "bpf-tests"]), count))?;
+    report.stage(|count| vm::quick(tree, OLDEST_KERNEL, count))
 }
 
-/// Tests that ran, by how they ended.
-#[derive(Clone, Copy, Default, PartialEq, Debug)]
-struct Count {
-    passed: u32,
-    failed: u32,
-    skipped: u32,
-}
-
-impl Count {
-    fn add(&mut self, other: Count) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
+/// Runs tests that may leave notes, prints these and counts by them who skipped himself.
+fn noted(tree: &Tree, command: &mut Command, count: &mut Count) -> Result<()> {
+    let notes = tree.target.join("test-notes");
+    fs::write(&notes, "").with_context(|| format!("cannot write {}", notes.display()))?;
+    let outcome = counted(command.env("SEKISHO_TEST_NOTES", &notes), count);
+    for line in fs::read_to_string(&notes)?.lines() {
+        ui::line(line);
+        if matches!(Line::read(line), Some(Line::Skip(..))) {
+            count.skip_one();
+        }
     }
+    outcome
 }
 
 /// What was done, for the summary at the end.
@@ -101,7 +107,7 @@ impl Report {
                 }
             };
             ui::line(format!("{name:<26}{:>7.1} s  {result}  {tests}", took.as_secs_f32()).trim_end());
-            total.add(*count);
+            total += *count;
         }
         let failed = usize::from(self.failed.is_some());
         let skipped = STAGES.len() - self.done.len() - failed;
@@ -123,50 +129,11 @@ fn counted(command: &mut Command, count: &mut Count) -> Result<()> {
     for line in BufReader::new(output).lines() {
         let line = line.with_context(|| format!("cannot read the output of `{name}`"))?;
         ui::line(&line);
-        if let Some(result) = result_of(&line) {
-            count.add(result);
+        if let Some(Line::Summary(result)) = Line::read(&line) {
+            *count += result;
         }
     }
     let status = child.wait().with_context(|| format!("cannot wait for `{name}`"))?;
     ensure!(status.success(), "`{name}` failed ({status})");
     Ok(())
-}
-
-/// Reads `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; ...`.
-fn result_of(line: &str) -> Option<Count> {
-    let mut count = Count::default();
-    for part in line.strip_prefix("test result: ")?.split(';') {
-        let mut words = part.split_whitespace().rev();
-        let (what, number) = (words.next()?, words.next()?);
-        match (what, number.parse()) {
-            ("passed", Ok(number)) => count.passed = number,
-            ("failed", Ok(number)) => count.failed = number,
-            ("ignored", Ok(number)) => count.skipped = number,
-            _ => {}
-        }
-    }
-    Some(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_of_the_test_runner_are_read() {
-        let cases = [
-            (
-                "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-                Some(Count { passed: 5, failed: 0, skipped: 1 }),
-            ),
-            (
-                "test result: \u{1b}[31mFAILED\u{1b}[0m. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out",
-                Some(Count { passed: 2, failed: 3, skipped: 0 }),
-            ),
-            ("running 5 tests", None),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(result_of(line), expected, "{line}");
-        }
-    }
 }

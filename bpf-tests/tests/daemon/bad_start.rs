@@ -10,7 +10,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::EbpfLoader;
 use aya::programs::{Xdp, XdpMode};
 use bpf_tests::daemon::{METRICS, Site, Told, copy_for_all, finish, site};
-use bpf_tests::lab::{BRIDGE, has_xdp, mac};
+use bpf_tests::lab::{BRIDGE, Lab, has_xdp, mac};
+use bpf_tests::small::empty_object;
 use bpf_tests::traffic::check_ways;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -57,6 +58,9 @@ fn too_few_rights() -> Result<()> {
         run_with(site, &nobody)?.check_failed(&["CAP_BPF and CAP_NET_ADMIN", hint])?;
         site.check_untouched()?;
         run_with(site, &["--bounding-set=-net_admin"])?.check_failed(&["needs CAP_NET_ADMIN", hint])?;
+        site.check_untouched()?;
+        let unsighted = run_with(site, &["--bounding-set=-perfmon,-sys_admin"])?;
+        unsighted.check_failed(&["needs CAP_PERFMON", hint])?;
         site.check_untouched()
     })
 }
@@ -156,9 +160,9 @@ fn a_bridge_that_another_daemon_watches() -> Result<()> {
         site.lab.ip("link add br1 type bridge")?;
         let told = site.run("br1", &["--metrics", "off"])?;
         told.check_failed(&["another daemon uses the state directory", "--state-dir"])?;
-        ensure!(site.tell(&["unload", "--pin-dir", "x"])?.code == Some(2), "unload takes no socket");
+        ensure!(site.tell(&["detach", "--pin-dir", "x"])?.code == Some(2), "detach takes no socket");
         let pins = site.pin_dir().display().to_string();
-        site.plain(&["unload", "--pin-dir", &pins])?
+        site.plain(&["detach", "--pin-dir", &pins])?
             .check_failed(&["another daemon is using the pins", "stop it"])?;
 
         assert_eq!(with_program(site)?, ["p1", "p2", "p3"]);
@@ -209,15 +213,66 @@ fn a_port_that_has_another_program() -> Result<()> {
         let told = site.run(BRIDGE, &[])?;
         told.check_failed(&[
             "already has the program of a Sekisho with other pins",
-            "sekisho unload",
+            "sekisho detach",
             "--pin-dir",
         ])?;
         assert_eq!(with_program(site)?, ["p1", "p2", "p3"], "those of the one that was killed");
         ensure!(!site.pin_dir().exists() && !site.socket().exists(), "something is left");
         // What the message says helps.
-        let told = own.plain(&["unload", "--pin-dir", &own.pin_dir().display().to_string()])?;
+        let told = own.plain(&["detach", "--pin-dir", &own.pin_dir().display().to_string()])?;
         ensure!(told.code == Some(0), "{told:?}");
         site.check_nothing_left()?;
         site.start(&[])?.stop().map(drop)
+    })
+}
+
+#[test]
+fn another_program_is_replaced_when_told_to() -> Result<()> {
+    site(3, |site| {
+        // One that was attached without a link, as ip(8) and xdp-loader do, one generically, and one by a link.
+        let object = site.path("pass.o");
+        fs::write(&object, empty_object()?)?;
+        site.lab.ip(&format!("link set dev p1 xdp obj {} sec xdp", object.display()))?;
+        site.lab.ip(&format!("link set dev p3 xdpgeneric obj {} sec xdp", object.display()))?;
+        let mut stranger = EbpfLoader::new().load(OBJECT)?;
+        load_programs(&mut stranger)?;
+        let program: &mut Xdp = stranger.program_mut("sekisho_clock").context("there")?.try_into()?;
+        program.attach("p2", XdpMode::Driver)?;
+        let daemon = site.start(&["--mode", "enforce", "--replace"])?;
+        let log = daemon.log()?;
+        for port in ["p1", "p2", "p3"] {
+            ensure!(log.contains(&format!("{port}: took the place of the XDP program ")), "{log}");
+        }
+        ensure!(log.contains("ports: p1 (native), p2 (native), p3 (native)"), "{log}");
+        site.ask(&["block", "add", "--mac", &mac(1)])?;
+        check_ways(site.lab, "replaced", false, &[(1, "10.77.0.2")])?;
+        check_ways(site.lab, "replaced", true, &[(2, "10.77.0.3")])
+    })
+}
+
+#[test]
+fn a_program_that_cannot_be_told_from_another_namespaces_is_not_replaced() -> Result<()> {
+    let elsewhere = Lab::new(2)?;
+    site(2, |site| {
+        let mut stranger = EbpfLoader::new().load(OBJECT)?;
+        load_programs(&mut stranger)?;
+        let program: &mut Xdp = stranger.program_mut("sekisho_clock").context("there")?.try_into()?;
+        program.attach("p2", XdpMode::Driver)?;
+        // The same program on an interface of the same index: the kernel tells the two links not apart.
+        elsewhere.on_switch(|_| Ok(program.attach("p2", XdpMode::Driver).map(drop)?))?;
+        site.run(BRIDGE, &["--replace"])?.check_failed(&[
+            "on p2 could not be replaced",
+            "2 BPF links hold it",
+            "stop the program that made it",
+        ])?;
+        assert_eq!(with_program(site)?, ["p2"], "only the stranger's");
+        ensure!(has_xdp(&elsewhere.ip("link show p2")?), "the other namespace's was cut");
+        ensure!(!site.pin_dir().exists() && !site.socket().exists(), "something is left");
+        // A Sekisho with other pins is not a stranger.
+        drop(stranger);
+        let own = site.another()?;
+        own.start(&[])?.kill()?;
+        site.run(BRIDGE, &["--replace"])?
+            .check_failed(&["already has the program of a Sekisho with other pins"])
     })
 }

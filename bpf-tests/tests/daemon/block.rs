@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Site, copy_for_all, finish, site};
 use bpf_tests::lab::{Ping, mac};
-use bpf_tests::traffic::{check_ways, until};
+use bpf_tests::traffic::{check_ways, slowness, until};
 use serde_json::{Value, json};
 
 /// Ways from a host to an address.
@@ -55,6 +55,12 @@ fn each_kind_of_address_is_cut_off_and_let_go_while_the_daemon_runs() -> Result<
     })
 }
 
+/// The second of the day of a date and time. Dates come from two clocks read one after the other, and differ by as much.
+fn second_of_day(date: &Value) -> Result<i32> {
+    let time = date.as_str().and_then(|date| date.get(11..19)).context("a date with a time")?;
+    time.split(':').try_fold(0, |sum, part| Ok(sum * 60 + part.parse::<i32>()?))
+}
+
 #[test]
 fn a_block_ends_on_time_unless_it_is_extended() -> Result<()> {
     site(4, |site| {
@@ -66,16 +72,21 @@ fn a_block_ends_on_time_unless_it_is_extended() -> Result<()> {
         let extended = site.ask(&["block", "add", "--ip", "10.77.0.3", "--for", "1h"])?;
         assert_eq!(extended["extended"], true);
         let shortened = site.ask(&["block", "add", "--ip", "10.77.0.3", "--for", "1s"])?;
-        assert_eq!(shortened["block"]["until"], extended["block"]["until"], "adding again never shortens");
+        let [before, after] = [&extended, &shortened].map(|told| second_of_day(&told["block"]["until"]));
+        ensure!(
+            (after? - before? + 1).rem_euclid(24 * 3600) <= 2,
+            "adding again never shortens: {shortened}"
+        );
 
         until("the end of the entry", Duration::from_secs(4), || Ok((list(site)?.len() == 1).then_some(())))?;
         let took = started.elapsed();
-        ensure!((1.8..3.0).contains(&took.as_secs_f64()), "listed for {took:?}");
+        let latest = 3.0 * f64::from(slowness());
+        ensure!((1.8..latest).contains(&took.as_secs_f64()), "listed for {took:?}");
         let expired = daemon.event("the expiry", |event| event["isolation"]["action"] == "expired")?;
         assert_eq!(expired["isolation"]["target"]["mac"], mac(1));
         let (sent, answered) = ping.finish()?;
         let closed = started.elapsed().mul_f64(f64::from(sent - answered) / f64::from(sent));
-        ensure!((1.5..3.0).contains(&closed.as_secs_f64()), "{answered} of {sent} answered: {closed:?}");
+        ensure!((1.5..latest).contains(&closed.as_secs_f64()), "{answered} of {sent} answered: {closed:?}");
         check_ways(site.lab, "the extended one", false, &[(3, "10.77.0.2")])?;
         check_ways(site.lab, "the others", true, &[(1, "10.77.0.4"), (4, "10.77.0.2")])?;
         let entry = &list(site)?[0];
@@ -111,7 +122,7 @@ fn no_restart_lets_a_frame_of_a_blocked_host_through_or_loses_one_of_another() -
         daemon.stop()?;
         let pings = [(1, "10.77.0.2"), (3, "fd77::2"), (4, "10.77.0.2"), (4, "fd77::2")];
         let started: Result<Vec<_>> =
-            pings.iter().map(|way| site.lab.start_ping(way.0, way.1, 1_000, 4)).collect();
+            pings.iter().map(|way| site.lab.start_ping(way.0, way.1, 1_000, 4 * slowness())).collect();
         let mut started = started?;
         let restarts = restart_during(site, &mut started)?;
         ensure!(restarts >= 4, "only {restarts} restarts in the time");
@@ -236,8 +247,8 @@ fn every_command_speaks_json_and_words() -> Result<()> {
         ensure!(!site.socket().exists(), "the socket is left");
         site.tell(&["status"])?.check_failed(&["sekisho run"])?;
         let pins = site.pin_dir().display().to_string();
-        let unloaded = site.plain(&["unload", "--pin-dir", &pins, "-o", "json"])?;
-        assert_eq!(unloaded.lines()?[0]["removed"], json!(["p1", "p2"]), "{unloaded:?}");
+        let detached = site.plain(&["detach", "--pin-dir", &pins, "-o", "json"])?;
+        assert_eq!(detached.lines()?[0]["removed"], json!(["p1", "p2"]), "{detached:?}");
         site.check_nothing_left()
     })
 }

@@ -4,7 +4,11 @@
 mod bad_captures;
 mod bad_start;
 mod block;
+mod detach;
 mod disk;
+mod doctor;
+mod failure;
+mod offload;
 mod patient;
 mod ports;
 mod prometheus;

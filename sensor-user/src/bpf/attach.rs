@@ -7,17 +7,22 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
-use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use aya::programs::{ProgramError, Xdp, XdpMode};
 use sensor_ebpf::control::Clock;
 use sensor_ebpf::counter::PortCounters;
 
 use super::clock::KernelClock;
 use super::counters::Counters;
+use super::driver::{self, Native, Problem};
 use super::error::{BpfError, chain};
+use super::link;
 use super::object::PROGRAM;
+use super::offload::{OffloadSwitch, PortOffloads};
 use super::pins::{self, Pins};
 use super::port_table::PortTable;
 use super::ports::BridgePort;
+use super::probe;
+use super::stranger;
 
 /// How the kernel runs the program on a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +62,30 @@ pub struct Attached {
     pub mode: Mode,
     /// Whether the program of an earlier daemon was replaced in place, without a frame passing unseen.
     pub inherited: bool,
+    /// Why it is not run in the driver, if it is not.
+    pub slow: Option<Problem>,
+    /// What was switched off for it.
+    pub offloads: PortOffloads,
+    pub(super) pin: PathBuf,
+}
+
+/// A port that could not be given the program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unfiltered {
+    /// Its name.
+    pub name: String,
+    /// What kind of problem there is.
+    pub problem: Problem,
+    /// The problem in words.
+    pub why: String,
+}
+
+/// What the attaching to a port brought.
+struct Put {
+    mode: Mode,
+    inherited: bool,
+    slow: Option<Problem>,
+    offloads: PortOffloads,
     pin: PathBuf,
 }
 
@@ -68,8 +97,11 @@ pub struct Attachments {
     pins: Pins,
     table: PortTable,
     clock: KernelClock,
-    inherited: BTreeMap<u32, PathBuf>,
-    attached: BTreeMap<u32, Attached>,
+    pub(super) inherited: BTreeMap<u32, PathBuf>,
+    pub(super) attached: BTreeMap<u32, Attached>,
+    unfiltered: BTreeMap<u32, Unfiltered>,
+    pub(super) offloads: OffloadSwitch,
+    replace: bool,
 }
 
 impl Attachments {
@@ -81,12 +113,34 @@ impl Attachments {
         clock: KernelClock,
         inherited: BTreeMap<u32, PathBuf>,
     ) -> Self {
-        Self { ebpf, pins, table, clock, inherited, attached: BTreeMap::new() }
+        let offloads = OffloadSwitch::new(pins.offloads());
+        let (attached, unfiltered) = (BTreeMap::new(), BTreeMap::new());
+        Self { ebpf, pins, table, clock, inherited, attached, unfiltered, offloads, replace: false }
+    }
+
+    /// From now on other XDP programs are taken off ports, instead of being an error.
+    pub fn replace_others(&mut self) {
+        self.replace = true;
+    }
+
+    /// Puts back what an earlier daemon switched off on interfaces that are none of these ports any more.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Pin`] for the first note of it that cannot be removed.
+    pub fn forget_all_but(&self, ports: &[BridgePort]) -> Result<(), BpfError> {
+        let ports: Vec<u32> = ports.iter().map(|port| port.ifindex).collect();
+        self.offloads.put_back_all_but(&ports).map(drop)
     }
 
     /// The ports with the program on them, by interface index.
     pub fn attached(&self) -> impl Iterator<Item = &Attached> {
         self.attached.values()
+    }
+
+    /// The ports that could not be given it.
+    pub fn unfiltered(&self) -> impl Iterator<Item = &Unfiltered> {
+        self.unfiltered.values()
     }
 
     /// The name of the port with this index in flow keys and records.
@@ -102,24 +156,24 @@ impl Attachments {
     }
 
     /// Puts the program on a port: by replacing an earlier daemon's in place if there is one, else natively, else
-    /// generically. A port that has it already is left alone.
+    /// generically. What hides frames from it is switched off before. A port that has it already is left alone.
     ///
     /// # Errors
     ///
-    /// [`BpfError::PortBusy`], [`BpfError::PortTaken`], [`BpfError::Attach`], [`BpfError::IfindexTooLarge`],
-    /// [`BpfError::TooManyPorts`]; the port is as it was then.
+    /// [`BpfError::PortBusy`], [`BpfError::PortTaken`], [`BpfError::NotReplaced`], [`BpfError::Attach`],
+    /// [`BpfError::IfindexTooLarge`], [`BpfError::TooManyPorts`]; the port is unfiltered then. What was switched off
+    /// stays so until the port leaves: attaching may be tried again every second, and a switch may cost the link.
     pub fn attach(&mut self, port: &BridgePort) -> Result<&Attached, BpfError> {
         if !self.attached.contains_key(&port.ifindex) {
-            let index = self.table.register(port)?;
-            match self.put(port) {
-                Ok((mode, inherited, pin)) => {
-                    let name = port.name.clone();
-                    let attached = Attached { ifindex: port.ifindex, name, index, mode, inherited, pin };
+            match self.attach_anew(port) {
+                Ok(attached) => {
+                    self.unfiltered.remove(&port.ifindex);
                     self.attached.insert(port.ifindex, attached);
                 }
                 Err(error) => {
-                    // The first error is the one to tell.
-                    let _ = self.table.unregister(port.ifindex);
+                    let (name, why) = (port.name.clone(), error.to_string());
+                    let unfiltered = Unfiltered { name, problem: Problem::of(&error), why };
+                    self.unfiltered.insert(port.ifindex, unfiltered);
                     return Err(error);
                 }
             }
@@ -127,8 +181,23 @@ impl Attachments {
         self.attached.get(&port.ifindex).ok_or_else(|| BpfError::Object("a port went missing".to_owned()))
     }
 
-    /// Takes the program off a port and returns what it counted, for the last time: its index may go to another
-    /// port from now on. `None` if it had no program.
+    fn attach_anew(&mut self, port: &BridgePort) -> Result<Attached, BpfError> {
+        let index = self.table.register(port)?;
+        match self.put(port) {
+            Ok(Put { mode, inherited, slow, offloads, pin }) => {
+                let name = port.name.clone();
+                Ok(Attached { ifindex: port.ifindex, name, index, mode, inherited, slow, offloads, pin })
+            }
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = self.table.unregister(port.ifindex);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the program off a port, puts back what was switched off for it, and returns what it counted, for the last
+    /// time: its index may go to another port from now on. `None` if it had no program.
     ///
     /// # Errors
     ///
@@ -138,8 +207,14 @@ impl Attachments {
         ifindex: u32,
         counters: &mut Counters,
     ) -> Result<Option<(Attached, PortCounters)>, BpfError> {
-        let Some(port) = self.attached.get(&ifindex) else { return Ok(None) };
+        self.unfiltered.remove(&ifindex);
+        let Some(port) = self.attached.get(&ifindex) else {
+            return self.offloads.put_back(ifindex).map(|_| None);
+        };
         pins::remove_link(&port.pin)?;
+        if let Err(error) = self.offloads.put_back(ifindex) {
+            log::warn!("{}: {error}", port.name);
+        }
         self.table.unregister(ifindex)?;
         let last = counters.take_port(port.index)?;
         Ok(self.attached.remove(&ifindex).map(|port| (port, last)))
@@ -161,14 +236,15 @@ impl Attachments {
     ///
     /// [`BpfError::Pin`] for the first that could not be removed.
     pub fn roll_back(self) -> Result<(), BpfError> {
-        let was_there = !self.inherited.is_empty() || self.attached.values().any(|port| port.inherited);
-        if !was_there {
+        let there = self.attached.values().filter(|port| port.inherited).map(|port| port.ifindex);
+        let there: Vec<u32> = there.chain(self.inherited.keys().copied()).collect();
+        if there.is_empty() {
             return self.detach_all();
         }
         for port in self.attached.values().filter(|port| !port.inherited) {
             pins::remove_link(&port.pin)?;
         }
-        Ok(())
+        self.offloads.put_back_all_but(&there).map(drop)
     }
 
     /// Both clocks of the kernel at one moment.
@@ -188,24 +264,51 @@ impl Attachments {
             .map_err(|error: ProgramError| BpfError::Object(chain(&error)))
     }
 
+    /// The kernel's id of the program.
+    pub(super) fn program_id(&mut self) -> Result<u32, BpfError> {
+        self.program()?.info().map(|info| info.id()).map_err(|error| BpfError::Object(chain(&error)))
+    }
+
     /// Puts the program on a registered port.
-    fn put(&mut self, port: &BridgePort) -> Result<(Mode, bool, PathBuf), BpfError> {
-        if let (Some(pin), Some(xdp)) = (self.inherited.remove(&port.ifindex), port.xdp)
-            && self.take_over(&pin)?
+    fn put(&mut self, port: &BridgePort) -> Result<Put, BpfError> {
+        if let Some(pin) = self.inherited.remove(&port.ifindex)
+            && let Some(xdp) = port.xdp
         {
-            return Ok((xdp.mode, true, pin));
+            let offloads = self.offloads.switch_off(port.ifindex);
+            if self.take_over(&pin)? {
+                let slow = (xdp.mode == Mode::Generic).then_some(Problem::Refused);
+                return Ok(Put { mode: xdp.mode, inherited: true, slow, offloads, pin });
+            }
         }
+        self.make_way(port)?;
+        let offloads = self.offloads.switch_off(port.ifindex);
         let native = match self.attach_as(port, XdpMode::Driver) {
-            Ok(pin) => return Ok((Mode::Native, false, pin)),
+            Ok(pin) => return Ok(Put { mode: Mode::Native, inherited: false, slow: None, offloads, pin }),
             Err(AttachFault::Final(error)) => return Err(error),
             Err(AttachFault::Unable(native)) => native,
         };
         match self.attach_as(port, XdpMode::Skb) {
-            Ok(pin) => Ok((Mode::Generic, false, pin)),
+            Ok(pin) => {
+                let slow = Some(native.problem(port.ifindex));
+                log::info!("{}: the driver does not take the program ({})", port.name, native.text);
+                Ok(Put { mode: Mode::Generic, inherited: false, slow, offloads, pin })
+            }
             Err(AttachFault::Final(error)) => Err(error),
             Err(AttachFault::Unable(generic)) => {
+                let (native, generic) = (native.text, generic.text);
                 Err(BpfError::Attach { port: port.name.clone(), native, generic })
             }
+        }
+    }
+
+    /// Looks for another program on a port: an error, or taken off if that is wanted.
+    fn make_way(&self, port: &BridgePort) -> Result<(), BpfError> {
+        let interface =
+            link::get(port.ifindex).map_err(|source| BpfError::Link { port: port.name.clone(), source })?;
+        match interface.and_then(|interface| interface.xdp) {
+            None => Ok(()),
+            Some(other) if self.replace => stranger::displace(port, other),
+            other => Err(stranger::refusal(port, other)),
         }
     }
 
@@ -229,11 +332,14 @@ impl Attachments {
         let id = match program.attach_to_if_index(port.ifindex, mode) {
             Ok(id) => id,
             Err(error) if matches!(errno(&error), Some(libc::EBUSY | libc::EEXIST)) => {
-                return Err(AttachFault::Final(busy(port)));
+                return Err(AttachFault::Final(stranger::refusal(port, port.xdp)));
             }
-            Err(error) => return Err(AttachFault::Unable(chain(&error))),
+            Err(error) => {
+                return Err(AttachFault::Unable(Refusal { text: chain(&error), errno: errno(&error) }));
+            }
         };
-        let link = release_link(program, id).map_err(AttachFault::Unable)?;
+        let link =
+            release_link(program, id).map_err(|text| AttachFault::Unable(Refusal { text, errno: None }))?;
         // aya falls back to attaching without a link where the kernel has none; that would end with the daemon.
         let link = FdLink::try_from(link).map_err(|_| BpfError::NoLinks { port: port.name.clone() })?;
         link.pin(&pin)
@@ -245,7 +351,7 @@ impl Attachments {
 /// Why an attempt to attach failed.
 enum AttachFault {
     /// This mode does not work here; another may.
-    Unable(String),
+    Unable(Refusal),
     /// No mode will work.
     Final(BpfError),
 }
@@ -269,15 +375,39 @@ fn errno(error: &ProgramError) -> Option<i32> {
     }
 }
 
-/// Names what is attached to a port instead.
-fn busy(port: &BridgePort) -> BpfError {
-    let program = port.xdp.map(|xdp| xdp.program);
-    let name = program.and_then(|id| {
-        let info = loaded_programs().flatten().find(|info| info.id() == id)?;
-        info.name_as_str().map(str::to_owned)
-    });
-    if name.as_deref() == Some(PROGRAM) {
-        return BpfError::PortTaken { port: port.name.clone() };
+/// What the kernel said to an attempt.
+struct Refusal {
+    text: String,
+    errno: Option<i32>,
+}
+
+impl Refusal {
+    /// Why the driver did not take the program. Drivers share few error codes; where the code says nothing, what is
+    /// known of the driver may.
+    fn problem(&self, ifindex: u32) -> Problem {
+        match self.errno {
+            Some(libc::ERANGE) => Problem::Mtu,
+            Some(libc::EOPNOTSUPP) => Problem::NoNative,
+            _ => {
+                let interface = link::get(ifindex).ok().flatten();
+                match interface.map(|interface| driver::native(&interface, probe::kernel_version())) {
+                    Some(Native::AboveMtu(_)) => Problem::Mtu,
+                    Some(Native::No) => Problem::NoNative,
+                    _ => Problem::Refused,
+                }
+            }
+        }
     }
-    BpfError::PortBusy { port: port.name.clone(), program, name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_answers_tells_why_the_port_is_slow() {
+        let problem = |errno| Refusal { text: String::new(), errno }.problem(1);
+        assert_eq!(problem(Some(libc::ERANGE)), Problem::Mtu);
+        assert_eq!(problem(Some(libc::EOPNOTSUPP)), Problem::NoNative);
+    }
 }

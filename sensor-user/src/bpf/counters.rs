@@ -43,7 +43,7 @@ impl Counters {
     pub(super) fn take_port(&mut self, index: u8) -> Result<PortCounters, BpfError> {
         let counted = self.read_port(index)?;
         let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
-        gone.iter_mut().zip(counted.iter()).for_each(|(Raw(gone), Raw(port))| gone.0.add(&port.0));
+        gone.iter_mut().zip(counted.iter()).for_each(|(Raw(gone), Raw(port))| gone.add(port));
         let zeros = vec![Raw(PortCell::default()); counted.len()];
         self.write_port(0, gone)?;
         self.write_port(index, zeros)?;

@@ -88,7 +88,7 @@ pub enum BpfError {
     /// The pinned links belong to interfaces of another network namespace.
     #[error(
         "{path} holds the program of an interface that is not in this network namespace: choose another place with \
-         --pin-dir (each network namespace needs its own), or remove it with `sekisho unload`"
+         --pin-dir (each network namespace needs its own), or remove it with `sekisho detach`"
     )]
     ForeignPins {
         /// The pin of the link.
@@ -96,7 +96,8 @@ pub enum BpfError {
     },
     /// Another XDP program is attached to a port.
     #[error(
-        "another XDP program{} is attached to {port}: remove it with `ip link set dev {port} xdp off`",
+        "another XDP program{} is attached to {port}: remove it with `ip link set dev {port} xdp off`, or take its place \
+         with `sekisho run --replace`",
         which(.program, .name)
     )]
     PortBusy {
@@ -107,9 +108,29 @@ pub enum BpfError {
         /// The program's name, if known.
         name: Option<String>,
     },
+    /// Another XDP program was to be replaced, and the kernel does not let us.
+    #[error("the XDP program{} on {port} could not be replaced: {why}", which(&Some(*program), .name))]
+    NotReplaced {
+        /// The port's name.
+        port: String,
+        /// The program's kernel id.
+        program: u32,
+        /// The program's name, if known.
+        name: Option<String>,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// An interface could not be asked about.
+    #[error("asking the kernel for {port}: {source}")]
+    Link {
+        /// The port's name.
+        port: String,
+        /// What the kernel answered.
+        source: io::Error,
+    },
     /// The sensor's own program is attached to a port, but its pins are elsewhere.
     #[error(
-        "{port} already has the program of a Sekisho with other pins: stop that daemon and run `sekisho unload` \
+        "{port} already has the program of a Sekisho with other pins: stop that daemon and run `sekisho detach` \
          with its --pin-dir, or use that --pin-dir"
     )]
     PortTaken {

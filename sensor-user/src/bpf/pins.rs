@@ -17,6 +17,7 @@ use sensor_ebpf::ABI;
 
 use super::error::BpfError;
 use super::object::MapShape;
+use super::offload::{OffloadSwitch, Offloads};
 use super::ports::BridgePort;
 use super::sys::{self, XdpLinkInfo};
 use crate::patience;
@@ -24,15 +25,24 @@ use crate::patience;
 /// Where pins go unless told otherwise.
 pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/sekisho";
 
-/// Detaches the programs of a bridge and removes their pins, maps included: whoever was isolated no longer is.
-/// Returns the names of the ports that had a program. Nothing pinned is no error.
+/// What was taken off a bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Detached {
+    /// The names of the ports that had a program.
+    pub ports: Vec<String>,
+    /// What was switched on again, by the name of the port.
+    pub offloads: Vec<(String, Offloads)>,
+}
+
+/// Detaches the programs of a bridge and removes their pins, maps included: whoever was isolated no longer is. Puts the
+/// ports' offloads back. Nothing pinned is no error.
 ///
 /// # Errors
 ///
 /// [`BpfError::PinsInUse`] while a daemon is using them; [`BpfError::Pin`] if one cannot be removed.
-pub fn unload(pin_dir: &Path, bridge: &str) -> Result<Vec<String>, BpfError> {
+pub fn detach(pin_dir: &Path, bridge: &str) -> Result<Detached, BpfError> {
     if !root(pin_dir, bridge).is_dir() {
-        return Ok(Vec::new());
+        return Ok(Detached::default());
     }
     Pins::open(pin_dir, bridge)?.remove_all()
 }
@@ -78,6 +88,7 @@ impl Pins {
         let pins = Self { pin_dir: pin_dir.to_owned(), root, _lock: lock };
         make_dir(&pins.maps())?;
         make_dir(&pins.links())?;
+        make_dir(&pins.offloads())?;
         Ok(pins)
     }
 
@@ -87,6 +98,11 @@ impl Pins {
 
     fn links(&self) -> PathBuf {
         self.root.join("links")
+    }
+
+    /// Where it is noted what was switched off on the ports.
+    pub fn offloads(&self) -> PathBuf {
+        self.root.join("offloads")
     }
 
     /// The pin of a map.
@@ -175,32 +191,36 @@ impl Pins {
         Ok(links)
     }
 
-    /// Detaches all links and removes all pins; returns the names of the links.
-    pub fn remove_all(self) -> Result<Vec<String>, BpfError> {
-        let mut names = Vec::new();
+    /// Detaches all links, puts the offloads back and removes all pins.
+    pub fn remove_all(self) -> Result<Detached, BpfError> {
+        let mut ports = Vec::new();
         for path in entries(&self.links())? {
             remove_link(&path)?;
-            names.push(path.file_name().unwrap_or_default().to_string_lossy().replace(':', "."));
+            ports.push(path.file_name().unwrap_or_default().to_string_lossy().replace(':', "."));
         }
+        let offloads = OffloadSwitch::new(self.offloads()).put_back_all_but(&[])?;
         remove_tree(&self.root)?;
         // Other bridges may have pins there; then it stays.
         let _ = fs::remove_dir(&self.pin_dir);
-        Ok(names)
+        Ok(Detached { ports, offloads })
     }
 
     /// Removes what an unsuccessful start made, if it is of no use: maps without a program.
     pub fn remove_maps(self) {
         let _ = remove_tree(&self.root.join(format!("abi-{ABI}")));
         // Directories that still hold something stay.
-        for dir in [self.links(), self.root, self.pin_dir] {
+        for dir in [self.links(), self.offloads(), self.root, self.pin_dir] {
             let _ = fs::remove_dir(dir);
         }
     }
 }
 
-/// Detaches a pinned link and removes the pin.
+/// Detaches a pinned link and removes the pin. One that is gone is no error.
 pub fn remove_link(path: &Path) -> Result<(), BpfError> {
-    let fd = sys::open_pin(path).map_err(pin_error("opening", path))?;
+    let fd = match sys::open_pin(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        fd => fd.map_err(pin_error("opening", path))?,
+    };
     match sys::detach_link(fd.as_fd()) {
         Ok(()) => {}
         // The interface is gone, and the link with it.
@@ -266,8 +286,8 @@ mod tests {
     }
 
     #[test]
-    fn unloading_what_was_never_loaded_is_no_error() {
+    fn detaching_what_was_never_attached_is_no_error() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(unload(dir.path(), "br0").expect("nothing to do"), Vec::<String>::new());
+        assert_eq!(detach(dir.path(), "br0").expect("nothing to do"), Detached::default());
     }
 }

@@ -1,12 +1,12 @@
 //! The ports of the bridge, by rtnetlink: which there are, which come and go.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::link::{InfoKind, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use thiserror::Error;
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::attach::Mode;
+use super::link::Interface;
 
 /// How often the list is compared with the kernel's, should a notice have been lost.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -80,6 +81,12 @@ pub struct BridgePort {
     pub xdp: Option<AttachedProgram>,
 }
 
+impl From<&Interface> for BridgePort {
+    fn from(interface: &Interface) -> Self {
+        Self { ifindex: interface.ifindex, name: interface.name.clone(), xdp: interface.xdp }
+    }
+}
+
 /// What happened to the ports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PortEvent {
@@ -103,14 +110,6 @@ pub enum PortEvent {
     BridgeGone,
 }
 
-/// An interface as the kernel describes it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Interface {
-    port: BridgePort,
-    master: Option<u32>,
-    kind: Option<InfoKind>,
-}
-
 /// The ports of one bridge, in the network namespace of the thread that opened it.
 pub struct Ports {
     bridge: String,
@@ -118,6 +117,7 @@ pub struct Ports {
     ports: BTreeMap<u32, BridgePort>,
     others: Vec<BridgePort>,
     events: VecDeque<PortEvent>,
+    changed: BTreeSet<u32>,
     netlink: Netlink,
     resync: Interval,
 }
@@ -133,7 +133,7 @@ impl Ports {
         let netlink = Netlink::open()?;
         let interfaces = netlink.interfaces().await?;
         let found = find(&interfaces, bridge)?;
-        let ifindex = found.port.ifindex;
+        let ifindex = found.ifindex;
         let (ports, others): (Vec<_>, Vec<_>) =
             interfaces.into_iter().partition(|interface| interface.master == Some(ifindex));
         let mut resync = interval(RESYNC);
@@ -141,8 +141,9 @@ impl Ports {
         Ok(Self {
             bridge: bridge.to_owned(),
             ifindex,
-            ports: ports.into_iter().map(|interface| (interface.port.ifindex, interface.port)).collect(),
-            others: others.into_iter().map(|interface| interface.port).collect(),
+            ports: ports.iter().map(|interface| (interface.ifindex, interface.into())).collect(),
+            others: others.iter().map(BridgePort::from).collect(),
+            changed: BTreeSet::new(),
             events: VecDeque::new(),
             netlink,
             resync,
@@ -167,6 +168,11 @@ impl Ports {
     /// The interfaces that were no ports of this bridge when it was opened.
     pub(super) fn others(&self) -> Vec<BridgePort> {
         self.others.clone()
+    }
+
+    /// The ports something happened to since the last call, be it only that a feature was switched.
+    pub fn take_changed(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Waits for the next change. May be dropped and called again at any time.
@@ -211,15 +217,17 @@ impl Ports {
 
     /// Notes how an interface is now.
     fn see(&mut self, interface: &Interface) {
-        let port = &interface.port;
+        let port = BridgePort::from(interface);
         if interface.master != Some(self.ifindex) {
             self.leave(port.ifindex);
             return;
         }
-        match self.ports.insert(port.ifindex, port.clone()) {
-            None => self.events.push_back(PortEvent::Joined(port.clone())),
+        let ifindex = port.ifindex;
+        self.changed.insert(ifindex);
+        match self.ports.insert(ifindex, port.clone()) {
+            None => self.events.push_back(PortEvent::Joined(port)),
             Some(before) if before.name != port.name => {
-                self.events.push_back(PortEvent::Renamed { ifindex: port.ifindex, name: port.name.clone() });
+                self.events.push_back(PortEvent::Renamed { ifindex, name: port.name });
             }
             Some(_) => {}
         }
@@ -237,6 +245,7 @@ impl Ports {
     }
 
     fn leave(&mut self, ifindex: u32) {
+        self.changed.remove(&ifindex);
         if let Some(port) = self.ports.remove(&ifindex) {
             self.events.push_back(PortEvent::Left { ifindex, name: port.name });
         }
@@ -244,7 +253,7 @@ impl Ports {
 
     /// Makes good for lost notices: `interfaces` are all there are.
     fn compare(&mut self, interfaces: &[Interface]) {
-        let is_there = |ifindex: u32| interfaces.iter().any(|interface| interface.port.ifindex == ifindex);
+        let is_there = |ifindex: u32| interfaces.iter().any(|interface| interface.ifindex == ifindex);
         for ifindex in self.ports.keys().copied().collect::<Vec<_>>() {
             if !is_there(ifindex) {
                 self.leave(ifindex);
@@ -261,9 +270,9 @@ impl Ports {
 fn find<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface, PortsError> {
     let bridges = || {
         let bridges = interfaces.iter().filter(|interface| interface.kind == Some(InfoKind::Bridge));
-        bridges.map(|interface| interface.port.name.clone()).collect()
+        bridges.map(|interface| interface.name.clone()).collect()
     };
-    match interfaces.iter().find(|interface| interface.port.name == name) {
+    match interfaces.iter().find(|interface| interface.name == name) {
         Some(interface) if interface.kind == Some(InfoKind::Bridge) => Ok(interface),
         Some(interface) => Err(PortsError::NotABridge {
             name: name.to_owned(),
@@ -304,47 +313,4 @@ impl Drop for Netlink {
     fn drop(&mut self) {
         self.connection.abort();
     }
-}
-
-impl From<&LinkMessage> for Interface {
-    fn from(link: &LinkMessage) -> Self {
-        let mut interface = Interface {
-            port: BridgePort { ifindex: link.header.index, name: String::new(), xdp: None },
-            master: None,
-            kind: None,
-        };
-        for attribute in &link.attributes {
-            match attribute {
-                LinkAttribute::IfName(name) => interface.port.name.clone_from(name),
-                LinkAttribute::Controller(master) => interface.master = Some(*master),
-                LinkAttribute::Xdp(xdp) => interface.port.xdp = attached(xdp),
-                LinkAttribute::LinkInfo(infos) => {
-                    interface.kind = infos.iter().find_map(|info| match info {
-                        LinkInfo::Kind(kind) => Some(kind.clone()),
-                        _ => None,
-                    });
-                }
-                _ => {}
-            }
-        }
-        interface
-    }
-}
-
-/// The program a link message tells of.
-fn attached(xdp: &[LinkXdp]) -> Option<AttachedProgram> {
-    let mode = xdp.iter().find_map(|attribute| match attribute {
-        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(Mode::Generic),
-        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware | XdpAttached::Multiple) => {
-            Some(Mode::Native)
-        }
-        _ => None,
-    })?;
-    let program = xdp.iter().find_map(|attribute| match attribute {
-        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
-            Some(*id)
-        }
-        _ => None,
-    })?;
-    Some(AttachedProgram { program, mode })
 }

@@ -13,6 +13,7 @@ use super::sys;
 /// Capability numbers of linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// Asks for privileges, ring buffers and a BPF file system at `pin_dir`, in this order.
@@ -28,10 +29,15 @@ pub fn probe(pin_dir: &Path) -> Result<(), BpfError> {
     bpf_fs(pin_dir)
 }
 
-fn privileges() -> Result<(), BpfError> {
+/// The capabilities that are needed and not there.
+pub fn missing_privileges() -> Vec<&'static str> {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     // Without procfs nothing is known; the kernel will tell in the next step.
-    let Some(missing) = effective(&status).map(missing) else { return Ok(()) };
+    effective(&status).map(missing).unwrap_or_default()
+}
+
+fn privileges() -> Result<(), BpfError> {
+    let missing = missing_privileges();
     if missing.is_empty() { Ok(()) } else { Err(BpfError::Privileges { missing: missing.join(" and ") }) }
 }
 
@@ -41,7 +47,8 @@ fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// The capabilities that are needed and not there.
+/// The needed ones that are not among these capabilities. CAP_SYS_ADMIN stands for those that were part of it before
+/// Linux 5.8. Without CAP_PERFMON the verifier refuses the program's arithmetic on packet pointers.
 fn missing(effective: u64) -> Vec<&'static str> {
     let has = |number: u32| effective & (1 << number) != 0;
     let mut missing = Vec::new();
@@ -51,10 +58,14 @@ fn missing(effective: u64) -> Vec<&'static str> {
     if !has(CAP_NET_ADMIN) {
         missing.push("CAP_NET_ADMIN");
     }
+    if !has(CAP_PERFMON) && !has(CAP_SYS_ADMIN) {
+        missing.push("CAP_PERFMON");
+    }
     missing
 }
 
-fn ring_buffer() -> Result<(), BpfError> {
+/// Makes a ring buffer, to see whether the kernel can.
+pub fn ring_buffer() -> Result<(), BpfError> {
     match sys::create_ring() {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -65,15 +76,26 @@ fn ring_buffer() -> Result<(), BpfError> {
 }
 
 /// `uname -r`.
-fn release() -> String {
+pub fn release() -> String {
     match fs::read_to_string("/proc/sys/kernel/osrelease") {
         Ok(release) => format!("Linux {}", release.trim()),
         Err(_) => "an unknown release".to_owned(),
     }
 }
 
+/// The kernel's version, two numbers of it; 0.0 if it is not to be had.
+pub fn kernel_version() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    parse_version(&release).unwrap_or_default()
+}
+
+fn parse_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// The directory itself need not be there yet; the nearest one above it that is decides.
-fn bpf_fs(pin_dir: &Path) -> Result<(), BpfError> {
+pub fn bpf_fs(pin_dir: &Path) -> Result<(), BpfError> {
     let existing = pin_dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     match statfs(existing) {
         Ok(stat) if stat.filesystem_type() == BPF_FS_MAGIC => Ok(()),
@@ -93,15 +115,24 @@ mod tests {
 
     #[test]
     fn missing_capabilities_are_named() {
-        let cases: [(&str, u64, &[&str]); 4] = [
-            ("nobody", 0, &["CAP_BPF", "CAP_NET_ADMIN"]),
+        let two = 1 << CAP_BPF | 1 << CAP_NET_ADMIN;
+        let cases: [(&str, u64, &[&str]); 5] = [
+            ("nobody", 0, &["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]),
             ("root", u64::MAX, &[]),
-            ("a service of two capabilities", 1 << CAP_BPF | 1 << CAP_NET_ADMIN, &[]),
+            ("a service of three capabilities", two | 1 << CAP_PERFMON, &[]),
+            ("a service of two capabilities", two, &["CAP_PERFMON"]),
             ("an old kernel's root without network", 1 << CAP_SYS_ADMIN, &["CAP_NET_ADMIN"]),
         ];
         for (name, effective, expected) in cases {
             assert_eq!(missing(effective), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_kernel_version_is_its_first_two_numbers() {
+        assert_eq!(parse_version("6.12.48+deb13-amd64\n"), Some((6, 12)));
+        assert_eq!(parse_version("6.1-rc3"), Some((6, 1)));
+        assert_eq!(parse_version("unknown"), None);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Parts {
         let jiffy_ns = clock.measure_jiffy(&ebpf)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let table = PortTable::open(&mut ebpf, &ports.list(), &mut maps.counters)?;
-        maps.rules.start(jiffy_ns)?;
+        maps.rules.start(jiffy_ns, true)?;
         notes.extend(pins.remove_other_abis()?);
         Ok(Self { ebpf, table, clock, inherited, maps, log, jiffy_ns, notes })
     }

@@ -19,6 +19,8 @@ const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 /// Hash tables since Linux 5.14.
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
+const BPF_LINK_GET_NEXT_ID: libc::c_long = 31;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
 const BPF_MAP_TYPE_RINGBUF: u32 = 27;
@@ -83,6 +85,14 @@ struct ObjInfo {
 #[derive(Default)]
 struct LinkDetach {
     link_fd: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ById {
+    id: u32,
+    next: u32,
+    open_flags: u32,
 }
 
 /// `struct bpf_link_info` of an XDP link, with room for what newer kernels add.
@@ -168,6 +178,21 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = LinkDetach { link_fd: link.as_raw_fd() as u32 };
     // SAFETY: the attribute of this command; it holds no address.
     unsafe { bpf(BPF_LINK_DETACH, &mut attr) }.map(drop)
+}
+
+/// The id of the next link of the machine after `id`; `None` after the last. Takes CAP_SYS_ADMIN.
+pub fn next_link(id: u32) -> io::Result<Option<u32>> {
+    let mut attr = ById { id, ..ById::default() };
+    // SAFETY: the attribute of this command; it holds no address.
+    let answer = unsafe { bpf(BPF_LINK_GET_NEXT_ID, &mut attr) };
+    found(answer.map(drop), ()).map(|link| link.map(|()| attr.next))
+}
+
+/// Opens a link by its id. Takes CAP_SYS_ADMIN.
+pub fn open_link(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = ById { id, ..ById::default() };
+    // SAFETY: the attribute of this command; it holds no address.
+    owned(unsafe { bpf(BPF_LINK_GET_FD_BY_ID, &mut attr) }?)
 }
 
 /// What one call of [`lookup_batch`] brought.

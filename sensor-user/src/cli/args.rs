@@ -23,6 +23,7 @@ pub const DEFAULT_STATE_DIR: &str = "/var/lib/sekisho";
 #[command(name = "sekisho", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_long_help = "\
 Examples:
+  sekisho doctor                               whether it will work here
   sekisho run --bridge br0                     watch the bridge br0, as its configuration says
   sekisho status                               how the running daemon does
   sekisho devices                              who is on the network
@@ -49,11 +50,19 @@ pub enum Task {
     /// What needs no daemon of its own.
     #[command(flatten)]
     Client(ClientTask),
-    /// Take the program off the ports, and remove what a stopped daemon left in the kernel
+    /// Look whether Sekisho will work here, and how well, without changing anything
+    #[command(after_long_help = "\
+It says of the machine and of each port what is as it should be and what is not, and what to do about it. It can be run \
+before the first start, and beside a running daemon.
+
+Exit codes, as Nagios has them: 0 all is well, 1 it works less well than it could, 2 it does not work.")]
+    Doctor(DoctorArgs),
+    /// Take the program off the ports, and remove every trace a stopped daemon left in the kernel
     #[command(after_long_help = "\
 A daemon that stops leaves its isolations in force: a device that is cut off stays so until its time is up. This \
-command ends them all, and detaches the program from every port. Stop the daemon first.")]
-    Unload(UnloadArgs),
+command ends them all, detaches the program from every port, and puts back the offloads that were switched off there. \
+Stop the daemon first.")]
+    Detach(DetachArgs),
 }
 
 /// What asks a running daemon, or checks its configuration.
@@ -164,6 +173,9 @@ pub struct RunArgs {
     /// Where to pin the kernel's side; each network namespace needs its own
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub pin_dir: PathBuf,
+    /// Take other XDP programs off the ports, instead of refusing to start
+    #[arg(long)]
+    pub replace: bool,
     /// What to tell of what happens, on standard output.
     #[command(flatten)]
     pub tell: TellArgs,
@@ -224,9 +236,23 @@ pub struct CheckArgs {
     pub output: OutputArgs,
 }
 
-/// `sekisho unload`.
+/// `sekisho doctor`.
 #[derive(Args, Debug)]
-pub struct UnloadArgs {
+pub struct DoctorArgs {
+    /// The bridge; without this all there are
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Option<String>,
+    /// Where the kernel's side will be pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// How to show the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `sekisho detach`.
+#[derive(Args, Debug)]
+pub struct DetachArgs {
     /// The bridge; without this all that are pinned there
     #[arg(long, value_name = "NAME")]
     pub bridge: Option<String>,

@@ -21,7 +21,8 @@ use crate::protocol::RefusalKind;
 
 pub use args::{
     AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
-    IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, UnloadArgs,
+    DetachArgs, DoctorArgs, IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task,
+    TellArgs,
 };
 
 /// Why a command failed.

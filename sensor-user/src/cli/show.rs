@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
-use crate::protocol::{Added, BlockInfo, DeviceInfo, DeviceName, IncidentInfo, Status};
+use crate::protocol::{Added, BlockInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status};
 use crate::{duration, label};
 
 /// Where and when people read.
@@ -90,7 +90,31 @@ pub fn status(status: &Status, here: &Here) -> String {
         .collect();
     let columns =
         [column("PORT", 8), column("XDP", 7), numbers("FRAMES"), numbers("BYTES"), numbers("DROPPED")];
-    text + &table(columns, &rows, here.width)
+    text + &table(columns, &rows, here.width) + &ports_told(live)
+}
+
+/// What else there is to say of the ports.
+fn ports_told(live: &LiveStatus) -> String {
+    let mut text = String::new();
+    for port in &live.unfiltered {
+        text.push_str(&format!(
+            "{} is NOT filtered: {}\n",
+            label::plain(&port.name),
+            label::plain(&port.why)
+        ));
+    }
+    for port in &live.ports {
+        let name = label::plain(&port.name);
+        if !port.offloads_on.is_empty() {
+            let which = label::plain(&port.offloads_on.join(", "));
+            text.push_str(&format!("{name}: could not be switched off: {which} (see sekisho doctor)\n"));
+        }
+        if !port.offloads_off.is_empty() {
+            let which = label::plain(&port.offloads_off.join(", "));
+            text.push_str(&format!("{name}: switched off for the filter: {which}\n"));
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 /// What was lost or forgotten, in words.

@@ -4,8 +4,8 @@ use sensor_core::time::{SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
 
 use super::{Parts, Pipeline};
-use crate::bpf::{Attached, Mode};
-use crate::protocol::{AttachMode, LiveStatus, PortStatus};
+use crate::bpf::{Attached, Mode, Offloads, Problem, Unfiltered};
+use crate::protocol::{AttachMode, LiveStatus, PortStatus, UnfilteredPort};
 use crate::telemetry::{LiveSample, PortSample, RingSample};
 
 impl Pipeline {
@@ -48,8 +48,16 @@ impl Pipeline {
                 .map(|(port, counters)| PortSample {
                     name: port.name.clone(),
                     mode: mode(port.mode),
+                    problem: port.slow.map(Problem::name),
+                    offloads_on: names(&port.offloads.on),
                     counters,
                 })
+                .collect(),
+            unfiltered: self
+                .parts
+                .attachments
+                .unfiltered()
+                .map(|port| (port.name.clone(), port.problem.name()))
                 .collect(),
             parse: parse_results(total.packets, &reasons),
             rings: vec![RingSample { ring: "records", sent: total.records_sent, lost: total.records_lost }],
@@ -77,11 +85,15 @@ impl Pipeline {
                     ifindex: port.ifindex,
                     index: port.index,
                     mode: mode(port.mode),
+                    problem: port.slow.map(|problem| problem.name().to_owned()),
+                    offloads_off: names(&port.offloads.off).into_iter().map(str::to_owned).collect(),
+                    offloads_on: names(&port.offloads.on).into_iter().map(str::to_owned).collect(),
                     packets: counters.packets,
                     bytes: counters.bytes,
                     drops: counters.drop_packets,
                 })
                 .collect(),
+            unfiltered: self.parts.attachments.unfiltered().map(unfiltered).collect(),
             store_errors: self.parts.keeper.errors(),
             pins: self.parts.pin_dir.display().to_string(),
         }
@@ -94,6 +106,15 @@ fn mode(mode: Mode) -> AttachMode {
         Mode::Native => AttachMode::Native,
         Mode::Generic => AttachMode::Generic,
     }
+}
+
+/// A port that is not filtered, in the words of the protocol.
+fn unfiltered(port: &Unfiltered) -> UnfilteredPort {
+    UnfilteredPort { name: port.name.clone(), problem: port.problem.name().to_owned(), why: port.why.clone() }
+}
+
+fn names(offloads: &Offloads) -> Vec<&'static str> {
+    offloads.iter().map(|offload| offload.name()).collect()
 }
 
 /// Results of parsing by reason; what has no reason was parsed.

@@ -6,6 +6,7 @@
 
 mod counted;
 mod keeper;
+mod ports;
 mod printer;
 mod sweep;
 
@@ -25,10 +26,11 @@ use crate::clock::{Now, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Repair};
 
 pub use counted::parse_results;
 pub use keeper::Keeper;
+pub use ports::tell_port;
 pub use printer::Printer;
 pub use sweep::Sweeper;
 
@@ -241,7 +243,7 @@ impl Pipeline {
         }
         if now >= self.next_sample {
             self.next_sample = now.plus(SAMPLE);
-            self.attach_missing();
+            self.keep_ports();
             self.parts.keeper.retry();
             self.sample();
         }
@@ -312,63 +314,13 @@ impl Pipeline {
         }
     }
 
-    fn port(&mut self, change: PortEvent) -> Result<(), PipelineError> {
-        let Parts { attachments, counters, ports, .. } = &mut self.parts;
-        match change {
-            PortEvent::Joined(port) => match attachments.attach(&port) {
-                Ok(attached) => {
-                    log::info!("port {} joined: filtered in {} mode", attached.name, attached.mode)
-                }
-                Err(error) => {
-                    log::error!(
-                        "port {} joined and is NOT filtered: {error}; it is tried again every second",
-                        port.name
-                    );
-                }
-            },
-            PortEvent::Left { ifindex, name } => match attachments.detach(ifindex, counters) {
-                Ok(Some((_, last))) => log::info!("port {name} left after {} frames", last.packets),
-                Ok(None) => {}
-                Err(error) => log::error!("port {name} left: {error}"),
-            },
-            PortEvent::Renamed { ifindex, name } => attachments.rename(ifindex, &name),
-            PortEvent::BridgeGone => return Err(PipelineError::BridgeGone(ports.bridge().to_owned())),
-        }
-        self.name_ports();
-        Ok(())
-    }
-
-    /// Tries again to filter ports that could not be.
-    fn attach_missing(&mut self) {
-        let Parts { attachments, ports, .. } = &mut self.parts;
-        let filtered: Vec<u32> = attachments.attached().map(|port| port.ifindex).collect();
-        let missing = ports.list().into_iter().filter(|port| !filtered.contains(&port.ifindex));
-        let mut some = false;
-        for port in missing {
-            match attachments.attach(&port) {
-                Ok(attached) => {
-                    some = true;
-                    log::info!("port {} is filtered now, in {} mode", attached.name, attached.mode);
-                }
-                Err(error) => log::debug!("port {} is NOT filtered: {error}", port.name),
-            }
-        }
-        if some {
-            self.name_ports();
-        }
-    }
-
-    fn name_ports(&mut self) {
-        let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
-        self.teller.ports = names.collect();
-    }
-
     /// Repairs rules that differ from those decided.
     fn reconcile(&mut self) {
         match self.parts.enforcer.reconcile() {
             Ok(0) => {}
             Ok(count) => {
                 log::warn!("{count} rules in the kernel were not as decided; they were repaired");
+                self.parts.metrics.repaired(Repair::Rule, count);
             }
             Err(error) => self.check(Err(error)),
         }

@@ -6,7 +6,7 @@ use prometheus::{
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
 
-use super::{raise, register};
+use super::{LiveSample, Repair, raise, register};
 
 /// Bounds of the latency histogram, in seconds: a decision takes milliseconds, the evidence for it up to a minute.
 const LATENCY: [f64; 15] =
@@ -22,6 +22,9 @@ pub struct Families {
     pub start_time: Gauge,
     pub enforce: IntGauge,
     pub port_info: IntGaugeVec,
+    port_problem: IntGaugeVec,
+    port_offload_on: IntGaugeVec,
+    pub repairs: IntCounterVec,
     port_packets: IntCounterVec,
     port_bytes: IntCounterVec,
     port_dropped_bytes: IntCounterVec,
@@ -81,6 +84,9 @@ impl Families {
             start_time: register(registry, Gauge::new("sekisho_start_time_seconds", "When the daemon started, since 1970.")?)?,
             enforce: new.gauge("sekisho_enforce", "1 if decisions are carried out, 0 in observe mode.")?,
             port_info: new.gauges("sekisho_port_info", "How a port's program is attached: native or generic; always 1.", &["port", "mode"])?,
+            port_problem: new.gauges("sekisho_port_problem", "Why a port is not filtered (busy, taken, no_room, failed), or not in its driver (mtu, no_native, refused); 1 while it is so.", &["port", "problem"])?,
+            port_offload_on: new.gauges("sekisho_port_offload_on", "A feature of a port's card that hides frames from the filter and could not be switched off; 1 while it is so.", &["port", "offload"])?,
+            repairs: new.counters("sekisho_repairs_total", "Found changed in the kernel and put right: the program of a port, a rule, an offload of a port.", &["what"])?,
             port_packets: new.counters("sekisho_port_packets_total", "Frames received.", &["port"])?,
             port_bytes: new.counters("sekisho_port_bytes_total", "Bytes received.", &["port"])?,
             port_dropped_bytes: new.counters("sekisho_port_dropped_bytes_total", "Bytes dropped by a rule.", &["port"])?,
@@ -111,6 +117,9 @@ impl Families {
 
     /// Shows as 0 what will be counted.
     fn begin(&self) {
+        for what in Repair::ALL {
+            self.repairs.with_label_values(&[what.name()]).inc_by(0);
+        }
         for mode in ["enforced", "observed"] {
             self.isolations_active.with_label_values(&[mode]).set(0);
             for origin in ["incident", "manual"] {
@@ -121,6 +130,22 @@ impl Families {
             for severity in ["1", "2", "3"] {
                 self.incidents.with_label_values(&[detector, severity]).inc_by(0);
                 self.alerts.with_label_values(&[detector, severity]).inc_by(0);
+            }
+        }
+    }
+
+    /// Shows what keeps ports from being filtered as they should be, and nothing of what did before.
+    pub fn problems(&self, sample: &LiveSample) {
+        self.port_problem.reset();
+        self.port_offload_on.reset();
+        let slow = sample.ports.iter().filter_map(|port| Some((&port.name, port.problem?)));
+        let unfiltered = sample.unfiltered.iter().map(|(name, problem)| (name, *problem));
+        for (name, problem) in slow.chain(unfiltered) {
+            self.port_problem.with_label_values(&[name.as_str(), problem]).set(1);
+        }
+        for port in &sample.ports {
+            for offload in &port.offloads_on {
+                self.port_offload_on.with_label_values(&[port.name.as_str(), offload]).set(1);
             }
         }
     }

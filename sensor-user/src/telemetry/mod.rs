@@ -28,6 +28,10 @@ pub struct PortSample {
     pub name: String,
     /// How the program is attached.
     pub mode: AttachMode,
+    /// Why it is not run in the driver, if it is not.
+    pub problem: Option<&'static str>,
+    /// Features of the card that should be off and could not be switched.
+    pub offloads_on: Vec<&'static str>,
     /// What the kernel counted since the program was loaded.
     pub counters: PortCounters,
 }
@@ -43,11 +47,36 @@ pub struct RingSample {
     pub lost: u64,
 }
 
+/// What was found changed in the kernel, and put right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    /// The program of a port.
+    Program,
+    /// A rule.
+    Rule,
+    /// An offload of a port.
+    Offload,
+}
+
+impl Repair {
+    const ALL: [Self; 3] = [Self::Program, Self::Rule, Self::Offload];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Rule => "rule",
+            Self::Offload => "offload",
+        }
+    }
+}
+
 /// All counters at one moment, each since the start. One that went back is taken to have begun anew.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LiveSample {
     /// The ports there are now.
     pub ports: Vec<PortSample>,
+    /// Ports that are not filtered, and what kind of problem there is.
+    pub unfiltered: Vec<(String, &'static str)>,
     /// Results of parsing by reason, `ok` among them.
     pub parse: Vec<(&'static str, u64)>,
     /// The ring buffers.
@@ -102,7 +131,13 @@ impl Metrics {
         f.engine(&sample.engine);
         raise(&f.store_errors, sample.store_errors);
         f.enforce.set(sample.enforce.into());
+        f.problems(sample);
         self.forget_ports(sample);
+    }
+
+    /// Counts repairs.
+    pub fn repaired(&self, what: Repair, count: usize) {
+        self.families.repairs.with_label_values(&[what.name()]).inc_by(count as u64);
     }
 
     /// Counts something that happened.

@@ -31,13 +31,15 @@ fn port(name: &str, packets: u64, drops: u64) -> PortSample {
         would_drop_packets: 1,
         ..PortCounters::default()
     };
-    PortSample { name: name.to_owned(), mode: AttachMode::Native, counters }
+    let (name, mode) = (name.to_owned(), AttachMode::Native);
+    PortSample { name, mode, problem: None, offloads_on: Vec::new(), counters }
 }
 
 fn sample() -> LiveSample {
     LiveSample {
         ports: vec![port("eth1", 100, 10), port("eth2", 50, 0)],
         parse: vec![("ok", 140), ("short_ipv4", 10)],
+        unfiltered: vec![("eth3".to_owned(), "busy")],
         rings: vec![RingSample { ring: "flow", sent: 70, lost: 3 }],
         engine: EngineStats { devices: 4, flows_live: 7, flows_new: 20, blocks: 1, ..EngineStats::default() },
         store_errors: 2,
@@ -101,6 +103,8 @@ fn counters_follow_the_kernels() {
         ("sekisho_start_time_seconds", 1_767_225_600.5),
         ("sekisho_enforce", 1.0),
         ("sekisho_port_info{mode=\"native\",port=\"eth1\"}", 1.0),
+        ("sekisho_port_problem{port=\"eth3\",problem=\"busy\"}", 1.0),
+        ("sekisho_repairs_total{what=\"rule\"}", 0.0),
         ("sekisho_port_packets_total{port=\"eth1\"}", 100.0),
         ("sekisho_port_bytes_total{port=\"eth2\"}", 5_000.0),
         ("sekisho_verdicts_total{port=\"eth1\",verdict=\"pass\"}", 89.0),
@@ -150,8 +154,16 @@ fn a_counter_that_begins_anew_is_followed() {
 fn ports_that_left_are_not_shown() {
     let mut metrics = metrics();
     metrics.update(&sample());
-    let generic = PortSample { mode: AttachMode::Generic, ..port("eth1", 101, 10) };
-    metrics.update(&LiveSample { ports: vec![generic], ..sample() });
+    let generic = PortSample {
+        mode: AttachMode::Generic,
+        problem: Some("mtu"),
+        offloads_on: vec!["rx-lro"],
+        ..port("eth1", 101, 10)
+    };
+    metrics.update(&LiveSample { ports: vec![generic], unfiltered: Vec::new(), ..sample() });
+    assert_eq!(value(&metrics, "sekisho_port_problem{port=\"eth3\",problem=\"busy\"}"), None);
+    assert_eq!(value(&metrics, "sekisho_port_problem{port=\"eth1\",problem=\"mtu\"}"), Some(1.0));
+    assert_eq!(value(&metrics, "sekisho_port_offload_on{offload=\"rx-lro\",port=\"eth1\"}"), Some(1.0));
     assert!(!text(&metrics).contains("eth2"));
     assert_eq!(value(&metrics, "sekisho_port_info{mode=\"native\",port=\"eth1\"}"), None);
     assert_eq!(value(&metrics, "sekisho_port_info{mode=\"generic\",port=\"eth1\"}"), Some(1.0));

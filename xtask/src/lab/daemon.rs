@@ -82,9 +82,9 @@ impl Daemon {
             problems.push(format!("{error:#}"));
         }
         if self.pins.exists() {
-            let mut unload = Command::new(&self.program);
-            sh::scrub(&mut unload).arg("unload").arg("--pin-dir").arg(&self.pins);
-            if let Err(error) = sh::output(&mut unload) {
+            let mut detach = Command::new(&self.program);
+            sh::scrub(&mut detach).arg("detach").arg("--pin-dir").arg(&self.pins);
+            if let Err(error) = sh::output(&mut detach) {
                 problems.push(format!("{error:#}"));
             }
         }

@@ -7,7 +7,7 @@ use aya_ebpf::programs::XdpContext;
 use sensor_ebpf::account::{self, Moment};
 use sensor_ebpf::counter::PortCell;
 use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
-use sensor_ebpf::usual;
+use sensor_ebpf::{seal, usual};
 
 use crate::packet::PacketCursor;
 use crate::{action, jiffies, maps};
@@ -27,16 +27,28 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
     let port = maps::PORTS.get(ctx.ingress_ifindex() as u32)?.index;
     let at = PacketCursor::new(ctx, 0);
     let len = at.len();
+    let cell = maps::port_cell(port)?;
+    let now = Moment { generation: maps::CONFIG.get(0)?.generation, jiffies: jiffies() };
+    if cell.sealed == now.word()
+        && let Some(host) = seal::host(at, port)
+        && let Some(seal) = maps::seal(host)
+        && seal.holds(host, now.word())
+    {
+        cell.count_sealed(len);
+        maps::count_rule(seal.rule_id, VERDICT_DROP, len);
+        return Some(action(VERDICT_DROP));
+    }
     let (value, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
         (maps::FLOW4.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
     } else {
         let packet = usual::ipv6(at, len as usize)?;
-        (maps::FLOW6.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
+        // Not on the stack: this function's comes on top of that of all others.
+        let key = &mut maps::scratch()?.packet.key6;
+        *key = packet.key(port);
+        (maps::FLOW6.get_ptr_mut(&*key)?, packet.tcp_flags)
     };
     // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
     let value = unsafe { &mut *value };
-    let cell = maps::port_cell(port)?;
-    let now = Moment { generation: maps::CONFIG.get(0)?.generation, jiffies: jiffies() };
     judge(ctx, Known { value, cell, tcp_flags, len, now })
 }
 
@@ -52,12 +64,12 @@ fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
         return None;
     }
     // The two verdicts that nearly all flows have are known by one comparison each. To pass is never for a time only.
-    let verdict = judged.unbound();
+    let verdict = judged.plain();
     if verdict == Judged::new(VERDICT_PASS, false, now.generation) {
         return Some(count(known, VERDICT_PASS));
     }
-    if account::lapsed(value, now) || known.cell.is_sample(judged.verdict()) {
-        // One dropped frame in many is told, which is for the general way.
+    if account::lapsed(value, now) || known.cell.is_sample(judged.verdict()) || judged.seals() {
+        // One dropped frame in many is told, and one a jiffy leaves a seal, which is for the general way.
         return None;
     }
     if verdict == Judged::new(VERDICT_DROP, false, now.generation) {

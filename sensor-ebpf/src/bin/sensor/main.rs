@@ -33,11 +33,14 @@ use sensor_ebpf::judge::{ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question
 use sensor_ebpf::parse::{self, Cursor, ETHER_ARP, ETHER_IPV4, Link, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule;
+use sensor_ebpf::seal::Host;
 
 use crate::budget::Budgets;
 use crate::maps::{Packet, Scratch, Work};
 use crate::packet::PacketCursor;
 
+/// Bytes of an Ethernet header.
+const ETHERNET: u32 = 14;
 /// `bpf_map_update_elem`: only if there is no such key (linux/bpf.h).
 const BPF_NOEXIST: u64 = 1;
 
@@ -209,7 +212,7 @@ fn join(both: u64, upper: &mut Upper, link: &Link, port: u8) -> bool {
 #[inline(always)]
 fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     let link = &packet.link;
-    let ignored = &mut env.cell.0;
+    let ignored = &mut env.cell.passed;
     ignored.ignored_packets += 1;
     ignored.ignored_bytes += u64::from(env.len);
     count_reason(env.port, reason as u8);
@@ -268,6 +271,8 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         if speaks && !account::stale(value, env.now) && !account::due(value, frame) {
             judgement.verdict = judged.verdict();
             judgement.rule_id = value.rule_id;
+            judgement.seals = judged.seals();
+            seal(env, link, key, judgement);
             return update(env, value, key, frame, judgement);
         }
     }
@@ -275,6 +280,9 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
     if env.armed != 0 {
         account::ask(&mut env.work.ask, key, frame, env.armed, now_ns);
         judgement = rules::judge(env.work);
+        // Others than IPv4 packets without a tag are not sealed.
+        judgement.seals &= packet.header == ETHERNET && link.ether_type == ETHER_IPV4 && env.config.seal != 0;
+        seal(env, link, key, judgement);
     }
     let Some(value) = found else {
         return first(env, table, key, frame, judgement, now_ns);
@@ -292,6 +300,17 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         settle_place(frame);
     }
     update(env, value, key, frame, judgement)
+}
+
+/// Has the frames that follow from this source dropped without a look at their flows, if the judgement is one on all of them.
+#[inline(always)]
+fn seal<K: Key>(env: &mut Env<'_>, link: &Link, key: &K, judgement: Judgement) {
+    if judgement.seals
+        && let Some(source) = key.source4()
+    {
+        let host = Host::new(link.src, source, env.port);
+        maps::set_seal(env.cell, host, env.now, judgement.rule_id);
+    }
 }
 
 /// Adds a frame to its flow; returns its verdict.
@@ -335,7 +354,7 @@ fn first<K: Key>(
     } else {
         reflex::first(&env.work.ask, judgement, env.config, &mut Budgets)
     };
-    env.cell.0.reflex_packets += u64::from(spent.over);
+    env.cell.passed.reflex_packets += u64::from(spent.over);
     if spent.verdict == VERDICT_DROP {
         return refuse(
             env,
@@ -363,7 +382,7 @@ fn first<K: Key>(
         settle_place(frame);
     }
     match table.insert(key, &env.work.value, BPF_NOEXIST) {
-        Ok(()) => env.cell.0.flows_new += 1,
+        Ok(()) => env.cell.passed.flows_new += 1,
         // Another CPU was first (EEXIST), or the bucket is busy (EBUSY) or no memory is left: the frame is judged all
         // the same. In the first case it is counted with the flow that is there.
         Err(_) => match table.get_ptr_mut(key) {
@@ -374,7 +393,7 @@ fn first<K: Key>(
                 maps::count(value, len, verdict);
             }
             None => {
-                env.cell.0.flows_failed += 1;
+                env.cell.passed.flows_failed += 1;
                 unentered(env);
             }
         },
@@ -397,7 +416,7 @@ fn refuse<K: Key>(env: &mut Env<'_>, key: &K, frame: &Frame<'_>, judgement: Judg
 /// Counts a frame that was judged, but is in no flow.
 #[inline(always)]
 fn unentered(env: &mut Env<'_>) {
-    let counters = &mut env.cell.0;
+    let counters = &mut env.cell.passed;
     counters.unentered_packets += 1;
     counters.unentered_bytes += u64::from(env.len);
 }

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
-use sensor_ebpf::account;
+use sensor_ebpf::account::{self, Moment};
 use sensor_ebpf::control::{
     Bucket, Clock, Config, FRAGMENT_CAPACITY, HOST_CAPACITY, MAX_IFINDEX, PAIR_CAPACITY, PLACE_CAPACITY,
     Port, Reflex,
@@ -23,6 +23,7 @@ use sensor_ebpf::rule::{
     ALLOW_CAPACITY, Address, AllowKey, INTERNAL_CAPACITY, NET_CAPACITY, RULE_CAPACITY, RuleCounters,
     RuleValue, SCOPE_CAPACITY, SEGMENTS, SLOTS,
 };
+use sensor_ebpf::seal::{Host, SEAL_CAPACITY, Seal};
 
 /// What is kept off the stack, of which older kernels (6.1) allow 512 bytes in all. And what was written here and read again
 /// is no more to the verifier than some bytes: so it does not follow every outcome of the parser (a constant here, a byte
@@ -129,6 +130,9 @@ pub static PLACES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(PLACE_CAP
 /// Ports of the packets whose fragments are under way.
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, u32> = LruHashMap::with_max_entries(FRAGMENT_CAPACITY, 0);
+/// Hosts all of whose frames are dropped.
+#[map]
+pub static SEALS: PerCpuArray<Seal> = PerCpuArray::with_max_entries(SEAL_CAPACITY, 0);
 /// Where what is too large for the stack is put together.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
@@ -171,6 +175,22 @@ pub fn scratch() -> Option<&'static mut Scratch> {
 pub fn settle<T>(part: &mut T) {
     // SAFETY: a register is set to what it is; without `nomem` memory may have changed, as far as LLVM knows.
     unsafe { asm!("{0} = {0}", inout(reg) &raw mut *part => _, options(nostack)) };
+}
+
+/// The seal of a host on this CPU, if it is one.
+#[inline(always)]
+pub fn seal(host: Host) -> Option<&'static mut Seal> {
+    // SAFETY: the slot is this CPU's own, and XDP does not interrupt itself on a CPU.
+    SEALS.get_ptr_mut(host.index()).map(|seal| unsafe { &mut *seal })
+}
+
+/// Seals a host for this jiffy, on this CPU.
+#[inline(always)]
+pub fn set_seal(cell: &mut PortCell, host: Host, now: Moment, rule_id: u32) {
+    if let Some(seal) = seal(host) {
+        *seal = Seal::new(host, now.word(), rule_id);
+        cell.sealed = now.word();
+    }
 }
 
 /// Counts a frame that the rule of this number drops, or would drop.

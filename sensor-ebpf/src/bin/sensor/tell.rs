@@ -30,9 +30,9 @@ pub fn flow<K: Key>(
         tunnel(env, key, judgement, frame, now_ns)
     };
     if told {
-        env.cell.0.records_sent += 1;
+        env.cell.passed.records_sent += 1;
     } else {
-        env.cell.0.records_lost += 1;
+        env.cell.passed.records_lost += 1;
     }
     told
 }

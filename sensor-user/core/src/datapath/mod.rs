@@ -173,8 +173,8 @@ impl Datapath {
     }
 
     fn without_flow(&mut self, passage: &Passage<'_>, link: &Link, reason: Reason) -> u8 {
-        self.cell.0.ignored_packets += 1;
-        self.cell.0.ignored_bytes += u64::from(passage.len);
+        self.cell.passed.ignored_packets += 1;
+        self.cell.passed.ignored_bytes += u64::from(passage.len);
         self.reasons[reason as usize] += 1;
         let armed = self.config.armed;
         if armed & ARMED_RULES == 0 || reason == Reason::ShortEthernet {
@@ -244,7 +244,7 @@ impl Datapath {
                 if found.is_none() {
                     let mut charging = self.budgets.with(&self.rules);
                     spent = reflex::first(&ask, judgement, &self.config, &mut charging);
-                    self.cell.0.reflex_packets += u64::from(spent.over);
+                    self.cell.passed.reflex_packets += u64::from(spent.over);
                 }
                 judgement
             }
@@ -267,7 +267,7 @@ impl Datapath {
         account::note(&mut value, frame, now);
         account::count(&mut value, u64::from(frame.len), verdict);
         self.sample(&key, shown, frame, passage);
-        self.cell.0.flows_new += u64::from(found.is_none());
+        self.cell.passed.flows_new += u64::from(found.is_none());
         let entered = if found.is_none() { verdict } else { judgement.verdict };
         if cached.is_none() && entered != VERDICT_DROP {
             self.rules.place_of(frame.link.src, self.port);
@@ -292,7 +292,7 @@ impl Datapath {
         if account::due(value, frame) {
             let kind = if frame.upper.tunnel == 0 { RECORD_FLOW } else { RECORD_TUNNEL };
             self.tell(kind, key, judgement, frame, passage);
-            self.cell.0.records_sent += 1;
+            self.cell.passed.records_sent += 1;
             account::told(value, true);
         }
     }
@@ -304,8 +304,8 @@ impl Datapath {
         judgement: Judgement,
         passage: &Passage<'_>,
     ) -> u8 {
-        self.cell.0.unentered_packets += 1;
-        self.cell.0.unentered_bytes += u64::from(frame.len);
+        self.cell.passed.unentered_packets += 1;
+        self.cell.passed.unentered_bytes += u64::from(frame.len);
         if judgement.rule_id != RULE_REFLEX {
             self.budgets.count(judgement.rule_id, judgement.verdict, frame.len);
         }

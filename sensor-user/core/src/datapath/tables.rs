@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lru::LruCache;
-use sensor_ebpf::control::{Bucket, Config, HOST_CAPACITY, PAIR_CAPACITY, PLACE_CAPACITY, Rate, Reflex};
+use sensor_ebpf::control::{
+    Bucket, Config, HOST_CAPACITY, PAIR_CAPACITY, PLACE_CAPACITY, REFLEX_OFF, Rate, Reflex,
+};
 use sensor_ebpf::flow::VERDICT_DROP;
 use sensor_ebpf::judge::{
     ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE, Policy, Question, segment,
@@ -62,7 +64,7 @@ impl Rules {
             | bit(!self.ip.is_empty(), ARMED_IP)
             | bit(!self.net.is_empty(), ARMED_NET)
             | bit(!self.scope.is_empty(), ARMED_SCOPE)
-            | bit(!self.reflex.is_empty(), ARMED_REFLEX)
+            | bit(self.reflex.values().any(|reflex| reflex.mode != REFLEX_OFF), ARMED_REFLEX)
     }
 
     /// Notes where the source of a frame lives.
