@@ -10,5 +10,6 @@ pub mod kernel;
 pub mod lab;
 pub mod note;
 pub mod peer;
+pub mod raw;
 pub mod small;
 pub mod traffic;
