@@ -14,4 +14,5 @@ pub mod meddle;
 pub mod note;
 pub mod peer;
 pub mod raw;
+pub mod small;
 pub mod traffic;
