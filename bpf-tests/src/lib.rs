@@ -10,4 +10,5 @@ pub mod kernel;
 pub mod lab;
 pub mod note;
 pub mod peer;
+pub mod raw;
 pub mod traffic;

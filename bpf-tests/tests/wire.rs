@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use aya::EbpfLoader;
 use aya::programs::{Xdp, XdpMode};
 use bpf_tests::lab::{self, BRIDGE, Lab, has_xdp};
+use sensor_ebpf::ABI;
 use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
 use sensor_user::bpf::{
     Attached, BpfError, Mode, OBJECT, PortEvent, Ports, PortsError, RuleKey, Sensor, detach, load_programs,
@@ -424,7 +425,7 @@ fn a_pinned_map_of_another_shape_is_not_reused() -> Result<()> {
             let (mut sensor, ports) = start(pins).await?;
             isolate(&mut sensor, key(1))?;
             drop((sensor, ports));
-            let pin = pins.join(BRIDGE).join("abi-1/maps/REASONS");
+            let pin = pins.join(BRIDGE).join(format!("abi-{ABI}/maps/REASONS"));
             ensure!(pin.exists(), "{} is not there", pin.display());
             fs::remove_file(&pin)?;
             let mut loader = EbpfLoader::new();

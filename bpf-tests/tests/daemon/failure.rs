@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bpf_tests::daemon::{Daemon, Site, signal, site};
+use bpf_tests::daemon::{Daemon, Site, mount_small, signal, site};
 use bpf_tests::lab::{mac, run};
 use bpf_tests::traffic::{check_ways, until};
 use serde_json::Value;
@@ -110,7 +110,6 @@ fn start_with_clock(site: &Site) -> Result<Daemon> {
         ("FAKETIME_TIMESTAMP_FILE", file.as_str()),
         ("FAKETIME_NO_CACHE", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ("FAKETIME_DISABLE_SHM", "1"),
     ];
     site.start_in(&environment, &["--mode", "enforce"])
 }
@@ -130,6 +129,8 @@ fn set_clock(site: &Site, offset: i64) -> Result<()> {
 /// restart.
 fn clock_is_set(offset: i64) -> Result<()> {
     site(3, |site| {
+        // It keeps files there, and forgets them when it is killed.
+        mount_small("/dev/shm".as_ref(), 1_024)?;
         fs::write(site.path("clock"), "+0")?;
         let daemon = start_with_clock(site)?;
         let made = isolate_for(site, 1, 6)?;

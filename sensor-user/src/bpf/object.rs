@@ -67,19 +67,32 @@ mod tests {
         assert_eq!(
             names,
             [
+                "ALLOW",
                 "CLOCK",
                 "CONFIG",
                 "FLOW4",
                 "FLOW6",
+                "FRAGMENTS",
+                "HOSTS",
+                "INTERNAL",
+                "PAIRS",
+                "PLACES",
                 "PORTS",
                 "PORT_COUNTERS",
                 "REASONS",
+                "REFLEX",
                 "RING_CONTROL",
                 "RING_FLOW",
-                "RULES_IP4",
-                "RULES_IP6",
+                "RULES_IP",
                 "RULES_MAC",
-                "WOKEN"
+                "RULES_NET",
+                "RULES_SCOPE",
+                "RULE_COUNTERS",
+                "SCRATCH",
+                "SEALS",
+                "SEGMENT_OF",
+                "THROTTLED",
+                "WOKEN",
             ]
         );
     }
