@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use prometheus::Registry;
+use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::policy::Block;
 use sensor_core::settings::Mode;
@@ -115,9 +116,10 @@ async fn live(options: RunOptions) -> Result<()> {
         attachments.replace_others();
     }
     let mut out = Output::default();
+    let plan = Plan::new(&config.settings);
     let mut engine = Engine::new(config.settings);
     engine.restore(blocks, &mut out);
-    let mut enforcer = Enforcer::new(rules);
+    let mut enforcer = Enforcer::new(rules, plan, now.mono);
     enforcer.want(&out.decisions);
     if let Err(error) = enforcer.reconcile().and_then(|_| attach(&mut attachments, &ports)) {
         // The first error is the one to tell.

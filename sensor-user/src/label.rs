@@ -2,12 +2,32 @@
 //!
 //! Names and reasons come from people and files; a terminal must not obey what is in them.
 
+use sensor_core::policy::{Direction, Level};
+
 /// What to call a device: the name people gave it, else its maker and MAC address, else the MAC address.
 pub fn device(name: Option<&str>, maker: Option<&str>, mac: &str) -> String {
     match (name, maker) {
         (Some(name), _) => plain(name),
         (None, Some(maker)) => format!("{} {mac}", plain(maker)),
         (None, None) => mac.to_owned(),
+    }
+}
+
+/// What is done to somebody: `is ...`.
+pub fn held(level: Level, direction: Direction) -> String {
+    let held = match level {
+        Level::Observe => "watched (what would be cut off is counted)",
+        Level::Throttle => "throttled",
+        Level::ExternalOnly => "kept from addresses outside",
+        Level::Pin => "pinned to what it did before",
+        Level::Quarantine => "quarantined",
+        Level::Isolate => "cut off",
+        Level::Cut => "cut off, link control too,",
+    };
+    match direction {
+        Direction::Both => held.to_owned(),
+        Direction::From => format!("{held} as a sender"),
+        Direction::To => format!("{held} as a receiver"),
     }
 }
 

@@ -57,8 +57,25 @@ pub enum Request {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockAdd {
-    /// MAC and IP addresses.
+    /// Addresses, networks and places: `00:1b:21:0a:0b:0c`, `10.0.0.7`, `10.0.0.0/8`, `vlan 20`, `port eth1`, `segment
+    /// radiology`.
+    #[serde(default)]
     pub targets: Vec<String>,
+    /// Devices, with all addresses they have and will have: by name, MAC or IP address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// How much; none: as the entry has it, or isolated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Which way; none: as the entry has it, or both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// Quarantine: the allow list of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<String>,
+    /// Also if somebody who is protected, or a gateway, is among them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// For how long, ns; none: until taken out.
     #[serde(default)]
     pub for_ns: Option<u64>,
@@ -73,8 +90,10 @@ pub struct BlockAdd {
 pub enum BlockSelect {
     /// That number.
     Id(u32),
-    /// The one that covers this MAC or IP address.
+    /// The one that covers this address, network or place.
     Target(String),
+    /// The one that holds this device.
+    Device(String),
 }
 
 /// What the daemon says.
@@ -285,13 +304,25 @@ pub struct IncidentInfo {
 pub struct BlockInfo {
     /// Its number.
     pub id: u32,
-    /// The addresses cut off.
+    /// What it is about.
     pub targets: Vec<String>,
     /// The device they belong to, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceName>,
-    /// How much is cut off.
+    /// How much is restricted.
     pub level: String,
+    /// Which way: `from` it, `to` it, or `both`.
+    #[serde(default = "both")]
+    pub direction: String,
+    /// Quarantine: the name of the allow list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<String>,
+    /// Pin: how many pairs of peer and service go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<u64>,
+    /// Whether addresses its device takes are added.
+    #[serde(default)]
+    pub follows: bool,
     /// The account that entered it, if a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -308,6 +339,10 @@ pub struct BlockInfo {
     pub would: bool,
 }
 
+fn both() -> String {
+    sensor_core::policy::Direction::Both.name().to_owned()
+}
+
 /// What an order to block brought about.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Added {
@@ -315,4 +350,19 @@ pub struct Added {
     pub block: BlockInfo,
     /// Whether it was there before.
     pub extended: bool,
+    /// Whom it hits.
+    #[serde(default)]
+    pub impact: ImpactInfo,
+    /// Who among them is protected, and goes on.
+    #[serde(default)]
+    pub spared: Vec<String>,
+}
+
+/// Whom an entry hits, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ImpactInfo {
+    /// Devices.
+    pub devices: u64,
+    /// Conversations of theirs that go on.
+    pub conversations: u64,
 }

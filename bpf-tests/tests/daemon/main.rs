@@ -8,6 +8,8 @@ mod detach;
 mod disk;
 mod doctor;
 mod failure;
+mod follow;
+mod levels;
 mod offload;
 mod patient;
 mod ports;

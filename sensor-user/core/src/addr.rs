@@ -58,6 +58,15 @@ pub enum AddrError {
     /// Neither a MAC nor an IP address.
     #[error("`{0}` is neither a MAC nor an IP address; write it like 00:1b:21:0a:0b:0c, 10.0.0.7 or fd00::7")]
     Target(String),
+    /// Not a VLAN.
+    #[error("`{0}` is not a VLAN; give its number, 1 to 4094")]
+    Vlan(String),
+    /// Not a name.
+    #[error("`{0}` is not a name; names have up to 31 letters, digits and signs, no spaces")]
+    Name(String),
+    /// All of IPv4 lies in it.
+    #[error("`{0}` is so wide a network that IPv4 addresses written as IPv6 lie in it; give a narrower one")]
+    Wide(String),
 }
 
 impl FromStr for Mac {
@@ -77,7 +86,7 @@ impl FromStr for Mac {
 }
 
 /// A network: an address and the number of its leading bits that count.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Prefix {
     addr: IpAddr,
     bits: u8,
@@ -106,6 +115,11 @@ impl Prefix {
     /// Its length, of 32 or 128.
     pub fn bits(&self) -> u8 {
         self.bits
+    }
+
+    /// Whether all of `other` lies in the network.
+    pub fn covers(&self, other: &Prefix) -> bool {
+        self.bits <= other.bits && self.contains(other.addr)
     }
 
     /// Whether `ip` lies in the network.

@@ -243,6 +243,23 @@ impl Contacts {
         Some((contact, Outcome::Answered))
     }
 
+    /// The services that answered whoever tried them, the last tried first: who, at whose address, protocol, port (0 if
+    /// the protocol has none).
+    pub fn answered_services(&self) -> impl Iterator<Item = (DeviceKey, IpAddr, u8, u16)> {
+        let tried = self.services.iter().filter(|(_, tried)| tried.answered);
+        tried.filter_map(|((device, dst, way, service), _)| {
+            let (proto, port) = match way {
+                Way::Arp => return None,
+                Way::Icmp if dst.is_ipv4() => (ICMP, 0),
+                Way::Icmp => (ICMP6, 0),
+                Way::Tcp => (TCP, *service),
+                Way::Udp => (UDP, *service),
+                Way::Other => (u8::try_from(*service).ok()?, 0),
+            };
+            Some((*device, *dst, proto, port))
+        })
+    }
+
     /// The contact that an ICMP error of the destination itself is the outcome of.
     pub fn refused_by_icmp(&mut self, error: &FlowSeen) -> Option<(Contact, Outcome)> {
         let id = &error.id;

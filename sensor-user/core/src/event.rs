@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::addr::Mac;
 use crate::observation::{EndReason, FlowId};
-use crate::policy::{BlockId, Level, Target};
+use crate::policy::{BlockId, Direction, Level, Target};
 use crate::time::Time;
 
 /// A device as it is named in events.
@@ -143,6 +143,10 @@ pub enum Change {
     Added,
     /// Made to last longer.
     Extended,
+    /// Its level or direction is another one.
+    Changed,
+    /// An address its device took was added.
+    Followed,
     /// An address was taken out of it, for another device has it now.
     Narrowed,
     /// Taken out by a person.
@@ -160,10 +164,12 @@ pub struct Isolation {
     pub change: Change,
     /// The device, if it is about one that is known.
     pub device: Option<DeviceRef>,
-    /// What is cut off.
+    /// What it is about.
     pub targets: Vec<Target>,
-    /// How much.
+    /// How much is restricted.
     pub level: Level,
+    /// Which way.
+    pub direction: Direction,
     /// Until when; none: until somebody takes it out.
     pub until: Option<Time>,
     /// Observe mode: nothing is dropped, only counted.

@@ -91,8 +91,23 @@ struct Conversation {
     start: Time,
     last: Time,
     touched: Time,
+    /// The first answer was a refusal.
+    refused: bool,
     /// Forward and backward.
     halves: [Track; 2],
+}
+
+/// Who speaks with whom in a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Talk {
+    /// The direction that began it.
+    pub id: FlowId,
+    /// MAC address of who began it.
+    pub smac: Mac,
+    /// MAC address it was sent to.
+    pub dmac: Mac,
+    /// It was answered, and not by a refusal.
+    pub answered: bool,
 }
 
 /// One direction: what ended flows of it had, and what the one that goes on has.
@@ -161,6 +176,7 @@ impl Conversations {
             let back = usize::from(conversation.id.src != seen.id.src);
             let track = &mut conversation.halves[back];
             let first_answer = back == 1 && !track.seen;
+            conversation.refused |= first_answer && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
             (track.seen, track.live) = (true, true);
             conversation.touched = seen.time;
             // Whoever answers itself, under a borrowed address, was not answered.
@@ -174,11 +190,21 @@ impl Conversations {
         let mut halves = [Track::default(); 2];
         halves[usize::from(midway)] = Track { seen: true, live: true, ..Track::default() };
         let (start, last, touched) = (seen.time, seen.time, seen.time);
-        let evicted = self.table.push(key, Conversation { id, smac, dmac, start, last, touched, halves });
+        let refused = midway && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
+        let conversation = Conversation { id, smac, dmac, start, last, touched, refused, halves };
+        let evicted = self.table.push(key, conversation);
         self.begun += 1;
         let ended = evicted.filter(|(old, _)| *old != key).map(|(_, c)| c.ended(EndReason::Evicted));
         self.evicted += u64::from(ended.is_some());
         (if midway { Role::OpensMidway } else { Role::Opens }, ended)
+    }
+
+    /// All conversations, the last touched first.
+    pub fn talks(&self) -> impl Iterator<Item = Talk> {
+        self.table.iter().map(|(_, c)| {
+            let answered = !c.refused && c.halves.iter().all(|track| track.seen);
+            Talk { id: c.id, smac: c.smac, dmac: c.dmac, answered }
+        })
     }
 
     /// Notes how a flow went on; the conversation comes back if it is over with this.

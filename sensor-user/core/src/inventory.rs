@@ -165,7 +165,30 @@ impl Inventory {
         match target {
             Target::Mac(mac) => self.devices.peek(&DeviceKey::Local(mac)),
             Target::Ip(ip) => self.holder(ip),
+            Target::Net(_) | Target::Vlan(_) | Target::Port(_) | Target::Segment(_) => None,
         }
+    }
+
+    /// All devices, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().map(|(_, device)| device)
+    }
+
+    /// The MAC address that was first seen to send from an address.
+    pub fn sender(&self, ip: IpAddr) -> Option<Mac> {
+        self.owners.peek(&ip).map(|owner| owner.mac)
+    }
+
+    /// Notes that somebody else speaks from an address too.
+    pub fn share(&mut self, ip: IpAddr) {
+        if let Some(owner) = self.owners.peek_mut(&ip) {
+            owner.shared = true;
+        }
+    }
+
+    /// The addresses a device names as its own on the link, and that are its own alone.
+    pub fn own_ips(&self, device: &Device) -> impl Iterator<Item = IpAddr> {
+        device.ips().filter(|ip| device.is_own(*ip) && self.owns(device, *ip))
     }
 
     /// Whether an address is a device's own alone.
@@ -184,8 +207,7 @@ impl Inventory {
         let confirmed = self.owners.peek(&guilty).is_some_and(|owner| owner.confirmed);
         match device.key {
             DeviceKey::Local(mac) if device.is_own(guilty) => {
-                let own = device.ips().filter(|ip| device.is_own(*ip) && self.owns(device, *ip));
-                std::iter::once(Target::Mac(mac)).chain(own.map(Target::Ip)).collect()
+                std::iter::once(Target::Mac(mac)).chain(self.own_ips(device).map(Target::Ip)).collect()
             }
             DeviceKey::Routed(_) if !device.forwarded => Vec::new(),
             _ if confirmed && self.owns(device, guilty) => vec![Target::Ip(guilty)],
@@ -363,7 +385,7 @@ impl Device {
     }
 
     /// Whether it names `ip` as its own on the link, as against one it forwards for.
-    fn is_own(&self, ip: IpAddr) -> bool {
+    pub fn is_own(&self, ip: IpAddr) -> bool {
         self.claimed.contains(&ip) || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::addr::{Mac, Prefix};
-use crate::policy::Target;
+use crate::policy::{Allow, DEFAULT_LIST, MAX_LISTS, Name, Target};
 use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 /// Whether decisions are carried out.
@@ -90,6 +90,73 @@ pub struct PortScanSettings {
     pub isolate: u32,
 }
 
+/// What is done about hosts over their budget of new destinations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReflexMode {
+    /// New destinations are not counted.
+    Off,
+    /// Hosts over their budget are counted.
+    Count,
+    /// What a host over its budget sends to new destinations is dropped.
+    Enforce,
+}
+
+/// The budget of new destinations of each host, which the kernel keeps by itself (Williamson's virus throttle, HP Labs
+/// 2002).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReflexSettings {
+    /// What is done.
+    pub mode: ReflexMode,
+    /// New destinations a second that are never too many.
+    pub per_second: u32,
+    /// New destinations at once.
+    pub burst: u32,
+}
+
+/// What a throttled device may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThrottleSettings {
+    /// New destinations a second.
+    pub new_per_second: u32,
+    /// New destinations at once.
+    pub new_burst: u32,
+    /// KiB a second, both ways together.
+    pub kib_per_second: u32,
+    /// KiB at once.
+    pub kib_burst: u32,
+}
+
+/// A named set of ports and VLANs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Segment {
+    /// Its ports, by interface name.
+    pub ports: Vec<Name>,
+    /// Its VLANs; a frame's VLAN goes before its port.
+    pub vlans: Vec<u16>,
+    /// What is done about its hosts over their budget; none: as about hosts of no segment.
+    pub reflex: Option<ReflexMode>,
+    /// New destinations a second; none: likewise.
+    pub per_second: Option<u32>,
+    /// New destinations at once; none: likewise.
+    pub burst: Option<u32>,
+}
+
+impl Segment {
+    /// The budget of its hosts, where that of hosts of no segment is `general`.
+    pub fn budget(&self, general: &ReflexSettings) -> ReflexSettings {
+        ReflexSettings {
+            mode: self.reflex.unwrap_or(general.mode),
+            per_second: self.per_second.unwrap_or(general.per_second),
+            burst: self.burst.unwrap_or(general.burst),
+        }
+    }
+}
+
+/// Most segments: the kernel tells 64 apart, and one of them is "none".
+pub const MAX_SEGMENTS: usize = sensor_ebpf::rule::SEGMENTS as usize - 1;
+/// Most internal networks: what the kernel's table has room for.
+pub const MAX_INTERNAL: usize = sensor_ebpf::rule::INTERNAL_CAPACITY as usize;
+
 /// All settings of the engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -123,6 +190,16 @@ pub struct Settings {
     pub internal_answer_ns: u64,
     /// The same outside, ns.
     pub external_answer_ns: u64,
+    /// Named sets of ports and VLANs.
+    pub segments: BTreeMap<Name, Segment>,
+    /// Allow lists of quarantined devices.
+    pub allow: BTreeMap<Name, Vec<Allow>>,
+    /// Throttled devices.
+    pub throttle: ThrottleSettings,
+    /// Hosts of no segment.
+    pub reflex: ReflexSettings,
+    /// Hosts are not charged for new destinations for so long after the first start, ns.
+    pub reflex_grace_ns: u64,
     /// Bounds.
     pub limits: Limits,
     /// Sequential test.
@@ -163,6 +240,17 @@ impl Default for Settings {
             dark_answer_ns: 50 * MILLISECOND,
             internal_answer_ns: SECOND,
             external_answer_ns: 3 * SECOND,
+            segments: BTreeMap::new(),
+            allow: BTreeMap::new(),
+            // A PC with a browser open goes to a dozen new destinations at once; a worm goes to hundreds a second.
+            throttle: ThrottleSettings {
+                new_per_second: 1,
+                new_burst: 20,
+                kib_per_second: 128,
+                kib_burst: 512,
+            },
+            reflex: ReflexSettings { mode: ReflexMode::Count, per_second: 5, burst: 100 },
+            reflex_grace_ns: MINUTE,
             limits: Limits {
                 devices: 65_536,
                 flows: 262_144,
@@ -186,5 +274,31 @@ impl Default for Settings {
             lateral: LateralSettings { window_ns: MINUTE, limit: 4 },
             port_scan: PortScanSettings { window_ns: 5 * MINUTE, alert: 8, isolate: 20 },
         }
+    }
+}
+
+impl Settings {
+    /// The number of a segment in the kernel: 1 and on, in order of name.
+    pub fn segment(&self, name: Name) -> Option<u32> {
+        let at = self.segments.keys().take(MAX_SEGMENTS).position(|known| *known == name)?;
+        u32::try_from(at + 1).ok()
+    }
+
+    /// The allow lists by number: 1 and on, in order of name; the one called [`DEFAULT_LIST`] is there also if the
+    /// configuration has none of that name.
+    pub fn lists(&self) -> impl Iterator<Item = (u16, Name, &[Allow])> {
+        let default = DEFAULT_LIST.parse::<Name>().ok().filter(|name| !self.allow.contains_key(name));
+        let given = self.allow.iter().map(|(name, list)| (*name, list.as_slice()));
+        let mut all: Vec<_> = given.chain(default.map(|name| (name, &Allow::BASIC[..]))).collect();
+        all.sort_by_key(|(name, _)| *name);
+        (1..).zip(all).take(MAX_LISTS + 1).map(|(number, (name, list))| (number, name, list))
+    }
+
+    /// The number of an allow list; of one that is not there any more the default one's.
+    pub fn list(&self, name: Name) -> u16 {
+        let number = |wanted: &str| {
+            self.lists().find(|(_, known, _)| known.as_str() == wanted).map(|(number, _, _)| number)
+        };
+        number(name.as_str()).or_else(|| number(DEFAULT_LIST)).unwrap_or(0)
     }
 }

@@ -2,7 +2,7 @@
 
 use sensor_core::addr::Mac;
 use sensor_core::datapath::Datapath;
-use sensor_core::policy::{Decision, Target};
+use sensor_core::policy::{Decision, Direction, Level, Restriction, Target};
 use sensor_core::time::Time;
 
 /// A DHCP discover: from 0.0.0.0 to everybody, whoever sends it.
@@ -16,11 +16,16 @@ fn discover(from: u8) -> Vec<u8> {
 
 #[test]
 fn a_mac_rule_holds_for_its_mac_alone_when_two_hosts_share_a_flow() {
-    let isolate = |until| Decision::Isolate {
-        target: Target::Mac(Mac([2, 0, 0, 0, 0, 1])),
-        id: 7,
-        until: Some(Time(until)),
-        would: false,
+    let isolate = |until| {
+        let by = Restriction {
+            id: 7,
+            level: Level::Isolate,
+            direction: Direction::Both,
+            list: 0,
+            until: Some(Time(until)),
+            would: false,
+        };
+        Decision::Restrict(Target::Mac(Mac([2, 0, 0, 0, 0, 1])), by)
     };
     for order in [[1, 2, 1, 2, 2, 1], [2, 1, 1, 2, 1, 2]] {
         let mut datapath = Datapath::new(1);

@@ -20,6 +20,7 @@ mod netlink;
 mod object;
 mod offload;
 mod pins;
+mod plan;
 mod pod;
 mod port_table;
 mod ports;

@@ -28,9 +28,9 @@ pub struct Rules {
     ip: Table<Raw<Address>>,
     net: Trie<Raw<RuleValue>>,
     scope: Array<MapData, Raw<RuleValue>>,
-    segment_of: Array<MapData, u32>,
-    reflex: Array<MapData, Raw<Reflex>>,
-    internal: Trie<u32>,
+    pub(super) segment_of: Array<MapData, u32>,
+    pub(super) reflex: Array<MapData, Raw<Reflex>>,
+    pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
     /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
@@ -39,7 +39,10 @@ pub struct Rules {
 }
 
 /// An error of a map, unless it is that the key is not there.
-fn unless_missing(what: impl FnOnce() -> String, done: Result<(), MapError>) -> Result<bool, BpfError> {
+pub(super) fn unless_missing(
+    what: impl FnOnce() -> String,
+    done: Result<(), MapError>,
+) -> Result<bool, BpfError> {
     match done {
         Ok(()) => Ok(true),
         // aya gives a missing key as the system error it is.
@@ -288,7 +291,7 @@ impl Rules {
         self.commit()
     }
 
-    fn write(&mut self, config: Config) -> Result<(), BpfError> {
+    pub(super) fn write(&mut self, config: Config) -> Result<(), BpfError> {
         self.config.set(0, Raw(config), 0).map_err(|error| BpfError::map("writing the config map", error))
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use jiff::tz::TimeZone;
+use sensor_core::addr::Prefix;
 use sensor_core::policy::Target;
 use serde_json::Value;
 
@@ -74,9 +75,23 @@ fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
 }
 
 fn add(args: &BlockAddArgs) -> Result<String, CliError> {
-    let ips = args.ip.iter().map(|ip| Target::Ip(ip.to_canonical()));
-    let targets = ips.chain(args.mac.iter().copied().map(Target::Mac)).map(|target| target.to_string());
-    let request = BlockAdd { targets: targets.collect(), for_ns: args.for_ns, reason: args.reason.clone() };
+    let ips = args.ip.iter().map(|ip| Target::Ip(ip.to_canonical()).to_string());
+    let macs = args.mac.iter().map(|mac| Target::Mac(*mac).to_string());
+    // The daemon says what is wrong with a network.
+    let nets = args.net.iter().map(Prefix::to_string);
+    let vlans = args.vlan.iter().map(|vlan| Target::Vlan(*vlan).to_string());
+    let ports = args.port.iter().map(|port| Target::Port(*port).to_string());
+    let segments = args.segment.iter().map(|segment| Target::Segment(*segment).to_string());
+    let request = BlockAdd {
+        targets: ips.chain(macs).chain(nets).chain(vlans).chain(ports).chain(segments).collect(),
+        devices: args.device.clone(),
+        level: args.level.map(|level| level.to_string()),
+        direction: args.direction.map(|direction| direction.to_string()),
+        allow: args.allow.map(|list| list.to_string()),
+        force: args.force,
+        for_ns: args.for_ns,
+        reason: args.reason.clone(),
+    };
     let mut client = Client::connect(&args.ask.socket)?;
     let answer = client.ask(Request::BlockAdd(request))?;
     if args.ask.output.output == Output::Json {
@@ -90,14 +105,17 @@ fn add(args: &BlockAddArgs) -> Result<String, CliError> {
 }
 
 fn remove(args: &BlockRemoveArgs) -> Result<String, CliError> {
-    let ip = args.ip.map(|ip| Target::Ip(ip.to_canonical()));
-    let target = ip.or(args.mac.map(Target::Mac)).map(|target| target.to_string());
-    let select = match (args.id, target) {
-        (Some(id), _) => BlockSelect::Id(id),
-        (None, Some(target)) => BlockSelect::Target(target),
-        // clap requires one of them.
-        (None, None) => BlockSelect::Id(0),
-    };
+    let ip = args.ip.map(|ip| Target::Ip(ip.to_canonical()).to_string());
+    let mac = args.mac.map(|mac| Target::Mac(mac).to_string());
+    let net = args.net.map(|net| net.to_string());
+    let vlan = args.vlan.map(|vlan| Target::Vlan(vlan).to_string());
+    let port = args.port.map(|port| Target::Port(port).to_string());
+    let segment = args.segment.map(|segment| Target::Segment(segment).to_string());
+    let target = ip.or(mac).or(net).or(vlan).or(port).or(segment).map(BlockSelect::Target);
+    let id = args.id.map(BlockSelect::Id);
+    let device = args.device.clone().map(BlockSelect::Device);
+    // clap requires one of them.
+    let select = id.or(target).or(device).unwrap_or(BlockSelect::Id(0));
     let mut client = Client::connect(&args.ask.socket)?;
     // While the entry is there the list knows its device.
     let list = match args.ask.output.output {

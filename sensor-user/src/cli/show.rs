@@ -1,6 +1,7 @@
 //! Answers of the daemon for people.
 
 use jiff::tz::TimeZone;
+use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
 use super::table::{column, cut, numbers, table};
@@ -270,7 +271,7 @@ fn number(value: &Value) -> String {
 /// `sekisho block list`.
 pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
     if blocks.is_empty() {
-        return "Nobody is cut off.\n".to_owned();
+        return "Nobody is held.\n".to_owned();
     }
     let row = |block: &BlockInfo| {
         [
@@ -278,7 +279,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
             block.device.as_ref().map_or_else(|| "-".to_owned(), name),
             first_of(&block.targets, 0),
             block.until.map_or_else(|| "-".to_owned(), |until| duration::about(until.since(here.now))),
-            if block.would { "counted" } else { "cut off" }.to_owned(),
+            how(block),
             by(block),
             block.reason.clone(),
         ]
@@ -289,7 +290,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
         column("DEVICE", 12),
         column("ADDRESS", 15),
         column("LEFT", 7),
-        column("STATE", 7),
+        column("LEVEL", 8),
         column("BY", 8),
         column("REASON", 10),
     ];
@@ -299,6 +300,18 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
         ""
     };
     table(columns, &rows, here.width) + counted
+}
+
+/// The level, and which way if not both; `(counted)` if nothing of it is dropped.
+fn how(block: &BlockInfo) -> String {
+    let mut text = block.level.clone();
+    if block.direction != Direction::Both.name() {
+        text.push_str(&format!(" {}", block.direction));
+    }
+    if block.would && block.level != Level::Observe.name() {
+        text.push_str(" (counted)");
+    }
+    text
 }
 
 fn by(block: &BlockInfo) -> String {
@@ -334,7 +347,28 @@ pub fn added(added: &Added, observes: bool, here: &Here) -> String {
         None => "until it is removed".to_owned(),
     };
     let was = if added.extended { "was on the block list already and is now" } else { "is" };
-    let mut text = format!("{} {was} cut off {until}: entry {}.\n", whom(block), block.id);
+    // A daemon of a later release may know levels this command does not.
+    let held = match (block.level.parse(), block.direction.parse()) {
+        (Ok(level), Ok(direction)) => label::held(level, direction),
+        _ => format!("held ({})", label::plain(&block.level)),
+    };
+    let mut text = format!("{} {was} {held} {until}: entry {}.\n", whom(block), block.id);
+    text.push_str(&format!(
+        "It hits {} and {} that go on.\n",
+        label::count(added.impact.devices, "known device", "known devices"),
+        label::count(added.impact.conversations, "conversation", "conversations")
+    ));
+    if let Some(pairs) = block.pairs {
+        let pairs = label::count(pairs, "pair", "pairs");
+        text.push_str(&format!("{pairs} of peer and service stay open, and ARP and DHCP.\n"));
+    }
+    if let Some(list) = &block.allow {
+        text.push_str(&format!("What the allow list {} names stays open.\n", label::plain(list)));
+    }
+    if !added.spared.is_empty() {
+        let spared = label::plain(&added.spared.join(", "));
+        text.push_str(&format!("Protected, and goes on: {spared}.\n"));
+    }
     if observes {
         text.push_str(
             "The daemon is in observe mode: what a person enters is enforced all the same, automatic isolations are \

@@ -77,7 +77,13 @@ fn what_is_not_understood_ends_with_code_2() {
         ("sekisho block add --ip 10.0.0.7 --for 4", ErrorKind::ValueValidation),
         ("sekisho block add --ip 10.0.0.7 --for 0s", ErrorKind::ValueValidation),
         ("sekisho block add --ip 10.0.0.7 --for 20000d", ErrorKind::ValueValidation),
+        ("sekisho block add MRI --level off", ErrorKind::InvalidValue),
+        ("sekisho block add MRI --direction up", ErrorKind::InvalidValue),
+        ("sekisho block add --vlan 4095", ErrorKind::ValueValidation),
+        ("sekisho block add --net 10.0.0.0/33", ErrorKind::ValueValidation),
+        ("sekisho block add --level cut", ErrorKind::MissingRequiredArgument),
         ("sekisho block remove", ErrorKind::MissingRequiredArgument),
+        ("sekisho block remove MRI --vlan 7", ErrorKind::ArgumentConflict),
         ("sekisho block remove --ip 10.0.0.7 --id 3", ErrorKind::ArgumentConflict),
         ("sekisho status -o xml", ErrorKind::InvalidValue),
     ] {
@@ -147,8 +153,8 @@ fn answers_are_shown_to_people() {
     let blocks: Vec<BlockInfo> = read(json!([block()]));
     assert_eq!(
         show::blocks(&blocks, &here()),
-        "ID  DEVICE  ADDRESS   LEFT  STATE    BY      REASON\n\
-         \u{20}5  MRI 2   10.0.0.7  4h    cut off  tanaka  virus warning\n"
+        "ID  DEVICE  ADDRESS   LEFT  LEVEL    BY      REASON\n\
+         \u{20}5  MRI 2   10.0.0.7  4h    isolate  tanaka  virus warning\n"
     );
     let incidents: Vec<IncidentInfo> = read(json!([incident()]));
     assert_eq!(
@@ -208,7 +214,7 @@ fn long_answers_fit_the_screen() {
 #[test]
 fn nothing_to_show_is_said() {
     assert_eq!(show::devices(&[], &here()), "No device was seen yet.\n");
-    assert_eq!(show::blocks(&[], &here()), "Nobody is cut off.\n");
+    assert_eq!(show::blocks(&[], &here()), "Nobody is held.\n");
     assert_eq!(show::incidents(&[], &here()), "No incidents.\n");
 }
 
@@ -259,7 +265,10 @@ fn a_block_is_added() {
     let text = text.unwrap();
     assert!(text.starts_with("MRI 2 (10.0.0.7) is cut off until 2026-01-01 "), "{text}");
     assert!(
-        text.contains(": entry 5.\nThe daemon is in observe mode: what a person enters is enforced"),
+        text.contains(
+            ": entry 5.\nIt hits 0 known devices and 0 conversations that go on.\nThe daemon is in observe mode: what a \
+             person enters is enforced"
+        ),
         "{text}"
     );
 }
@@ -272,8 +281,70 @@ fn a_block_without_end_says_so() {
     let answers = vec![ok(json!({ "block": entry, "extended": true })), ok(status("enforce"))];
     let (text, asked) = command("block add --ip 10.0.0.7", answers);
     assert_eq!(asked[0]["with"], json!({ "targets": ["10.0.0.7"], "for_ns": null, "reason": "" }));
-    let want = "10.0.0.7 was on the block list already and is now cut off until it is removed: entry 5.\n";
+    let want = "10.0.0.7 was on the block list already and is now cut off until it is removed: entry 5.\n\
+        It hits 0 known devices and 0 conversations that go on.\n";
     assert_eq!(text.unwrap(), want);
+}
+
+#[test]
+fn all_targets_levels_and_directions_can_be_given() {
+    let mut entry = block();
+    entry["targets"] = json!(["vlan 20", "port eth1", "segment ward"]);
+    (entry["level"], entry["direction"], entry["device"]) = ("pin".into(), "to".into(), Value::Null);
+    entry["pairs"] = 17.into();
+    let impact = json!({ "devices": 1, "conversations": 3 });
+    let added = json!({ "block": entry, "extended": false, "impact": impact, "spared": ["CT 1"] });
+    let (text, asked) = command(
+        "block add MRI 10.0.0.9 --net fd00::/48 --vlan 20 --port eth1 --segment ward --level quarantine --direction to \
+         --allow repair --force",
+        vec![ok(added), ok(status("enforce"))],
+    );
+    assert_eq!(
+        asked[0]["with"],
+        json!({
+            "targets": ["fd00::/48", "vlan 20", "port eth1", "segment ward"], "devices": ["MRI", "10.0.0.9"],
+            "level": "quarantine", "direction": "to", "allow": "repair", "force": true, "for_ns": null, "reason": "",
+        })
+    );
+    let text = text.unwrap();
+    let want =
+        "vlan 20, port eth1, segment ward is pinned to what it did before as a receiver until 2026-01-01 ";
+    assert!(text.starts_with(want), "{text}");
+    let want = ": entry 5.\nIt hits 1 known device and 3 conversations that go on.\n17 pairs of peer and service stay \
+        open, and ARP and DHCP.\nProtected, and goes on: CT 1.\n";
+    assert!(text.ends_with(want), "{text}");
+    for (line, want) in [
+        ("--vlan 20", json!({ "target": "vlan 20" })),
+        ("--net 10.0.0.0/8", json!({ "target": "10.0.0.0/8" })),
+        ("--segment ward", json!({ "target": "segment ward" })),
+        ("MRI", json!({ "device": "MRI" })),
+    ] {
+        let (_, asked) = command(&format!("block remove {line} -o json"), vec![ok(block())]);
+        assert_eq!(asked[0]["with"], want);
+    }
+}
+
+#[test]
+fn levels_are_listed() {
+    let mut entry = block();
+    let mut listed = |level: &str, direction: &str, would: bool| {
+        (entry["level"], entry["direction"], entry["would"]) = (level.into(), direction.into(), would.into());
+        let text = show::blocks(&[read(entry.clone())], &here());
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .split("4h")
+            .nth(1)
+            .unwrap()
+            .split("  ")
+            .find(|t| !t.is_empty())
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(listed("throttle", "from", false), "throttle from");
+    assert_eq!(listed("isolate", "both", true), "isolate (counted)");
+    assert_eq!(listed("observe", "both", true), "observe");
 }
 
 #[test]

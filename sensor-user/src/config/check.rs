@@ -164,7 +164,7 @@ fn suggestion(section: &str, name: &str) -> String {
         elsewhere.filter(|(_, leaf)| *leaf == name).map(|(section, _)| section).collect();
     match named_so.as_slice() {
         [] => format!("known here: {}", here.join(", ")),
-        [""] => format!("`{name}` belongs above the first [section]"),
+        ["", ..] => format!("`{name}` belongs above the first [section]"),
         sections => format!("`{name}` belongs under [{}]", sections.join("] or [")),
     }
 }

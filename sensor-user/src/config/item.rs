@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use sensor_core::addr::{Mac, Prefix};
+use sensor_core::policy::Target;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -34,11 +35,21 @@ impl<'a> Item<'a> {
 
     /// A problem of this value.
     pub fn wrong<T>(&self, what: impl Into<String>, hint: impl Into<String>) -> Read<T> {
-        let (what, hint) = (what.into(), hint.into());
-        Err(vec![Problem { line: self.line(), key: self.path.clone(), what, hint }])
+        Err(vec![self.problem(what, hint)])
     }
 
-    fn like(&self) -> String {
+    /// The same, to be told beside others.
+    pub fn problem(&self, what: impl Into<String>, hint: impl Into<String>) -> Problem {
+        let (what, hint) = (what.into(), hint.into());
+        Problem { line: self.line(), key: self.path.clone(), what, hint }
+    }
+
+    /// The same value with another example for hints.
+    pub fn like(&self, example: &'a str) -> Item<'a> {
+        Item { source: self.source, path: self.path.clone(), example, value: self.value }
+    }
+
+    fn written(&self) -> String {
         format!("write it like: {}", self.example)
     }
 
@@ -52,7 +63,7 @@ impl<'a> Item<'a> {
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a section".to_owned(),
         };
-        self.wrong(format!("must be {wanted}, and is {found}"), self.like())
+        self.wrong(format!("must be {wanted}, and is {found}"), self.written())
     }
 
     /// A text.
@@ -100,7 +111,7 @@ impl<'a> Item<'a> {
         let DeValue::String(text) = self.value.get_ref() else {
             return self.mistyped("a length of time in quotes");
         };
-        let ns = duration::parse(text).or_else(|error| self.wrong(error.to_string(), self.like()))?;
+        let ns = duration::parse(text).or_else(|error| self.wrong(error.to_string(), self.written()))?;
         if range.contains(&ns) {
             return Ok(ns);
         }
@@ -117,7 +128,7 @@ impl<'a> Item<'a> {
         };
         match choices.iter().find(|(name, _)| *name == &**text) {
             Some((_, value)) => Ok(*value),
-            None => self.wrong(format!("must be {names}, and is {}", quoted(text)), self.like()),
+            None => self.wrong(format!("must be {names}, and is {}", quoted(text)), self.written()),
         }
     }
 
@@ -135,15 +146,17 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A network.
+    /// A network. One of IPv6 that has all of IPv4 in it, as addresses mapped into IPv6, is a problem: nobody means that.
     pub fn prefix(&self) -> Read<Prefix> {
         let text = self.text()?;
-        text.parse().or_else(|_| {
-            self.wrong(
-                format!("{} is not a network", quoted(text)),
-                "write an address and how many of its bits count, like \"10.0.0.0/8\" or \"fd00::/8\"",
-            )
-        })
+        let hint = "write an address and how many of its bits count, like \"10.0.0.0/8\" or \"fd00::/8\"";
+        let Ok(prefix) = text.parse::<Prefix>() else {
+            return self.wrong(format!("{} is not a network", quoted(text)), hint);
+        };
+        match Target::net(prefix) {
+            Ok(_) => Ok(prefix),
+            Err(_) => self.wrong(format!("{prefix} is so wide that all of IPv4 lies in it"), hint),
+        }
     }
 
     /// A list, each of its values read by `read`. A value given twice is a problem.
@@ -173,6 +186,12 @@ impl<'a> Item<'a> {
             DeValue::Table(table) => Ok(table),
             _ => self.mistyped("a section of its own"),
         }
+    }
+
+    /// The value of a known key in this section.
+    pub fn key(&self, name: &str, value: &'a Spanned<DeValue<'a>>) -> Item<'a> {
+        let path = format!("{}.{}", self.path, crate::label::plain(name));
+        Item { source: self.source, path, example: self.example, value }
     }
 
     /// The value of a key of the user's own in this section.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use sensor_core::addr::Prefix;
 use sensor_core::policy::Target;
-use sensor_core::settings::Mode;
+use sensor_core::settings::{MAX_INTERNAL, Mode};
 use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 use super::Config;
 use super::item::{Item, Read, one_host, quoted};
+use super::places;
 use crate::duration::DAY;
 
 /// One key.
@@ -57,7 +58,7 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.daemon.socket_group, filled(i)?.to_owned();
 
     "network.internal": "networks that count as inside", r#"internal = ["10.0.0.0/8"]"#
-        => |c, i| c.settings.internal, i.list(Item::prefix)?;
+        => |c, i| c.settings.internal, internal(i)?;
     "network.gateways": "MAC addresses of routers and firewalls", r#"gateways = ["00:1b:21:0a:0b:0c"]"#
         => |c, i| c.settings.gateways, i.list(Item::mac)?.into_iter().collect();
     "network.gateway_ips": "so many IPv4 addresses make a gateway", "gateway_ips = 4"
@@ -75,6 +76,29 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.settings.budget_window_ns, i.duration(SECOND..=7 * DAY)?;
     "isolation.protected": "what is never isolated", r#"protected = ["00:1b:21:0a:0b:0c", "10.0.0.7", "10.1.0.0/16"]"#
         => |c, i| (c.settings.protected, c.settings.protected_nets), protected(i)?;
+
+    "segments": "named sets of ports and VLANs", r#"radiology = { ports = ["eth1"], vlans = [20], reflex = "enforce" }"#
+        => |c, i| c.settings.segments, places::segments(i)?;
+    "allow": "what quarantined devices may do", r#"repair = ["arp", "dhcp", "dns 10.0.0.1", "tcp/443 10.0.0.9"]"#
+        => |c, i| c.settings.allow, places::allow(i)?;
+
+    "throttle.new_per_second": "a throttled device's new destinations a second", "new_per_second = 1"
+        => |c, i| c.settings.throttle.new_per_second, i.count(1..=1_000_000)? as u32;
+    "throttle.new_burst": "a throttled device's new destinations at once", "new_burst = 20"
+        => |c, i| c.settings.throttle.new_burst, i.count(1..=1_000_000)? as u32;
+    "throttle.kib_per_second": "a throttled device's KiB a second", "kib_per_second = 128"
+        => |c, i| c.settings.throttle.kib_per_second, i.count(1..=16_777_216)? as u32;
+    "throttle.kib_burst": "a throttled device's KiB at once", "kib_burst = 512"
+        => |c, i| c.settings.throttle.kib_burst, i.count(64..=16_777_216)? as u32;
+
+    "reflex.mode": "what is done about hosts over their budget", r#"mode = "count""#
+        => |c, i| c.settings.reflex.mode, places::reflex_mode(i)?;
+    "reflex.per_second": "new destinations a second of each host", "per_second = 5"
+        => |c, i| c.settings.reflex.per_second, i.count(1..=1_000_000)? as u32;
+    "reflex.burst": "new destinations of each host at once", "burst = 100"
+        => |c, i| c.settings.reflex.burst, i.count(1..=1_000_000)? as u32;
+    "reflex.grace": "how long after the first start nothing is counted", r#"grace = "1m""#
+        => |c, i| c.settings.reflex_grace_ns, i.duration(SECOND..=DAY)?;
 
     "detect.scan.benign_success": "how often a healthy device's first contact succeeds", "benign_success = 0.8"
         => |c, i| c.settings.scan.benign_success, i.number(0.01..=0.99)?;
@@ -183,9 +207,18 @@ fn target(item: &Item, text: &str) -> Read<Target> {
         Ok(Target::Mac(mac)) if mac.is_nobody() => {
             item.wrong(format!("{mac} is a broadcast, multicast or empty address"), hint)
         }
-        Ok(target) => Ok(target),
-        Err(_) => item.wrong(format!("{} is neither a MAC nor an IP address", quoted(text)), hint),
+        Ok(target) if target.is_address() => Ok(target),
+        _ => item.wrong(format!("{} is neither a MAC nor an IP address", quoted(text)), hint),
     }
+}
+
+fn internal(item: &Item) -> Read<Vec<Prefix>> {
+    let networks = item.list(Item::prefix)?;
+    if networks.len() > MAX_INTERNAL {
+        return item
+            .wrong(format!("has more than {MAX_INTERNAL} networks"), "put neighbouring ones together");
+    }
+    Ok(networks)
 }
 
 /// Most characters of a device's name.

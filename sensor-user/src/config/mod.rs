@@ -6,6 +6,7 @@
 mod check;
 mod item;
 mod keys;
+mod places;
 mod problem;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Tests of the configuration as data: a text and what must be told about it.
 
 use proptest::prelude::*;
-use sensor_core::settings::{Mode, Settings};
+use sensor_core::settings::{Mode, ReflexMode, Settings};
 use sensor_core::time::{HOUR, MINUTE};
 
 use super::*;
@@ -179,6 +179,81 @@ fn values_arrive_where_they_belong() {
     assert_eq!(settings.names[&"10.0.0.7".parse().unwrap()], "MRI 2");
 }
 
+#[test]
+fn segments_lists_and_budgets_arrive() {
+    let text = r#"
+        [reflex]
+        mode = "enforce"
+        per_second = 7
+        [throttle]
+        kib_per_second = 64
+        [segments.ward-3]
+        ports = ["eth1", "eth2.7"]
+        reflex = "off"
+        [segments]
+        lab = { vlans = [20, 4094], reflex_burst = 9 }
+        [allow]
+        repair = ["arp", "dhcp", "dns 10.0.0.1", "serve tcp/104 10.0.0.9"]
+    "#;
+    let settings = parse(text.as_bytes()).unwrap().settings;
+    let name = |text: &str| text.parse::<sensor_core::policy::Name>().unwrap();
+    let budget = |segment: &str| settings.segments[&name(segment)].budget(&settings.reflex);
+    let (ward, lab) = (budget("ward-3"), budget("lab"));
+    assert_eq!((ward.mode, ward.per_second, ward.burst), (ReflexMode::Off, 7, 100));
+    assert_eq!((lab.mode, lab.per_second, lab.burst), (ReflexMode::Enforce, 7, 9));
+    assert_eq!(settings.segments[&name("lab")].vlans, [20, 4094]);
+    assert_eq!((settings.segment(name("lab")), settings.segment(name("ward-3"))), (Some(1), Some(2)));
+    assert_eq!(settings.throttle.kib_per_second, 64);
+    assert_eq!(settings.allow[&name("repair")].len(), 6);
+    assert_eq!((settings.list(name("default")), settings.list(name("repair"))), (1, 2));
+}
+
+#[test]
+fn mistakes_in_segments_and_lists_are_told_all_at_once() {
+    let text = r#"[segments.a]
+ports = ["eth1", "a b"]
+vlans = [0, 7]
+reflex = "on"
+color = 7
+[segments."b c"]
+ports = ["eth1"]
+[segments.d]
+[segments.e]
+reflex_burst = 0
+[allow]
+x = ["arp", "ftp/21", "10.0.0.0/8"]
+y = "arp"
+[throttle]
+kib_burst = 1
+[network]
+internal = ["::/0"]
+"#;
+    let port = "names have up to 31 letters, digits and signs, no spaces and no /";
+    let line = r#"write "arp", "dhcp", "dns 10.0.0.1", "10.0.0.1", "udp/123", "tcp/104 10.0.0.1" or "serve tcp/104 10.0.0.1""#;
+    let want = [
+        format!("2 segments.\"a\".ports[1]: \"a b\" is not a name | {port}"),
+        "3 segments.\"a\".vlans[0]: 0 is out of range | give 1 to 4094".to_owned(),
+        "4 segments.\"a\".reflex: must be \"off\" or \"count\" or \"enforce\", and is \"on\" | write it like: reflex = \"enforce\"".to_owned(),
+        "5 segments.\"a\".color: is not a known key | known here: ports, vlans, reflex, reflex_per_second, reflex_burst".to_owned(),
+        format!("6 segments.\"b c\": \"b c\" is not a name | {port}"),
+        "8 segments.\"d\": has neither ports nor VLANs | give it ports = [...], vlans = [...], or both".to_owned(),
+        "10 segments.\"e\".reflex_burst: 0 is out of range | give 1 to 1000000".to_owned(),
+        format!("12 allow.\"x\"[1]: `ftp/21` is no service | {line}"),
+        format!("12 allow.\"x\"[2]: `10.0.0.0/8` is no service | {line}"),
+        "13 allow.\"y\": must be a list in [ ], and is the text \"arp\" | write it like: repair = [\"arp\", \"dhcp\", \"dns 10.0.0.1\", \"tcp/443 10.0.0.9\"]".to_owned(),
+        "15 throttle.kib_burst: 1 is out of range | give 64 to 16777216".to_owned(),
+        "17 network.internal[0]: ::/0 is so wide that all of IPv4 lies in it | write an address and how many of its bits count, like \"10.0.0.0/8\" or \"fd00::/8\"".to_owned(),
+    ];
+    assert_eq!(problems(text), want);
+    let both =
+        "[segments]\na = { ports = [\"eth1\"], vlans = [7] }\nb = { ports = [\"eth1\"], vlans = [7] }\n";
+    let found = problems(both);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("port eth1 is in both a and b"), "{found:#?}");
+    let many: String = (0..64).map(|n| format!("s{n} = {{ ports = [\"p{n}\"] }}\n")).collect();
+    assert!(problems(&format!("[segments]\n{many}"))[0].contains("there are more than 63"));
+}
+
 const SHIPPED: &str = include_str!("../../../deploy/sekisho.toml");
 
 fn is_default(config: &Config) {
@@ -226,7 +301,8 @@ fn the_shipped_file_explains_every_key() {
 fn every_example_is_accepted() {
     for key in KEYS {
         let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
-        let section = if key.path == "names" { "names" } else { section };
+        let own = ["names", "segments", "allow"].contains(&key.path);
+        let section = if own { key.path } else { section };
         let text =
             if section.is_empty() { key.example.to_owned() } else { format!("[{section}]\n{}", key.example) };
         assert_eq!(problems(&text), Vec::<String>::new(), "{text}");

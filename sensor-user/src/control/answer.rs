@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sensor_core::engine::Reply;
 use sensor_core::event::DeviceRef;
-use sensor_core::policy::{Block, Origin, Target};
+use sensor_core::policy::{Block, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, FindingView, IncidentView, Snapshot};
 use serde::Serialize;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::View;
 use super::request::Part;
 use crate::clock::WallClock;
 use crate::protocol::{
-    Added, BlockInfo, DeviceInfo, DeviceName, FindingInfo, IncidentInfo, LiveStatus, Status,
+    Added, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, LiveStatus, Status,
 };
 
 /// One part of the view.
@@ -30,9 +30,11 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
 /// What an order brought about.
 pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
     match reply {
-        Reply::Added { block, extended, device } => {
+        Reply::Added { block, extended, device, impact, spared } => {
             let block = block_info(block, device.as_ref().map(device_name), clock);
-            json(&Added { block, extended: *extended })
+            let (devices, conversations) = (impact.devices, impact.conversations);
+            let impact = ImpactInfo { devices, conversations };
+            json(&Added { block, extended: *extended, impact, spared: spared.clone() })
         }
         Reply::Removed(block) => json(&block_info(block, None, clock)),
     }
@@ -124,6 +126,10 @@ fn block_info(block: &Block, device: Option<DeviceName>, clock: &WallClock) -> B
         targets: block.targets.iter().map(Target::to_string).collect(),
         device,
         level: block.level.name().to_owned(),
+        direction: block.direction.name().to_owned(),
+        allow: if let List::Named(name) = &block.list { Some(name.to_string()) } else { None },
+        pairs: matches!(block.list, List::Learned { .. }).then_some(block.list.pairs() as u64),
+        follows: block.follows,
         owner,
         incident_id,
         reason: block.reason.clone(),

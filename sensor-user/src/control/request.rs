@@ -1,12 +1,16 @@
 //! From a line of a client to what the pipeline is asked. Whatever comes in, it ends in an answer.
 
-use sensor_core::engine::Command;
-use sensor_core::policy::{BlockName, Target};
+use sensor_core::addr::AddrError;
+use sensor_core::engine::{Add, Command, Which, Who};
+use sensor_core::policy::Target;
 use serde_json::Value;
 
 use crate::protocol::{
     BlockAdd, BlockSelect, MAX_REASON, MAX_TARGETS, Refusal, RefusalKind, Request, VERSION,
 };
+
+/// Longest name of a device, in bytes.
+const MAX_DEVICE: usize = 256;
 
 /// What a request comes down to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,11 +48,12 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::BlockRemove(select) => {
-            let name = match select {
-                BlockSelect::Id(id) => BlockName::Id(id),
-                BlockSelect::Target(text) => BlockName::Target(target(&text)?),
+            let which = match select {
+                BlockSelect::Id(id) => Which::Id(id),
+                BlockSelect::Target(text) => Which::Held(Who::Target(target(&text)?)),
+                BlockSelect::Device(text) => Which::Held(Who::Device(device(text)?)),
             };
-            Ok(Wish::Order(Command::Remove(name)))
+            Ok(Wish::Order(Command::Remove(which)))
         }
     }
 }
@@ -70,14 +75,16 @@ fn decode(line: &[u8]) -> Result<Request, Refusal> {
 }
 
 fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
-    if add.targets.len() > MAX_TARGETS {
+    if add.targets.len() + add.devices.len() > MAX_TARGETS {
         return Err(bad(format!("one request can block at most {MAX_TARGETS} addresses")));
     }
-    let mut targets = Vec::new();
-    for text in &add.targets {
-        let target = target(text)?;
-        if !targets.contains(&target) {
-            targets.push(target);
+    let devices = add.devices.into_iter().map(|text| device(text).map(Who::Device));
+    let targets = add.targets.iter().map(|text| target(text).map(Who::Target));
+    let mut who = Vec::new();
+    for one in devices.chain(targets) {
+        let one = one?;
+        if !who.contains(&one) {
+            who.push(one);
         }
     }
     if add.reason.len() > MAX_REASON {
@@ -87,9 +94,31 @@ fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
         return Err(bad("a block of no length blocks nobody"));
     }
     let reason = crate::label::plain(&add.reason).trim().to_owned();
-    Ok(Command::Add { targets, for_ns: add.for_ns, reason, owner: owner.to_owned() })
+    Ok(Command::Add(Add {
+        who,
+        level: add.level.map(|text| text.parse()).transpose().map_err(|what: String| bad(what))?,
+        direction: add.direction.map(|text| text.parse()).transpose().map_err(|what: String| bad(what))?,
+        list: add.allow.map(|text| text.parse()).transpose().map_err(address)?,
+        for_ns: add.for_ns,
+        reason,
+        owner: owner.to_owned(),
+        force: add.force,
+    }))
+}
+
+fn address(error: AddrError) -> Refusal {
+    bad(error.to_string())
+}
+
+/// A device's name is looked up, not obeyed by a terminal.
+fn device(text: String) -> Result<String, Refusal> {
+    if text.len() <= MAX_DEVICE && text == crate::label::plain(&text) {
+        Ok(text)
+    } else {
+        Err(bad("a device is called by its name, a MAC or an IP address"))
+    }
 }
 
 fn target(text: &str) -> Result<Target, Refusal> {
-    text.parse().map_err(|error: sensor_core::addr::AddrError| bad(error.to_string()))
+    text.parse().map_err(address)
 }

@@ -5,8 +5,9 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sensor_core::engine::{Add, Impact, Which, Who};
 use sensor_core::event::DeviceRef;
-use sensor_core::policy::{Block, BlockName, Level, Origin, Target};
+use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, EngineStats};
 use sensor_core::time::{HOUR, SECOND, Time};
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ fn block() -> Block {
         id: 5,
         targets: vec![Target::Ip("10.0.0.7".parse().unwrap())],
         level: Level::Isolate,
+        direction: Direction::Both,
+        list: List::None,
+        follows: false,
         origin: Origin::Manual("root".to_owned()),
         reason: "odd".to_owned(),
         since: Time(SECOND),
@@ -88,21 +92,37 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
     while let Some(ask) = asks.recv().await {
         match ask {
             Ask::Snapshot(answer) => drop(answer.send(view())),
-            Ask::Command(Command::Add { targets, reason, owner, for_ns }, answer) => {
-                let until = for_ns.map(Time);
-                let block = Block { targets, reason, origin: Origin::Manual(owner), until, ..block() };
+            Ask::Command(Command::Add(add), answer) => {
+                let Add { who, level, direction, list, for_ns, reason, owner, force } = add;
+                let target = |who: Who| match who {
+                    Who::Target(target) => target,
+                    Who::Device(_) => Target::Vlan(7),
+                };
+                let block = Block {
+                    targets: who.into_iter().map(target).collect(),
+                    level: level.unwrap_or_default(),
+                    direction: direction.unwrap_or_default(),
+                    list: list.map_or(List::None, List::Named),
+                    reason,
+                    origin: Origin::Manual(owner),
+                    until: for_ns.map(Time),
+                    ..block()
+                };
                 let device = DeviceRef {
                     mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
                     ips: Vec::new(),
                     maker: None,
                     name: Some("MRI".to_owned()),
                 };
-                drop(answer.send(Ok(Reply::Added { block, extended: false, device: Some(device) })));
+                let (device, impact) = (Some(device), Impact { devices: 1, conversations: 3 });
+                let spared = if force { vec!["CT".to_owned()] } else { Vec::new() };
+                drop(answer.send(Ok(Reply::Added { block, extended: false, device, impact, spared })));
             }
-            Ask::Command(Command::Remove(name), answer) => {
-                let name = match name {
-                    BlockName::Id(id) => id.to_string(),
-                    BlockName::Target(target) => target.to_string(),
+            Ask::Command(Command::Remove(which), answer) => {
+                let name = match which {
+                    Which::Id(id) => id.to_string(),
+                    Which::Held(Who::Target(target)) => target.to_string(),
+                    Which::Held(Who::Device(text)) => text,
                 };
                 drop(answer.send(Err(CommandError::NotFound(name))));
             }
@@ -189,7 +209,7 @@ async fn what_there_is_to_see_is_shown() {
         json!([{
             "id": 5, "targets": ["10.0.0.7"],
             "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel" },
-            "level": "isolate", "owner": "root", "reason": "odd", "since": "1970-01-01T00:00:01.000000+0000",
+            "level": "isolate", "direction": "both", "follows": false, "owner": "root", "reason": "odd", "since": "1970-01-01T00:00:01.000000+0000",
             "until": "1970-01-01T01:00:00.000000+0000", "would": false,
         }])
     );
@@ -210,6 +230,19 @@ async fn orders_reach_the_pipeline() {
     let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap());
     assert_eq!(added.block.owner, Some(super::peer::user_name(uid)));
     assert_eq!(added.block.device.unwrap().name.as_deref(), Some("MRI"));
+    let with = json!({
+        "targets": ["10.3.9.9/16", "vlan 20", "port eth1", "segment ward"], "level": "quarantine",
+        "direction": "from", "allow": "repair", "force": true,
+    });
+    let added = daemon.ask(json!({ "version": 1, "request": "block_add", "with": with })).await;
+    let added: crate::protocol::Added = serde_json::from_value(added["ok"].clone()).unwrap();
+    assert_eq!(added.block.targets, ["10.3.0.0/16", "vlan 20", "port eth1", "segment ward"]);
+    assert_eq!((added.block.level.as_str(), added.block.direction.as_str()), ("quarantine", "from"));
+    assert_eq!((added.block.allow.as_deref(), added.spared), (Some("repair"), vec!["CT".to_owned()]));
+    assert_eq!((added.impact.devices, added.impact.conversations), (1, 3));
+    let with = json!({ "device": "MRI 2" });
+    let removed = daemon.ask(json!({ "version": 1, "request": "block_remove", "with": with })).await;
+    assert!(removed["error"]["message"].as_str().unwrap().contains("entry for MRI 2"), "{removed}");
     let removed = daemon.ask(json!({ "version": 1, "request": "block_remove", "with": { "id": 9 } })).await;
     assert_eq!(removed["error"]["kind"], "refused");
     assert!(removed["error"]["message"].as_str().unwrap().contains("there is no block entry for 9"));
@@ -241,6 +274,20 @@ async fn garbage_is_answered_with_what_is_wrong() {
         (
             r#"{"version":1,"request":"block_add","with":{"targets":[],"reson":"x"}}"#,
             "the request is not understood: unknown field `reson`",
+        ),
+        (r#"{"version":1,"request":"block_add","with":{"targets":["vlan 4095"]}}"#, "`4095` is not a VLAN"),
+        (r#"{"version":1,"request":"block_add","with":{"targets":["::/0"]}}"#, "`::/0` is so wide"),
+        (
+            r#"{"version":1,"request":"block_add","with":{"devices":["a"],"level":"off"}}"#,
+            "`off` is no level; those are observe, throttle",
+        ),
+        (
+            r#"{"version":1,"request":"block_add","with":{"devices":["a"],"direction":"up"}}"#,
+            "`up` is no direction",
+        ),
+        (
+            r#"{"version":1,"request":"block_remove","with":{"device":"a\u001b[31m"}}"#,
+            "a device is called by its name",
         ),
     ] {
         let answers = daemon.send(format!("{line}\n").as_bytes()).await;

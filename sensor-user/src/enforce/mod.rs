@@ -1,37 +1,81 @@
 //! Making the kernel's rules what the engine decided, and keeping them so.
+//!
+//! Everything the verdict depends on is wanted here and compared: rules, allow lists, segments, the reflex, internal
+//! networks and the budget of throttled devices. Ports have names in what is wanted and are looked up each time, for a
+//! port that comes back has another index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sensor_core::datapath;
-use sensor_core::policy::Decision;
-use sensor_ebpf::rule::RuleValue;
+use sensor_core::datapath::{self, Plan, PortIndices};
+use sensor_core::policy::{Decision, Target};
+use sensor_core::time::Time;
+use sensor_ebpf::rule::{AllowKey, LEVEL_PROTECT, RuleValue, scope_of_vlan};
 
 use crate::bpf::{BpfError, RuleKey, Rules};
 
 /// The rules as decided, and the kernel's.
 pub struct Enforcer {
     rules: Rules,
-    wanted: BTreeMap<RuleKey, RuleValue>,
+    plan: Plan,
+    /// When hosts are charged for new destinations from, if that is not decided yet.
+    reflex_from: Time,
+    wanted: BTreeMap<Target, RuleValue>,
+    /// What is allowed, by all lists.
+    allowed: BTreeSet<AllowKey>,
+    /// The ports; none: not told yet, and what the kernel holds about ports stays.
+    ports: Option<PortIndices>,
     /// A commit failed: known flows may have old verdicts.
     uncommitted: bool,
 }
 
 impl Enforcer {
-    /// An enforcer that wants no rule yet. What the kernel holds from an earlier daemon stays until the first
-    /// [`Enforcer::reconcile`].
-    pub fn new(rules: Rules) -> Self {
-        Self { rules, wanted: BTreeMap::new(), uncommitted: false }
+    /// An enforcer that wants no rule yet, at a start at `now`. What the kernel holds from an earlier daemon stays until
+    /// the first [`Enforcer::reconcile`].
+    pub fn new(rules: Rules, plan: Plan, now: Time) -> Self {
+        Self {
+            rules,
+            reflex_from: now.plus(plan.grace_ns.max(1)),
+            wanted: BTreeMap::new(),
+            allowed: plan.allow.clone(),
+            plan,
+            ports: None,
+            uncommitted: false,
+        }
     }
 
     /// Notes decisions without carrying them out: for a start, before [`Enforcer::reconcile`].
     pub fn want(&mut self, decisions: &[Decision]) {
         for decision in decisions {
-            let (key, value) = datapath::rule(decision);
-            match value {
-                Some(value) => self.wanted.insert(key, value),
-                None => self.wanted.remove(&key),
-            };
+            self.note(decision);
         }
+    }
+
+    /// Notes a decision; false if it is about something that is protected, and changes nothing.
+    fn note(&mut self, decision: &Decision) -> bool {
+        match decision {
+            Decision::Restrict(target, by) => {
+                let protected = self.wanted.get(target).is_some_and(|rule| rule.level == LEVEL_PROTECT);
+                if !protected {
+                    self.wanted.insert(*target, datapath::value(by));
+                }
+                return !protected;
+            }
+            Decision::Protect(target) => drop(self.wanted.insert(*target, datapath::protection())),
+            Decision::Clear(target) => drop(self.wanted.remove(target)),
+            Decision::Allow(list, allowed) => {
+                self.allowed.extend(allowed.iter().map(|allow| allow.key(*list)));
+            }
+            Decision::Forbid(list) => self.allowed.retain(|key| key.list != *list),
+            Decision::Begin(_) => {}
+        }
+        true
+    }
+
+    /// Tells which port has which index; false if that is known. [`Enforcer::reconcile`] carries it out.
+    pub fn set_ports(&mut self, ports: PortIndices) -> bool {
+        let new = self.ports.as_ref() != Some(&ports);
+        self.ports = Some(ports);
+        new
     }
 
     /// Carries out decisions; they hold for all flows when this returns.
@@ -43,17 +87,42 @@ impl Enforcer {
         if decisions.is_empty() {
             return Ok(());
         }
-        self.want(decisions);
         let mut result = Ok(());
         for decision in decisions {
-            let (key, value) = datapath::rule(decision);
-            let done = match value {
-                Some(value) => self.rules.set(key, value),
-                None => self.rules.remove(key).map(drop),
-            };
-            result = result.and(done);
+            result = result.and(self.carry_out(decision));
         }
         result.and(self.commit())
+    }
+
+    fn carry_out(&mut self, decision: &Decision) -> Result<(), BpfError> {
+        if !self.note(decision) {
+            return Ok(());
+        }
+        match decision {
+            Decision::Restrict(target, _) | Decision::Protect(target) | Decision::Clear(target) => {
+                let Some(key) = self.key(*target) else { return Ok(()) };
+                match self.wanted.get(target) {
+                    Some(value) => self.rules.set(key, *value),
+                    None => self.rules.remove(key).map(drop),
+                }
+            }
+            Decision::Allow(list, allowed) => {
+                allowed.iter().try_for_each(|allow| self.rules.allow(allow.key(*list), true))
+            }
+            Decision::Forbid(list) => {
+                // The verdicts that go by it are made anew first.
+                self.commit()?;
+                let mut gone = self.rules.allowed()?.into_iter().filter(|key| key.list == *list);
+                gone.try_for_each(|key| self.rules.allow(key, false))
+            }
+            Decision::Begin(_) => Ok(()),
+        }
+    }
+
+    /// The kernel's key of a target; none for a place that is not there.
+    fn key(&self, target: Target) -> Option<RuleKey> {
+        let none = PortIndices::new();
+        self.plan.key(target, self.ports.as_ref().unwrap_or(&none))
     }
 
     fn commit(&mut self) -> Result<(), BpfError> {
@@ -62,29 +131,103 @@ impl Enforcer {
         result
     }
 
-    /// Compares the kernel's rules with those wanted and repairs each difference; returns how many there were. Takes
-    /// about 1 us a rule.
+    /// Compares what the kernel holds with what is wanted and repairs each difference; returns how many there were. Takes
+    /// about 1 us a rule, and some milliseconds for the tables of places.
     ///
     /// # Errors
     ///
-    /// The first rule that could not be read or written; the others were repaired.
+    /// The first entry that could not be read or written; the others were repaired.
     pub fn reconcile(&mut self) -> Result<usize, BpfError> {
+        let mut repair = Repair { differences: 0, result: Ok(()) };
+        let allowed = self.rules.allowed()?;
+        for key in self.allowed.difference(&allowed) {
+            repair.done(self.rules.allow(*key, true));
+        }
+        self.reconcile_plan(&mut repair)?;
+        self.reconcile_rules(&mut repair)?;
+        if repair.differences > 0 || self.uncommitted {
+            let committed = self.commit();
+            repair.result = repair.result.and(committed);
+        }
+        // Only now does no rule go by them any more.
+        for key in allowed.difference(&self.allowed) {
+            repair.done(self.rules.allow(*key, false));
+        }
+        repair.result.map(|()| repair.differences)
+    }
+
+    fn reconcile_rules(&mut self, repair: &mut Repair) -> Result<(), BpfError> {
         let found: BTreeMap<RuleKey, RuleValue> = self.rules.list()?.into_iter().collect();
-        let mut differences = 0;
-        let mut result = Ok(());
-        for (key, value) in &self.wanted {
+        let wanted = self.wanted.iter().filter_map(|(target, value)| Some((self.key(*target)?, *value)));
+        let wanted: BTreeMap<RuleKey, RuleValue> = wanted.collect();
+        for (key, value) in &wanted {
             if found.get(key) != Some(value) {
-                differences += 1;
-                result = result.and(self.rules.set(*key, *value));
+                repair.done(self.rules.set(*key, *value));
             }
         }
-        for key in found.keys().filter(|key| !self.wanted.contains_key(key)) {
-            differences += 1;
-            result = result.and(self.rules.remove(*key).map(drop));
+        let stray = found.into_keys().filter(|key| !wanted.contains_key(key) && !self.is_unknown(key));
+        for key in stray.collect::<Vec<_>>() {
+            repair.done(self.rules.remove(key).map(drop));
         }
-        if differences > 0 || self.uncommitted {
-            result = result.and(self.commit());
+        Ok(())
+    }
+
+    /// Whether a rule is about a port while the ports are not told.
+    fn is_unknown(&self, key: &RuleKey) -> bool {
+        self.ports.is_none() && matches!(key, RuleKey::Scope(index) if *index < scope_of_vlan(0))
+    }
+
+    /// Segments, the reflex, internal networks, budgets.
+    fn reconcile_plan(&mut self, repair: &mut Repair) -> Result<(), BpfError> {
+        let Self { rules, plan, ports, .. } = self;
+        let config = rules.config()?;
+        if config.reflex_from_ns == 0 {
+            repair.done(rules.set_reflex_from(self.reflex_from.0));
         }
-        result.map(|()| differences)
+        let [new, kib] = plan.throttle;
+        if (config.throttle_new, config.throttle_kib) != (new, kib) {
+            repair.done(rules.set_throttle(new, kib));
+        }
+        for (segment, (found, wanted)) in (0..).zip(rules.reflexes()?.iter().zip(&plan.reflex)) {
+            if found != wanted {
+                repair.done(rules.set_reflex(segment, *wanted));
+            }
+        }
+        let internal = rules.internal()?;
+        for (bits, address) in plan.internal.difference(&internal) {
+            repair.done(rules.add_internal(*bits, *address));
+        }
+        for (bits, address) in internal.difference(&plan.internal) {
+            repair.done(rules.remove_internal(*bits, *address));
+        }
+        let found = rules.segments()?;
+        let known = ports.is_some();
+        let wanted = plan.segment_of(&ports.clone().unwrap_or_default());
+        for (scope, segment) in &wanted {
+            if found.get(scope) != Some(segment) {
+                repair.done(rules.set_segment(*scope, *segment));
+            }
+        }
+        for scope in found.keys().filter(|scope| !wanted.contains_key(scope)) {
+            if known || *scope >= scope_of_vlan(0) {
+                repair.done(rules.set_segment(*scope, 0));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was repaired, and the first thing that could not be.
+struct Repair {
+    differences: usize,
+    result: Result<(), BpfError>,
+}
+
+impl Repair {
+    fn done(&mut self, result: Result<(), BpfError>) {
+        self.differences += 1;
+        if self.result.is_ok() {
+            self.result = result;
+        }
     }
 }

@@ -4,7 +4,7 @@ use sensor_core::event::{
     Action, Alert, Change, DeviceRef, DeviceSeen, Event, Evidence, FlowEnded, Isolation, Timed, Value,
 };
 use sensor_core::observation::{EndReason, FlowId};
-use sensor_core::policy::Target;
+use sensor_core::policy::{Level, Target};
 
 use super::{ReplayStats, Teller, has_ports, protocol};
 use crate::{duration, label};
@@ -155,17 +155,21 @@ fn isolation(teller: &Teller, timed: &Timed, change: &Isolation, latency_ns: Opt
     };
     let reason = label::plain(&change.reason);
     let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
-    let is = if change.would { "would be" } else { "is" };
+    // What is observed is not "would be observed".
+    let is = if change.would && change.level != Level::Observe { "would be" } else { "is" };
+    let held = label::held(change.level, change.direction);
     let text = match change.change {
         Change::Added => {
             let latency =
                 latency_ns.map(|ns| format!(", {:.1} ms after the first evidence", ns as f64 / 1e6));
-            format!("{who} {is} cut off {until}{}{reason}", latency.unwrap_or_default())
+            format!("{who} {is} {held} {until}{}{reason}", latency.unwrap_or_default())
         }
-        Change::Extended => format!("{who} {is} cut off longer, {until}{reason}"),
+        Change::Extended => format!("{who} {is} {held} longer, {until}{reason}"),
+        Change::Changed => format!("{who} {is} {held} now, {until}{reason}"),
+        Change::Followed => format!("{who} {is} {held} at {} now", targets(&change.targets)),
         Change::Narrowed => {
             format!(
-                "{who} {is} cut off at {} alone now: another device has its other address",
+                "{who} {is} {held} at {} alone now: another device has its other address",
                 targets(&change.targets)
             )
         }

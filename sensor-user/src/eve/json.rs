@@ -223,6 +223,7 @@ fn isolation(teller: &Teller, object: &mut Map<String, Value>, change: &Isolatio
         "target": target(&change.targets),
         "targets": change.targets,
         "level": change.level,
+        "direction": change.direction,
         "until": stamp(change.until),
         "would": change.would,
         "reason": change.reason,

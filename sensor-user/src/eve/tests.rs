@@ -4,7 +4,7 @@ use sensor_core::event::{
     Action, Alert, Change, DeviceRef, DeviceSeen, Event, FlowEnded, Half, Isolation, Timed, Value as Number,
 };
 use sensor_core::observation::{EndReason, FlowId, Kind};
-use sensor_core::policy::{Level, Target};
+use sensor_core::policy::{Direction, Level, Target};
 use sensor_core::time::{HOUR, SECOND, Time};
 use serde_json::json;
 
@@ -65,6 +65,7 @@ fn isolation(change: Change) -> Isolation {
         device: Some(device()),
         targets: vec![Target::Mac(device().mac), Target::Ip("10.0.0.7".parse().unwrap())],
         level: Level::Isolate,
+        direction: Direction::Both,
         until: Some(START.plus(HOUR)),
         would: false,
         reason: "10 failed first contacts".to_owned(),
@@ -223,6 +224,7 @@ fn an_isolation_is_told() {
                 "target": { "mac": "00:1b:21:0a:0b:0c", "ip": "10.0.0.7" },
                 "targets": ["00:1b:21:0a:0b:0c", "10.0.0.7"],
                 "level": "isolate",
+                "direction": "both",
                 "until": "2026-01-01T01:00:00.000000+0000",
                 "would": false,
                 "reason": "10 failed first contacts",
@@ -259,6 +261,7 @@ fn an_entry_by_hand_has_no_flow_and_may_have_no_end() {
                 "target": { "mac": null, "ip": "2001:db8::7" },
                 "targets": ["2001:db8::7"],
                 "level": "isolate",
+                "direction": "both",
                 "until": null,
                 "would": false,
                 "reason": "",
@@ -287,12 +290,48 @@ fn every_change_of_an_entry_has_its_words() {
             false,
             "is cut off at 00:1b:21:0a:0b:0c, 10.0.0.7 alone now: another device has its other address [entry 5]",
         ),
+        (
+            Change::Changed,
+            false,
+            "is cut off now, until 2026-01-01 01:00:00 (1h): 10 failed first contacts [entry 5]",
+        ),
+        (Change::Followed, false, "is cut off at 00:1b:21:0a:0b:0c, 10.0.0.7 now [entry 5]"),
         (Change::Released, false, "was released and may talk again [entry 5]"),
         (Change::Expired, false, "may talk again: its time was up [entry 5]"),
     ] {
         let event = Event::Isolation(Isolation { would, ..isolation(change) });
         let sentence = teller().sentence(&Timed { time: START, event }, None);
         assert_eq!(sentence, format!("2026-01-01 00:00:00 {who} {want}"));
+    }
+}
+
+#[test]
+fn levels_and_directions_are_told() {
+    for (level, direction, would, want) in [
+        (Level::Throttle, Direction::Both, false, "is throttled until somebody"),
+        (
+            Level::ExternalOnly,
+            Direction::From,
+            false,
+            "is kept from addresses outside as a sender until somebody",
+        ),
+        (Level::Quarantine, Direction::Both, true, "would be quarantined until somebody"),
+        (
+            Level::Observe,
+            Direction::Both,
+            true,
+            "is watched (what would be cut off is counted) until somebody",
+        ),
+    ] {
+        let targets = ["segment ward", "port eth1"].map(|text| text.parse().unwrap()).to_vec();
+        let isolation =
+            Isolation { level, direction, would, targets, until: None, ..isolation(Change::Added) };
+        let timed = Timed { time: START, event: Event::Isolation(isolation) };
+        let (sentence, object) = (teller().sentence(&timed, None), teller().value(&timed, None));
+        assert!(sentence.contains(want), "{sentence}");
+        let told = &object["isolation"];
+        assert_eq!((&told["level"], &told["direction"]), (&json!(level.name()), &json!(direction.name())));
+        assert_eq!(told["targets"], json!(["segment ward", "port eth1"]));
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
 use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::policy::Decision;
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use sensor_ebpf::event::FlowRecord;
 use tokio::sync::{mpsc, oneshot};
@@ -248,7 +249,7 @@ impl Pipeline {
             self.sample();
         }
         if now >= self.next_reconcile {
-            self.reconcile();
+            self.reconcile(true);
             let took = Now::read().mono.since(now);
             self.next_reconcile = now.plus(SAMPLE.max(took.saturating_mul(RECONCILE_SHARE)));
         }
@@ -257,6 +258,12 @@ impl Pipeline {
     /// Carries out what the engine wants: first the kernel, then the people, then the store.
     fn carry_out(&mut self, done: Option<oneshot::Sender<oneshot::Receiver<()>>>) {
         let out = std::mem::take(&mut self.out);
+        for decision in &out.decisions {
+            if let Decision::Begin(id) = decision {
+                let cleared = self.parts.counters.clear_rule(*id);
+                self.check(cleared);
+            }
+        }
         if let Err(error) = self.parts.enforcer.apply(&out.decisions) {
             log::error!("{error}; it is tried again every second");
         }
@@ -314,10 +321,10 @@ impl Pipeline {
         }
     }
 
-    /// Repairs rules that differ from those decided.
-    fn reconcile(&mut self) {
+    /// Repairs rules that differ from those decided; unless that is no `surprise`, it is told.
+    fn reconcile(&mut self, surprise: bool) {
         match self.parts.enforcer.reconcile() {
-            Ok(0) => {}
+            Ok(count) if count == 0 || !surprise => {}
             Ok(count) => {
                 log::warn!("{count} rules in the kernel were not as decided; they were repaired");
                 self.parts.metrics.repaired(Repair::Rule, count);

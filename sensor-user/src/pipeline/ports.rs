@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use sensor_core::policy::Name;
+
 use super::{Parts, Pipeline, PipelineError};
 use crate::bpf::{Attached, PortEvent, list_offloads};
 use crate::telemetry::Repair;
@@ -112,5 +114,16 @@ impl Pipeline {
     pub(super) fn name_ports(&mut self) {
         let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
         self.teller.ports = names.collect();
+        self.parts.engine.set_ports(self.teller.ports.iter().filter_map(named).collect());
+        let indices = self.teller.ports.iter().filter_map(named).map(|(index, name)| (name, index));
+        if self.parts.enforcer.set_ports(indices.collect()) {
+            // Rules about a port hold from its first frame on, nearly; those of one that left are for nobody else.
+            self.reconcile(false);
+        }
     }
+}
+
+/// A port's index and name, as rules have it. The kernel's names are never longer.
+fn named((index, name): (&u8, &String)) -> Option<(u8, Name)> {
+    Some((*index, name.parse().ok()?))
 }

@@ -94,6 +94,7 @@ pub fn run(path: &Path, settings: &Settings, emit: impl FnMut(&Timed, i64)) -> R
         next_sweep: Time(0),
         emit,
     };
+    replay.datapath.set_up(settings);
     replay.engine.restore(Vec::new(), &mut replay.out);
     let summary = pcap::read(path, |frame| replay.frame(frame))?;
     let last = replay.clock.now;

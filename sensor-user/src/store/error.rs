@@ -54,8 +54,8 @@ pub enum StoreError {
     },
     /// One entry cannot be understood.
     #[error(
-        "entry {id} in the database {path} cannot be understood ({what}); delete it with: sqlite3 {path} 'DELETE FROM \
-         block WHERE id = {id}'"
+        "entry {id} in the database {path} cannot be understood ({what}); it is not in force and was set aside. See it \
+         with: sqlite3 {path} 'SELECT * FROM aside', and enter it again with `sekisho block add`"
     )]
     Row {
         /// The database.

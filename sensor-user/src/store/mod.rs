@@ -24,7 +24,7 @@ use row::Row;
 pub use error::StoreError;
 
 /// Number of the database's layout (`PRAGMA user_version`).
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// How long to wait for somebody who reads the database, as a backup does.
 const BUSY: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ const BUSY: Duration = Duration::from_secs(2);
 const CREATE: &str = "
     CREATE TABLE block (
         id            INTEGER PRIMARY KEY,
-        targets       TEXT NOT NULL,    -- JSON list of MAC and IP addresses
+        targets       TEXT NOT NULL,    -- JSON list of addresses, networks and places
         level         TEXT NOT NULL,
         origin        TEXT NOT NULL,    -- JSON: {\"manual\": account} or {\"incident\": number}
         reason        TEXT NOT NULL,
@@ -42,17 +42,28 @@ const CREATE: &str = "
         until_mono_ns INTEGER,          -- null: until taken out
         since_unix_ns INTEGER NOT NULL,
         until_unix_ns INTEGER
-    ) STRICT;
-    PRAGMA user_version = 1;";
+    ) STRICT;";
+
+/// What brings a database of layout 1 to layout 2.
+const MIGRATE: &str = "
+    ALTER TABLE block ADD COLUMN direction TEXT NOT NULL DEFAULT 'both';
+    ALTER TABLE block ADD COLUMN list TEXT;                         -- JSON: {\"named\": name} or {\"learned\": number,
+                                                                    -- \"allow\": [...]}; null: none
+    ALTER TABLE block ADD COLUMN follows INTEGER NOT NULL DEFAULT 0; -- 1: addresses its device takes are added
+    UPDATE block SET follows = 1 WHERE origin LIKE '{\"incident\"%' AND targets LIKE '[\"__:__:__:__:__:__\"%';
+    CREATE TABLE aside AS SELECT *, '' AS what FROM block WHERE 0;  -- entries that cannot be understood
+    PRAGMA user_version = 2;";
 
 const PUT: &str = "
-    INSERT INTO block VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+    INSERT INTO block (id, targets, level, origin, reason, would, boot_id, since_mono_ns, until_mono_ns, since_unix_ns,
+        until_unix_ns, direction, list, follows)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
     ON CONFLICT (id) DO UPDATE SET targets = ?2, level = ?3, origin = ?4, reason = ?5, would = ?6, boot_id = ?7,
-        since_mono_ns = ?8, until_mono_ns = ?9, until_unix_ns = ?11";
+        since_mono_ns = ?8, until_mono_ns = ?9, until_unix_ns = ?11, direction = ?12, list = ?13, follows = ?14";
 
 const ALL: &str = "
     SELECT id, targets, level, origin, reason, would, boot_id, since_mono_ns, until_mono_ns, since_unix_ns,
-        until_unix_ns
+        until_unix_ns, direction, list, follows
     FROM block ORDER BY id";
 
 /// The open database.
@@ -82,14 +93,20 @@ impl Store {
         if layout > LAYOUT {
             return Err(StoreError::Newer { path, found: layout, known: LAYOUT });
         }
-        if layout == 0 {
-            db.execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} COMMIT;"))
+        let steps = match layout {
+            0 => [CREATE, MIGRATE].concat(),
+            1 => MIGRATE.to_owned(),
+            _ => String::new(),
+        };
+        if !steps.is_empty() {
+            db.execute_batch(&format!("BEGIN IMMEDIATE; {steps} COMMIT;"))
                 .map_err(|error| StoreError::of(&path, error))?;
         }
         Ok(Self { db, path, boot_id: boot_id.to_owned(), pending: BTreeMap::new(), _lock: lock })
     }
 
-    /// The entries that still hold, oldest first; those whose time is up are deleted.
+    /// The entries that still hold, oldest first; those whose time is up are deleted. One that cannot be understood is
+    /// set aside and told: it must not keep the others from being enforced.
     pub fn load(&mut self, now: Now) -> Result<Vec<Block>, StoreError> {
         let mut blocks = Vec::new();
         let mut gone = Vec::new();
@@ -97,11 +114,22 @@ impl Store {
             match row.read(&self.boot_id, now) {
                 Ok(Some(block)) => blocks.push(block),
                 Ok(None) => gone.push(Save::Forget(row.id)),
-                Err(what) => return Err(StoreError::Row { path: self.path.clone(), id: row.id, what }),
+                Err(what) => {
+                    self.set_aside(row.id, &what).map_err(|error| StoreError::of(&self.path, error))?;
+                    log::error!("{}", StoreError::Row { path: self.path.clone(), id: row.id, what });
+                }
             }
         }
         self.save(&gone, now)?;
         Ok(blocks)
+    }
+
+    /// Moves a row to the table of those that cannot be understood, in one step.
+    fn set_aside(&mut self, id: BlockId, what: &str) -> rusqlite::Result<()> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("INSERT INTO aside SELECT *, ?2 FROM block WHERE id = ?1", params![id, what])?;
+        transaction.execute("DELETE FROM block WHERE id = ?1", [id])?;
+        transaction.commit()
     }
 
     /// Writes all of it to the disk, or none. What could not be written is kept and written with the next save.
@@ -149,6 +177,9 @@ impl Store {
                         row.until_mono_ns,
                         row.since_unix_ns,
                         row.until_unix_ns,
+                        row.direction,
+                        row.list,
+                        row.follows,
                     ])?;
                 }
                 Save::Forget(_) => {
@@ -174,6 +205,9 @@ impl Store {
                 until_mono_ns: row.get(8)?,
                 since_unix_ns: row.get(9)?,
                 until_unix_ns: row.get(10)?,
+                direction: row.get(11)?,
+                list: row.get(12)?,
+                follows: row.get(13)?,
             })
         })?;
         rows.collect()

@@ -1,6 +1,7 @@
 //! An entry of the block list as a row of the database, and back.
 
-use sensor_core::policy::{Block, BlockId, Level, Origin, Target};
+use sensor_core::addr::AddrError;
+use sensor_core::policy::{Allow, Block, BlockId, List, Origin, Target};
 use sensor_core::time::Time;
 use serde_json::Value;
 
@@ -12,6 +13,9 @@ pub struct Row {
     pub id: BlockId,
     pub targets: String,
     pub level: String,
+    pub direction: String,
+    pub list: Option<String>,
+    pub follows: bool,
     pub origin: String,
     pub reason: String,
     pub would: bool,
@@ -27,15 +31,24 @@ impl Row {
     pub fn new(block: &Block, boot_id: &str, now: Now) -> Self {
         let clock = now.clock();
         let mono = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
-        let targets: Vec<Value> = block.targets.iter().map(|target| target.to_string().into()).collect();
+        let list = match &block.list {
+            List::None => None,
+            List::Named(name) => Some(serde_json::json!({ "named": name })),
+            List::Learned { number, allowed } => {
+                Some(serde_json::json!({ "learned": number, "allow": texts(allowed) }))
+            }
+        };
         let origin = match &block.origin {
             Origin::Manual(account) => serde_json::json!({ "manual": account }),
             Origin::Incident(number) => serde_json::json!({ "incident": number }),
         };
         Self {
             id: block.id,
-            targets: Value::Array(targets).to_string(),
+            targets: texts(&block.targets).to_string(),
             level: block.level.name().to_owned(),
+            direction: block.direction.name().to_owned(),
+            list: list.map(|list| list.to_string()),
+            follows: block.follows,
             origin: origin.to_string(),
             reason: block.reason.clone(),
             would: block.would,
@@ -60,7 +73,10 @@ impl Row {
         let block = Block {
             id: self.id,
             targets: self.targets()?,
-            level: self.level()?,
+            level: self.level.parse()?,
+            direction: self.direction.parse()?,
+            list: self.list()?,
+            follows: self.follows,
             origin: self.origin()?,
             reason: self.reason.clone(),
             since,
@@ -87,12 +103,21 @@ impl Row {
         texts.iter().map(|text| text.parse::<Target>().map_err(|error| error.to_string())).collect()
     }
 
-    fn level(&self) -> Result<Level, String> {
-        if self.level == Level::Isolate.name() {
-            Ok(Level::Isolate)
-        } else {
-            Err(format!("level {} is not known", self.level))
+    fn list(&self) -> Result<List, String> {
+        let Some(text) = &self.list else { return Ok(List::None) };
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("list: {error}"))?;
+        if let Some(name) = value.get("named").and_then(Value::as_str) {
+            return name.parse().map(List::Named).map_err(|error: AddrError| format!("list: {error}"));
         }
+        let number =
+            value.get("learned").and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
+        let entries = value.get("allow").and_then(Value::as_array);
+        let (Some(number), Some(entries)) = (number, entries) else {
+            return Err(format!("list {value} is not known"));
+        };
+        let read = |entry: &Value| entry.as_str().unwrap_or_default().parse::<Allow>();
+        let allowed = entries.iter().map(read).collect::<Result<_, _>>();
+        Ok(List::Learned { number, allowed: allowed.map_err(|what| format!("list: {what}"))? })
     }
 
     fn origin(&self) -> Result<Origin, String> {
@@ -101,6 +126,10 @@ impl Row {
         let incident = value.get("incident").and_then(Value::as_u64).map(Origin::Incident);
         account.or(incident).ok_or_else(|| format!("origin {value} is not known"))
     }
+}
+
+fn texts<T: ToString>(items: &[T]) -> Value {
+    items.iter().map(|item| Value::from(item.to_string())).collect()
 }
 
 fn mono(ns: i64) -> Time {

@@ -1,7 +1,8 @@
 //! Tests of the store: restarts, clocks, and what goes wrong with disks.
 
 use proptest::prelude::*;
-use sensor_core::policy::{Level, Origin, Target};
+use sensor_core::addr::Prefix;
+use sensor_core::policy::{Allow, Direction, Level, List, Origin, Service, Target};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 use tempfile::TempDir;
 
@@ -23,6 +24,9 @@ fn block(id: BlockId, until: Option<Time>) -> Block {
             Target::Ip("fd00::7".parse().unwrap()),
         ],
         level: Level::Isolate,
+        direction: Direction::Both,
+        list: List::None,
+        follows: false,
         origin: Origin::Manual("tanaka".to_owned()),
         reason: "\"odd\" traffic; it's 病院".to_owned(),
         since: NOW.mono,
@@ -164,17 +168,63 @@ fn a_later_layout_is_left_alone() {
     let dir = TempDir::new().unwrap();
     open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
     let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
 }
 
 #[test]
-fn an_entry_nobody_understands_is_named() {
+fn an_entry_nobody_understands_is_set_aside_and_the_others_hold() {
     let dir = TempDir::new().unwrap();
     let mut store = open(&dir);
-    store.save(&[Save::Put(block(4, None))], NOW).unwrap();
-    store.db.execute("UPDATE block SET targets = '[\"nonsense\"]'", []).unwrap();
-    let error = store.load(NOW).unwrap_err().to_string();
-    assert!(error.contains("entry 4") && error.contains("`nonsense` is neither a MAC nor an IP"), "{error}");
+    for (id, column, junk) in [
+        (4, "targets", "[\"nonsense\"]"),
+        (5, "level", "off"),
+        (6, "list", "{\"named\":\"\"}"),
+        (7, "direction", "up"),
+    ] {
+        store.save(&[Save::Put(block(id, None)), Save::Put(block(9, None))], NOW).unwrap();
+        store
+            .db
+            .execute(&format!("UPDATE block SET {column} = ?1 WHERE id = ?2"), params![junk, id])
+            .unwrap();
+        assert_eq!(store.load(NOW).unwrap(), [block(9, None)], "{column}");
+        let read =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>("what")?, row.get::<_, String>("reason")?));
+        let (what, reason) = store.db.query_row("SELECT * FROM aside WHERE id = ?1", [id], read).unwrap();
+        assert!(!what.is_empty() && reason == block(id, None).reason, "{what}: {reason}");
+    }
+    let error =
+        StoreError::Row { path: "/x/sekisho.db".into(), id: 4, what: "level off".to_owned() }.to_string();
+    assert!(error.contains("entry 4") && error.contains("SELECT * FROM aside"), "{error}");
+}
+
+#[test]
+fn a_database_of_the_first_layout_is_taken_over() {
+    let dir = TempDir::new().unwrap();
+    let db = connect(&dir.path().join("sekisho.db")).unwrap();
+    db.execute_batch(&format!("{CREATE} PRAGMA user_version = 1;")).unwrap();
+    let rows = [
+        (1, r#"["00:1b:21:0a:0b:0c","10.0.0.7"]"#, r#"{"incident":7}"#),
+        (2, r#"["10.0.0.8"]"#, r#"{"incident":8}"#),
+        (3, r#"["00:1b:21:0a:0b:0d"]"#, r#"{"manual":"root"}"#),
+    ];
+    for (id, targets, origin) in rows {
+        let insert = "INSERT INTO block VALUES (?1, ?2, 'isolate', ?3, 'odd', 0, 'boot-1', 1, NULL, 1, NULL)";
+        db.execute(insert, params![id, targets, origin]).unwrap();
+    }
+    drop(db);
+    let read = || {
+        let blocks = open(&dir).load(NOW).unwrap();
+        let one =
+            |block: &Block| (block.id, block.targets.len(), block.level, block.direction, block.follows);
+        blocks.iter().map(one).collect::<Vec<_>>()
+    };
+    let (level, both) = (Level::Isolate, Direction::Both);
+    let want = [(1, 2, level, both, true), (2, 1, level, both, false), (3, 1, level, both, false)];
+    assert_eq!(read(), want);
+    assert_eq!(read(), want, "and again, when it is of the second layout");
+    let throttle = Block { level: Level::Throttle, ..block(3, None) };
+    open(&dir).save(&[Save::Put(throttle.clone())], NOW).unwrap();
+    assert_eq!(open(&dir).load(NOW).unwrap().pop(), Some(throttle));
 }
 
 #[test]
@@ -193,11 +243,46 @@ fn a_directory_that_cannot_be_made_is_told() {
     assert!(error.starts_with("cannot use the state directory /proc/sekisho: "), "{error}");
 }
 
+fn any_ip() -> impl Strategy<Value = std::net::IpAddr> {
+    prop_oneof![
+        any::<u32>().prop_map(|bits| std::net::Ipv4Addr::from_bits(bits).into()),
+        any::<u128>().prop_map(|bits| std::net::IpAddr::from(bits.to_be_bytes()).to_canonical()),
+    ]
+}
+
 fn any_target() -> impl Strategy<Value = Target> {
     prop_oneof![
         any::<[u8; 6]>().prop_map(|bytes| Target::Mac(sensor_core::addr::Mac(bytes))),
-        any::<u32>().prop_map(|bits| Target::Ip(std::net::Ipv4Addr::from_bits(bits).into())),
-        any::<u128>().prop_map(|bits| Target::Ip(std::net::IpAddr::from(bits.to_be_bytes()).to_canonical())),
+        any_ip().prop_map(Target::Ip),
+        (any_ip(), 96..=128u8).prop_map(|(ip, bits)| Target::net(Prefix::new(ip, bits)).unwrap()),
+        (1..4_095u16).prop_map(Target::Vlan),
+        "[!-.0-~]{1,15}".prop_map(|name| Target::Port(name.parse().unwrap())),
+        "[!-.0-~]{1,31}".prop_map(|name| Target::Segment(name.parse().unwrap())),
+    ]
+}
+
+fn any_allow() -> impl Strategy<Value = Allow> {
+    let host = (1..=223u8, any::<[u8; 3]>()).prop_filter_map("a host", |(a, [b, c, d])| {
+        let ip = std::net::IpAddr::from([a, b, c, d]);
+        sensor_core::addr::is_host(ip).then_some(ip)
+    });
+    (any::<u8>(), 1..=u16::MAX, proptest::option::of(host), 0..4u8).prop_map(|(proto, port, peer, kind)| {
+        let service = Service { proto, port: if matches!(proto, 6 | 17) { port } else { 0 }, peer };
+        match (kind, peer) {
+            (0, _) => Allow::Neighbour,
+            (1, Some(peer)) => Allow::Any(peer),
+            (2, _) => Allow::Serve(service),
+            _ => Allow::Use(service),
+        }
+    })
+}
+
+fn any_list() -> impl Strategy<Value = List> {
+    let learned = (any::<u16>(), proptest::collection::vec(any_allow(), 0..4));
+    prop_oneof![
+        Just(List::None),
+        "[!-.0-~]{1,31}".prop_map(|name| List::Named(name.parse().unwrap())),
+        learned.prop_map(|(number, allowed)| List::Learned { number, allowed: allowed.into() }),
     ]
 }
 
@@ -211,10 +296,15 @@ prop_compose! {
         since in 0..i64::MAX as u64,
         until in proptest::option::of(0..i64::MAX as u64),
         would in any::<bool>(),
+        level in 0..Level::ALL.len(),
+        direction in 0..Direction::ALL.len(),
+        list in any_list(),
+        follows in any::<bool>(),
     ) -> Block {
         let origin = if manual { Origin::Manual(text.clone()) } else { Origin::Incident(number) };
         let (since, until) = (Time(since), until.map(Time));
-        Block { id, targets, level: Level::Isolate, origin, reason: text, since, until, would }
+        let (level, direction) = (Level::ALL[level], Direction::ALL[direction]);
+        Block { id, targets, level, direction, list, follows, origin, reason: text, since, until, would }
     }
 }
 
@@ -233,6 +323,9 @@ proptest! {
             id: 1,
             targets: text.clone(),
             level: "isolate".to_owned(),
+            direction: "both".to_owned(),
+            list: Some(text.clone()),
+            follows: false,
             origin: text.clone(),
             reason: text,
             would: false,

@@ -187,6 +187,8 @@ fn change_name(change: sensor_core::event::Change) -> &'static str {
     match change {
         Change::Added => "added",
         Change::Extended => "extended",
+        Change::Changed => "changed",
+        Change::Followed => "followed",
         Change::Narrowed => "narrowed",
         Change::Released => "released",
         Change::Expired => "expired",

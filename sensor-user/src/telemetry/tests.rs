@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use sensor_core::event::{Action, Alert, Change, DeviceRef, Isolation};
 use sensor_core::observation::{FlowId, Kind};
-use sensor_core::policy::Level;
+use sensor_core::policy::{Direction, Level};
 use sensor_core::time::Time;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -84,6 +84,7 @@ fn isolation() -> Timed {
         device: Some(device()),
         targets: vec!["10.0.0.7".parse().unwrap()],
         level: Level::Isolate,
+        direction: Direction::Both,
         until: None,
         would: false,
         reason: "odd".to_owned(),

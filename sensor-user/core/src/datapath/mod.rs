@@ -2,11 +2,12 @@
 //! tables in memory, so that a capture gives the same records as the kernel would.
 
 mod key;
+mod plan;
 mod tables;
 
 use lru::LruCache;
 use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
-use sensor_ebpf::control::{Config, Rate};
+use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
 use sensor_ebpf::flow::{
@@ -15,15 +16,17 @@ use sensor_ebpf::flow::{
 use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
 use sensor_ebpf::reflex::{self, Spent};
-use sensor_ebpf::rule::{FLAG_BOTH, FLAG_OBSERVE, LEVEL_ISOLATE, LEVEL_PROTECT, RULE_REFLEX, RuleValue};
+use sensor_ebpf::rule::{RULE_REFLEX, RuleValue};
 
 pub use key::{RuleKey, address, ip, net};
+pub use plan::{Plan, PortIndices, protection, value};
 pub use tables::{Budgets, Rules, segment_key};
 
 use crate::flow::retire;
 use crate::inventory::capacity;
 use crate::observation::{EndReason, FlowId, FlowProgress};
 use crate::policy::{Decision, Target};
+use crate::settings::Settings;
 use crate::time::{MILLISECOND, Time};
 
 /// Length of a jiffy here, ns: one of CONFIG_HZ=1000.
@@ -31,30 +34,6 @@ const JIFFY: u64 = MILLISECOND;
 
 /// The CPU all frames come on here.
 const CPU: u16 = 0;
-
-/// The key and the value of a rule, as both data paths hold it; no value means "no rule".
-pub fn rule(decision: &Decision) -> (RuleKey, Option<RuleValue>) {
-    match *decision {
-        Decision::Isolate { target, id, until, would } => {
-            let observe = if would { FLAG_OBSERVE } else { 0 };
-            // 0 means "never" to the kernel.
-            let until_ns = until.map_or(0, |until| until.0.max(1));
-            let rule =
-                RuleValue { until_ns, flags: FLAG_BOTH | observe, ..RuleValue::new(id, LEVEL_ISOLATE) };
-            (key(target), Some(rule))
-        }
-        Decision::Protect(target) => (key(target), Some(RuleValue::new(0, LEVEL_PROTECT))),
-        Decision::Clear(target) => (key(target), None),
-    }
-}
-
-/// The kernel's key of a target.
-fn key(target: Target) -> RuleKey {
-    match target {
-        Target::Mac(mac) => mac.into(),
-        Target::Ip(ip) => ip.into(),
-    }
-}
 
 /// The software data path: one port.
 pub struct Datapath {
@@ -67,6 +46,7 @@ pub struct Datapath {
     pub budgets: Budgets,
     /// Throttled devices: new destinations, and KiB.
     pub throttle: [Rate; 2],
+    plan: Plan,
     config: Config,
     port: u8,
     cell: PortCell,
@@ -93,6 +73,7 @@ impl Datapath {
             rules: Rules::default(),
             budgets: Budgets::default(),
             throttle: [Rate::default(); 2],
+            plan: Plan::default(),
             config: Config::default(),
             port,
             cell: PortCell::default(),
@@ -106,14 +87,41 @@ impl Datapath {
         self.cell.counters()
     }
 
-    /// Carries out decisions.
+    /// Takes over what the settings say of segments, internal networks, allow lists and budgets.
+    pub fn set_up(&mut self, settings: &Settings) {
+        let plan = Plan::new(settings);
+        self.throttle = plan.throttle;
+        self.rules.segments = plan.segment_of(&PortIndices::new()).into_iter().collect();
+        self.rules.reflex =
+            (0..).zip(plan.reflex.iter().copied()).filter(|(_, reflex)| reflex.mode != REFLEX_OFF).collect();
+        self.rules.internal = plan.internal.iter().copied().collect();
+        self.rules.allow.extend(plan.allow.iter().copied());
+        self.plan = plan;
+        self.commit();
+    }
+
+    /// Carries out decisions. Ports have no names here: rules about one do nothing.
     pub fn enforce(&mut self, decisions: &[Decision]) {
         for decision in decisions {
-            let (key, value) = rule(decision);
-            self.rules.set(key, value);
+            match decision {
+                Decision::Restrict(target, by) => self.rule(*target, Some(value(by))),
+                Decision::Protect(target) => self.rule(*target, Some(protection())),
+                Decision::Clear(target) => self.rule(*target, None),
+                Decision::Allow(list, allowed) => {
+                    self.rules.allow.extend(allowed.iter().map(|allow| allow.key(*list)));
+                }
+                Decision::Forbid(list) => self.rules.allow.retain(|key| key.list != *list),
+                Decision::Begin(id) => self.budgets.begin(*id),
+            }
         }
         if !decisions.is_empty() {
             self.commit();
+        }
+    }
+
+    fn rule(&mut self, target: Target, rule: Option<RuleValue>) {
+        if let Some(key) = self.plan.key(target, &PortIndices::new()) {
+            self.rules.set(key, rule);
         }
     }
 

@@ -136,6 +136,11 @@ impl Budgets {
         counters.count(verdict == VERDICT_DROP, u64::from(len));
     }
 
+    /// Has the counters of a rule begin at zero.
+    pub(super) fn begin(&mut self, rule_id: u32) {
+        self.counters.remove(&(rule_id % SLOTS));
+    }
+
     /// What a rule did.
     pub fn rule(&self, rule_id: u32) -> RuleCounters {
         self.counters.get(&(rule_id % SLOTS)).copied().unwrap_or_default()

@@ -1,29 +1,46 @@
 //! Orders of an operator: block, and take back.
 
-use crate::addr;
-use crate::event::{Change, DeviceRef, Event, Timed};
-use crate::inventory;
-use crate::policy::{Block, BlockName, Level, MAX_BLOCKS, Origin, Save, Target, decisions};
+use crate::event::{Change, DeviceRef};
+use crate::inventory::{self, Device, DeviceKey};
+use crate::policy::{Block, BlockId, BlockName, Level, Name, Target};
 use crate::time::Time;
 
-use super::{Engine, Output, tell};
+use super::{Add, Engine, Output};
 
 /// An operator's order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Block these addresses.
-    Add {
-        /// Whom.
-        targets: Vec<Target>,
-        /// For how long, ns; none: until taken out.
-        for_ns: Option<u64>,
-        /// Why.
-        reason: String,
-        /// Who orders it.
-        owner: String,
-    },
+    /// Block somebody.
+    Add(Add),
     /// Take an entry out.
-    Remove(BlockName),
+    Remove(Which),
+}
+
+/// Whom an order is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// This, and nothing else.
+    Target(Target),
+    /// A device with all its addresses: its name in the configuration, or a MAC or IP address it has.
+    Device(String),
+}
+
+/// Which entry an order is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// That number.
+    Id(BlockId),
+    /// The one that holds this.
+    Held(Who),
+}
+
+/// Whom an entry hits, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Impact {
+    /// Devices.
+    pub devices: u64,
+    /// Conversations of theirs that go on.
+    pub conversations: u64,
 }
 
 /// What a command brought about.
@@ -37,6 +54,10 @@ pub enum Reply {
         extended: bool,
         /// The device, if known.
         device: Option<DeviceRef>,
+        /// Whom it hits.
+        impact: Impact,
+        /// Who among them is protected, and goes on.
+        spared: Vec<String>,
     },
     /// The entry is gone.
     Removed(Block),
@@ -53,106 +74,141 @@ pub enum CommandError {
     Protected(Target),
     /// The target is a gateway.
     #[error(
-        "{0} is a gateway: it carries the traffic of many devices; block the device's own IP address instead"
+        "{0} is a gateway: it carries the traffic of many devices; block the device's own IP address instead \
+         (--force if it was taken for a gateway by mistake and is not named as one in the configuration)"
     )]
     Gateway(Target),
+    /// Somebody in the target is protected, or a gateway.
+    #[error(
+        "in {target} there is {who}; with --force it is done all the same: what is protected goes on, a gateway does not"
+    )]
+    Contains {
+        /// The target.
+        target: Target,
+        /// Who.
+        who: String,
+    },
     /// Nobody's address.
     #[error("{0} is a broadcast, multicast or empty address and belongs to no device")]
     Nobody(Target),
+    /// No such device.
+    #[error(
+        "no device is known as {0}; `sekisho devices` shows those there are, and --mac or --ip block an address that \
+         was never seen"
+    )]
+    UnknownDevice(String),
+    /// No such port, segment or allow list.
+    #[error("there is no {what} {name}; known: {known}")]
+    Unknown {
+        /// What.
+        what: &'static str,
+        /// Its name.
+        name: Name,
+        /// Those there are.
+        known: String,
+    },
+    /// That level is not for that target.
+    #[error("{target} cannot be put under {level}: {why}")]
+    Level {
+        /// The target.
+        target: Target,
+        /// The level.
+        level: Level,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// A VLAN has no sides.
+    #[error("{0}: a frame is in one VLAN at both its ends, so a direction says nothing; leave it away")]
+    Direction(Target),
+    /// An allow list says nothing at other levels.
+    #[error("an allow list is for the level quarantine; the level is {0}")]
+    List(Level),
     /// No such entry.
     #[error("there is no block entry for {0}; `sekisho block list` shows those there are")]
     NotFound(String),
     /// The list is full.
     #[error("the block list is full ({0} entries); remove some first")]
     Full(usize),
+    /// The kernel's table of what is allowed is full.
+    #[error("what pinned devices may do fills the table; isolate instead, or take the pin off others")]
+    PinsFull,
 }
 
 impl Engine {
     /// Carries out an operator's order.
     pub fn command(&mut self, now: Time, command: Command, out: &mut Output) -> Result<Reply, CommandError> {
         match command {
-            Command::Add { targets, for_ns, reason, owner } => {
-                self.add(now, targets, for_ns, reason, owner, out)
-            }
-            Command::Remove(name) => {
-                let id = self.blocks.find(name).map(|block| block.id);
+            Command::Add(add) => self.add(now, add, out),
+            Command::Remove(which) => {
+                let id = match &which {
+                    Which::Id(id) => Some(*id),
+                    Which::Held(who) => self.held_by(who)?,
+                };
                 let released = id.and_then(|id| self.release(id, Change::Released, now, out));
-                released.map(Reply::Removed).ok_or_else(|| CommandError::NotFound(name.to_string()))
+                let name = || match which {
+                    Which::Id(id) => BlockName::Id(id).to_string(),
+                    Which::Held(Who::Target(target)) => target.to_string(),
+                    Which::Held(Who::Device(text)) => text,
+                };
+                released.map(Reply::Removed).ok_or_else(|| CommandError::NotFound(name()))
             }
         }
     }
 
-    fn add(
-        &mut self,
-        now: Time,
-        targets: Vec<Target>,
-        for_ns: Option<u64>,
-        reason: String,
-        owner: String,
-        out: &mut Output,
-    ) -> Result<Reply, CommandError> {
-        let first = *targets.first().ok_or(CommandError::Nothing)?;
-        if let Some(refusal) = targets.iter().find_map(|target| self.refuse(*target)) {
-            return Err(refusal);
-        }
-        let until = for_ns.map(|ns| now.plus(ns));
-        let old = targets.iter().find_map(|target| self.blocks.find(BlockName::Target(*target))).cloned();
-        let extended = old.is_some();
-        if !extended && self.blocks.len() >= MAX_BLOCKS {
-            return Err(CommandError::Full(MAX_BLOCKS));
-        }
-        let mut block = old.unwrap_or_else(|| Block {
-            id: self.blocks.next_id(),
-            targets: Vec::new(),
-            level: Level::Isolate,
-            origin: Origin::Manual(owner.clone()),
-            reason: String::new(),
-            since: now,
-            until,
-            would: false,
-        });
-        for target in targets {
-            if !block.targets.contains(&target) && self.blocks.find(BlockName::Target(target)).is_none() {
-                block.targets.push(target);
-            }
-        }
-        // Adding again extends, and never shortens; "until taken out" is the longest.
-        block.until = block.until.and_then(|old| until.map(|new| old.max(new)));
-        // A person's word makes a shadow entry real.
-        block.would = false;
-        block.origin = Origin::Manual(owner);
-        if !reason.is_empty() {
-            block.reason = reason;
-        }
-        let device = self.inventory.find(first).map(|device| inventory::describe(device, &self.settings));
-        let block = self.blocks.put(block).clone();
-        out.decisions.extend(decisions(&block));
-        out.saves.push(Save::Put(block.clone()));
-        let change = if extended { Change::Extended } else { Change::Added };
-        let isolation = tell(&block, change, device.clone());
-        out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
-        Ok(Reply::Added { block, extended, device })
+    /// The entry that holds somebody, if one does.
+    fn held_by(&self, who: &Who) -> Result<Option<BlockId>, CommandError> {
+        let targets = match who {
+            Who::Target(target) => vec![*target],
+            // One that was not heard since the daemon started is still held by its addresses.
+            Who::Device(text) => match text.parse::<Target>() {
+                Ok(target) => {
+                    std::iter::once(target).chain(self.device_targets(text).unwrap_or_default()).collect()
+                }
+                Err(_) => self.device_targets(text)?,
+            },
+        };
+        let find = |target: &Target| self.blocks.find(BlockName::Target(*target));
+        Ok(targets.iter().find_map(find).map(|block| block.id))
     }
 
-    /// Why a target must not be blocked, if so.
-    pub(super) fn refuse(&self, target: Target) -> Option<CommandError> {
-        let nobody = match target {
-            Target::Mac(mac) => mac.is_nobody(),
-            Target::Ip(ip) => !addr::is_host(ip),
+    /// All that a device has: its MAC address and the IP addresses that are its own; behind a gateway its IP address.
+    pub(super) fn device_targets(&self, text: &str) -> Result<Vec<Target>, CommandError> {
+        let unknown = || CommandError::UnknownDevice(text.to_owned());
+        let called = |target: &Target| {
+            let device = self.inventory.find(*target);
+            device.map_or_else(Vec::new, |device| self.all_of(device))
         };
-        if nobody {
-            return Some(CommandError::Nobody(target));
+        if let Ok(target) = text.parse::<Target>()
+            && target.is_address()
+        {
+            return Some(called(&target)).filter(|targets| !targets.is_empty()).ok_or_else(unknown);
         }
-        let listed = self.settings.protected.contains(&target)
-            || matches!(target, Target::Ip(ip) if inventory::is_protected_ip(ip, &self.settings));
-        let device = match target {
-            Target::Mac(_) => self.inventory.find(target),
-            Target::Ip(ip) => self.inventory.gateway_with(ip),
-        };
-        if listed || device.is_some_and(|device| inventory::is_protected(device, &self.settings)) {
-            return Some(CommandError::Protected(target));
+        let named = self.settings.names.iter().filter(|(_, name)| name.eq_ignore_ascii_case(text));
+        let mut targets = Vec::new();
+        for (target, _) in named {
+            // One that has a name was entered by a person: it counts also if it was not seen yet.
+            for target in called(target).into_iter().chain([*target]) {
+                if !targets.contains(&target) {
+                    targets.push(target);
+                }
+            }
         }
-        let named = matches!(target, Target::Mac(mac) if self.settings.gateways.contains(&mac));
-        (named || device.is_some_and(|device| device.gateway)).then_some(CommandError::Gateway(target))
+        if targets.is_empty() { Err(unknown()) } else { Ok(targets) }
+    }
+
+    fn all_of(&self, device: &Device) -> Vec<Target> {
+        match device.key {
+            DeviceKey::Routed(ip) => vec![Target::Ip(ip)],
+            DeviceKey::Local(mac) => {
+                let ips = self.inventory.own_ips(device).map(Target::Ip);
+                std::iter::once(Target::Mac(mac)).chain(ips).collect()
+            }
+        }
+    }
+
+    /// The device behind these targets, if one is known.
+    pub(super) fn describe_first(&self, targets: &[Target]) -> Option<DeviceRef> {
+        let device = targets.iter().find_map(|target| self.inventory.find(*target));
+        device.map(|device| inventory::describe(device, &self.settings))
     }
 }

@@ -3,26 +3,30 @@
 //! It is fed by one task and holds no lock. What it decides is carried out by whoever feeds it: a live daemon writes the
 //! kernel's maps, a replay its own software data path.
 
+mod add;
 mod command;
+mod follow;
+mod hold;
+mod pin;
+mod reach;
 mod view;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::contact::{Contact, Contacts, Facts, Outcome};
 use crate::detect::{Detector, Finding, REGISTRY};
-use crate::event::{Action, Alert, Change, DeviceRef, Event, Isolation, Timed};
+use crate::event::{Action, Alert, Change, DeviceRef, Event, Timed};
 use crate::flow::{Conversations, Role, TCP, UDP};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowProgress, FlowSeen, Observation, Verdict};
-use crate::policy::{
-    Block, BlockId, BlockName, Blocklist, Decision, Level, MAX_BLOCKS, Origin, Save, Target,
-};
-use crate::policy::{MAX_TARGETS, decisions};
+use crate::policy::{Blocklist, Decision, MAX_BLOCKS, Name, Save, Target};
 use crate::settings::{Mode, Settings};
 use crate::time::{MINUTE, SECOND, Time};
 
-pub use command::{Command, CommandError, Reply};
+pub use add::Add;
+pub use command::{Command, CommandError, Impact, Reply, Which, Who};
+use follow::Following;
 
 /// What the engine gives back: all of it must be carried out, decisions first.
 #[derive(Debug, Default)]
@@ -49,6 +53,9 @@ pub struct Engine {
     detectors: Vec<Box<dyn Detector>>,
     incidents: Incidents,
     blocks: Blocklist,
+    following: Following,
+    /// The names of the ports, by index.
+    ports: BTreeMap<u8, Name>,
     /// When the last automatic isolations began.
     recent: VecDeque<Time>,
     found: Vec<Finding>,
@@ -70,6 +77,8 @@ impl Engine {
             detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
             incidents: Incidents::new(settings.limits.incidents),
             blocks: Blocklist::default(),
+            following: Following::default(),
+            ports: BTreeMap::new(),
             recent: VecDeque::new(),
             found: Vec::new(),
             sighted_since: Time(0),
@@ -79,26 +88,9 @@ impl Engine {
         }
     }
 
-    /// Takes up the entries a store remembered, and orders what the settings protect. Call it once, first.
-    pub fn restore(&mut self, blocks: Vec<Block>, out: &mut Output) {
-        let gateway =
-            |target: &Target| matches!(target, Target::Mac(m) if self.settings.gateways.contains(m));
-        // A gateway is kept from isolation by the policy; a rule for its MAC would let its isolated hosts pass.
-        let protected = self.settings.protected.iter().filter(|target| !gateway(target));
-        out.decisions.extend(protected.map(|target| Decision::Protect(*target)));
-        for mut block in blocks {
-            // What an incident brought about in enforce mode is only counted in observe mode; a person's word holds.
-            let automatic = matches!(block.origin, Origin::Incident(_));
-            let only_counted = automatic && block.would && self.settings.mode == Mode::Enforce;
-            block.would = automatic && self.settings.mode == Mode::Observe;
-            // What was only counted so far is judged anew, or it would shield its device from being cut off.
-            if !only_counted && block.targets.iter().all(|target| self.refuse(*target).is_none()) {
-                out.decisions.extend(decisions(self.blocks.put(block)));
-            } else {
-                // Protected since it was entered, or only counted so far.
-                out.saves.push(Save::Forget(block.id));
-            }
-        }
+    /// Tells which port has which index now.
+    pub fn set_ports(&mut self, ports: BTreeMap<u8, Name>) {
+        self.ports = ports;
     }
 
     /// Takes in one observation.
@@ -158,7 +150,7 @@ impl Engine {
         if sighting.became_gateway && self.settings.protected.contains(&Target::Mac(seen.smac)) {
             out.decisions.push(Decision::Clear(Target::Mac(seen.smac)));
         }
-        self.spare_successor(seen, out);
+        self.follow(seen, out);
         let (role, evicted) = self.conversations.begin(seen);
         if let Some(ended) = evicted {
             out.events.push(Timed { time: seen.time, event: Event::Flow(ended) });
@@ -173,13 +165,6 @@ impl Engine {
             _ => {}
         }
         self.conclude(seen.time, out);
-    }
-
-    /// Whether the sender of a flow is cut off: what it still tries says nothing new. (A flow that is dropped because of
-    /// its destination is a contact like any other, but waits for no answer.)
-    fn is_cut(&self, seen: &FlowSeen) -> bool {
-        let cut = |target| self.blocks.find(BlockName::Target(target)).is_some_and(|block| !block.would);
-        seen.verdict == Verdict::Drop && (cut(Target::Mac(seen.smac)) || cut(Target::Ip(seen.id.src)))
     }
 
     /// The first flow of a conversation.
@@ -210,15 +195,14 @@ impl Engine {
         }
     }
 
-    /// Judges contacts whose time is up. One to a device that was isolated meanwhile says nothing, and is left out.
+    /// Judges contacts whose time is up. One to a device that was restricted meanwhile says nothing, and is left out.
     fn judge_lapsed(&mut self, now: Time, out: &mut Output) {
         while let Some((contact, deadline)) = self.contacts.lapsed(now) {
             if contact.time < self.sighted_since {
                 self.contacts.evicted += 1;
                 continue;
             }
-            let cut = self.blocks.find(BlockName::Target(Target::Ip(contact.id.dst)));
-            if cut.is_none_or(|block| block.would) {
+            if !self.is_held(contact.id.dst) {
                 self.outcome(&contact, Outcome::Silent, deadline);
                 self.conclude(deadline, out);
             }
@@ -283,7 +267,7 @@ impl Engine {
         if targets.is_empty() {
             return Action::NoOwnAddress;
         }
-        if targets.iter().all(|target| self.blocks.find(BlockName::Target(*target)).is_some()) {
+        if targets.iter().all(|target| self.is_isolated(*target)) {
             return Action::AlreadyIsolated;
         }
         let window = self.settings.budget_window_ns;
@@ -299,87 +283,7 @@ impl Engine {
         }
     }
 
-    fn isolate(&mut self, finding: &Finding, incident: u64, device: DeviceRef, now: Time, out: &mut Output) {
-        let Some(known) = self.inventory.get(finding.device) else { return };
-        let mut targets = self.inventory.cut(known, finding.flow.src);
-        targets.retain(|target| self.blocks.find(BlockName::Target(*target)).is_none());
-        targets.truncate(MAX_TARGETS);
-        let block = Block {
-            id: self.blocks.next_id(),
-            targets,
-            level: Level::Isolate,
-            origin: Origin::Incident(incident),
-            reason: finding.signature.to_owned(),
-            since: now,
-            until: Some(now.plus(self.settings.isolate_for_ns)),
-            would: self.settings.mode == Mode::Observe,
-        };
-        self.recent.push_back(now);
-        let block = self.blocks.put(block);
-        out.decisions.extend(decisions(block));
-        out.saves.push(Save::Put(block.clone()));
-        let mut isolation = tell(block, Change::Added, Some(device));
-        isolation.flow = Some(finding.flow);
-        isolation.first_evidence = Some(finding.first_evidence);
-        out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
-    }
-
-    /// If an address of an isolated device turns up at another MAC address, the next holder must not inherit the cut: the
-    /// address is taken out of the entry. The device itself stays cut by its MAC address.
-    fn spare_successor(&mut self, seen: &FlowSeen, out: &mut Output) {
-        let address = Target::Ip(seen.id.src);
-        let Some(block) = self.blocks.find(BlockName::Target(address)) else { return };
-        let by_incident = matches!(block.origin, Origin::Incident(_));
-        let macs: Vec<_> = block.targets.iter().filter(|target| matches!(target, Target::Mac(_))).collect();
-        if !by_incident || macs.is_empty() || macs.contains(&&Target::Mac(seen.smac)) {
-            return;
-        }
-        let mut block = block.clone();
-        block.targets.retain(|target| *target != address);
-        let block = self.blocks.put(block);
-        out.decisions.push(Decision::Clear(address));
-        out.saves.push(Save::Put(block.clone()));
-        let isolation = tell(block, Change::Narrowed, None);
-        out.events.push(Timed { time: seen.time, event: Event::Isolation(isolation) });
-    }
-
-    /// Takes an entry out and everything back that it brought about; the device starts with a clean slate.
-    fn release(&mut self, id: BlockId, change: Change, now: Time, out: &mut Output) -> Option<Block> {
-        let block = self.blocks.take(id)?;
-        out.decisions.extend(block.targets.iter().map(|target| Decision::Clear(*target)));
-        out.saves.push(Save::Forget(id));
-        let key =
-            block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key);
-        if let Some(key) = key {
-            self.incidents.close(key);
-            self.inventory.absolve(key, now);
-        }
-        let device = key.and_then(|key| self.describe(key));
-        out.events.push(Timed { time: now, event: Event::Isolation(tell(&block, change, device)) });
-        Some(block)
-    }
-
     fn describe(&self, key: DeviceKey) -> Option<DeviceRef> {
         self.inventory.get(key).map(|device| inventory::describe(device, &self.settings))
-    }
-}
-
-/// The event of a change to a block entry.
-fn tell(block: &Block, change: Change, device: Option<DeviceRef>) -> Isolation {
-    Isolation {
-        id: block.id,
-        change,
-        device,
-        targets: block.targets.clone(),
-        level: block.level,
-        until: block.until,
-        would: block.would,
-        reason: block.reason.clone(),
-        incident: match block.origin {
-            Origin::Incident(id) => Some(id),
-            Origin::Manual(_) => None,
-        },
-        flow: None,
-        first_evidence: None,
     }
 }

@@ -11,7 +11,7 @@ fn observe_mode_decides_and_counts_but_drops_nothing() {
     assert_eq!(lan.isolated(), [66]);
     assert!(lan.actions().contains(&Action::WouldIsolate));
     assert_eq!(lan.cut(), []);
-    let would = |d: &Decision| matches!(d, Decision::Isolate { would: true, .. });
+    let would = |d: &Decision| matches!(d, Decision::Restrict(_, Restriction { would: true, .. }));
     assert!(lan.out.decisions.iter().any(would));
 }
 
@@ -63,13 +63,7 @@ fn observe_mode_holds_for_what_enforce_mode_started() {
     lan.populate(1..=5);
     lan.arp(66, 1);
     lan.sweep();
-    let by_hand = Command::Add {
-        targets: vec![Target::Ip(host(7))],
-        for_ns: None,
-        reason: "test".to_owned(),
-        owner: "root".to_owned(),
-    };
-    lan.engine.command(lan.now, by_hand, &mut lan.out).unwrap();
+    lan.add(block(Target::Ip(host(7))));
     let blocks = lan.engine.snapshot(lan.now).blocks;
     let (mut next, mut out) = (Engine::new(Settings::default()), Output::default());
     next.restore(blocks, &mut out);
@@ -81,13 +75,7 @@ fn observe_mode_holds_for_what_enforce_mode_started() {
 fn what_an_isolated_device_still_tries_is_not_held_against_anybody() {
     let mut lan = Lan::new(enforcing());
     lan.populate(1..=40);
-    let entry = Command::Add {
-        targets: vec![Target::Mac(mac(7))],
-        for_ns: None,
-        reason: "by hand".to_owned(),
-        owner: "root".to_owned(),
-    };
-    lan.engine.command(lan.now, entry, &mut lan.out).unwrap();
+    lan.add(block(Target::Mac(mac(7))));
     for m in 8..=40 {
         let ports = (50_000, 445);
         lan.see_as((mac(7), mac(m)), (host(7), host(m)), ports, TCP, SYN, Verdict::Drop, 64);
@@ -102,8 +90,7 @@ fn the_block_list_by_hand() {
     let mut lan = Lan::new(Settings { gateways: [mac(1)].into(), ..Settings::default() });
     lan.populate(1..=5);
     let add = |lan: &mut Lan, target, for_ns| {
-        let (reason, owner) = ("test".to_owned(), "root".to_owned());
-        let command = Command::Add { targets: vec![target], for_ns, reason, owner };
+        let command = Command::Add(Add { for_ns, ..block(target) });
         lan.engine.command(lan.now, command, &mut lan.out)
     };
     let target = Target::Ip(host(7));
@@ -119,7 +106,7 @@ fn the_block_list_by_hand() {
     assert_eq!(same.until, longer.until);
     let Reply::Added { block: forever, .. } = add(&mut lan, target, None).unwrap() else { panic!() };
     assert_eq!(forever.until, None);
-    assert_eq!(lan.cut(), [target, target, target, target], "orders are absolute: each holds alone");
+    assert_eq!(lan.cut(), [target]);
     for (target, want) in [
         (Target::Mac(mac(1)), CommandError::Gateway(Target::Mac(mac(1)))),
         (Target::Ip(host(1)), CommandError::Gateway(Target::Ip(host(1)))),
@@ -128,23 +115,17 @@ fn the_block_list_by_hand() {
     ] {
         assert_eq!(add(&mut lan, target, None), Err(want));
     }
-    let gone = lan.engine.command(lan.now, Command::Remove(BlockName::Target(target)), &mut lan.out);
+    let gone = lan.engine.command(lan.now, Command::Remove(Which::Held(Who::Target(target))), &mut lan.out);
     assert!(matches!(gone, Ok(Reply::Removed(_))), "{gone:?}");
-    let gone = lan.engine.command(lan.now, Command::Remove(BlockName::Target(target)), &mut lan.out);
+    let gone = lan.engine.command(lan.now, Command::Remove(Which::Held(Who::Target(target))), &mut lan.out);
     assert!(matches!(gone, Err(CommandError::NotFound(_))), "{gone:?}");
 }
 
 #[test]
 fn what_was_remembered_holds_again_and_what_is_protected_now_does_not() {
     let mut lan = Lan::new(enforcing());
-    let add = |target| Command::Add {
-        targets: vec![target],
-        for_ns: None,
-        reason: "test".to_owned(),
-        owner: "root".to_owned(),
-    };
     for n in [7, 8] {
-        lan.engine.command(lan.now, add(Target::Ip(host(n))), &mut lan.out).unwrap();
+        lan.add(block(Target::Ip(host(n))));
     }
     let blocks = lan.engine.snapshot(lan.now).blocks;
     let settings = Settings { protected: [Target::Ip(host(8))].into(), ..enforcing() };

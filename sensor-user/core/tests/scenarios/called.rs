@@ -153,7 +153,7 @@ fn after_a_release_the_same_scan_is_called_again_and_old_servers_are_not() {
             lan.tcp(66, 3, port, Some(RST_ACK));
         }
         assert_eq!(lan.isolated().len(), round);
-        let entry = BlockName::Target(Target::Ip(host(66)));
+        let entry = Which::Held(Who::Target(Target::Ip(host(66))));
         lan.engine.command(lan.now, Command::Remove(entry), &mut lan.out).unwrap();
         lan.pass(SECOND);
     }

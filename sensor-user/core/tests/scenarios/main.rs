@@ -3,15 +3,17 @@
 
 mod blocked;
 mod called;
+mod followed;
+mod levels;
 mod spared;
 
 use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
-use sensor_core::engine::{Command, CommandError, Engine, Output, Reply};
+use sensor_core::engine::{Add, Command, CommandError, Engine, Output, Reply, Which, Who};
 use sensor_core::event::{Action, Change, Event, Value};
 use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation, Verdict};
-use sensor_core::policy::{BlockName, Decision, Save, Target};
+use sensor_core::policy::{Block, Decision, Direction, Level, Restriction, Save, Target};
 use sensor_core::settings::{Mode, Settings};
 use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time};
 
@@ -27,6 +29,8 @@ struct Lan {
     now: Time,
     out: Output,
     sport: u16,
+    /// Where frames come in: the index of the port, and the VLAN.
+    place: (u8, u16),
 }
 
 fn enforcing() -> Settings {
@@ -35,6 +39,21 @@ fn enforcing() -> Settings {
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+/// An order to block a target.
+fn block(target: Target) -> Add {
+    Add {
+        who: vec![Who::Target(target)],
+        reason: "test".to_owned(),
+        owner: "root".to_owned(),
+        ..Add::default()
+    }
+}
+
+/// An order to block a device.
+fn block_device(name: &str) -> Add {
+    Add { who: vec![Who::Device(name.to_owned())], ..block(Target::Vlan(1)) }
 }
 
 /// The MAC address of host n.
@@ -49,8 +68,8 @@ fn host(n: u8) -> IpAddr {
 
 impl Lan {
     fn new(settings: Settings) -> Self {
-        let mut lan =
-            Lan { engine: Engine::new(settings), now: Time(SECOND), out: Output::default(), sport: 40_000 };
+        let (now, out) = (Time(SECOND), Output::default());
+        let mut lan = Lan { engine: Engine::new(settings), now, out, sport: 40_000, place: (1, 0) };
         lan.engine.restore(Vec::new(), &mut lan.out);
         lan
     }
@@ -82,8 +101,8 @@ impl Lan {
             dport: ports.1,
             proto,
             kind: if proto == 0 { Kind::Arp } else { Kind::Ip },
-            vlan: 0,
-            port: 1,
+            vlan: self.place.1,
+            port: self.place.0,
         };
         let seen = FlowSeen {
             time: self.now,
@@ -140,6 +159,18 @@ impl Lan {
         self.out.events.iter().filter_map(|timed| change(&timed.event)).collect()
     }
 
+    /// Gives an order that must be carried out.
+    fn add(&mut self, add: Add) -> Block {
+        let reply = self.engine.command(self.now, Command::Add(add), &mut self.out).unwrap();
+        let Reply::Added { block, .. } = reply else { panic!("{reply:?}") };
+        block
+    }
+
+    /// Gives an order that must be refused.
+    fn refused(&mut self, add: Add) -> CommandError {
+        self.engine.command(self.now, Command::Add(add), &mut self.out).unwrap_err()
+    }
+
     fn actions(&self) -> Vec<Action> {
         let action = |event: &Event| match event {
             Event::Alert(alert) => Some(alert.action.clone()),
@@ -152,7 +183,9 @@ impl Lan {
         let mut cut = Vec::new();
         for decision in &self.out.decisions {
             match decision {
-                Decision::Isolate { target, would: false, .. } => cut.push(*target),
+                Decision::Restrict(target, Restriction { would: false, .. }) if !cut.contains(target) => {
+                    cut.push(*target);
+                }
                 Decision::Clear(target) => cut.retain(|t| t != target),
                 _ => {}
             }

@@ -1,0 +1,231 @@
+//! Block entries as they come and go: what the data path, the store and people are told of each.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::detect::Finding;
+use crate::event::{Change, DeviceRef, Event, Isolation, Timed};
+use crate::observation::{FlowSeen, Verdict};
+use crate::policy::{
+    Block, BlockId, BlockName, Decision, Direction, Level, List, MAX_TARGETS, Origin, Restriction, Save,
+    Target,
+};
+use crate::settings::Mode;
+use crate::time::Time;
+
+use super::{Engine, Output};
+
+impl Engine {
+    /// Takes up the entries a store remembered, and orders what the settings protect. Call it once, first.
+    pub fn restore(&mut self, blocks: Vec<Block>, out: &mut Output) {
+        let gateway =
+            |target: &Target| matches!(target, Target::Mac(m) if self.settings.gateways.contains(m));
+        // A gateway is kept from isolation by the policy; a rule for its MAC would let its isolated hosts pass.
+        let protected = self.settings.protected.iter().filter(|target| !gateway(target)).copied();
+        let nets = self.settings.protected_nets.iter().filter_map(|net| Target::net(*net).ok());
+        out.decisions.extend(protected.chain(nets).map(Decision::Protect));
+        for mut block in blocks {
+            // What an incident brought about in enforce mode is only counted in observe mode; a person's word holds.
+            let automatic = matches!(block.origin, Origin::Incident(_));
+            let only_counted = automatic && block.would && self.settings.mode == Mode::Enforce;
+            block.would = block.level == Level::Observe || (automatic && self.settings.mode == Mode::Observe);
+            // What was only counted so far is judged anew, or it would shield its device from being cut off.
+            if only_counted || block.targets.iter().any(|target| self.is_barred(*target)) {
+                // Protected since it was entered, or only counted so far.
+                out.saves.push(Save::Forget(block.id));
+                continue;
+            }
+            self.make_room(&mut block, out);
+            if let List::Learned { number, allowed } = &block.list {
+                out.decisions.push(Decision::Allow(*number, allowed.clone()));
+            }
+            let targets = self.blocks.put(block).targets.clone();
+            self.settle(targets, out);
+        }
+    }
+
+    /// Gives a remembered entry numbers of its own if another one has them.
+    fn make_room(&mut self, block: &mut Block, out: &mut Output) {
+        let (id, mut renumbered) = (block.id, false);
+        if !self.blocks.has_room_for(id) {
+            block.id = self.blocks.next_id();
+            out.saves.push(Save::Forget(id));
+            renumbered = true;
+        }
+        if let List::Learned { number, .. } = &mut block.list
+            && (*number < crate::policy::FIRST_PIN || self.blocks.has_list(*number))
+        {
+            *number = self.blocks.next_list();
+            renumbered = true;
+        }
+        if renumbered {
+            out.saves.push(Save::Put(block.clone()));
+        }
+    }
+
+    /// Orders the rules of these targets to be as the list has them.
+    fn settle(&self, targets: impl IntoIterator<Item = Target>, out: &mut Output) {
+        for target in targets.into_iter().collect::<BTreeSet<_>>() {
+            let strictest = self.blocks.find(BlockName::Target(target));
+            out.decisions.push(match strictest {
+                Some(block) => Decision::Restrict(target, self.restriction(block)),
+                None => Decision::Clear(target),
+            });
+        }
+    }
+
+    fn restriction(&self, block: &Block) -> Restriction {
+        let list = match &block.list {
+            List::None => 0,
+            List::Named(name) => self.settings.list(*name),
+            List::Learned { number, .. } => *number,
+        };
+        Restriction {
+            id: block.id,
+            level: block.level,
+            direction: block.direction,
+            list,
+            until: block.until,
+            would: block.would,
+        }
+    }
+
+    /// Enters or replaces an entry. What it allows is there before its rules are, and goes after them.
+    pub(super) fn enter(&mut self, block: Block, out: &mut Output) {
+        let old = self.blocks.get(block.id).cloned();
+        if old.is_none() {
+            out.decisions.push(Decision::Begin(block.id));
+        }
+        if let List::Learned { number, allowed } = &block.list
+            && old.as_ref().is_none_or(|old| old.list != block.list)
+        {
+            out.decisions.push(Decision::Allow(*number, allowed.clone()));
+        }
+        out.saves.push(Save::Put(block.clone()));
+        let mut targets = block.targets.clone();
+        let list = block.list.clone();
+        self.blocks.put(block);
+        let Some(old) = old else { return self.settle(targets, out) };
+        targets.extend(old.targets);
+        self.settle(targets, out);
+        if let List::Learned { number, .. } = &old.list
+            && old.list != list
+        {
+            out.decisions.push(Decision::Forbid(*number));
+        }
+    }
+
+    /// Isolates the device of a finding.
+    pub(super) fn isolate(
+        &mut self,
+        finding: &Finding,
+        incident: u64,
+        device: DeviceRef,
+        now: Time,
+        out: &mut Output,
+    ) {
+        let Some(known) = self.inventory.get(finding.device) else { return };
+        let mut targets = self.inventory.cut(known, finding.flow.src);
+        targets.retain(|target| !self.is_isolated(*target));
+        targets.truncate(MAX_TARGETS);
+        let block = Block {
+            id: self.blocks.next_id(),
+            follows: targets.iter().any(|target| matches!(target, Target::Mac(_))),
+            targets,
+            level: Level::Isolate,
+            direction: Direction::Both,
+            list: List::None,
+            origin: Origin::Incident(incident),
+            reason: finding.signature.to_owned(),
+            since: now,
+            until: Some(now.plus(self.settings.isolate_for_ns)),
+            would: self.settings.mode == Mode::Observe,
+        };
+        self.recent.push_back(now);
+        let mut isolation = tell(&block, Change::Added, Some(device));
+        self.enter(block, out);
+        isolation.flow = Some(finding.flow);
+        isolation.first_evidence = Some(finding.first_evidence);
+        out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
+    }
+
+    /// Takes an entry out and everything back that it brought about; the device starts with a clean slate.
+    pub(super) fn release(
+        &mut self,
+        id: BlockId,
+        change: Change,
+        now: Time,
+        out: &mut Output,
+    ) -> Option<Block> {
+        let block = self.blocks.take(id)?;
+        self.following.forget(id);
+        self.settle(block.targets.iter().copied(), out);
+        if let List::Learned { number, .. } = &block.list {
+            out.decisions.push(Decision::Forbid(*number));
+        }
+        out.saves.push(Save::Forget(id));
+        let key =
+            block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key);
+        if let Some(key) = key {
+            self.incidents.close(key);
+            self.inventory.absolve(key, now);
+        }
+        let device = key.and_then(|key| self.describe(key));
+        out.events.push(Timed { time: now, event: Event::Isolation(tell(&block, change, device)) });
+        Some(block)
+    }
+
+    /// Whether an entry isolates a target already, or, in observe mode, would.
+    pub(super) fn is_isolated(&self, target: Target) -> bool {
+        let counts = self.settings.mode == Mode::Observe;
+        self.blocks.about(target).any(|block| {
+            block.level >= Level::Isolate && block.direction == Direction::Both && (!block.would || counts)
+        })
+    }
+
+    /// Whether the sender of a flow is cut off: what it still tries says nothing new. (A flow that is dropped because of
+    /// its destination is a contact like any other, but waits for no answer.)
+    pub(super) fn is_cut(&self, seen: &FlowSeen) -> bool {
+        let cut = |target| self.blocks.about(target).any(|block| !block.would);
+        seen.verdict == Verdict::Drop
+            && (cut(Target::Mac(seen.smac))
+                || cut(Target::Ip(seen.id.src))
+                || self.is_somewhere_held(seen.id.src, seen.id.port, seen.id.vlan))
+    }
+
+    /// Whether an address, or the device that has it, is restricted by any entry.
+    pub(super) fn is_held(&self, ip: IpAddr) -> bool {
+        let held = |target| self.blocks.about(target).any(|block| !block.would);
+        if held(Target::Ip(ip)) {
+            return true;
+        }
+        let Some(device) = self.inventory.holder(ip) else { return false };
+        held(Target::Mac(device.mac)) || self.is_somewhere_held(ip, device.port, device.vlan)
+    }
+
+    /// Whether an address is restricted by an entry for a network or a place.
+    fn is_somewhere_held(&self, ip: IpAddr, port: u8, vlan: u16) -> bool {
+        self.blocks.wide().any(|(target, block)| !block.would && self.lies_in(target, ip, port, vlan))
+    }
+}
+
+/// The event of a change to a block entry.
+pub(super) fn tell(block: &Block, change: Change, device: Option<DeviceRef>) -> Isolation {
+    Isolation {
+        id: block.id,
+        change,
+        device,
+        targets: block.targets.clone(),
+        level: block.level,
+        direction: block.direction,
+        until: block.until,
+        would: block.would,
+        reason: block.reason.clone(),
+        incident: match block.origin {
+            Origin::Incident(id) => Some(id),
+            Origin::Manual(_) => None,
+        },
+        flow: None,
+        first_evidence: None,
+    }
+}
