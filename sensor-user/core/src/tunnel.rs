@@ -188,6 +188,7 @@ mod tests {
         let gre = |flags: u16, fields: usize, kind: u16, rest: Vec<u8>| {
             [&flags.to_be_bytes()[..], &kind.to_be_bytes(), &vec![9; 4 * fields], &rest].concat()
         };
+        #[expect(clippy::type_complexity, reason = "a table")]
         let cases: [(&str, u8, u16, Vec<u8>, Wrapping, bool, u8, u16); 14] = [
             ("ipip", IPIP, 0, four(6), Wrapping::Ipip, true, 6, 0),
             ("6in4", IP6, 0, six(17), Wrapping::Ip6, false, 17, 0),
