@@ -1,4 +1,5 @@
 //! Anything at all, as frames and as observations: no panic, bounded tables, time that may do what it likes.
+#![allow(clippy::expect_used, reason = "a test")]
 
 use std::net::IpAddr;
 
@@ -286,7 +287,7 @@ fn key() -> impl Strategy<Value = RuleKey> {
         any::<[u64; 2]>().prop_map(RuleKey::Ip),
         (0..=128_u32).prop_map(|bits| RuleKey::Net { bits, address: [0; 2] }),
         (0..6_u16).prop_map(|vlan| RuleKey::Scope(scope_of_vlan(vlan))),
-        (0..3_u32).prop_map(|port| RuleKey::Scope(port)),
+        (0..3_u32).prop_map(RuleKey::Scope),
         (0..3_u32).prop_map(|segment| RuleKey::Scope(scope_of_segment(segment))),
     ]
 }

@@ -15,9 +15,7 @@ use sensor_core::settings::{Limits, Mode, Settings};
 use sensor_core::time::Time;
 use sensor_ebpf::control::{Rate, Reflex};
 use sensor_ebpf::counter::Reason;
-use sensor_ebpf::rule::{
-    AllowKey, LEVEL_ISOLATE, RuleValue, scope_of_port, scope_of_segment, scope_of_vlan,
-};
+use sensor_ebpf::rule::{AllowKey, LEVEL_ISOLATE, RuleValue, scope_of_port, scope_of_segment, scope_of_vlan};
 
 /// The isolated host.
 const ISOLATED: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -47,13 +45,17 @@ fn policy<'a>(datapath: &mut Datapath, input: &'a [u8]) -> &'a [u8] {
     let Some((count, mut rest)) = input.split_first() else { return input };
     for number in 0..count % 8 {
         let [kind, target, level, flags, tail @ ..] = rest else { break };
-        let rule = RuleValue { list: u16::from(target % 2), flags: *flags, ..RuleValue::new(number.into(), *level) };
+        let rule =
+            RuleValue { list: u16::from(target % 2), flags: *flags, ..RuleValue::new(number.into(), *level) };
         datapath.rules.set(key(*kind, *target), Some(rule));
         rest = tail;
     }
     if let [mode, burst, tail @ ..] = rest {
         let rate = Rate { interval_ns: 1 << (burst & 31), burst_ns: 1 << (burst >> 3) };
-        datapath.rules.reflex.insert(u32::from(mode >> 4) % 3, Reflex { rate, mode: u32::from(mode % 4), pad: 0 });
+        datapath
+            .rules
+            .reflex
+            .insert(u32::from(mode >> 4) % 3, Reflex { rate, mode: u32::from(mode % 4), pad: 0 });
         datapath.throttle = [rate, rate];
         rest = tail;
     }
