@@ -17,7 +17,7 @@ const CONFIG: &str = r#"
 [network]
 internal = ["10.77.0.0/24", "fd77::/64"]
 [reflex]
-mode = "off"
+mode = "count"
 [throttle]
 new_per_second = 1
 new_burst = 4
@@ -174,6 +174,24 @@ fn a_throttled_device_sends_no_more_than_its_budget() -> Result<()> {
         let _daemon = site.start(&["--mode", "enforce"])?;
         check_ways(site.lab, "before", true, &[(1, "10.77.0.3"), (2, "10.77.0.3")])?;
         hold(site, &["10.77.0.1", "--level", "throttle"])?;
+        // New destinations: four at once, then one a second; those known go on.
+        let (listener, own) = (Raw::open(site.lab, 2)?, [2, 0, 0, 0, 0, 1]);
+        let started = Instant::now();
+        on_host(site.lab, 1, || {
+            let sender = UdpSocket::bind("0.0.0.0:0")?;
+            (100..200).try_for_each(|n| sender.send_to(b"word", format!("10.77.0.{n}:9")).map(drop))?;
+            Ok(())
+        })?;
+        thread::sleep(Duration::from_millis(300));
+        let budget = 5 + started.elapsed().as_secs();
+        // Each asks for its neighbour first, which is the new destination.
+        let asked = |frame: &Vec<u8>| frame.get(6..12) == Some(&own) && frame.get(12..14) == Some(&[8, 6]);
+        let mut frames = listener.arrived([0; 6])?;
+        frames.retain(asked);
+        frames.sort_unstable();
+        frames.dedup();
+        ensure!(!frames.is_empty() && frames.len() as u64 <= budget, "{} of {budget}", frames.len());
+
         // 2 MB within at least a second, from the throttled one and from another.
         let pour = |from: u8| -> Result<(usize, Duration)> {
             let receiver = on_host(site.lab, 3, || Ok(UdpSocket::bind("0.0.0.0:9000")?))?;
@@ -205,23 +223,6 @@ fn a_throttled_device_sends_no_more_than_its_budget() -> Result<()> {
         let most = (128.0 + 64.0 * (took.as_secs_f64() + 0.5)) * 1_024.0;
         ensure!(bytes > 100_000 && (bytes as f64) < most, "{bytes} bytes in {took:?}, at most {most}");
 
-        // New destinations: four at once, then one a second; those known go on.
-        let (listener, own) = (Raw::open(site.lab, 2)?, [2, 0, 0, 0, 0, 1]);
-        let started = Instant::now();
-        on_host(site.lab, 1, || {
-            let sender = UdpSocket::bind("0.0.0.0:0")?;
-            (100..200).try_for_each(|n| sender.send_to(b"word", format!("10.77.0.{n}:9")).map(drop))?;
-            Ok(())
-        })?;
-        thread::sleep(Duration::from_millis(300));
-        let budget = 5 + started.elapsed().as_secs();
-        // Each asks for its neighbour first, which is the new destination.
-        let asked = |frame: &Vec<u8>| frame.get(6..12) == Some(&own) && frame.get(12..14) == Some(&[8, 6]);
-        let mut frames = listener.arrived([0; 6])?;
-        frames.retain(asked);
-        frames.sort_unstable();
-        frames.dedup();
-        ensure!(!frames.is_empty() && frames.len() as u64 <= budget, "{} of {budget}", frames.len());
         check_ways(site.lab, "known", true, &[(1, "10.77.0.3")])
     })
 }

@@ -9,7 +9,7 @@ use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
 use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
-use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, LEVEL_THROTTLE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
+use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
 
 use super::error::{BpfError, chain};
 use super::pinned::PinnedMaps;
@@ -51,7 +51,7 @@ pub struct Rules {
     pub(super) reflex: Array<MapData, Raw<Reflex>>,
     pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
-    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex or any rule throttles: looking through the arrays takes
+    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
@@ -146,7 +146,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn start(&mut self, jiffy_ns: u64, seal: bool) -> Result<(), BpfError> {
-        self.list()?;
+        self.look()?;
         let config = self.config()?;
         self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
         self.commit()
@@ -168,7 +168,6 @@ impl Rules {
     ///
     /// [`BpfError::RulesFull`] if the table has no room, else [`BpfError::Map`].
     pub fn set(&mut self, key: RuleKey, rule: RuleValue) -> Result<(), BpfError> {
-        self.counting |= rule.level == LEVEL_THROTTLE;
         let done = match key {
             RuleKey::Mac(mac) => self.mac.insert(mac, Raw(rule), 0),
             RuleKey::Ip(ip) => self.ip.insert(Raw(ip), Raw(rule), 0),
@@ -228,7 +227,6 @@ impl Rules {
                 self.scope.get(index, 0).map_err(|error| BpfError::map("reading the rules", error))?;
             rules.push((RuleKey::Scope(*index), rule));
         }
-        self.counting |= rules.iter().any(|(_, rule)| rule.level == LEVEL_THROTTLE);
         rules.sort_by_key(|(key, _)| *key);
         Ok(rules)
     }

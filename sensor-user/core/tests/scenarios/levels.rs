@@ -82,6 +82,8 @@ fn a_change_of_level_is_one_order_and_keeps_the_entry() {
     let mut lan = populated(enforcing());
     let target = Target::Ip(host(3));
     let first = lan.add(at(Level::Throttle, target));
+    let begun = |d: &Decision| *d == Decision::Begin(first.id);
+    assert_eq!(lan.out.decisions.iter().position(begun), Some(0), "it counts from zero, before it drops");
     let before = lan.out.decisions.len();
     let second = lan.add(Add { direction: Some(Direction::From), ..at(Level::Quarantine, target) });
     assert_eq!(second.id, first.id);
@@ -90,6 +92,15 @@ fn a_change_of_level_is_one_order_and_keeps_the_entry() {
     assert_eq!((rule.level, rule.direction, rule.list), (Level::Quarantine, Direction::From, 1));
     let watched = lan.add(at(Level::Observe, target));
     assert!(watched.would && lan.rule(target).unwrap().would);
+    let before = lan.out.decisions.len();
+    let pinned = lan.add(at(Level::Pin, target));
+    let orders = &lan.out.decisions[before..];
+    let List::Learned { number, .. } = pinned.list else { panic!("{pinned:?}") };
+    assert!(
+        matches!(orders, [Decision::Allow(list, _), Decision::Restrict(..)] if *list == number),
+        "{orders:?}"
+    );
+    assert_eq!(lan.out.decisions.iter().filter(|d| matches!(d, Decision::Begin(_))).count(), 1);
 }
 
 #[test]
