@@ -63,9 +63,14 @@ fn what_somebody_changed_behind_the_daemons_back_is_critical_until_it_is_repaire
             "{human}"
         );
         signal("CONT", daemon.pid())?;
-        until("the repair", Duration::from_secs(10), || {
-            Ok((verify(site, &["--wire", "0s"])?.0 == 0).then_some(()))
-        })?;
+        // A daemon that was stopped says for a while that it saw too little.
+        let mut last = Value::Null;
+        let repaired = until("the repair", Duration::from_secs(60), || {
+            let (code, value) = verify(site, &["--wire", "0s"])?;
+            last = value;
+            Ok((code == 0).then_some(()))
+        });
+        repaired.with_context(|| format!("{last:#}"))?;
 
         signal("STOP", daemon.pid())?;
         meddle::detach(&site.pin_dir().join("br0/links/p2"))?;
