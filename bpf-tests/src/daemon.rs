@@ -274,7 +274,18 @@ impl<'a> Site<'a> {
         labels: &[(&str, &str)],
         wanted: impl Fn(f64) -> bool,
     ) -> Result<f64> {
-        until(&format!("{name} {labels:?}"), Duration::from_secs(5), || {
+        self.metric_becomes_within(name, labels, Duration::from_secs(5), wanted)
+    }
+
+    /// The same, within so much time.
+    pub fn metric_becomes_within(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        patience: Duration,
+        wanted: impl Fn(f64) -> bool,
+    ) -> Result<f64> {
+        until(&format!("{name} {labels:?}"), patience, || {
             Ok(self.metrics()?.value(name, labels).filter(|value| wanted(*value)))
         })
     }

@@ -147,6 +147,12 @@ impl TestSensor {
         run_times(program, frame, times)
     }
 
+    /// The program, and its maps beside it.
+    pub fn split(&mut self) -> Result<(&Xdp, &mut Maps)> {
+        let program = self.ebpf.program(PROGRAM).context("no program")?.try_into()?;
+        Ok((program, &mut self.maps))
+    }
+
     /// Runs a frame and tells all it did.
     pub fn observe(&mut self, frame: &[u8]) -> Result<Outcome> {
         let (counters, reasons) = (self.counters()?, self.reasons()?);
@@ -175,7 +181,7 @@ impl TestSensor {
     pub fn records(&mut self) -> Vec<FlowRecord> {
         let mut records = Vec::new();
         self.maps.rings.read(usize::MAX, &mut records);
-        records
+        records.into_iter().map(|record| record.flow).collect()
     }
 
     /// All flows.

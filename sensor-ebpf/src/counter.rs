@@ -249,6 +249,20 @@ impl Reason {
         }
     }
 
+    /// Whether a frame of this reason belongs to no flow, as against one of a flow with something wrong in it.
+    pub const fn is_without_flow(self) -> bool {
+        !matches!(
+            self,
+            Reason::None
+                | Reason::LengthIp4
+                | Reason::LengthIp6
+                | Reason::ShortExtension
+                | Reason::DeepExtension
+                | Reason::ShortTransport
+                | Reason::BadTcp
+        )
+    }
+
     /// Whether the frame was simply of no interest, as against unreadable.
     pub const fn is_ignored(self) -> bool {
         matches!(self, Reason::LinkControl | Reason::Length8023 | Reason::OtherEtherType | Reason::OtherArp)

@@ -126,6 +126,7 @@ async fn live(options: RunOptions) -> Result<()> {
     };
     sensor.notes.iter().for_each(|note| log::warn!("{note}"));
     let Sensor { mut attachments, mut rules, flows, mut counters, rings, log, jiffy_ns, notes: _ } = sensor;
+    let coverage = config.settings.coverage;
     if options.replace {
         attachments.replace_others();
     }
@@ -179,6 +180,7 @@ async fn live(options: RunOptions) -> Result<()> {
             asks,
             pin_dir: options.pin_dir,
             enforce,
+            coverage,
         },
         out,
     );

@@ -26,3 +26,4 @@ pub mod source;
 pub mod store;
 pub mod telemetry;
 pub mod upgrade;
+pub mod verify;

@@ -26,14 +26,16 @@ use kernel::Archive;
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "newest"];
 
 /// Test programs that have the kernel run single frames. They need no `sekisho`, whose build takes a minute.
-const FRAMES: [&str; 6] = ["abi", "parity", "pressure", "sharing", "verdicts", "verifier"];
+const FRAMES: [&str; 8] = ["abi", "levels", "parity", "pressure", "seal", "sharing", "verdicts", "verifier"];
 
 /// What CI runs, a test program and a filter each: single frames except for hours of captures, and the way from a
 /// command to a host that is cut off on the wire.
-const QUICK: [(&str, &str); 6] = [
+const QUICK: [(&str, &str); 8] = [
     ("verifier", ""),
     ("abi", ""),
+    ("seal", ""),
     ("verdicts", ""),
+    ("levels", ""),
     ("pressure", ""),
     ("sharing", ""),
     ("daemon", "each_kind_of_address_is_cut_off_and_let_go_while_the_daemon_runs"),

@@ -8,6 +8,15 @@ use super::error::BpfError;
 use super::pod::Raw;
 use super::sensor::{MapSource, open};
 
+/// Numbers user space keeps beside the counters of a port, in its last places of the map of reasons, which the program never
+/// counts in: they live just as long as the counters they are about, whatever becomes of the daemon.
+pub const MARKS: usize = 8;
+/// What user space keeps of a port; all zero for a new one.
+pub type Marks = [u64; MARKS];
+/// Where they begin among a port's places.
+const FIRST_MARK: u32 = REASONS_OF_PORT - MARKS as u32;
+const _: () = assert!(Reason::ALL.len() <= FIRST_MARK as usize);
+
 /// Counters by port, by reason and by rule.
 pub struct Counters {
     ports: PerCpuArray<MapData, Raw<PortCell>>,
@@ -92,6 +101,45 @@ impl Counters {
         Ok(sums)
     }
 
+    /// What user space keeps of a port.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn marks(&self, index: u8) -> Result<Marks, BpfError> {
+        let mut marks = Marks::default();
+        for (key, mark) in self.mark_keys(index).zip(&mut marks) {
+            let cpus = self.reasons.get(&key, 0);
+            let cpus =
+                cpus.map_err(|error| BpfError::map(format!("reading the marks of port {index}"), error))?;
+            *mark = cpus.iter().copied().fold(0, u64::wrapping_add);
+        }
+        Ok(marks)
+    }
+
+    /// Keeps something of a port.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_marks(&mut self, index: u8, marks: &Marks) -> Result<(), BpfError> {
+        for (key, mark) in self.mark_keys(index).zip(marks) {
+            let fault = |error| BpfError::map(format!("setting the marks of port {index}"), error);
+            let mut cpus = vec![0; self.reasons.get(&key, 0).map_err(fault)?.len()];
+            if let Some(first) = cpus.first_mut() {
+                *first = *mark;
+            }
+            let cpus = PerCpuValues::try_from(cpus).map_err(|error| fault(error.into()))?;
+            self.reasons.set(key, cpus, 0).map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    fn mark_keys(&self, index: u8) -> impl Iterator<Item = u32> + use<> {
+        let first = u32::from(index) * REASONS_OF_PORT;
+        (FIRST_MARK..REASONS_OF_PORT).map(move |mark| first + mark)
+    }
+
     /// What the rule of this number did.
     ///
     /// # Errors
@@ -123,10 +171,11 @@ impl Counters {
         self.rules.set(rule_id % SLOTS, zeros, 0).map_err(fault)
     }
 
-    /// Takes the counts by reason of a port over to index 0.
+    /// Takes the counts by reason of a port over to index 0; what was kept of the port is forgotten.
     fn take_reasons(&mut self, index: u8) -> Result<(), BpfError> {
         let fault = |error| BpfError::map(format!("moving the counts of port {index}"), error);
-        for reason in 0..REASONS_OF_PORT {
+        self.set_marks(index, &Marks::default())?;
+        for reason in 0..FIRST_MARK {
             let key = u32::from(index) * REASONS_OF_PORT + reason;
             let counted = self.reasons.get(&key, 0).map_err(fault)?;
             let gone = self.reasons.get(&reason, 0).map_err(fault)?;

@@ -48,6 +48,32 @@ pub fn detach(pin_dir: &Path, bridge: &str) -> Result<Detached, BpfError> {
     Pins::open(pin_dir, bridge)?.only_mine()?.remove_all()
 }
 
+/// What is pinned for a bridge, looked at without a lock: a daemon may be using it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PinView {
+    /// Where its maps are, if they are of this program's ABI.
+    pub maps: Option<PathBuf>,
+    /// Interface index and program id of each link; 0 is the index of one that was detached.
+    pub links: Vec<(u32, u32)>,
+}
+
+/// Looks at what is pinned for a bridge.
+///
+/// # Errors
+///
+/// [`BpfError::Pin`] if something cannot be read.
+pub fn view(pin_dir: &Path, bridge: &str) -> Result<PinView, BpfError> {
+    let root = root(pin_dir, bridge);
+    let (maps, links) = (root.join(format!("abi-{ABI}/maps")), root.join("links"));
+    let mut found = Vec::new();
+    for path in if links.is_dir() { entries(&links)? } else { Vec::new() } {
+        let fd = sys::open_pin(&path).map_err(pin_error("opening", &path))?;
+        let info = sys::xdp_link_info(fd.as_fd()).map_err(pin_error("asking about", &path))?;
+        found.push((info.ifindex, info.program));
+    }
+    Ok(PinView { maps: maps.is_dir().then_some(maps), links: found })
+}
+
 /// The directory of a bridge's pins.
 pub fn root(pin_dir: &Path, bridge: &str) -> PathBuf {
     pin_dir.join(pin_name(bridge))

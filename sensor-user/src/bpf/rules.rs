@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
-use sensor_ebpf::control::{Config, REFLEX_OFF, Rate, Reflex};
+use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
-use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
+use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, LEVEL_THROTTLE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
 
-use super::error::BpfError;
+use super::error::{BpfError, chain};
 use super::pinned::PinnedMaps;
 use super::pins::Pins;
 use super::pod::Raw;
@@ -51,7 +51,7 @@ pub struct Rules {
     pub(super) reflex: Array<MapData, Raw<Reflex>>,
     pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
-    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
+    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex or any rule throttles: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
@@ -146,7 +146,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn start(&mut self, jiffy_ns: u64, seal: bool) -> Result<(), BpfError> {
-        self.look()?;
+        self.list()?;
         let config = self.config()?;
         self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
         self.commit()
@@ -168,6 +168,7 @@ impl Rules {
     ///
     /// [`BpfError::RulesFull`] if the table has no room, else [`BpfError::Map`].
     pub fn set(&mut self, key: RuleKey, rule: RuleValue) -> Result<(), BpfError> {
+        self.counting |= rule.level == LEVEL_THROTTLE;
         let done = match key {
             RuleKey::Mac(mac) => self.mac.insert(mac, Raw(rule), 0),
             RuleKey::Ip(ip) => self.ip.insert(Raw(ip), Raw(rule), 0),
@@ -227,6 +228,7 @@ impl Rules {
                 self.scope.get(index, 0).map_err(|error| BpfError::map("reading the rules", error))?;
             rules.push((RuleKey::Scope(*index), rule));
         }
+        self.counting |= rules.iter().any(|(_, rule)| rule.level == LEVEL_THROTTLE);
         rules.sort_by_key(|(key, _)| *key);
         Ok(rules)
     }
@@ -341,8 +343,12 @@ impl Rules {
         self.write(Config { throttle_new: new, throttle_kib: kib, ..config })
     }
 
-    /// The bits of the tables that are not empty.
-    fn armed(&self) -> Result<u32, BpfError> {
+    /// The bits of the tables that are not empty; call [`Rules::list`] first if somebody else may have changed them.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn armed(&self) -> Result<u32, BpfError> {
         let fault = |error| BpfError::map("looking for rules", error);
         let mut bits = armed(&self.mac, ARMED_MAC)? | armed(&self.ip, ARMED_IP)?;
         if let Some(entry) = self.net.iter().next() {
@@ -383,6 +389,25 @@ impl Rules {
     pub(super) fn write(&mut self, config: Config) -> Result<(), BpfError> {
         self.config.set(0, Raw(config), 0).map_err(|error| BpfError::map("writing the config map", error))
     }
+}
+
+/// The index a port has in the pinned maps, 0 if none.
+///
+/// # Errors
+///
+/// [`BpfError::Object`] or [`BpfError::Map`].
+pub fn port_index(maps: &Path, ifindex: u32) -> Result<u8, BpfError> {
+    let ports: Array<MapData, Raw<Port>> = pinned(maps, "PORTS")?;
+    let Raw(port) =
+        ports.get(&ifindex, 0).map_err(|error| BpfError::map("reading the table of ports", error))?;
+    Ok(port.index)
+}
+
+/// A pinned map as a type of aya's.
+fn pinned<T: TryFrom<Map, Error = MapError>>(maps: &Path, name: &str) -> Result<T, BpfError> {
+    let fault = |error: MapError| BpfError::Object(format!("pinned map {name}: {}", chain(&error)));
+    let data = MapData::from_pin(maps.join(name)).map_err(fault)?;
+    T::try_from(Map::from_map_data(data).map_err(fault)?).map_err(fault)
 }
 
 /// The bit of a table, if it is not empty.

@@ -3,11 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 not understood (clap's own). What went wrong goes to standard error.
 
 mod args;
+mod block;
 mod bypass;
 mod check;
 mod client;
 mod kernel_args;
 mod run;
+mod seen;
 mod show;
 mod table;
 #[cfg(test)]
@@ -22,12 +24,15 @@ use crate::bpf::BpfError;
 use crate::config::ConfigError;
 use crate::protocol::RefusalKind;
 
+pub(crate) use client::Client;
+
 pub use args::{
-    AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
-    DetachArgs, DoctorArgs, IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task,
-    TellArgs,
+    AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, IncidentsArgs,
+    MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
+
+pub use block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

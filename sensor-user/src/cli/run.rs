@@ -7,7 +7,8 @@ use sensor_core::addr::Prefix;
 use sensor_core::policy::Target;
 use serde_json::Value;
 
-use super::args::{AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, ClientTask, IncidentsArgs, Output};
+use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
+use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
 use super::{CliError, bypass, check, show, table};
 use crate::clock::Stamp;
@@ -59,11 +60,18 @@ fn ask<T: serde::de::DeserializeOwned>(
 }
 
 fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
-    let Some(id) = args.id else {
-        return ask(&args.ask, Request::Incidents, |incidents: Vec<_>, at| show::incidents(&incidents, at));
-    };
     let mut client = Client::connect(&args.ask.socket)?;
     let answer = client.ask(Request::Incidents)?;
+    let Some(id) = args.id else {
+        if args.ask.output.output == Output::Json {
+            return Ok(json(&answer));
+        }
+        // That nothing was found says something only if enough was seen.
+        let status = client.ask(Request::Status)?;
+        let status: Status = client.read(status)?;
+        let incidents: Vec<_> = client.read(answer)?;
+        return Ok(show::incidents(&incidents, status.live.blind.as_ref(), &here()));
+    };
     let one = answer.as_array().into_iter().flatten().find(|i| i["id"].as_u64() == Some(id));
     let one = one.ok_or(CliError::NoIncident(id))?;
     match args.ask.output.output {

@@ -4,10 +4,11 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
+use super::seen::{blind_words, hits, ledgers};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
 use crate::protocol::{
-    Added, BlockInfo, BypassInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status,
+    Added, BlindInfo, BlockInfo, BypassInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status,
 };
 use crate::{duration, label};
 
@@ -63,6 +64,9 @@ pub fn status(status: &Status, here: &Here) -> String {
     if live.mode == "observe" {
         text.push_str("Observe mode: nothing is cut off by itself; what would be is told and counted.\n");
     }
+    if let Some(blind) = &live.blind {
+        text.push_str(&format!("{}\n", blind_words(blind, here)));
+    }
     text.push_str(&format!(
         "\n  devices        {}\n  incidents      {}\n  cut off        {} (only counted: {})\n  conversations  {} \
          now, {} since the start\n",
@@ -74,7 +78,8 @@ pub fn status(status: &Status, here: &Here) -> String {
         stat("flows_new"),
     ));
     text.push_str(&format!(
-        "  lost           {}\n  pinned at      {}\n\n",
+        "  dropped        {}\n  lost           {}\n  pinned at      {}\n\n",
+        hits(live.rules.values()),
         losses(status),
         label::plain(&live.pins)
     ));
@@ -94,7 +99,7 @@ pub fn status(status: &Status, here: &Here) -> String {
         .collect();
     let columns =
         [column("PORT", 8), column("XDP", 7), numbers("FRAMES"), numbers("BYTES"), numbers("DROPPED")];
-    text + &table(columns, &rows, here.width) + &ports_told(live)
+    text + &table(columns, &rows, here.width) + &ports_told(live) + "\n" + &ledgers(live, here)
 }
 
 /// What else there is to say of the ports.
@@ -143,6 +148,7 @@ pub fn switched(bypass: &BypassInfo, here: &Here) -> String {
 fn losses(status: &Status) -> String {
     let stat = |name| status.stats.get(name).copied().unwrap_or_default();
     let losses = [
+        ("frames that LEAKED although a rule forbids them", status.live.leaks),
         ("records lost because the ring was full", status.live.ring_lost),
         ("changes of the block list not written to disk", status.live.store_errors),
         ("devices forgotten because the table was full", stat("devices_evicted")),
@@ -226,8 +232,13 @@ fn done(action: &str) -> &str {
     }
 }
 
-/// `sekisho incidents`.
-pub fn incidents(incidents: &[IncidentInfo], here: &Here) -> String {
+/// `sekisho incidents`. `blind` is whether too little is seen; without an answer to that, none is given.
+pub fn incidents(incidents: &[IncidentInfo], blind: Option<&BlindInfo>, here: &Here) -> String {
+    if let Some(blind) = blind {
+        let shown = self::incidents(incidents, None, here);
+        let shown = if incidents.is_empty() { "None was found, but the sensor is blind.\n" } else { &shown };
+        return format!("{}\n\n{shown}", blind_words(blind, here));
+    }
     if incidents.is_empty() {
         return "No incidents.\n".to_owned();
     }
@@ -266,6 +277,9 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
         incident.device.mac,
         incident.device.ips.join(" "),
     );
+    if let Some(seen) = incident.coverage.as_ref().and_then(|coverage| coverage["bridge"].as_f64()) {
+        text.push_str(&format!("  seen     {} of what came in the minutes before\n", label::percent(seen)));
+    }
     for finding in &incident.findings {
         text.push_str(&format!(
             "\n  {} {} [{}]\n",
@@ -301,6 +315,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
             first_of(&block.targets, 0),
             block.until.map_or_else(|| "-".to_owned(), |until| duration::about(until.since(here.now))),
             how(block),
+            block.hits.map_or_else(|| "-".to_owned(), |hits| (hits.dropped + hits.would_drop).to_string()),
             by(block),
             block.reason.clone(),
         ]
@@ -312,6 +327,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
         column("ADDRESS", 15),
         column("LEFT", 7),
         column("LEVEL", 8),
+        numbers("FRAMES"),
         column("BY", 8),
         column("REASON", 10),
     ];

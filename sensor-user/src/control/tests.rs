@@ -1,5 +1,6 @@
 //! Tests of the socket with a pipeline that gives fixed answers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::{Stamp, WallClock};
+use crate::protocol::{Hits, Ledger};
 
 fn block() -> Block {
     Block {
@@ -72,6 +74,7 @@ fn view() -> View {
         packets: 10,
         bytes: 1_000,
         drops: 2,
+        ledger: Ledger { arrived: 10, coverage: 1.0, ..Ledger::default() },
     };
     let live = LiveStatus {
         bridge: "br0".to_owned(),
@@ -84,6 +87,9 @@ fn view() -> View {
         ring_lost: 0,
         store_errors: 0,
         pins: "/sys/fs/bpf/sekisho".to_owned(),
+        blind: None,
+        rules: BTreeMap::from([("5".to_owned(), Hits { dropped: 3, dropped_bytes: 180, ..Hits::default() })]),
+        leaks: 0,
     };
     View { snapshot, live }
 }
@@ -216,6 +222,7 @@ async fn what_there_is_to_see_is_shown() {
             "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel" },
             "level": "isolate", "direction": "both", "follows": false, "owner": "root", "reason": "odd", "since": "1970-01-01T00:00:01.000000+0000",
             "until": "1970-01-01T01:00:00.000000+0000", "would": false,
+            "hits": { "dropped": 3, "dropped_bytes": 180, "would_drop": 0, "would_drop_bytes": 0 },
         }])
     );
     let status = daemon.ask(json!({ "version": 1, "request": "status" })).await;

@@ -43,6 +43,11 @@ impl Enforcer {
         }
     }
 
+    /// Whether all verdicts are taken to "pass". If that cannot be read it is taken to be so.
+    pub fn is_bypassed(&self) -> bool {
+        self.rules.config().map_or(true, |config| config.bypass != 0)
+    }
+
     /// Notes decisions without carrying them out: for a start, before [`Enforcer::reconcile`].
     pub fn want(&mut self, decisions: &[Decision]) {
         for decision in decisions {
@@ -176,8 +181,7 @@ impl Enforcer {
 
     fn reconcile_rules(&mut self, repair: &mut Repair) -> Result<(), BpfError> {
         let found: BTreeMap<RuleKey, RuleValue> = self.rules.list()?.into_iter().collect();
-        let wanted = self.wanted.iter().filter_map(|(target, value)| Some((self.key(*target)?, *value)));
-        let wanted: BTreeMap<RuleKey, RuleValue> = wanted.collect();
+        let wanted = self.wanted();
         for (key, value) in &wanted {
             if found.get(key) != Some(value) {
                 repair.done(self.rules.set(*key, *value));
@@ -188,6 +192,12 @@ impl Enforcer {
             repair.done(self.rules.remove(key).map(drop));
         }
         Ok(())
+    }
+
+    /// The rules as decided, of all that is there.
+    pub fn wanted(&self) -> BTreeMap<RuleKey, RuleValue> {
+        let rule = |(target, value): (&Target, &RuleValue)| Some((self.key(*target)?, *value));
+        self.wanted.iter().filter_map(rule).collect()
     }
 
     /// Whether a rule is about a port while the ports are not told.

@@ -46,20 +46,31 @@ pub enum EventType {
     Isolation,
     /// The bypass was switched.
     Bypass,
+    /// A frame was dropped: one of a sample.
+    Drop,
+    /// Too little is seen, or again enough.
+    Blind,
     /// Counters at the end of a replay.
     Stats,
 }
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 6] = [
+    pub const ALL: [EventType; 8] = [
         EventType::Device,
         EventType::Flow,
         EventType::Alert,
         EventType::Isolation,
         EventType::Bypass,
+        EventType::Drop,
+        EventType::Blind,
         EventType::Stats,
     ];
+
+    /// Whether people are spared it unless they ask: there may be very many.
+    pub fn is_many(self) -> bool {
+        matches!(self, EventType::Flow | EventType::Drop)
+    }
 
     /// The kind of an event.
     pub fn of(event: &Event) -> Self {
@@ -69,6 +80,8 @@ impl EventType {
             Event::Alert(_) => EventType::Alert,
             Event::Isolation(_) => EventType::Isolation,
             Event::Bypass(_) => EventType::Bypass,
+            Event::Dropped(_) => EventType::Drop,
+            Event::Blind(_) => EventType::Blind,
         }
     }
 
@@ -80,6 +93,8 @@ impl EventType {
             EventType::Alert => "alert",
             EventType::Isolation => "isolation",
             EventType::Bypass => "bypass",
+            EventType::Drop => "drop",
+            EventType::Blind => "blind",
             EventType::Stats => "stats",
         }
     }
@@ -96,7 +111,8 @@ impl FromStr for EventType {
 
     fn from_str(s: &str) -> Result<Self, String> {
         EventType::ALL.into_iter().find(|kind| kind.name() == s).ok_or_else(|| {
-            format!("`{s}` is no kind of event; there are device, flow, alert, isolation, bypass and stats")
+            let there = EventType::ALL.map(EventType::name).join(", ");
+            format!("`{s}` is no kind of event; there are {there}")
         })
     }
 }
