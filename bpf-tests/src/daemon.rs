@@ -196,8 +196,8 @@ impl<'a> Site<'a> {
             ("--config", path(&self.path("sekisho.toml"))),
             ("--state-dir", path(&self.state_dir())),
             ("--socket", path(&self.socket())),
-            ("--pin-dir", path(&self.pins)),
             ("--request", path(&self.request())),
+            ("--pin-dir", path(&self.pins)),
         ];
         let mut arguments = vec!["run".to_owned(), "--bridge".to_owned(), bridge.to_owned()];
         for (name, value) in places {

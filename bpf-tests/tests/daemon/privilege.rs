@@ -164,7 +164,12 @@ fn only_one_works_with_the_maps_and_nobody_else_may_use_them() -> Result<()> {
         let daemon = site.start(&["--mode", "enforce"])?;
         check_ways(site.lab, "with root", false, &[(1, "10.77.0.2")])?;
         daemon.stop()?;
+        // What root does meanwhile keeps nobody from going on.
+        fs::read_dir("/run/sekisho")?.try_for_each(|file| fs::remove_file(file?.path()))?;
+        let told = site.plain(&["upgrade", "--bridge", BRIDGE, "--pin-dir", &pins])?;
+        ensure!(told.code == Some(0), "{told:?}");
         site.drop_privileges()?;
+        site.start(&["--mode", "enforce"])?.stop()?;
         let told = site.plain(&["bypass", "on", "--pin-dir", &pins])?;
         ensure!(told.code == Some(0), "{told:?}");
         check_ways(site.lab, "bypassed by nobody", true, &[(1, "10.77.0.2")])?;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -72,10 +72,21 @@ impl SensorLock {
             }
             Err(TryLockError::Error(error)) => return Err(fault(error)),
         }
+        share(run_dir, &path, &file);
         file.set_len(0).map_err(fault)?;
         file.rewind().map_err(fault)?;
         writeln!(file, "{}", process::id()).map_err(fault)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Gives a lock file to whom the directory belongs: what root does there is not to keep a daemon without privileges from
+/// its own lock.
+fn share(run_dir: &Path, path: &Path, file: &File) {
+    let (Ok(dir), Ok(own)) = (fs::metadata(run_dir), file.metadata()) else { return };
+    if dir.uid() != own.uid() {
+        // One without privileges cannot, and need not.
+        let _ = chown(path, Some(dir.uid()), Some(dir.gid()));
     }
 }
 

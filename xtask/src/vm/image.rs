@@ -95,7 +95,9 @@ impl Image {
         }
         // Where the tests look for what is in the work tree: from the folder of their own package.
         image.put(below(&tree.root.join("bpf-tests")), Content::Folder);
-        image.folder(&tree.root.join("deploy"), &tree.root.join("deploy"))?;
+        for folder in ["deploy", "bpf-tests/tests/data"].map(|folder| tree.root.join(folder)) {
+            image.folder(&folder, &folder)?;
+        }
         let data = captures(tree);
         if data.is_dir() {
             image.folder(Path::new("/vm/data"), &data)?;
