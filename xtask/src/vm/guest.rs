@@ -111,7 +111,7 @@ pub fn run(kernel: &Kernel, archive: &Path, plan: &Plan, home: &Path) -> Result<
 }
 
 fn start(kernel: &Kernel, archive: &Path, console: &Path) -> Result<Child> {
-    let cpus = thread::available_parallelism().map_or(1, usize::from).min(4);
+    let cpus = thread::available_parallelism().map_or(1, usize::from).clamp(2, 4);
     // Ended with this program, however that ends. Emulation, because it works everywhere.
     let mut command = Command::new("setpriv");
     command.args([

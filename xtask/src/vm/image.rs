@@ -18,12 +18,14 @@ use super::kernel::Kernel;
 use crate::sh::{self, Tree};
 
 /// What the tests call. Everything else is busybox.
-const TOOLS: [&str; 17] = [
+const TOOLS: [&str; 19] = [
     "bpftool",
     "bridge",
     "cp",
+    "date",
     "env",
     "ethtool",
+    "find",
     "ip",
     "kill",
     "nc",
@@ -37,6 +39,8 @@ const TOOLS: [&str; 17] = [
     "tc",
     "tcpreplay",
 ];
+/// Libraries that a test has a program load, besides its own.
+const PRELOADED: [&str; 1] = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"];
 /// Files that these, or the product, read.
 const DATA: [&str; 6] = [
     "/etc/group",
@@ -89,6 +93,9 @@ impl Image {
         for tool in TOOLS {
             let path = find(tool)?;
             image.program(&path, &path)?;
+        }
+        for library in PRELOADED {
+            image.program(Path::new(library), Path::new(library))?;
         }
         for file in DATA {
             image.file(Path::new(file), Path::new(file))?;
