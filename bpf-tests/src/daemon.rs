@@ -24,6 +24,9 @@ pub const METRICS: &str = "127.0.0.1:9935";
 /// A daemon is up, or has ended, within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Debian's account of nobody, and its group.
+pub const NOBODY: &str = "65534";
+
 /// The program under test: SEKISHO_BIN, or what `cargo xtask build` makes.
 pub fn program() -> Result<PathBuf> {
     let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/sekisho");
@@ -80,6 +83,7 @@ pub struct Site<'a> {
     pins: PathBuf,
     program: PathBuf,
     runs: Cell<u32>,
+    nobody: Cell<bool>,
 }
 
 /// Makes a lab of so many hosts and runs `work` on its switch, with all places of the daemon private to it.
@@ -103,7 +107,14 @@ pub fn mount_small(path: &Path, kib: u32) -> Result<()> {
 impl<'a> Site<'a> {
     fn new(lab: &'a Lab, pins: &Path) -> Result<Self> {
         let home = tempfile::tempdir().context("making a home for the daemon")?;
-        let site = Self { lab, home, pins: pins.to_owned(), program: program()?, runs: Cell::new(0) };
+        let site = Self {
+            lab,
+            home,
+            pins: pins.to_owned(),
+            program: program()?,
+            runs: Cell::new(0),
+            nobody: Cell::new(false),
+        };
         site.configure("")?;
         Ok(site)
     }
@@ -128,6 +139,11 @@ impl<'a> Site<'a> {
         self.path("state")
     }
 
+    /// The file by which the loader is asked.
+    pub fn request(&self) -> PathBuf {
+        self.path("load")
+    }
+
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.path("control.sock")
@@ -143,10 +159,32 @@ impl<'a> Site<'a> {
         &self.program
     }
 
+    /// From now on commands and daemons here are run by nobody, without a single privilege.
+    pub fn drop_privileges(&self) -> Result<()> {
+        copy_for_all(self.home.path())?;
+        for dir in [self.home.path(), Path::new("/run/sekisho")] {
+            lab::run("chown", &[NOBODY, &dir.display().to_string()])?;
+        }
+        self.nobody.set(true);
+        Ok(())
+    }
+
+    /// And from now on by root again.
+    pub fn be_root(&self) {
+        self.nobody.set(false);
+    }
+
     /// The program, to be given a command. It ends with this thread.
     pub fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program).env_remove("RUST_LOG");
+        command.args(["--pdeathsig", "KILL"]);
+        if self.nobody.get() {
+            command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs"]);
+            command.args(["--bounding-set", "-all", "--inh-caps", "-all"]);
+        }
+        let copy = self.path("sekisho");
+        let program = if self.nobody.get() { &copy } else { &self.program };
+        command.arg("--").arg(program).env_remove("RUST_LOG");
         command.stdin(Stdio::null());
         command
     }
@@ -159,6 +197,7 @@ impl<'a> Site<'a> {
             ("--state-dir", path(&self.state_dir())),
             ("--socket", path(&self.socket())),
             ("--pin-dir", path(&self.pins)),
+            ("--request", path(&self.request())),
         ];
         let mut arguments = vec!["run".to_owned(), "--bridge".to_owned(), bridge.to_owned()];
         for (name, value) in places {
@@ -235,7 +274,18 @@ impl<'a> Site<'a> {
         labels: &[(&str, &str)],
         wanted: impl Fn(f64) -> bool,
     ) -> Result<f64> {
-        until(&format!("{name} {labels:?}"), Duration::from_secs(5), || {
+        self.metric_becomes_within(name, labels, Duration::from_secs(5), wanted)
+    }
+
+    /// The same, within so much time.
+    pub fn metric_becomes_within(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        patience: Duration,
+        wanted: impl Fn(f64) -> bool,
+    ) -> Result<f64> {
+        until(&format!("{name} {labels:?}"), patience, || {
             Ok(self.metrics()?.value(name, labels).filter(|value| wanted(*value)))
         })
     }

@@ -147,6 +147,12 @@ impl TestSensor {
         run_times(program, frame, times)
     }
 
+    /// The program, and its maps beside it.
+    pub fn split(&mut self) -> Result<(&Xdp, &mut Maps)> {
+        let program = self.ebpf.program(PROGRAM).context("no program")?.try_into()?;
+        Ok((program, &mut self.maps))
+    }
+
     /// Runs a frame and tells all it did.
     pub fn observe(&mut self, frame: &[u8]) -> Result<Outcome> {
         let (counters, reasons) = (self.counters()?, self.reasons()?);
@@ -155,7 +161,7 @@ impl TestSensor {
         let after = self.reasons()?;
         Ok(Outcome {
             verdict,
-            counters: minus(&self.counters()?, &counters),
+            counters: self.counters()?.minus(&counters),
             reasons: std::array::from_fn(|reason| after[reason] - reasons[reason]),
             records: self.records().into_iter().filter(|record| record.kind != RECORD_DROP).collect(),
         })
@@ -175,7 +181,7 @@ impl TestSensor {
     pub fn records(&mut self) -> Vec<FlowRecord> {
         let mut records = Vec::new();
         self.maps.rings.read(usize::MAX, &mut records);
-        records
+        records.into_iter().map(|record| record.flow).collect()
     }
 
     /// All flows.
@@ -217,24 +223,4 @@ pub fn run_times(program: &Xdp, frame: &[u8], times: u32) -> Result<(u32, u64)> 
     let result =
         program.test_run(options).with_context(|| format!("running a frame of {} bytes", frame.len()))?;
     Ok((result.return_value, u64::try_from(result.duration.as_nanos())?))
-}
-
-/// What was added from `before` to `after`.
-pub fn minus(after: &PortCounters, before: &PortCounters) -> PortCounters {
-    PortCounters {
-        packets: after.packets - before.packets,
-        bytes: after.bytes - before.bytes,
-        drop_packets: after.drop_packets - before.drop_packets,
-        drop_bytes: after.drop_bytes - before.drop_bytes,
-        would_drop_packets: after.would_drop_packets - before.would_drop_packets,
-        ignored_packets: after.ignored_packets - before.ignored_packets,
-        ignored_bytes: after.ignored_bytes - before.ignored_bytes,
-        unentered_packets: after.unentered_packets - before.unentered_packets,
-        unentered_bytes: after.unentered_bytes - before.unentered_bytes,
-        reflex_packets: after.reflex_packets - before.reflex_packets,
-        flows_new: after.flows_new - before.flows_new,
-        flows_failed: after.flows_failed - before.flows_failed,
-        records_sent: after.records_sent - before.records_sent,
-        records_lost: after.records_lost - before.records_lost,
-    }
 }

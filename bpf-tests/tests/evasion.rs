@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bpf_tests::frame::{ACK, Frame, MORE_FRAGMENTS, SYN, mac};
 use bpf_tests::lab::{Lab, run};
 use bpf_tests::raw::Raw;
+use bpf_tests::traffic::until;
 use sensor_core::addr::Prefix;
-use sensor_ebpf::rule::{LEVEL_ISOLATE, LEVEL_PROTECT, RuleValue};
+use sensor_ebpf::rule::{LEVEL_ISOLATE, LEVEL_PROTECT, RuleValue, scope_of_vlan};
 use sensor_user::bpf::{Ports, RuleKey, Sensor};
 
 /// The host that is isolated, the one that listens, and one nobody has anything against.
@@ -542,8 +543,11 @@ fn isolation(key: RuleKey) -> (RuleKey, RuleValue) {
     (key, RuleValue::new(7, LEVEL_ISOLATE))
 }
 
-/// Ways to isolate the host: name, rules, whether its MAC address is in them, and whether its IP addresses are.
-fn isolations() -> Result<Vec<(&'static str, Vec<RuleKey>, bool, bool)>> {
+/// A way to isolate the host: name, rules, whether its MAC address is in them, and whether its IP addresses are.
+type Isolation = (&'static str, Vec<RuleKey>, bool, bool);
+
+/// The ways to isolate the host.
+fn isolations() -> Result<Vec<Isolation>> {
     let who = Who { host: ISOLATED };
     let by_mac = vec![RuleKey::from(who.mac())];
     let by_ip = vec![
@@ -589,7 +593,9 @@ fn nothing_of_an_isolated_host_arrives_and_all_of_an_innocent_one() -> Result<()
             for ((way, arrived), before) in ways(Who { host }).iter().zip(stage.arrivals(host)?).zip(before) {
                 let wanted = if held(way.shows) { 0 } else { *before };
                 table.push((arrived, wanted));
-                if arrived != wanted {
+                // What is wrong with a packet does not always hide whose it is.
+                let more_held = arrived < wanted && host == ISOLATED && !how.is_empty();
+                if arrived != wanted && !more_held {
                     let Way { name, shows, .. } = way;
                     wrong.push(format!(
                         "host {host} {how}: {name} ({shows:?}): {arrived} arrived, not {wanted}"
@@ -598,7 +604,7 @@ fn nothing_of_an_isolated_host_arrives_and_all_of_an_innocent_one() -> Result<()
             }
             Ok(())
         };
-        check(ISOLATED, "without rules", &|_| false)?;
+        check(ISOLATED, "", &|_| false)?;
         for (how, keys, mac, ip) in isolations()? {
             let protect = RuleKey::from(std::net::IpAddr::from(PROTECTED));
             sensor.rules.set(protect, RuleValue::new(1, LEVEL_PROTECT))?;
@@ -615,6 +621,62 @@ fn nothing_of_an_isolated_host_arrives_and_all_of_an_innocent_one() -> Result<()
         let held = table.iter().filter(|(_, wanted)| *wanted == 0).count();
         println!("{} ways: {} checked, of {held} nothing arrived", unwatched[0].len(), table.len());
         ensure!(wrong.is_empty(), "{} ways are wrong:\n{}", wrong.len(), wrong.join("\n"));
+        Ok(())
+    })
+}
+
+/// While the frames of an isolated host come so fast that nobody looks at each, others go on: who shares its MAC address (behind a
+/// router), who has its IP address too, and what it is not isolated for.
+#[test]
+fn a_flood_of_an_isolated_host_cuts_off_nobody_who_looks_like_it() -> Result<()> {
+    const PAIRS: usize = 500;
+    let stage = Stage::new()?;
+    let who = Who { host: ISOLATED };
+    let by_ip = RuleKey::from(std::net::IpAddr::from(who.v4()));
+    let untagged = RuleKey::Scope(scope_of_vlan(0));
+    let other = Ipv4Addr::new(10, 77, 0, 77);
+    let routed = who.link().ip4(other, TO4).udp(1, 2).build();
+    let twin = Frame::ethernet(mac(ABSENT), mac(LISTENER)).ip4(who.v4(), TO4).udp(1, 2).build();
+    let tagged = who.link().vlan(10).ip4(who.v4(), TO4).udp(3, 4).build();
+    let own = who.ip4().udp(1, 2).build();
+    // Who is isolated, and a frame that has nothing to do with it.
+    let cases = [
+        ("a host behind the same router", by_ip, &routed),
+        ("a host of the same IP address", RuleKey::from(who.mac()), &twin),
+        ("the host in a VLAN", untagged, &tagged),
+    ];
+    stage.watched(|sensor| {
+        for (name, key, innocent) in cases {
+            let (key, rule) = isolation(key);
+            sensor.rules.set(key, rule)?;
+            sensor.rules.commit()?;
+            let before = sensor.counters.rule(rule.rule_id)?.drop_packets;
+            let flood: Vec<_> = (0..PAIRS).flat_map(|_| [own.clone(), innocent.clone()]).collect();
+            let hosts = &stage.hosts;
+            hosts[1].arrived(mac(LISTENER))?;
+            flood.iter().try_for_each(|frame| hosts[0].send(frame))?;
+            let mut arrived = Vec::new();
+            let all =
+                |arrived: &[Vec<u8>]| arrived.iter().filter(|got| is_same(got, innocent)).count() == PAIRS;
+            until("the innocent frames", Duration::from_secs(5), || {
+                arrived.extend(hosts[1].arrived(mac(LISTENER))?);
+                Ok(all(&arrived).then_some(()))
+            })
+            .with_context(|| format!("{name}: {} frames arrived", arrived.len()))?;
+            thread::sleep(Duration::from_millis(20));
+            arrived.extend(hosts[1].arrived(mac(LISTENER))?);
+            let innocents = arrived.iter().filter(|got| is_same(got, innocent)).count();
+            let isolated = arrived.iter().filter(|got| is_same(got, &own)).count();
+            ensure!(
+                (innocents, isolated) == (PAIRS, 0),
+                "{name}: {innocents} arrived, and {isolated} of the isolated"
+            );
+            let dropped = sensor.counters.rule(rule.rule_id)?.drop_packets - before;
+            // With it what the listener answered.
+            ensure!(dropped >= PAIRS as u64, "{name}: {dropped} counted as dropped");
+            sensor.rules.remove(key)?;
+            sensor.rules.commit()?;
+        }
         Ok(())
     })
 }

@@ -35,6 +35,9 @@ const VLAN: u16 = 20;
 const OF_PORT: u32 = 3;
 const OF_VLAN: u32 = 4;
 
+/// Rules as they are installed.
+type Rules = Vec<(RuleKey, RuleValue)>;
+
 /// What a rule may be about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -226,7 +229,7 @@ fn the_strictest_rule_of_an_end_holds_and_one_end_that_may_not_is_enough() {
     let of = RuleValue::new;
     let b = RuleKey::from(mac(2));
     // Rules; whether a frame from A to B is dropped, and the rule that is named.
-    let cases: [(&str, Vec<(RuleKey, RuleValue)>, u32, u32); 10] = [
+    let cases: [(&str, Rules, u32, u32); 10] = [
         (
             "isolate goes before quarantine",
             vec![(Mac.key(), of(1, LEVEL_QUARANTINE)), (Ip4.key(), of(2, LEVEL_ISOLATE))],
@@ -297,7 +300,7 @@ fn the_strictest_rule_of_an_end_holds_and_one_end_that_may_not_is_enough() {
 #[test]
 fn the_longest_prefix_holds() {
     let of = |number, level| RuleValue { flags: FLAG_FROM, ..RuleValue::new(number, level) };
-    let cases: [(&str, Vec<(RuleKey, RuleValue)>, bool, u32); 9] = [
+    let cases: [(&str, Rules, bool, u32); 9] = [
         ("a wide one", vec![(net("10.0.0.0/8"), of(1, LEVEL_ISOLATE))], false, XDP_DROP),
         ("all of IPv4", vec![(net("0.0.0.0/0"), of(1, LEVEL_ISOLATE))], false, XDP_DROP),
         ("all of IPv4 is not IPv6", vec![(net("0.0.0.0/0"), of(1, LEVEL_ISOLATE))], true, XDP_PASS),
@@ -598,7 +601,8 @@ fn bypass_takes_every_verdict_to_pass_and_back() {
         [from_a().ip4(A4, B4).udp(5, 6), from_a().ether_type(0x88b5), deep, stp].map(Frame::build)
     };
     for (bypassed, expected) in [(false, XDP_DROP), (true, XDP_PASS), (false, XDP_DROP)] {
-        sensor.maps.rules.bypass(bypassed).expect("switched");
+        let bypass = sensor_user::bpf::Bypass { on: bypassed, ..Default::default() };
+        sensor.maps.rules.set_bypass(bypass).expect("switched");
         for frame in frames() {
             assert_eq!(sensor.run(&frame).expect("runs"), expected, "bypass {bypassed}: {frame:x?}");
         }
@@ -718,4 +722,26 @@ fn what_would_be_dropped_is_what_is_dropped_packet_for_packet_and_byte_for_byte(
         captures.len().div_ceil(7)
     );
     assert!(drops > frames / 20, "only {drops} of {frames} were dropped");
+}
+
+/// Hosts go by the first tag that names a VLAN, whatever tags that only give a priority stand before it.
+#[test]
+fn a_tag_without_an_identifier_hides_no_vlan() {
+    let mut sensor = sensor();
+    sensor.come_by(PORT).expect("a port");
+    sensor.set_rules(&[(Vlan.key(), RuleValue::new(1, LEVEL_CUT))]).expect("a rule");
+    let udp = |link: Frame| link.ip4(A4, B4).udp(5, 6).build();
+    let cases = [
+        ("untagged", udp(from_a()), XDP_PASS),
+        ("a priority alone", udp(from_a().vlan(0)), XDP_PASS),
+        ("the VLAN", udp(from_a().vlan(VLAN)), XDP_DROP),
+        ("a priority before it", udp(from_a().vlan(0).vlan(VLAN)), XDP_DROP),
+        ("two before it", udp(from_a().tag(0x88a8, 0).vlan(0).vlan(VLAN)), XDP_DROP),
+        ("a priority with it", udp(from_a().vlan(VLAN | 7 << 13)), XDP_DROP),
+        ("within another VLAN", udp(from_a().tag(0x88a8, 5).vlan(VLAN)), XDP_PASS),
+        ("another within it", udp(from_a().tag(0x88a8, VLAN).vlan(5)), XDP_DROP),
+    ];
+    for (name, frame, expected) in cases {
+        assert_eq!(sensor.run(&frame).expect("runs"), expected, "{name}");
+    }
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use aya::programs::{Program, ProgramError};
 use aya::{EbpfLoader, VerifierLogLevel};
 use bpf_tests::note;
-use bpf_tests::peer::EmptyProgram;
+use bpf_tests::small::Small;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sensor_user::bpf::OBJECT;
 
@@ -42,7 +42,7 @@ fn the_kernel_takes_each_program() {
         .load(OBJECT)
         .expect("the kernel makes the maps");
     // What aya has to find out about the kernel takes file descriptors too; once is enough.
-    EmptyProgram::load().expect("loads");
+    Small::pass().expect("loads");
     let mut programs: Vec<_> = ebpf.programs_mut().collect();
     programs.sort_by_key(|(name, _)| *name);
     assert!(!programs.is_empty(), "no program in the object");

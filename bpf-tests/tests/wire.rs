@@ -431,16 +431,16 @@ fn a_pinned_map_of_another_shape_is_not_reused() -> Result<()> {
             let mut loader = EbpfLoader::new();
             let mut other = loader.map_max_entries("REASONS", 7).load(OBJECT)?;
             other.take_map("REASONS").context("there")?.pin(&pin)?;
-            let old_abi = pins.join(BRIDGE).join("abi-0/maps");
-            fs::create_dir_all(&old_abi)?;
 
             let (mut sensor, _ports) = start(pins).await?;
-            let [map, abi] = &sensor.notes[..] else { panic!("{:?}", sensor.notes) };
+            let [map] = &sensor.notes[..] else { panic!("{:?}", sensor.notes) };
             assert!(map.contains("REASONS") && map.contains("entries: 7"), "{map}");
-            assert!(abi.contains("abi-0"), "{abi}");
-            assert!(!old_abi.exists());
-            assert!(sensor.rules.list()?.is_empty());
-            isolate(&mut sensor, key(1))?;
+            assert_eq!(sensor.rules.list()?, [(key(1), isolation())], "the rules are taken over");
+            assert_ne!(sensor.rules.config()?.armed, 0);
+            let note = sensor.attachments.settle(&mut sensor.counters)?;
+            assert!(note.is_some_and(|note| note.contains("1 rules")));
+            let left: Vec<_> = fs::read_dir(pins.join(BRIDGE))?.collect::<Result<_, _>>()?;
+            assert_eq!(left.len(), 3, "its maps, the links and the offloads: {left:?}");
             assert_eq!(sensor.counters.reasons(1)?.len(), 19);
             Ok(())
         })

@@ -30,8 +30,14 @@ pub struct Config {
     pub throttle_new: Rate,
     /// Throttled devices: KiB.
     pub throttle_kib: Rate,
+    /// When `bypass` was changed last, ns of CLOCK_MONOTONIC.
+    pub bypass_since_ns: u64,
+    /// The account (uid) that changed `bypass` last.
+    pub bypass_by: u32,
     /// Zero.
-    pub pad2: [u64; 7],
+    pub pad: u32,
+    /// Zero.
+    pub pad2: [u64; 5],
 }
 
 /// A rate with a burst, as the generic cell rate algorithm (ITU-T I.371) has it.

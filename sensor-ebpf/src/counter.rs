@@ -39,6 +39,26 @@ pub struct PortCounters {
 }
 
 impl PortCounters {
+    /// What was added since `earlier`, wrapping.
+    pub fn minus(&self, earlier: &Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(earlier.packets),
+            bytes: self.bytes.wrapping_sub(earlier.bytes),
+            drop_packets: self.drop_packets.wrapping_sub(earlier.drop_packets),
+            drop_bytes: self.drop_bytes.wrapping_sub(earlier.drop_bytes),
+            would_drop_packets: self.would_drop_packets.wrapping_sub(earlier.would_drop_packets),
+            ignored_packets: self.ignored_packets.wrapping_sub(earlier.ignored_packets),
+            ignored_bytes: self.ignored_bytes.wrapping_sub(earlier.ignored_bytes),
+            unentered_packets: self.unentered_packets.wrapping_sub(earlier.unentered_packets),
+            unentered_bytes: self.unentered_bytes.wrapping_sub(earlier.unentered_bytes),
+            reflex_packets: self.reflex_packets.wrapping_sub(earlier.reflex_packets),
+            flows_new: self.flows_new.wrapping_sub(earlier.flows_new),
+            flows_failed: self.flows_failed.wrapping_sub(earlier.flows_failed),
+            records_sent: self.records_sent.wrapping_sub(earlier.records_sent),
+            records_lost: self.records_lost.wrapping_sub(earlier.records_lost),
+        }
+    }
+
     /// Adds `other` to each counter, wrapping.
     pub fn add(&mut self, other: &Self) {
         let pairs = [
@@ -227,6 +247,20 @@ impl Reason {
             Reason::ShortTransport => "short_transport",
             Reason::BadTcp => "bad_tcp",
         }
+    }
+
+    /// Whether a frame of this reason belongs to no flow, as against one of a flow with something wrong in it.
+    pub const fn is_without_flow(self) -> bool {
+        !matches!(
+            self,
+            Reason::None
+                | Reason::LengthIp4
+                | Reason::LengthIp6
+                | Reason::ShortExtension
+                | Reason::DeepExtension
+                | Reason::ShortTransport
+                | Reason::BadTcp
+        )
     }
 
     /// Whether the frame was simply of no interest, as against unreadable.

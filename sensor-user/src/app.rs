@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 use prometheus::Registry;
 use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
-use sensor_core::policy::Block;
+use sensor_core::policy::{Block, Save};
 use sensor_core::settings::Mode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::bpf::{Attachments, KernelLog, Ports, Sensor, SensorLock};
+use crate::bpf::{self, Attachments, BpfError, KernelLog, LOCK_DIR, Ports, Rules, Sensor, SensorLock};
 use crate::clock::{Now, WallClock};
 use crate::config::{self, Config, DaemonSettings};
 use crate::control::{Ask, Server};
@@ -23,10 +23,8 @@ use crate::eve::EventType;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
-use crate::{makers, pipeline, protocol};
+use crate::{adopt, makers, pipeline, protocol};
 
-/// Where the lock of a bridge lies: the same for all daemons of the machine, whatever else they are given.
-const LOCK_DIR: &str = "/run/sekisho";
 /// Requests of clients that may wait.
 const ASKS: usize = 64;
 
@@ -47,6 +45,8 @@ pub struct RunOptions {
     pub metrics: Option<Option<SocketAddr>>,
     /// Whether decisions are carried out, instead of what the configuration says.
     pub mode: Option<Mode>,
+    /// Without privileges: the file by which `sekisho load` is asked to attach the program.
+    pub request: PathBuf,
     /// Whether other XDP programs are taken off the ports.
     pub replace: bool,
     /// JSON lines instead of sentences.
@@ -77,6 +77,16 @@ pub fn run(options: RunOptions) -> Result<()> {
     result
 }
 
+/// Whether this process loads the program itself. If not, it must have been loaded before.
+fn may_load(options: &RunOptions) -> Result<bool> {
+    if bpf::may_load() || !bpf::bridges(&options.pin_dir).is_ok_and(|names| names.contains(&options.bridge)) {
+        bpf::probe(&options.pin_dir)?;
+        return Ok(true);
+    }
+    log::info!("no privileges: the program is attached by `sekisho load`");
+    Ok(false)
+}
+
 /// What the daemon shows to the outside, opened before anything is loaded.
 struct Outside {
     store: Store,
@@ -103,22 +113,37 @@ impl Outside {
 async fn live(options: RunOptions) -> Result<()> {
     let config = configure(options.config.as_deref(), options.mode)?;
     let ports = Ports::open(&options.bridge).await?;
-    crate::bpf::probe(&options.pin_dir)?;
+    let may_load = may_load(&options)?;
     let lock = SensorLock::acquire(LOCK_DIR.as_ref(), &options.bridge, ports.bridge_ifindex())?;
     let now = Now::read();
     let Outside { store, blocks, listener, server, metrics } =
         Outside::open(&options, &config.daemon, now).await?;
     let enforce = config.settings.mode == Mode::Enforce;
-    let sensor = Sensor::load(&options.pin_dir, &ports)?;
+    let sensor = if may_load {
+        Sensor::load(&options.pin_dir, &ports)?
+    } else {
+        Sensor::attend(&options.pin_dir, &ports, &options.request)?
+    };
     sensor.notes.iter().for_each(|note| log::warn!("{note}"));
-    let Sensor { mut attachments, rules, flows, counters, rings, log, jiffy_ns, notes: _ } = sensor;
+    let Sensor { mut attachments, mut rules, flows, mut counters, rings, log, jiffy_ns, notes: _ } = sensor;
+    let coverage = config.settings.coverage;
     if options.replace {
         attachments.replace_others();
     }
     let mut out = Output::default();
     let plan = Plan::new(&config.settings);
+    let lists = config.settings.lists().map(|(number, name, _)| (number, name)).collect();
+    let known = adopt::Known { plan: &plan, lists };
     let mut engine = Engine::new(config.settings);
-    engine.restore(blocks, &mut out);
+    let orphans = match orphans(&mut rules, &mut attachments, &ports, &known, &blocks, now) {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            attachments.roll_back()?;
+            return Err(error.into());
+        }
+    };
+    out.saves.extend(orphans.iter().cloned().map(Save::Put));
+    engine.restore([blocks, orphans].concat(), &mut out);
     let mut enforcer = Enforcer::new(rules, plan, now.mono);
     enforcer.want(&out.decisions);
     if let Err(error) = enforcer.reconcile().and_then(|_| attach(&mut attachments, &ports)) {
@@ -127,6 +152,10 @@ async fn live(options: RunOptions) -> Result<()> {
             log::error!("{second}");
         }
         return Err(error.into());
+    }
+    match attachments.settle(&mut counters) {
+        Ok(note) => note.iter().for_each(|note| log::info!("{note}")),
+        Err(error) => log::error!("what an earlier release left could not be cleared away: {error}"),
     }
     greet(&options, &attachments, enforce, listener.as_ref());
 
@@ -151,6 +180,7 @@ async fn live(options: RunOptions) -> Result<()> {
             asks,
             pin_dir: options.pin_dir,
             enforce,
+            coverage,
         },
         out,
     );
@@ -166,6 +196,30 @@ async fn live(options: RunOptions) -> Result<()> {
     Ok(())
 }
 
+/// The entries that are in force, but not on the list.
+fn orphans(
+    rules: &mut Rules,
+    attachments: &mut Attachments,
+    ports: &Ports,
+    known: &adopt::Known<'_>,
+    blocks: &[Block],
+    now: Now,
+) -> Result<Vec<Block>, BpfError> {
+    let found = adopt::Found {
+        rules: rules.list()?,
+        allowed: rules.allowed()?,
+        ports: attachments.indices(&ports.list())?,
+    };
+    let orphans = adopt::orphans(blocks, &found, known, now.mono);
+    for block in &orphans {
+        log::warn!(
+            "entry {} was in force, and the block list did not know it: it is entered again",
+            block.id
+        );
+    }
+    Ok(orphans)
+}
+
 /// Ready when the daemon is told to stop.
 fn shutdown() -> Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -178,7 +232,7 @@ fn shutdown() -> Result<impl Future<Output = ()>> {
 async fn serve(
     listener: Option<TcpListener>,
     registry: Registry,
-    log: KernelLog,
+    log: Option<KernelLog>,
     server: &Server,
     asks: mpsc::Sender<Ask>,
 ) -> Result<()> {
@@ -189,7 +243,9 @@ async fn serve(
         }
     };
     let log = async {
-        if let Err(error) = log.forward().await {
+        if let Some(log) = log
+            && let Err(error) = log.forward().await
+        {
             log::warn!("the program's messages are not shown any more: {error}");
         }
         std::future::pending().await
@@ -202,9 +258,16 @@ async fn serve(
 }
 
 /// Puts the program on every port there is.
-fn attach(attachments: &mut Attachments, ports: &Ports) -> Result<(), crate::bpf::BpfError> {
+fn attach(attachments: &mut Attachments, ports: &Ports) -> Result<(), BpfError> {
     attachments.forget_all_but(&ports.list())?;
-    ports.list().iter().try_for_each(|port| attachments.attach(port).map(drop))
+    ports.list().iter().try_for_each(|port| match attachments.attach(port) {
+        // Others are filtered meanwhile.
+        Err(error @ BpfError::NotAttached { .. }) => {
+            log::error!("port {} is NOT filtered: {error}", port.name);
+            Ok(())
+        }
+        other => other.map(drop),
+    })
 }
 
 /// Says what runs where.

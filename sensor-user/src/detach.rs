@@ -62,7 +62,11 @@ fn names(offloads: &Offloads) -> Vec<&'static str> {
 }
 
 /// The bridges that have something pinned.
-fn pinned(pin_dir: &Path) -> Result<Vec<String>> {
+///
+/// # Errors
+///
+/// If the directory cannot be read.
+pub fn pinned(pin_dir: &Path) -> Result<Vec<String>> {
     if !pin_dir.exists() {
         return Ok(Vec::new());
     }

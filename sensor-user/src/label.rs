@@ -56,6 +56,11 @@ pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// A part of something in percent; what is not all is never shown as all.
+pub fn percent(ratio: f64) -> String {
+    if ratio >= 1.0 { "100 %".to_owned() } else { format!("{:.2} %", (ratio * 1e4).floor() / 1e2) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

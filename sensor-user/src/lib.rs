@@ -3,6 +3,7 @@
 //! `bpf` is the only user of aya, `source` feeds captures, `pipeline` owns the engine of the live daemon; `store`,
 //! `control`, `telemetry` and `eve` are leaves and do not know one another. `app` builds all of it.
 
+mod adopt;
 pub mod app;
 pub mod bpf;
 pub mod cli;
@@ -15,6 +16,7 @@ pub mod duration;
 pub mod enforce;
 pub mod eve;
 pub mod label;
+pub mod load;
 pub mod makers;
 pub mod patience;
 pub mod pipeline;
@@ -23,3 +25,5 @@ pub mod replay;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub mod upgrade;
+pub mod verify;

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sensor_user::app::{self, RunOptions};
-use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task};
+use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task, UpgradeArgs};
+use sensor_user::load;
 use sensor_user::replay::{self, ReplayOptions};
-use sensor_user::{detach, doctor};
+use sensor_user::upgrade::{self, UpgradeOptions};
+use sensor_user::{detach, doctor, verify};
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
@@ -16,8 +18,11 @@ fn main() -> ExitCode {
         .init();
     let done = match Cli::parse().task {
         Task::Client(task) => return cli::run(&task),
+        Task::Verify(args) => return verify::run(&args),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
+        Task::Load(args) => load::run(&args.bridge, &args.pin_dir, &args.group),
+        Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
         Task::Doctor(args) => {
             let json = args.output.output == Output::Json;
             return doctor::run(args.bridge.as_deref(), &args.pin_dir, json)
@@ -52,9 +57,20 @@ fn run_options(args: RunArgs) -> RunOptions {
         pin_dir: args.pin_dir,
         metrics: args.metrics.map(|listen| listen.0),
         mode: args.mode,
+        request: args.request,
         replace: args.replace,
         json: args.tell.json(),
         events: args.tell.kinds(),
+    }
+}
+
+fn upgrade_options(args: UpgradeArgs) -> UpgradeOptions {
+    UpgradeOptions {
+        bridge: args.bridge,
+        pin_dir: args.pin_dir,
+        prove: args.prove,
+        object: args.object,
+        json: args.output.output == Output::Json,
     }
 }
 

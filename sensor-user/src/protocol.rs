@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use sensor_core::time::Time;
+use sensor_ebpf::counter::Reason;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::clock::Stamp;
+use crate::bpf::Bypass;
+use crate::clock::{Stamp, WallClock};
+use crate::control::user_name;
 
 /// Number of this protocol. Raise it when an old client would misunderstand a new daemon or the other way round.
 pub const VERSION: u32 = 1;
@@ -51,6 +55,8 @@ pub enum Request {
     BlockAdd(BlockAdd),
     /// Take an entry out. Answer: [`BlockInfo`], as it was.
     BlockRemove(BlockSelect),
+    /// Take every verdict to "pass" (true), or back to the rules. Answer: [`BypassInfo`].
+    Bypass(bool),
 }
 
 /// Whom to block.
@@ -147,8 +153,93 @@ impl AttachMode {
     }
 }
 
-/// A bridge port.
+/// What became of the frames that reached a port, since the program was put on it: `arrived` is the sum of all that was
+/// accounted for, ignored and lost, and of what is pending.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Frames its NIC counted, those it had no room for included.
+    pub arrived: u64,
+    /// Bytes its NIC counted since its interface was made, as its driver counts them.
+    pub nic_bytes: Option<u64>,
+    /// Frames that were read in flows (`flows`), or dropped without one (`refused`): their host was over its budget, or all it
+    /// sends is dropped.
+    pub accounted: BTreeMap<String, u64>,
+    /// Frames that belong to no flow, by reason.
+    pub ignored: BTreeMap<String, u64>,
+    /// Frames the NIC had no room for (`missed`), the program never saw (`unseen`), that found no room in the flow table
+    /// (`no_entry`), or whose flow was forgotten before it was read (`unread`).
+    pub lost: BTreeMap<String, u64>,
+    /// Frames that are counted but not read yet; 0 when it was quiet for some seconds.
+    pub pending: i64,
+    /// The part that was seen in the last minutes, 0 to 1: of the frames or of the records of new flows, whichever is less.
+    pub coverage: f64,
+    /// The same in bytes, as the program counts them.
+    pub bytes: LedgerBytes,
+}
+
+impl Ledger {
+    /// All kinds with all their reasons.
+    pub fn parts() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let ignored = Reason::ALL.into_iter().filter(|reason| reason.is_without_flow()).map(Reason::name);
+        let accounted = ACCOUNTED.map(|reason| ("accounted", reason));
+        let lost = LOST.map(|reason| ("lost", reason));
+        accounted.into_iter().chain(ignored.map(|reason| ("ignored", reason))).chain(lost)
+    }
+
+    /// Frames accounted for, ignored and lost.
+    pub fn sums(&self) -> [u64; 3] {
+        [&self.accounted, &self.ignored, &self.lost].map(|parts| parts.values().sum())
+    }
+}
+
+/// Reasons of frames accounted for.
+const ACCOUNTED: [&str; 2] = ["flows", "refused"];
+/// Reasons of frames lost.
+const LOST: [&str; 4] = ["missed", "unseen", "no_entry", "unread"];
+
+/// Bytes of whole frames, without preamble and checksum: `seen` is the sum of the others once all was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LedgerBytes {
+    /// Of all frames the program saw.
+    pub seen: u64,
+    /// Of those read in flows.
+    pub flows: u64,
+    /// Of those that belong to no flow.
+    pub ignored: u64,
+    /// Of those that were judged, but are in no flow.
+    pub unentered: u64,
+    /// Of those whose flow was forgotten before it was read.
+    pub unread: u64,
+}
+
+/// What the rules of an entry did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Hits {
+    /// Frames dropped.
+    pub dropped: u64,
+    /// Their bytes.
+    pub dropped_bytes: u64,
+    /// Frames that would have been dropped: observe mode.
+    pub would_drop: u64,
+    /// Their bytes.
+    pub would_drop_bytes: u64,
+}
+
+/// Too little is seen for silence to mean anything.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlindInfo {
+    /// Since when.
+    pub since: Stamp,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// Frames lost since.
+    pub frames_lost: u64,
+    /// Records of new flows lost since.
+    pub records_lost: u64,
+}
+
+/// A bridge port.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PortStatus {
     /// Its name.
     pub name: String,
@@ -173,6 +264,34 @@ pub struct PortStatus {
     pub bytes: u64,
     /// Frames dropped by a rule.
     pub drops: u64,
+    /// What became of all that reached it.
+    #[serde(default)]
+    pub ledger: Ledger,
+}
+
+/// Whether every verdict is taken to "pass", whatever the rules say.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BypassInfo {
+    /// It is.
+    pub on: bool,
+    /// When it was switched last; none: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Stamp>,
+    /// The account that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl Bypass {
+    /// In the words of the protocol.
+    pub fn info(self) -> BypassInfo {
+        let changed = self.since_ns != 0;
+        BypassInfo {
+            on: self.on,
+            since: changed.then(|| WallClock::live().stamp(Time(self.since_ns))),
+            by: changed.then(|| user_name(self.by)),
+        }
+    }
 }
 
 /// A port that should be filtered and is not.
@@ -187,12 +306,15 @@ pub struct UnfilteredPort {
 }
 
 /// How the daemon around the engine does.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LiveStatus {
     /// The bridge.
     pub bridge: String,
     /// `observe` or `enforce`.
     pub mode: String,
+    /// Whether every verdict is taken to "pass".
+    #[serde(default)]
+    pub bypass: BypassInfo,
     /// The release.
     pub version: String,
     /// Seconds since it started.
@@ -208,10 +330,19 @@ pub struct LiveStatus {
     pub store_errors: u64,
     /// Where the maps are pinned.
     pub pins: String,
+    /// Whether too little is seen; none: enough.
+    #[serde(default)]
+    pub blind: Option<BlindInfo>,
+    /// What the rules of each entry of the block list did, by its number (as a text, as JSON has it).
+    #[serde(default)]
+    pub rules: BTreeMap<String, Hits>,
+    /// Frames that passed although a rule forbids it.
+    #[serde(default)]
+    pub leaks: u64,
 }
 
 /// How everything does.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// When this was so.
     pub time: Stamp,
@@ -295,6 +426,9 @@ pub struct IncidentInfo {
     pub updated: Stamp,
     /// What was done about it.
     pub action: String,
+    /// How much was seen when its last alert was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Value>,
     /// Its findings.
     pub findings: Vec<FindingInfo>,
 }
@@ -337,6 +471,9 @@ pub struct BlockInfo {
     pub until: Option<Stamp>,
     /// Observe mode: nothing is dropped, only counted.
     pub would: bool,
+    /// What its rules did; none in the answer to an order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hits: Option<Hits>,
 }
 
 fn both() -> String {

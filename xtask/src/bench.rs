@@ -1,4 +1,4 @@
-//! The benchmark of the loaded BPF program; the measuring itself is in `bpf-tests`.
+//! The benchmark of the data path; the measuring itself is in `bpf-tests`.
 
 use anyhow::Result;
 
@@ -9,6 +9,6 @@ use crate::sh::{self, Tree};
 /// Builds, measures, and leaves the figures in target/bench.json.
 pub fn bench(tree: &Tree) -> Result<()> {
     build::product(tree, &[Part::Bpf, Part::Run, Part::Tests])?;
-    sh::need_root("loading a BPF program")?;
+    sh::need_root("loading BPF programs and making network namespaces")?;
     sh::run(tree.cargo().args(["run", "--release", "--quiet", "--package", "bpf-tests", "--bin", "bench"]))
 }

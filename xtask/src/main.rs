@@ -46,7 +46,7 @@ enum Task {
     Vm(vm::VmArgs),
     /// Build and run: on a bridge of this machine, or without --bridge in a lab of its own
     Run(RunArgs),
-    /// Measure the loaded BPF program beside its peer; writes target/bench.json
+    /// Measure the data path beside its peers; writes target/bench.json
     Bench,
     /// Remove labs that were kept or whose run was killed
     Clean,

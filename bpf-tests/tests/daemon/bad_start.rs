@@ -11,7 +11,7 @@ use aya::EbpfLoader;
 use aya::programs::{Xdp, XdpMode};
 use bpf_tests::daemon::{METRICS, Site, Told, copy_for_all, finish, site};
 use bpf_tests::lab::{BRIDGE, Lab, has_xdp, mac};
-use bpf_tests::peer::empty_object;
+use bpf_tests::small::empty_object;
 use bpf_tests::traffic::check_ways;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,

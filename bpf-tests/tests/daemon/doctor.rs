@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Site, Told, copy_for_all, finish, site};
 use bpf_tests::note;
-use bpf_tests::peer::empty_object;
+use bpf_tests::small::empty_object;
 use serde_json::Value;
 
 fn doctor(site: &Site, extra: &[&str]) -> Result<Told> {

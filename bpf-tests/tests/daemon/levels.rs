@@ -19,6 +19,8 @@ internal = ["10.77.0.0/24", "fd77::/64"]
 [reflex]
 mode = "off"
 [throttle]
+new_per_second = 1
+new_burst = 4
 kib_per_second = 64
 kib_burst = 128
 [segments.ward]
@@ -65,7 +67,7 @@ fn check_datagrams(site: &Site, when: &str, cases: &[(u8, u8, u16, bool)]) -> Re
 #[test]
 fn a_pinned_device_goes_on_with_what_it_did_and_a_quarantined_one_with_what_is_listed() -> Result<()> {
     ward(|site| {
-        let _daemon = site.start(&["--mode", "enforce"])?;
+        let daemon = site.start(&["--mode", "enforce"])?;
         let _services = (Service::start(site.lab, 2, 104)?, Service::start(site.lab, 3, 8_080)?);
         let _served = Service::start(site.lab, 1, 11_112)?;
         exchange(site.lab, 1, "10.77.0.2:104")?;
@@ -84,6 +86,19 @@ fn a_pinned_device_goes_on_with_what_it_did_and_a_quarantined_one_with_what_is_l
             // Also with the neighbours forgotten: ARP goes on.
             site.lab.host_ip(1, "neigh flush dev eth0")?;
         }
+
+        // What was learned is in the kernel and in the database: no daemon, and the next one.
+        daemon.kill()?;
+        let learned = |when: &str| -> Result<()> {
+            exchange(site.lab, 1, "10.77.0.2:104").with_context(|| format!("learned, {when}"))?;
+            ensure!(exchange(site.lab, 1, "10.77.0.3:8080").is_err(), "{when}, a new service is open");
+            Ok(())
+        };
+        learned("without a daemon")?;
+        let _daemon = site.start(&["--mode", "enforce"])?;
+        let list = site.ask(&["block", "list"])?;
+        ensure!(list[0]["pairs"] == pinned["block"]["pairs"] && list[0]["level"] == "pin", "{list}");
+        learned("after a restart")?;
 
         let quarantined = hold(site, &["10.77.0.1", "--level", "quarantine", "--allow", "repair"])?;
         ensure!(
@@ -189,7 +204,25 @@ fn a_throttled_device_sends_no_more_than_its_budget() -> Result<()> {
         let (bytes, took) = pour(1)?;
         let most = (128.0 + 64.0 * (took.as_secs_f64() + 0.5)) * 1_024.0;
         ensure!(bytes > 100_000 && (bytes as f64) < most, "{bytes} bytes in {took:?}, at most {most}");
-        Ok(())
+
+        // New destinations: four at once, then one a second; those known go on.
+        let (listener, own) = (Raw::open(site.lab, 2)?, [2, 0, 0, 0, 0, 1]);
+        let started = Instant::now();
+        on_host(site.lab, 1, || {
+            let sender = UdpSocket::bind("0.0.0.0:0")?;
+            (100..200).try_for_each(|n| sender.send_to(b"word", format!("10.77.0.{n}:9")).map(drop))?;
+            Ok(())
+        })?;
+        thread::sleep(Duration::from_millis(300));
+        let budget = 5 + started.elapsed().as_secs();
+        // Each asks for its neighbour first, which is the new destination.
+        let asked = |frame: &Vec<u8>| frame.get(6..12) == Some(&own) && frame.get(12..14) == Some(&[8, 6]);
+        let mut frames = listener.arrived([0; 6])?;
+        frames.retain(asked);
+        frames.sort_unstable();
+        frames.dedup();
+        ensure!(!frames.is_empty() && frames.len() as u64 <= budget, "{} of {budget}", frames.len());
+        check_ways(site.lab, "known", true, &[(1, "10.77.0.3")])
     })
 }
 
@@ -342,6 +375,7 @@ fn what_somebody_changes_in_the_kernel_is_put_right_within_two_seconds() -> Resu
         })?;
         ensure!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
         ensure!(daemon.log()?.contains("were not as decided; they were repaired"), "{}", daemon.log()?);
+        site.metric_becomes("sekisho_repairs_total", &[("what", "rule")], |count| count >= 6.0)?;
         check_ways(site.lab, "repaired", false, &[(1, "10.77.0.2")])
     })
 }

@@ -112,7 +112,7 @@ fn a_start_that_fails_puts_them_back() -> Result<()> {
         let namespace = site.lab.switch();
         // A program that is in the way on the second port.
         let object = site.path("pass.o");
-        std::fs::write(&object, bpf_tests::peer::empty_object()?)?;
+        std::fs::write(&object, bpf_tests::small::empty_object()?)?;
         let object = object.display().to_string();
         let load = ["-n", &namespace, "link", "set", "dev", "p2", "xdp", "obj", &object, "sec", "xdp"];
         run("ip", &load)?;

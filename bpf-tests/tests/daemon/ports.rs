@@ -212,7 +212,7 @@ fn a_port_that_cannot_be_filtered_is_told_with_the_reason() -> Result<()> {
         site.lab.leave(3)?;
         site.lab.no_native(2)?;
         let object = site.path("pass.o");
-        std::fs::write(&object, bpf_tests::peer::empty_object()?)?;
+        std::fs::write(&object, bpf_tests::small::empty_object()?)?;
         site.lab.ip(&format!("link set dev p3 xdp obj {} sec xdp", object.display()))?;
         let daemon = site.start(&[])?;
         site.lab.join(3)?;

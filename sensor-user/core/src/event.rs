@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::addr::Mac;
-use crate::observation::{EndReason, FlowId};
+use crate::coverage::{BlindCause, Sighted};
+use crate::observation::{DropSeen, EndReason, FlowId};
 use crate::policy::{BlockId, Direction, Level, Target};
 use crate::time::Time;
+use crate::tunnel::Inner;
 
 /// A device as it is named in events.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -84,6 +86,8 @@ pub struct Alert {
     pub first_evidence: Time,
     /// What was done about it.
     pub action: Action,
+    /// How much was seen of what came lately; none in a replay.
+    pub coverage: Option<Sighted>,
 }
 
 /// A device was seen for the first time, or an address of it was.
@@ -123,6 +127,8 @@ pub struct FlowEnded {
     pub smac: Mac,
     /// MAC address it was sent to.
     pub dmac: Mac,
+    /// The packet within, if it is a tunnel: of the first flow that showed one.
+    pub inner: Option<Inner>,
     /// From who began it.
     pub to_server: Half,
     /// The answers.
@@ -184,6 +190,43 @@ pub struct Isolation {
     pub first_evidence: Option<Time>,
 }
 
+/// The bypass was switched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BypassChange {
+    /// Every verdict is "pass" now; or the rules hold again.
+    pub on: bool,
+    /// The account that did it.
+    pub by: String,
+}
+
+/// A frame was dropped, or would have been: one of a sample.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Dropped {
+    /// Which.
+    pub seen: DropSeen,
+    /// Who sent it, if that is a device that is known.
+    pub device: Option<DeviceRef>,
+}
+
+/// Too little is seen for silence to mean anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Blind {
+    /// Since when.
+    pub began: Time,
+    /// Until when; none: it goes on.
+    pub ended: Option<Time>,
+    /// Why, in the order in which the causes came.
+    pub causes: Vec<BlindCause>,
+    /// Frames that came in the moments in which a cause was there.
+    pub frames: u64,
+    /// Frames of these that were lost.
+    pub frames_lost: u64,
+    /// Records of new flows that were lost.
+    pub records_lost: u64,
+    /// For how long nobody read, ns.
+    pub stopped_ns: u64,
+}
+
 /// Something happened.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
@@ -195,6 +238,12 @@ pub enum Event {
     Alert(Alert),
     /// A block entry changed.
     Isolation(Isolation),
+    /// The bypass was switched.
+    Bypass(BypassChange),
+    /// A frame was dropped.
+    Dropped(Dropped),
+    /// Too little is seen, or again enough.
+    Blind(Blind),
 }
 
 /// An event and its time.

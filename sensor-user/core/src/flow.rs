@@ -9,6 +9,7 @@ use crate::event::{FlowEnded, Half};
 use crate::inventory::capacity;
 use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
 use crate::time::{MINUTE, SECOND, Time};
+use crate::tunnel::Inner;
 
 /// IP protocol numbers (IANA).
 pub const ICMP: u8 = 1;
@@ -95,6 +96,8 @@ struct Conversation {
     refused: bool,
     /// Forward and backward.
     halves: [Track; 2],
+    /// The packet within, of a tunnel. Few conversations have one, so it lies apart.
+    inner: Option<Box<Inner>>,
 }
 
 /// Who speaks with whom in a conversation.
@@ -179,6 +182,9 @@ impl Conversations {
             conversation.refused |= first_answer && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
             (track.seen, track.live) = (true, true);
             conversation.touched = seen.time;
+            if conversation.inner.is_none() {
+                conversation.inner = seen.inner.map(Box::new);
+            }
             // Whoever answers itself, under a borrowed address, was not answered.
             let answered = first_answer && conversation.smac != seen.smac;
             let role = if answered { Role::Answers(conversation.id) } else { Role::Continues };
@@ -191,7 +197,8 @@ impl Conversations {
         halves[usize::from(midway)] = Track { seen: true, live: true, ..Track::default() };
         let (start, last, touched) = (seen.time, seen.time, seen.time);
         let refused = midway && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
-        let conversation = Conversation { id, smac, dmac, start, last, touched, refused, halves };
+        let inner = seen.inner.map(Box::new);
+        let conversation = Conversation { id, smac, dmac, start, last, touched, refused, halves, inner };
         let evicted = self.table.push(key, conversation);
         self.begun += 1;
         let ended = evicted.filter(|(old, _)| *old != key).map(|(_, c)| c.ended(EndReason::Evicted));
@@ -252,6 +259,7 @@ impl Conversation {
             id: self.id,
             smac: self.smac,
             dmac: self.dmac,
+            inner: self.inner.map(|inner| *inner),
             to_server,
             to_client,
             start: self.start,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::coverage::Sighted;
 use crate::detect::Finding;
 use crate::event::Action;
 use crate::inventory::DeviceKey;
@@ -27,6 +28,8 @@ pub struct Incident {
     pub updated: Time,
     /// What was done about it.
     pub action: Action,
+    /// How much was seen when its last alert was told; none in a replay.
+    pub coverage: Option<Sighted>,
     /// Its findings: of each detector and signature the latest.
     pub findings: Vec<(Time, Finding)>,
 }
@@ -91,6 +94,7 @@ impl Incidents {
                 opened: now,
                 updated: now,
                 action: Action::None,
+                coverage: None,
                 findings: Vec::new(),
             },
         );
@@ -121,6 +125,13 @@ impl Incidents {
     pub fn set_action(&mut self, id: u64, action: Action) {
         if let Some(incident) = self.all.get_mut(&id) {
             incident.action = action;
+        }
+    }
+
+    /// Notes how much was seen when it was told.
+    pub fn set_coverage(&mut self, id: u64, coverage: Option<Sighted>) {
+        if let Some(incident) = self.all.get_mut(&id) {
+            incident.coverage = coverage;
         }
     }
 

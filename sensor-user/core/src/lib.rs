@@ -7,6 +7,7 @@
 
 pub mod addr;
 pub mod contact;
+pub mod coverage;
 pub mod datapath;
 pub mod detect;
 pub mod engine;
@@ -19,3 +20,4 @@ pub mod policy;
 pub mod settings;
 pub mod snapshot;
 pub mod time;
+pub mod tunnel;

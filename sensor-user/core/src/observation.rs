@@ -2,17 +2,19 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use sensor_ebpf::event::{FlowRecord, RECORD_FLOW, RECORD_TUNNEL};
+use sensor_ebpf::event::{FlowRecord, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL};
 use sensor_ebpf::flow::{
     FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP,
     VERDICT_WOULD_DROP, VLAN_MASK,
 };
 use sensor_ebpf::parse::ETHER_IPV6;
+use sensor_ebpf::rule::RULE_REFLEX;
 use sensor_ebpf::{ABI, account};
 use serde::Serialize;
 
 use crate::addr::Mac;
 use crate::time::Time;
+use crate::tunnel::{self, Inner, Words};
 
 /// Kind of flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
@@ -86,6 +88,43 @@ pub struct FlowSeen {
     pub verdict: Verdict,
     /// The rule behind the verdict, 0 for none.
     pub rule_id: u32,
+    /// The packet within, if it is a tunnel and shows one.
+    pub inner: Option<Inner>,
+}
+
+/// Why a frame was dropped, or would have been.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// A rule of the block list.
+    Rule,
+    /// Its host was over its budget of new destinations.
+    Reflex,
+}
+
+/// A frame was dropped, or would have been: one of a sample, and no flow of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DropSeen {
+    /// When.
+    pub time: Time,
+    /// The flow it belongs to.
+    pub id: FlowId,
+    /// Source MAC address.
+    pub smac: Mac,
+    /// Destination MAC address.
+    pub dmac: Mac,
+    /// Bytes of the frame.
+    pub len: u32,
+    /// Time to live.
+    pub ttl: u8,
+    /// TCP flags.
+    pub tcp_flags: u8,
+    /// Whether it passed all the same: a rule in observe mode.
+    pub would: bool,
+    /// Why.
+    pub reason: DropReason,
+    /// The rule behind it; 0 if it was none.
+    pub rule_id: u32,
 }
 
 /// Why a flow ended.
@@ -132,6 +171,23 @@ pub enum Observation {
     Flow(FlowSeen),
     /// A flow went on or ended.
     Progress(FlowProgress),
+    /// A frame was dropped.
+    Drop(DropSeen),
+}
+
+impl Observation {
+    /// Reads a ring record; `words` are what lies behind the record of a tunnel. None if it is of another kind or ABI.
+    pub fn decode(record: &FlowRecord, words: Option<&Words>) -> Option<Self> {
+        if record.abi != ABI as u8 {
+            return None;
+        }
+        match record.kind {
+            RECORD_FLOW => Some(Self::Flow(FlowSeen::decode(record, None))),
+            RECORD_TUNNEL => Some(Self::Flow(FlowSeen::decode(record, words))),
+            RECORD_DROP => Some(Self::Drop(DropSeen::decode(record))),
+            _ => None,
+        }
+    }
 }
 
 /// The address of a record: records hold IPv4 addresses mapped into IPv6. An IPv6 packet with such an address is none of
@@ -149,24 +205,30 @@ fn kind(vlan: u16) -> Kind {
     }
 }
 
+/// The flow a record is about.
+fn flow_id(record: &FlowRecord) -> FlowId {
+    FlowId {
+        src: ip(record.src, record.ether_type),
+        dst: ip(record.dst, record.ether_type),
+        sport: u16::from_be(record.sport),
+        dport: u16::from_be(record.dport),
+        proto: record.proto,
+        kind: kind(record.vlan),
+        vlan: record.vlan & VLAN_MASK,
+        port: record.port,
+    }
+}
+
 impl FlowSeen {
-    /// Reads a ring record; none if it is of another kind or ABI.
-    pub fn decode(record: &FlowRecord) -> Option<Self> {
-        if !matches!(record.kind, RECORD_FLOW | RECORD_TUNNEL) || record.abi != ABI as u8 {
-            return None;
-        }
-        Some(Self {
+    fn decode(record: &FlowRecord, words: Option<&Words>) -> Self {
+        let id = flow_id(record);
+        let inner = words.and_then(|words| {
+            let (bytes, len) = tunnel::bytes(words, record.inner_len);
+            tunnel::inner(id.proto, id.dport, bytes.get(..len)?)
+        });
+        Self {
             time: Time(record.time_ns),
-            id: FlowId {
-                src: ip(record.src, record.ether_type),
-                dst: ip(record.dst, record.ether_type),
-                sport: u16::from_be(record.sport),
-                dport: u16::from_be(record.dport),
-                proto: record.proto,
-                kind: kind(record.vlan),
-                vlan: record.vlan & VLAN_MASK,
-                port: record.port,
-            },
+            id,
             smac: Mac(record.smac),
             dmac: Mac(record.dmac),
             arp_sha: Mac(record.arp_sha),
@@ -182,7 +244,26 @@ impl FlowSeen {
                 _ => Verdict::Pass,
             },
             rule_id: record.rule_id,
-        })
+            inner,
+        }
+    }
+}
+
+impl DropSeen {
+    fn decode(record: &FlowRecord) -> Self {
+        let reflex = record.rule_id == RULE_REFLEX;
+        Self {
+            time: Time(record.time_ns),
+            id: flow_id(record),
+            smac: Mac(record.smac),
+            dmac: Mac(record.dmac),
+            len: record.len,
+            ttl: record.ttl,
+            tcp_flags: record.tcp_flags,
+            would: record.verdict != VERDICT_DROP,
+            reason: if reflex { DropReason::Reflex } else { DropReason::Rule },
+            rule_id: if reflex { 0 } else { record.rule_id },
+        }
     }
 }
 

@@ -190,6 +190,8 @@ pub struct Settings {
     pub internal_answer_ns: u64,
     /// The same outside, ns.
     pub external_answer_ns: u64,
+    /// The least part of what comes that must be seen, 0 to 1: with less, silence means nothing.
+    pub coverage: f64,
     /// Named sets of ports and VLANs.
     pub segments: BTreeMap<Name, Segment>,
     /// Allow lists of quarantined devices.
@@ -240,6 +242,7 @@ impl Default for Settings {
             dark_answer_ns: 50 * MILLISECOND,
             internal_answer_ns: SECOND,
             external_answer_ns: 3 * SECOND,
+            coverage: 0.99,
             segments: BTreeMap::new(),
             allow: BTreeMap::new(),
             // A PC with a browser open goes to a dozen new destinations at once; a worm goes to hundreds a second.

@@ -57,6 +57,8 @@ pub struct IncidentView {
     pub updated: Time,
     /// What was done about it.
     pub action: crate::event::Action,
+    /// How much was seen when its last alert was told; none if nobody said.
+    pub coverage: Option<crate::coverage::Sighted>,
     /// Its findings: detector, signature, severity, numbers.
     pub findings: Vec<FindingView>,
 }

@@ -1,4 +1,5 @@
 //! Anything at all, as frames and as observations: no panic, bounded tables, time that may do what it likes.
+#![allow(clippy::expect_used, reason = "a test")]
 
 use std::net::IpAddr;
 
@@ -7,9 +8,10 @@ use proptest::prelude::*;
 use sensor_core::addr::Mac;
 use sensor_core::datapath::{Datapath, RuleKey};
 use sensor_core::engine::{Engine, Output};
-use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::observation::Observation;
 use sensor_core::settings::{Limits, Mode, Settings};
 use sensor_core::time::Time;
+use sensor_core::tunnel;
 use sensor_ebpf::control::{REFLEX_ENFORCE, Rate, Reflex};
 use sensor_ebpf::rule::{
     AllowKey, FLAG_BOTH, FLAG_OBSERVE, LEVEL_ISOLATE, RuleValue, scope_of_segment, scope_of_vlan,
@@ -42,8 +44,8 @@ proptest! {
         let mut out = Output::default();
         for (bytes, len, time) in &frames {
             for record in datapath.frame(bytes, *len, Time(*time)) {
-                if let Some(seen) = FlowSeen::decode(&record.flow) {
-                    engine.observe(&Observation::Flow(seen), &mut out);
+                if let Some(seen) = Observation::decode(&record.flow, Some(&record.inner)) {
+                    engine.observe(&seen, &mut out);
                 }
             }
             engine.tick(Time(*time), &mut out);
@@ -61,6 +63,24 @@ proptest! {
         prop_assert!(stats.flows_live <= settings.limits.flows as u64);
         prop_assert!(stats.contacts_waiting <= settings.limits.contacts as u64);
         prop_assert_eq!(datapath.counters().packets, frames.len() as u64);
+    }
+
+    #[test]
+    fn any_packet_within_a_tunnel(
+        proto in prop_oneof![Just(4u8), Just(17), Just(41), Just(47), any::<u8>()],
+        dport in prop_oneof![Just(4_789u16), Just(6_081), Just(8_472), any::<u16>()],
+        bytes in vec(any::<u8>(), 0..=80),
+    ) {
+        if let Some(inner) = tunnel::inner(proto, dport, &bytes) {
+            // What is read is not made up: both addresses lie there, one behind the other or as far apart as ARP has them.
+            let octets = |ip: std::net::IpAddr| match ip {
+                std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+                std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            let (src, dst) = (octets(inner.src), octets(inner.dst));
+            prop_assert!(bytes.windows(src.len()).any(|window| window == src));
+            prop_assert!(bytes.windows(dst.len()).any(|window| window == dst));
+        }
     }
 
     /// Under rules of any kind and level, with a reflex.
@@ -286,7 +306,7 @@ fn key() -> impl Strategy<Value = RuleKey> {
         any::<[u64; 2]>().prop_map(RuleKey::Ip),
         (0..=128_u32).prop_map(|bits| RuleKey::Net { bits, address: [0; 2] }),
         (0..6_u16).prop_map(|vlan| RuleKey::Scope(scope_of_vlan(vlan))),
-        (0..3_u32).prop_map(|port| RuleKey::Scope(port)),
+        (0..3_u32).prop_map(RuleKey::Scope),
         (0..3_u32).prop_map(|segment| RuleKey::Scope(scope_of_segment(segment))),
     ]
 }

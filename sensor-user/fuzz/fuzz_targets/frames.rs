@@ -10,14 +10,13 @@ use std::net::IpAddr;
 use libfuzzer_sys::fuzz_target;
 use sensor_core::datapath::{Datapath, RuleKey};
 use sensor_core::engine::{Engine, Output};
-use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::observation::Observation;
 use sensor_core::settings::{Limits, Mode, Settings};
 use sensor_core::time::Time;
+use sensor_core::tunnel;
 use sensor_ebpf::control::{Rate, Reflex};
 use sensor_ebpf::counter::Reason;
-use sensor_ebpf::rule::{
-    AllowKey, LEVEL_ISOLATE, RuleValue, scope_of_port, scope_of_segment, scope_of_vlan,
-};
+use sensor_ebpf::rule::{AllowKey, LEVEL_ISOLATE, RuleValue, scope_of_port, scope_of_segment, scope_of_vlan};
 
 /// The isolated host.
 const ISOLATED: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -47,13 +46,17 @@ fn policy<'a>(datapath: &mut Datapath, input: &'a [u8]) -> &'a [u8] {
     let Some((count, mut rest)) = input.split_first() else { return input };
     for number in 0..count % 8 {
         let [kind, target, level, flags, tail @ ..] = rest else { break };
-        let rule = RuleValue { list: u16::from(target % 2), flags: *flags, ..RuleValue::new(number.into(), *level) };
+        let rule =
+            RuleValue { list: u16::from(target % 2), flags: *flags, ..RuleValue::new(number.into(), *level) };
         datapath.rules.set(key(*kind, *target), Some(rule));
         rest = tail;
     }
     if let [mode, burst, tail @ ..] = rest {
         let rate = Rate { interval_ns: 1 << (burst & 31), burst_ns: 1 << (burst >> 3) };
-        datapath.rules.reflex.insert(u32::from(mode >> 4) % 3, Reflex { rate, mode: u32::from(mode % 4), pad: 0 });
+        datapath
+            .rules
+            .reflex
+            .insert(u32::from(mode >> 4) % 3, Reflex { rate, mode: u32::from(mode % 4), pad: 0 });
         datapath.throttle = [rate, rate];
         rest = tail;
     }
@@ -76,11 +79,15 @@ fuzz_target!(|input: &[u8]| {
         let (frame, next) = tail.split_at(len);
         rest = next;
         now = now.plus(1 << (time & 63));
+        // The packet within a tunnel is read whatever the frame is.
+        for (proto, port) in [(4, 0), (41, 0), (47, 0), (17, 4_789), (17, 6_081)] {
+            tunnel::inner(proto, port, frame);
+        }
         frames += 1;
         let (before, control) = (datapath.counters(), datapath.reasons[Reason::LinkControl as usize]);
         for record in datapath.frame(frame, frame.len() as u32, now) {
-            if let Some(seen) = FlowSeen::decode(&record.flow) {
-                engine.observe(&Observation::Flow(seen), &mut out);
+            if let Some(seen) = Observation::decode(&record.flow, Some(&record.inner)) {
+                engine.observe(&seen, &mut out);
             }
         }
         let dropped = datapath.counters().drop_packets > before.drop_packets;

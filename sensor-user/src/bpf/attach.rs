@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{ProgramError, Xdp, XdpMode};
+use sensor_core::datapath::PortIndices;
 use sensor_ebpf::control::Clock;
 use sensor_ebpf::counter::PortCounters;
 
+use super::attend::Attendance;
+use super::before::{self, Before};
 use super::clock::KernelClock;
 use super::counters::Counters;
 use super::driver::{self, Native, Problem};
@@ -69,6 +73,14 @@ pub struct Attached {
     pub(super) pin: PathBuf,
 }
 
+/// The program, as this process has it.
+pub(super) enum Kernel {
+    /// Loaded by this process.
+    Loaded(Box<Ebpf>),
+    /// Loaded by another.
+    Attended(Attendance),
+}
+
 /// A port that could not be given the program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unfiltered {
@@ -93,29 +105,31 @@ struct Put {
 ///
 /// Dropping this leaves everything attached: the pins hold it.
 pub struct Attachments {
-    ebpf: Ebpf,
+    pub(super) kernel: Kernel,
     pins: Pins,
-    table: PortTable,
+    pub(super) table: PortTable,
     clock: KernelClock,
     pub(super) inherited: BTreeMap<u32, PathBuf>,
     pub(super) attached: BTreeMap<u32, Attached>,
-    unfiltered: BTreeMap<u32, Unfiltered>,
+    pub(super) unfiltered: BTreeMap<u32, Unfiltered>,
     pub(super) offloads: OffloadSwitch,
     replace: bool,
+    before: Before,
 }
 
 impl Attachments {
     /// Puts the parts together; `inherited` are the links of an earlier daemon by interface index.
     pub(super) fn new(
-        ebpf: Ebpf,
+        kernel: Kernel,
         pins: Pins,
         table: PortTable,
         clock: KernelClock,
         inherited: BTreeMap<u32, PathBuf>,
+        before: Before,
     ) -> Self {
         let offloads = OffloadSwitch::new(pins.offloads());
         let (attached, unfiltered) = (BTreeMap::new(), BTreeMap::new());
-        Self { ebpf, pins, table, clock, inherited, attached, unfiltered, offloads, replace: false }
+        Self { kernel, pins, table, clock, inherited, attached, unfiltered, offloads, replace: false, before }
     }
 
     /// From now on other XDP programs are taken off ports, instead of being an error.
@@ -129,6 +143,9 @@ impl Attachments {
     ///
     /// [`BpfError::Pin`] for the first note of it that cannot be removed.
     pub fn forget_all_but(&self, ports: &[BridgePort]) -> Result<(), BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return Ok(());
+        }
         let ports: Vec<u32> = ports.iter().map(|port| port.ifindex).collect();
         self.offloads.put_back_all_but(&ports).map(drop)
     }
@@ -141,6 +158,21 @@ impl Attachments {
     /// The ports that could not be given it.
     pub fn unfiltered(&self) -> impl Iterator<Item = &Unfiltered> {
         self.unfiltered.values()
+    }
+
+    /// The index that each of these ports has, whether or not it has the program.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn indices(&mut self, ports: &[BridgePort]) -> Result<PortIndices, BpfError> {
+        let mut indices = PortIndices::new();
+        for port in ports {
+            if let (Some(index), Ok(name)) = (self.table.look_up(port.ifindex)?, port.name.parse()) {
+                indices.insert(name, index);
+            }
+        }
+        Ok(indices)
     }
 
     /// The name of the port with this index in flow keys and records.
@@ -164,6 +196,9 @@ impl Attachments {
     /// [`BpfError::IfindexTooLarge`], [`BpfError::TooManyPorts`]; the port is unfiltered then. What was switched off
     /// stays so until the port leaves: attaching may be tried again every second, and a switch may cost the link.
     pub fn attach(&mut self, port: &BridgePort) -> Result<&Attached, BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) && !self.attached.contains_key(&port.ifindex) {
+            self.attend(port)?;
+        }
         if !self.attached.contains_key(&port.ifindex) {
             match self.attach_anew(port) {
                 Ok(attached) => {
@@ -208,6 +243,9 @@ impl Attachments {
         counters: &mut Counters,
     ) -> Result<Option<(Attached, PortCounters)>, BpfError> {
         self.unfiltered.remove(&ifindex);
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return self.leave(ifindex, counters);
+        }
         let Some(port) = self.attached.get(&ifindex) else {
             return self.offloads.put_back(ifindex).map(|_| None);
         };
@@ -229,13 +267,45 @@ impl Attachments {
         self.pins.remove_all().map(drop)
     }
 
-    /// Undoes an unsuccessful start. Ports that were attached anew lose the program, and pins nobody had before are
-    /// removed; what an earlier daemon left in force stays in force.
+    /// Makes the program that is on all ports now the one to go on with: there is no going back any more. What another
+    /// release left is removed. Gives what an operator should be told.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError`] if something could not be pinned, read or removed; the program is in force all the same.
+    pub fn settle(&mut self, counters: &mut Counters) -> Result<Option<String>, BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return Ok(None);
+        }
+        let old = self.before.old.take();
+        self.before = Before::settled();
+        let program = self.program()?;
+        let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+        let fd = fd.map_err(|error| BpfError::Object(chain(&error)))?;
+        self.pins.pin_program(fd.as_fd())?;
+        self.pins.share()?;
+        old.map(|old| old.settle(counters)).transpose()
+    }
+
+    /// Gives the maps to a group, for a daemon without privileges.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Pin`] for the first that cannot be given away.
+    pub fn share_with(&self, group: u32) -> Result<(), BpfError> {
+        self.pins.share_with(group)
+    }
+
+    /// Undoes an unsuccessful start. Ports that had a program before get that one back. Ports that were attached anew lose
+    /// the program, and pins nobody had before are removed; what an earlier daemon left in force stays in force.
     ///
     /// # Errors
     ///
     /// [`BpfError::Pin`] for the first that could not be removed.
     pub fn roll_back(self) -> Result<(), BpfError> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return Ok(());
+        }
         let there = self.attached.values().filter(|port| port.inherited).map(|port| port.ifindex);
         let there: Vec<u32> = there.chain(self.inherited.keys().copied()).collect();
         if there.is_empty() {
@@ -244,7 +314,12 @@ impl Attachments {
         for port in self.attached.values().filter(|port| !port.inherited) {
             pins::remove_link(&port.pin)?;
         }
-        self.offloads.put_back_all_but(&there).map(drop)
+        self.before.put_back()?;
+        self.offloads.put_back_all_but(&there)?;
+        if self.before.fresh {
+            self.pins.remove_maps();
+        }
+        Ok(())
     }
 
     /// Both clocks of the kernel at one moment.
@@ -253,12 +328,14 @@ impl Attachments {
     ///
     /// [`BpfError::Clock`] if the program that reads them cannot be run.
     pub fn clock(&self) -> Result<Clock, BpfError> {
-        self.clock.read(&self.ebpf)
+        self.clock.read()
     }
 
     fn program(&mut self) -> Result<&mut Xdp, BpfError> {
-        self.ebpf
-            .program_mut(PROGRAM)
+        let Kernel::Loaded(ebpf) = &mut self.kernel else {
+            return Err(BpfError::Object("the program was loaded by another process".to_owned()));
+        };
+        ebpf.program_mut(PROGRAM)
             .ok_or_else(|| BpfError::Object(format!("no program {PROGRAM}")))?
             .try_into()
             .map_err(|error: ProgramError| BpfError::Object(chain(&error)))
@@ -317,9 +394,14 @@ impl Attachments {
         let fault = |text: String| BpfError::Load(format!("taking over {}: {text}", pin.display()));
         let link = PinnedLink::from_pin(pin).map_err(|error| fault(chain(&error)))?;
         let link = XdpLink::try_from(FdLink::from(link)).map_err(|error| fault(chain(&error)))?;
+        let before = before::program_of(&self.pins, pin);
         let program = self.program()?;
         match program.attach_to_link(link) {
-            Ok(id) => release_link(program, id).map_err(fault).map(|_| true),
+            Ok(id) => {
+                release_link(program, id).map_err(fault)?;
+                self.before.replaced(pin, before);
+                Ok(true)
+            }
             Err(error) if errno(&error) == Some(libc::ENOLINK) => pins::remove_link(pin).map(|()| false),
             Err(error) => Err(fault(chain(&error))),
         }

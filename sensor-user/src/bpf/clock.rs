@@ -1,50 +1,53 @@
 //! The kernel's two clocks: flows carry jiffies, rules and records ns of CLOCK_MONOTONIC.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use aya::Ebpf;
 use aya::maps::{Array, MapData};
-use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya_obj::programs::XdpAttachType;
 use sensor_ebpf::control::Clock;
 
 use super::error::{BpfError, chain};
-use super::object::CLOCK_PROGRAM;
 use super::pod::Raw;
 
-/// Where the clock program leaves its answer.
+/// The program that reads the clocks, and where it leaves its answer.
 pub struct KernelClock {
+    program: Xdp,
     map: Array<MapData, Raw<Clock>>,
 }
 
 impl KernelClock {
-    /// A clock of the map the clock program writes.
-    pub fn new(map: Array<MapData, Raw<Clock>>) -> Self {
-        Self { map }
+    /// A clock of the pinned program, whoever loaded it, and the map it writes.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Clock`] if the program cannot be opened.
+    pub fn open(pin: &Path, map: Array<MapData, Raw<Clock>>) -> Result<Self, BpfError> {
+        let program = Xdp::from_pin(pin, XdpAttachType::Interface);
+        let program =
+            program.map_err(|error| BpfError::Clock(format!("{}: {}", pin.display(), chain(&error))))?;
+        Ok(Self { program, map })
     }
 
     /// Both clocks at one moment.
-    pub fn read(&self, ebpf: &Ebpf) -> Result<Clock, BpfError> {
-        let program: &Xdp = ebpf
-            .program(CLOCK_PROGRAM)
-            .ok_or_else(|| BpfError::Object(format!("no program {CLOCK_PROGRAM}")))?
-            .try_into()
-            .map_err(|error: ProgramError| BpfError::Object(chain(&error)))?;
+    pub fn read(&self) -> Result<Clock, BpfError> {
         let mut options = TestRunOptions::new();
         // Any frame the kernel takes for a test run; the program does not look at it.
         options.data_in = Some(&[0; 64]);
-        program.test_run(options).map_err(|error| BpfError::Clock(chain(&error)))?;
+        self.program.test_run(options).map_err(|error| BpfError::Clock(chain(&error)))?;
         let Raw(clock) =
             self.map.get(&0, 0).map_err(|error| BpfError::map("reading the clock map", error))?;
         Ok(clock)
     }
 
     /// Nanoseconds of a jiffy, measured. Takes 0.1 s.
-    pub fn measure_jiffy(&self, ebpf: &Ebpf) -> Result<u64, BpfError> {
-        let before = self.read(ebpf)?;
+    pub fn measure_jiffy(&self) -> Result<u64, BpfError> {
+        let before = self.read()?;
         // Ten jiffies at the lowest rate: one more or less does not make 100 into 250, nor 250 into 300.
         thread::sleep(Duration::from_millis(100));
-        let after = self.read(ebpf)?;
+        let after = self.read()?;
         jiffy_ns(before, after)
             .ok_or_else(|| BpfError::Clock(format!("no tick in 0.1 s, from {before:?} to {after:?}")))
     }

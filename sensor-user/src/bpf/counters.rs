@@ -1,13 +1,21 @@
 //! Counters of the program, summed over CPUs.
 
-use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use sensor_ebpf::counter::{PortCell, PortCounters, REASONS_OF_PORT, Reason};
 use sensor_ebpf::rule::{RuleCounters, SLOTS};
 
 use super::error::BpfError;
 use super::pod::Raw;
-use super::sensor::open;
+use super::sensor::{MapSource, open};
+
+/// Numbers user space keeps beside the counters of a port, in its last places of the map of reasons, which the program never
+/// counts in: they live just as long as the counters they are about, whatever becomes of the daemon.
+pub const MARKS: usize = 8;
+/// What user space keeps of a port; all zero for a new one.
+pub type Marks = [u64; MARKS];
+/// Where they begin among a port's places.
+const FIRST_MARK: u32 = REASONS_OF_PORT - MARKS as u32;
+const _: () = assert!(Reason::ALL.len() <= FIRST_MARK as usize);
 
 /// Counters by port, by reason and by rule.
 pub struct Counters {
@@ -17,7 +25,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
             ports: open(ebpf, "PORT_COUNTERS")?,
             reasons: open(ebpf, "REASONS")?,
@@ -51,6 +59,29 @@ impl Counters {
         Ok(sum(&counted))
     }
 
+    /// Sets what was counted on a port, CPU by CPU, before any port has the program.
+    pub(super) fn set_port(&mut self, index: u8, cpus: &[PortCounters]) -> Result<(), BpfError> {
+        self.write_port(
+            index,
+            cpus.iter().map(|counters| Raw(PortCell { passed: *counters, ..PortCell::default() })).collect(),
+        )
+    }
+
+    /// Adds to what was counted on ports that are gone: counters, and numbers of frames by reason; each CPU by CPU.
+    pub(super) fn add_gone(&mut self, cpus: &[PortCounters], reasons: &[Vec<u64>]) -> Result<(), BpfError> {
+        let mut gone: Vec<_> = self.read_port(0)?.iter().copied().collect();
+        gone.iter_mut().zip(cpus).for_each(|(Raw(gone), more)| gone.passed.add(more));
+        self.write_port(0, gone)?;
+        let fault = |error| BpfError::map("adding to the counts by reason", error);
+        for (reason, more) in (0u32..).zip(reasons) {
+            let counted = self.reasons.get(&reason, 0).map_err(fault)?;
+            let sums: Vec<u64> = counted.iter().zip(more).map(|(a, b)| a.wrapping_add(*b)).collect();
+            let sums = PerCpuValues::try_from(sums).map_err(|error| fault(error.into()))?;
+            self.reasons.set(reason, sums, 0).map_err(fault)?;
+        }
+        Ok(())
+    }
+
     /// Frames of a port by [`Reason`], in the order of [`Reason::ALL`]. `Reason::None` is not counted: what a port received
     /// and no other reason explains was parsed.
     ///
@@ -68,6 +99,45 @@ impl Counters {
             *sum = cpus.iter().fold(0u64, |sum, cpu| sum.wrapping_add(*cpu));
         }
         Ok(sums)
+    }
+
+    /// What user space keeps of a port.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn marks(&self, index: u8) -> Result<Marks, BpfError> {
+        let mut marks = Marks::default();
+        for (key, mark) in self.mark_keys(index).zip(&mut marks) {
+            let cpus = self.reasons.get(&key, 0);
+            let cpus =
+                cpus.map_err(|error| BpfError::map(format!("reading the marks of port {index}"), error))?;
+            *mark = cpus.iter().copied().fold(0, u64::wrapping_add);
+        }
+        Ok(marks)
+    }
+
+    /// Keeps something of a port.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_marks(&mut self, index: u8, marks: &Marks) -> Result<(), BpfError> {
+        for (key, mark) in self.mark_keys(index).zip(marks) {
+            let fault = |error| BpfError::map(format!("setting the marks of port {index}"), error);
+            let mut cpus = vec![0; self.reasons.get(&key, 0).map_err(fault)?.len()];
+            if let Some(first) = cpus.first_mut() {
+                *first = *mark;
+            }
+            let cpus = PerCpuValues::try_from(cpus).map_err(|error| fault(error.into()))?;
+            self.reasons.set(key, cpus, 0).map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    fn mark_keys(&self, index: u8) -> impl Iterator<Item = u32> + use<> {
+        let first = u32::from(index) * REASONS_OF_PORT;
+        (FIRST_MARK..REASONS_OF_PORT).map(move |mark| first + mark)
     }
 
     /// What the rule of this number did.
@@ -101,10 +171,11 @@ impl Counters {
         self.rules.set(rule_id % SLOTS, zeros, 0).map_err(fault)
     }
 
-    /// Takes the counts by reason of a port over to index 0.
+    /// Takes the counts by reason of a port over to index 0; what was kept of the port is forgotten.
     fn take_reasons(&mut self, index: u8) -> Result<(), BpfError> {
         let fault = |error| BpfError::map(format!("moving the counts of port {index}"), error);
-        for reason in 0..REASONS_OF_PORT {
+        self.set_marks(index, &Marks::default())?;
+        for reason in 0..FIRST_MARK {
             let key = u32::from(index) * REASONS_OF_PORT + reason;
             let counted = self.reasons.get(&key, 0).map_err(fault)?;
             let gone = self.reasons.get(&reason, 0).map_err(fault)?;

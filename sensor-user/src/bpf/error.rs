@@ -14,7 +14,10 @@ use sensor_core::datapath::RuleKey;
 #[non_exhaustive]
 pub enum BpfError {
     /// The process may not load BPF programs.
-    #[error("loading BPF programs needs {missing}: run as root, or as a service with those capabilities")]
+    #[error(
+        "loading BPF programs needs {missing}: run as root, or as a service with those capabilities, or have `sekisho \
+         load` do it before"
+    )]
     Privileges {
         /// The capabilities that are missing, as in capabilities(7).
         missing: String,
@@ -49,6 +52,12 @@ pub enum BpfError {
     /// The embedded object is not what this program was built for.
     #[error("the embedded BPF object is unusable ({0}): rebuild with `cargo xtask build`")]
     Object(String),
+    /// There is no program to go on from.
+    #[error("no port has the program yet: there is nothing to replace")]
+    NoProgram,
+    /// Another object has other maps.
+    #[error("the object has not the maps of this release: load it by the sekisho it belongs to")]
+    OtherObject,
     /// The kernel refused the object.
     #[error("loading the BPF program failed: {0}")]
     Load(String),
@@ -85,6 +94,37 @@ pub enum BpfError {
         /// The directory of the bridge's pins.
         path: PathBuf,
     },
+    /// Nothing is pinned for the bridge.
+    #[error("nothing is loaded for {bridge} in {pin_dir}: start it with `sekisho run --bridge {bridge}`")]
+    NotLoaded {
+        /// The bridge's name.
+        bridge: String,
+        /// Where the pins should be.
+        pin_dir: PathBuf,
+    },
+    /// The pinned maps are of a layout this program does not know.
+    #[error(
+        "the maps in {path} are of another release (abi-{found}; this one has abi-{}): use the sekisho of that release, or \
+         start this one, which takes them over",
+        sensor_ebpf::ABI
+    )]
+    OtherAbi {
+        /// The directory of the bridge's pins.
+        path: PathBuf,
+        /// The ABI found.
+        found: u32,
+    },
+    /// The pinned maps of another release cannot be taken over.
+    #[error(
+        "the maps in {path} cannot be taken over ({why}): go on with the release they are of, or end all isolations and \
+         begin anew with `sekisho detach`"
+    )]
+    UnknownAbi {
+        /// Their directory.
+        path: PathBuf,
+        /// What is the matter.
+        why: String,
+    },
     /// The pinned links belong to interfaces of another network namespace.
     #[error(
         "{path} holds the program of an interface that is not in this network namespace: choose another place with \
@@ -93,6 +133,12 @@ pub enum BpfError {
     ForeignPins {
         /// The pin of the link.
         path: PathBuf,
+    },
+    /// The port has not the program, and this process may not give it.
+    #[error("{port} has not the program yet; `sekisho load` was asked to attach it")]
+    NotAttached {
+        /// The port's name.
+        port: String,
     },
     /// Another XDP program is attached to a port.
     #[error(

@@ -5,12 +5,12 @@
 
 use std::os::fd::AsFd;
 
-use aya::Ebpf;
-use aya::maps::{Map, MapData};
+use aya::maps::{Map, MapData, MapError};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
 
 use super::error::BpfError;
 use super::pod::Wire;
+use super::sensor::MapSource;
 use super::sys::{self, BatchEnd};
 
 /// Key of a flow of either table.
@@ -54,8 +54,22 @@ pub struct Flows {
 }
 
 impl Flows {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self { v4: Table::open(ebpf, "FLOW4")?, v6: Table::open(ebpf, "FLOW6")? })
+    }
+
+    /// Another hand on the same tables.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn share(&self) -> Result<Self, BpfError> {
+        Ok(Self { v4: self.v4.share()?, v6: self.v6.share()? })
+    }
+
+    /// How many flows each table has room for: IPv4 and ARP, IPv6.
+    pub fn capacity(&self) -> [u32; 2] {
+        [self.v4.capacity, self.v6.capacity]
     }
 
     /// Reads all flows. A table at its bound takes 0.14 s; see [`Flows::sweep_some`] for doing other things meanwhile.
@@ -108,14 +122,15 @@ impl Flows {
 struct Table<K> {
     name: &'static str,
     map: MapData,
+    capacity: u32,
     keys: Vec<K>,
     values: Vec<FlowValue>,
 }
 
 impl<K: Wire> Table<K> {
     /// Opens a table and makes sure its keys and values are of the sizes the kernel will read and write.
-    fn open(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, BpfError> {
-        let Some(Map::LruHashMap(map)) = ebpf.take_map(name) else {
+    fn open(ebpf: &mut impl MapSource, name: &'static str) -> Result<Self, BpfError> {
+        let Map::LruHashMap(map) = ebpf.map(name)? else {
             return Err(BpfError::Object(format!("no LRU hash map {name}")));
         };
         let info = map.info().map_err(|error| BpfError::map(format!("asking about {name}"), error))?;
@@ -125,7 +140,15 @@ impl<K: Wire> Table<K> {
                 "map {name} has keys and values of other sizes than {wanted:?}"
             )));
         }
-        Ok(Self { name, map, keys: Vec::new(), values: Vec::new() })
+        Ok(Self { name, capacity: info.max_entries(), map, keys: Vec::new(), values: Vec::new() })
+    }
+
+    fn share(&self) -> Result<Self, BpfError> {
+        let fault = |error: MapError| BpfError::map(format!("sharing {}", self.name), error);
+        let fd = self.map.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|error| BpfError::Object(format!("sharing {}: {error}", self.name)))?;
+        let map = MapData::from_fd(fd).map_err(fault)?;
+        Ok(Self { name: self.name, map, capacity: self.capacity, keys: Vec::new(), values: Vec::new() })
     }
 
     /// Reads the next entries; true when they were the last.

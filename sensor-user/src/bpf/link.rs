@@ -4,6 +4,7 @@ use std::io;
 
 use rtnetlink::packet_core::{Emitable, NLM_F_DUMP, Parseable};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
+use sensor_core::addr::Mac;
 
 use super::attach::Mode;
 use super::netlink::Netlink;
@@ -34,6 +35,22 @@ pub struct Interface {
     pub parent: Option<(String, String)>,
     /// The XDP program on it.
     pub xdp: Option<AttachedProgram>,
+    /// Its own MAC address.
+    pub mac: Mac,
+    /// What its network card counted.
+    pub nic: Nic,
+}
+
+/// What a network card counted since its interface was made. It never goes back but when a driver begins anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Nic {
+    /// Frames received, those included that a program dropped later.
+    pub packets: u64,
+    /// Their bytes. What counts as a byte of a frame is up to the driver: some leave out the Ethernet header, some add the
+    /// checksum.
+    pub bytes: u64,
+    /// Frames that found no room in the card.
+    pub missed: u64,
 }
 
 impl From<&LinkMessage> for Interface {
@@ -48,6 +65,16 @@ impl From<&LinkMessage> for Interface {
                 LinkAttribute::ParentDevBusName(name) => bus = Some(name.clone()),
                 LinkAttribute::ParentDevName(name) => parent = Some(name.clone()),
                 LinkAttribute::Xdp(xdp) => interface.xdp = attached(xdp),
+                LinkAttribute::Address(bytes) => {
+                    interface.mac = bytes.as_slice().try_into().map_or(interface.mac, Mac);
+                }
+                LinkAttribute::Stats64(stats) => {
+                    interface.nic = Nic {
+                        packets: stats.rx_packets,
+                        bytes: stats.rx_bytes,
+                        missed: stats.rx_missed_errors,
+                    };
+                }
                 LinkAttribute::LinkInfo(infos) => {
                     interface.kind = infos.iter().find_map(|info| match info {
                         LinkInfo::Kind(kind) => Some(kind.clone()),

@@ -10,6 +10,9 @@ use thiserror::Error;
 
 use crate::patience;
 
+/// Where the lock of a bridge lies: the same for all daemons of the machine, whatever else they are given.
+pub const LOCK_DIR: &str = "/run/sekisho";
+
 /// Why the lock was not had.
 #[derive(Debug, Error)]
 pub enum LockError {

@@ -37,8 +37,8 @@ pub struct MapShape {
 /// # Errors
 ///
 /// [`BpfError::Object`] if the object cannot be read.
-pub fn pinned_maps() -> Result<Vec<MapShape>, BpfError> {
-    let object = Object::parse(OBJECT).map_err(|error| BpfError::Object(error.to_string()))?;
+pub fn pinned_maps(object: &[u8]) -> Result<Vec<MapShape>, BpfError> {
+    let object = Object::parse(object).map_err(|error| BpfError::Object(error.to_string()))?;
     let mut maps: Vec<MapShape> = object
         .maps
         .iter()
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn all_maps_but_constants_and_log_are_pinned() {
-        let maps = pinned_maps().expect("the object parses");
+        let maps = pinned_maps(OBJECT).expect("the object parses");
         let names: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
         assert_eq!(
             names,

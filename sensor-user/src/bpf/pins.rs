@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use aya::maps::MapInfo;
 use sensor_ebpf::ABI;
 
 use super::error::BpfError;
+use super::migrate::UNFIT;
 use super::object::MapShape;
 use super::offload::{OffloadSwitch, Offloads};
 use super::ports::BridgePort;
@@ -44,12 +45,68 @@ pub fn detach(pin_dir: &Path, bridge: &str) -> Result<Detached, BpfError> {
     if !root(pin_dir, bridge).is_dir() {
         return Ok(Detached::default());
     }
-    Pins::open(pin_dir, bridge)?.remove_all()
+    Pins::open(pin_dir, bridge)?.only_mine()?.remove_all()
+}
+
+/// What is pinned for a bridge, looked at without a lock: a daemon may be using it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PinView {
+    /// Where its maps are, if they are of this program's ABI.
+    pub maps: Option<PathBuf>,
+    /// Interface index and program id of each link; 0 is the index of one that was detached.
+    pub links: Vec<(u32, u32)>,
+}
+
+/// Looks at what is pinned for a bridge.
+///
+/// # Errors
+///
+/// [`BpfError::Pin`] if something cannot be read.
+pub fn view(pin_dir: &Path, bridge: &str) -> Result<PinView, BpfError> {
+    let root = root(pin_dir, bridge);
+    let (maps, links) = (root.join(format!("abi-{ABI}/maps")), root.join("links"));
+    let mut found = Vec::new();
+    for path in if links.is_dir() { entries(&links)? } else { Vec::new() } {
+        let fd = sys::open_pin(&path).map_err(pin_error("opening", &path))?;
+        let info = sys::xdp_link_info(fd.as_fd()).map_err(pin_error("asking about", &path))?;
+        found.push((info.ifindex, info.program));
+    }
+    Ok(PinView { maps: maps.is_dir().then_some(maps), links: found })
 }
 
 /// The directory of a bridge's pins.
-fn root(pin_dir: &Path, bridge: &str) -> PathBuf {
+pub fn root(pin_dir: &Path, bridge: &str) -> PathBuf {
     pin_dir.join(pin_name(bridge))
+}
+
+/// The directory of the maps of an ABI.
+pub fn maps_of(root: &Path, abi: u32) -> PathBuf {
+    root.join(format!("abi-{abi}/maps"))
+}
+
+/// The numbers of the ABIs whose maps are pinned, in rising order.
+pub fn abis(root: &Path) -> Result<Vec<u32>, BpfError> {
+    if !root.is_dir() {
+        return Ok(Vec::new());
+    }
+    let number = |dir: &PathBuf| dir.file_name()?.to_str()?.strip_prefix("abi-")?.parse().ok();
+    let mut abis: Vec<u32> = entries(root)?.iter().filter_map(number).collect();
+    abis.sort_unstable();
+    Ok(abis)
+}
+
+/// The bridges that have something pinned, sorted.
+///
+/// # Errors
+///
+/// [`BpfError::Pin`] if the directory cannot be read.
+pub fn bridges(pin_dir: &Path) -> Result<Vec<String>, BpfError> {
+    match fs::metadata(pin_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result.map_err(pin_error("looking at", pin_dir))?,
+    };
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().replace(':', ".");
+    Ok(entries(pin_dir)?.iter().map(name).collect())
 }
 
 /// The name of an interface as a name on a BPF file system, where a dot is not allowed (bpf_lookup in
@@ -68,32 +125,73 @@ struct PinnedLink {
 /// The pins of one bridge, locked against other daemons.
 #[derive(Debug)]
 pub struct Pins {
-    pin_dir: PathBuf,
+    pub(super) pin_dir: PathBuf,
     root: PathBuf,
     /// Held open for its lock.
     _lock: File,
+    attended: bool,
 }
 
 impl Pins {
-    /// Makes the directories and takes the lock.
+    /// The pins for a process that changes nothing about them, but works with the maps: it has a lock of its own, on the
+    /// directory of the ABI.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::PinsInUse`] if another process works with the maps, else [`BpfError::Pin`].
+    pub fn attend(pin_dir: &Path, bridge: &str) -> Result<Self, BpfError> {
+        let root = root(pin_dir, bridge);
+        let dir = root.join(format!("abi-{ABI}"));
+        let lock = File::open(&dir).map_err(pin_error("opening", &dir))?;
+        take(&lock, &dir)?;
+        Ok(Self { pin_dir: pin_dir.to_owned(), root, _lock: lock, attended: true })
+    }
+
+    /// Whether a process without privileges works with the maps meanwhile.
+    pub fn attended(&self) -> bool {
+        self.attended
+    }
+
+    fn is_attended(&self) -> bool {
+        let lock = File::open(self.root.join(format!("abi-{ABI}")));
+        lock.is_ok_and(|lock| matches!(patience::lock(&lock), Err(TryLockError::WouldBlock)))
+    }
+
+    /// An error while a process without privileges works with the maps.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::PinsInUse`].
+    pub fn only_mine(self) -> Result<Self, BpfError> {
+        if self.attended { Err(BpfError::PinsInUse { path: self.root }) } else { Ok(self) }
+    }
+
+    /// Makes the directories and takes the lock. Another process may work with the maps all the same: see
+    /// [`Pins::attended`].
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::PinsInUse`] if another process has it, else [`BpfError::Pin`].
     pub fn open(pin_dir: &Path, bridge: &str) -> Result<Self, BpfError> {
         let root = root(pin_dir, bridge);
         make_dir(&root)?;
         let lock = File::open(&root).map_err(pin_error("opening", &root))?;
-        match patience::lock(&lock) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BpfError::PinsInUse { path: root }),
-            Err(TryLockError::Error(error)) => return Err(pin_error("locking", &root)(error)),
-        }
-        let pins = Self { pin_dir: pin_dir.to_owned(), root, _lock: lock };
-        make_dir(&pins.maps())?;
+        take(&lock, &root)?;
+        let mut pins = Self { pin_dir: pin_dir.to_owned(), root, _lock: lock, attended: false };
         make_dir(&pins.links())?;
         make_dir(&pins.offloads())?;
+        pins.attended = pins.is_attended();
         Ok(pins)
     }
 
-    fn maps(&self) -> PathBuf {
-        self.root.join(format!("abi-{ABI}/maps"))
+    /// The directory of the bridge's pins.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of the pinned maps.
+    pub fn maps(&self) -> PathBuf {
+        maps_of(&self.root, ABI)
     }
 
     fn links(&self) -> PathBuf {
@@ -121,37 +219,82 @@ impl Pins {
         }
     }
 
+    /// Makes the directory of the maps.
+    pub fn make_maps(&self) -> Result<(), BpfError> {
+        make_dir(&self.maps())
+    }
+
     /// Whether maps of an earlier daemon are there.
     pub fn has_maps(&self) -> bool {
         fs::read_dir(self.maps()).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Removes all pinned maps if one of them is not of the shape the object wants (flows, rules and switches belong
+    /// Where the program is pinned when all ports have it.
+    pub fn program(&self) -> PathBuf {
+        self.root.join(format!("abi-{ABI}/prog"))
+    }
+
+    /// The programs that may be pinned, those of other releases too.
+    pub fn programs(&self) -> Vec<PathBuf> {
+        let dirs = entries(&self.root).unwrap_or_default();
+        dirs.into_iter().map(|dir| dir.join("prog")).filter(|pin| pin.exists()).collect()
+    }
+
+    /// Where the program that reads the clocks is pinned.
+    pub fn clock(&self) -> PathBuf {
+        self.root.join(format!("abi-{ABI}/clock"))
+    }
+
+    /// Pins the program of the ports in place of the one pinned before.
+    pub fn pin_program(&self, program: BorrowedFd<'_>) -> Result<(), BpfError> {
+        self.replace(&self.program(), program)
+    }
+
+    /// Pins the program that reads the clocks in place of the one pinned before.
+    pub fn pin_clock(&self, program: BorrowedFd<'_>) -> Result<(), BpfError> {
+        self.replace(&self.clock(), program)
+    }
+
+    fn replace(&self, pin: &Path, program: BorrowedFd<'_>) -> Result<(), BpfError> {
+        let young = self.root.join(format!("abi-{ABI}/new"));
+        if young.exists() {
+            remove_file(&young)?;
+        }
+        sys::pin(program, &young).map_err(pin_error("pinning", &young))?;
+        fs::rename(&young, pin).map_err(pin_error("renaming to", pin))
+    }
+
+    /// Whether all pinned maps are those of this release, and of this shape.
+    pub fn are_fit(&self, wanted: &[MapShape]) -> Result<bool, BpfError> {
+        let fit = |map: &MapShape| shape_of_pin(map, &self.map(&map.name)).as_ref() == Some(map);
+        Ok(self.other_layouts()?.is_empty() && wanted.iter().all(fit))
+    }
+
+    /// Puts all pinned maps aside if one of them is not of the shape the object wants (flows, rules and switches belong
     /// together); says which and why. aya would reuse such a map without a look at it.
-    pub fn remove_unfit(&self, wanted: &[MapShape]) -> Result<Vec<String>, BpfError> {
+    pub fn set_aside_unfit(&self, wanted: &[MapShape]) -> Result<Vec<String>, BpfError> {
         let unfit = wanted.iter().find_map(|map| match shape_of_pin(map, &self.map(&map.name)) {
             Some(found) if found != *map => Some((map, found)),
             _ => None,
         });
         let Some((wanted, found)) = unfit else { return Ok(Vec::new()) };
-        for path in entries(&self.maps())? {
-            remove_file(&path)?;
+        let own = self.root.join(format!("abi-{ABI}"));
+        let aside = self.root.join(format!("abi-{ABI}{UNFIT}"));
+        if aside.exists() {
+            remove_tree(&aside)?;
         }
+        fs::rename(&own, &aside).map_err(pin_error("renaming", &own))?;
         Ok(vec![format!("all pinned maps were made anew: {found:?} was found where {wanted:?} is wanted")])
     }
 
-    /// Removes the pinned maps of other ABIs, whose program is no longer needed to find them: it holds them itself as
-    /// long as it is attached.
-    pub fn remove_other_abis(&self) -> Result<Vec<String>, BpfError> {
-        let mut notes = Vec::new();
-        for dir in entries(&self.root)? {
-            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with("abi-") && name != format!("abi-{ABI}") {
-                remove_tree(&dir)?;
-                notes.push(format!("pinned maps of {name} were removed: this program has abi-{ABI}"));
-            }
-        }
-        Ok(notes)
+    /// The directories of maps that are not of this program's layout.
+    pub fn other_layouts(&self) -> Result<Vec<PathBuf>, BpfError> {
+        let own = format!("abi-{ABI}");
+        let other = |dir: &PathBuf| {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("abi-") && name != own
+        };
+        Ok(entries(&self.root)?.into_iter().filter(other).collect())
     }
 
     /// Sorts the links an earlier daemon left: those of `ports` come back by interface index, to be taken over; those
@@ -181,6 +324,21 @@ impl Pins {
         Ok(inherited)
     }
 
+    /// The pinned links.
+    pub fn link_paths(&self) -> Result<Vec<PathBuf>, BpfError> {
+        entries(&self.links())
+    }
+
+    /// Removes the pins of links whose interface is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Pin`] for the first that cannot be looked at or removed.
+    pub fn remove_dead_links(&self) -> Result<(), BpfError> {
+        let links = self.pinned_links()?;
+        links.iter().filter(|link| link.info.ifindex == 0).try_for_each(|link| remove_link(&link.path))
+    }
+
     fn pinned_links(&self) -> Result<Vec<PinnedLink>, BpfError> {
         let mut links = Vec::new();
         for path in entries(&self.links())? {
@@ -207,7 +365,11 @@ impl Pins {
 
     /// Removes what an unsuccessful start made, if it is of no use: maps without a program.
     pub fn remove_maps(self) {
-        let _ = remove_tree(&self.root.join(format!("abi-{ABI}")));
+        // Maps put aside for them are in force still.
+        let aside = self.root.join(format!("abi-{ABI}{UNFIT}"));
+        let own = self.root.join(format!("abi-{ABI}"));
+        let _ = remove_tree(&own);
+        let _ = fs::rename(&aside, &own);
         // Directories that still hold something stay.
         for dir in [self.links(), self.offloads(), self.root, self.pin_dir] {
             let _ = fs::remove_dir(dir);
@@ -231,7 +393,7 @@ pub fn remove_link(path: &Path) -> Result<(), BpfError> {
 }
 
 /// The shape of the map pinned at `path`; `None` if there is none. A pin that is no map has no shape in common.
-fn shape_of_pin(wanted: &MapShape, path: &Path) -> Option<MapShape> {
+pub fn shape_of_pin(wanted: &MapShape, path: &Path) -> Option<MapShape> {
     if !path.exists() {
         return None;
     }
@@ -248,13 +410,22 @@ fn shape_of_pin(wanted: &MapShape, path: &Path) -> Option<MapShape> {
     })
 }
 
+/// Locks what a process must have for itself.
+fn take(lock: &File, path: &Path) -> Result<(), BpfError> {
+    match patience::lock(lock) {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(BpfError::PinsInUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(pin_error("locking", path)(error)),
+    }
+}
+
 /// Makes a directory for root alone, with those above it.
 fn make_dir(path: &Path) -> Result<(), BpfError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(pin_error("making directory", path))
 }
 
 /// The paths in a directory, sorted.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
+pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
     let read = || -> io::Result<Vec<PathBuf>> { fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect() };
     let mut paths = read().map_err(pin_error("reading", dir))?;
     paths.sort();
@@ -266,7 +437,7 @@ fn remove_file(path: &Path) -> Result<(), BpfError> {
 }
 
 /// Removes a directory of at most a few levels and all in it.
-fn remove_tree(path: &Path) -> Result<(), BpfError> {
+pub fn remove_tree(path: &Path) -> Result<(), BpfError> {
     fs::remove_dir_all(path).map_err(pin_error("removing", path))
 }
 

@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd;
 
-use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use sensor_ebpf::control::{MAX_IFINDEX, Port};
 use sensor_ebpf::flow::MAX_PORTS;
@@ -11,6 +10,7 @@ use super::counters::Counters;
 use super::error::{BpfError, chain};
 use super::pod::Raw;
 use super::ports::BridgePort;
+use super::sensor::{MapSource, open};
 use super::sys::{self, BatchEnd};
 
 /// The map of ports, and which of the indices 1..=255 are taken. 0 means "not registered" and is never given away.
@@ -27,8 +27,12 @@ impl PortTable {
     /// # Errors
     ///
     /// [`BpfError::Object`] or [`BpfError::Map`].
-    pub fn open(ebpf: &mut Ebpf, ports: &[BridgePort], counters: &mut Counters) -> Result<Self, BpfError> {
-        let Some(Map::Array(map)) = ebpf.take_map("PORTS") else {
+    pub fn open(
+        ebpf: &mut impl MapSource,
+        ports: &[BridgePort],
+        counters: &mut Counters,
+    ) -> Result<Self, BpfError> {
+        let Map::Array(map) = ebpf.map("PORTS")? else {
             return Err(BpfError::Object("no array PORTS".to_owned()));
         };
         let registered = registered(&map)?;
@@ -44,6 +48,38 @@ impl PortTable {
             }
         }
         Ok(table)
+    }
+
+    /// Opens the table that another process keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Object`] or [`BpfError::Map`].
+    pub fn attend(source: &mut impl MapSource) -> Result<Self, BpfError> {
+        Ok(Self { map: open(source, "PORTS")?, taken: [None; MAX_PORTS as usize] })
+    }
+
+    /// The index that the keeper of the table gave a port, which is noted.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn look_up(&mut self, ifindex: u32) -> Result<Option<u8>, BpfError> {
+        if ifindex >= MAX_IFINDEX {
+            return Ok(None);
+        }
+        let Raw(port) =
+            self.map.get(&ifindex, 0).map_err(|error| BpfError::map("reading the table of ports", error))?;
+        if port.index == 0 {
+            return Ok(None);
+        }
+        self.taken[usize::from(port.index)] = Some(ifindex);
+        Ok(Some(port.index))
+    }
+
+    /// Forgets what was noted of an interface.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.taken.iter_mut().filter(|slot| **slot == Some(ifindex)).for_each(|slot| *slot = None);
     }
 
     /// The interface that has an index.
@@ -76,9 +112,7 @@ impl PortTable {
     /// [`BpfError::Map`]; it keeps the index then.
     pub fn unregister(&mut self, ifindex: u32) -> Result<(), BpfError> {
         self.set(ifindex, 0)?;
-        for slot in self.taken.iter_mut().filter(|slot| **slot == Some(ifindex)) {
-            *slot = None;
-        }
+        self.forget(ifindex);
         Ok(())
     }
 
@@ -87,6 +121,21 @@ impl PortTable {
             .set(ifindex, Raw(Port { index, ..Port::default() }), 0)
             .map_err(|error| BpfError::map(format!("setting the port index of interface {ifindex}"), error))
     }
+}
+
+/// Copies the table of another release.
+///
+/// # Errors
+///
+/// [`BpfError::Object`] or [`BpfError::Map`].
+pub fn copy(from: &MapData, to: MapData) -> Result<(), BpfError> {
+    let mut map: Array<MapData, Raw<Port>> =
+        Array::try_from(Map::Array(to)).map_err(|error| BpfError::Object(chain(&error)))?;
+    for (ifindex, index) in registered(from)? {
+        map.set(ifindex, Raw(Port { index, ..Port::default() }), 0)
+            .map_err(|error| BpfError::map("copying the table of ports", error))?;
+    }
+    Ok(())
 }
 
 /// All interfaces in the table that have an index. In batches: one by one 65,536 calls would be a tenth of a second.

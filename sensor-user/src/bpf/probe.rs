@@ -29,6 +29,11 @@ pub fn probe(pin_dir: &Path) -> Result<(), BpfError> {
     bpf_fs(pin_dir)
 }
 
+/// Whether this process may load and attach programs at all.
+pub fn may_load() -> bool {
+    missing_privileges().is_empty()
+}
+
 /// The capabilities that are needed and not there.
 pub fn missing_privileges() -> Vec<&'static str> {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
-use super::attach::{Attached, Attachments, Mode};
+use super::attach::{Attached, Attachments, Kernel, Mode};
 use super::error::BpfError;
 use super::link;
 use super::offload::{self, Offloads};
@@ -16,6 +16,9 @@ impl Attachments {
     /// put another program into the link. Only of `ports`, which are on the bridge. Gives those it was off, and how putting it
     /// back went. Costs three system calls a port.
     pub fn repair(&mut self, ports: &BTreeSet<u32>) -> Vec<(String, Result<Mode, BpfError>)> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            return self.look_after(ports);
+        }
         let program = match self.program_id() {
             Ok(program) => program,
             Err(error) => return vec![("all ports".to_owned(), Err(error))],
@@ -46,6 +49,10 @@ impl Attachments {
 
     /// Switches off again what somebody switched on on these ports; gives the names of ports, and what it was.
     pub fn repair_offloads(&mut self, ports: &BTreeSet<u32>) -> Vec<(String, Offloads)> {
+        if matches!(self.kernel, Kernel::Attended(_)) {
+            self.look_after_offloads(ports);
+            return Vec::new();
+        }
         let mut repaired = Vec::new();
         for ifindex in ports {
             let Some(port) = self.attached.get_mut(ifindex) else { continue };

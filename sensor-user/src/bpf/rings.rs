@@ -6,24 +6,50 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::Poll;
 use std::time::Duration;
 
-use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
+use sensor_core::observation::Observation;
+use sensor_core::tunnel::Words;
 use sensor_ebpf::ABI;
-use sensor_ebpf::event::{FlowRecord, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
+use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::BpfError;
 use super::pod;
-use super::sensor::open;
+use super::sensor::{MapSource, open};
 
 /// A jiffy at the lowest rate Linux can be built with (100 Hz), and a tick of the timer.
 const LONGEST_JIFFY: Duration = Duration::from_millis(11);
+
+/// A record as it was told; what it is about is its flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The flow.
+    pub flow: FlowRecord,
+    /// What lies behind it: the beginning of a tunnel's packet. Few records have it, so it lies apart.
+    pub inner: Option<Box<Words>>,
+}
+
+impl Record {
+    /// What it tells.
+    pub fn observation(&self) -> Option<Observation> {
+        Observation::decode(&self.flow, self.inner.as_deref())
+    }
+}
+
+impl Deref for Record {
+    type Target = FlowRecord;
+
+    fn deref(&self) -> &FlowRecord {
+        &self.flow
+    }
+}
 
 /// The flow ring and the control ring.
 pub struct Rings {
@@ -37,7 +63,7 @@ pub struct Rings {
 }
 
 impl Rings {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
             flow: open(ebpf, "RING_FLOW")?,
             control: open(ebpf, "RING_CONTROL")?,
@@ -49,7 +75,7 @@ impl Rings {
 
     /// Appends at most `max` records to `batch`, control records first; returns how many. Fewer than `max` means that
     /// the rings are empty.
-    pub fn read(&mut self, max: usize, batch: &mut Vec<FlowRecord>) -> usize {
+    pub fn read(&mut self, max: usize, batch: &mut Vec<Record>) -> usize {
         let before = batch.len();
         for ring in [&mut self.control, &mut self.flow] {
             while batch.len() - before < max {
@@ -121,15 +147,23 @@ async fn readable(wakers: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
 }
 
 /// A record, if it is one this program knows.
-fn record(bytes: &[u8]) -> Option<FlowRecord> {
-    let record: FlowRecord = pod::from_bytes(bytes.get(..size_of::<FlowRecord>())?)?;
-    let len = match record.kind {
-        RECORD_FLOW | RECORD_DROP => size_of::<FlowRecord>(),
-        RECORD_TUNNEL => size_of::<TunnelRecord>(),
+fn record(bytes: &[u8]) -> Option<Record> {
+    let (head, rest) = bytes.split_at_checked(size_of::<FlowRecord>())?;
+    let flow: FlowRecord = pod::from_bytes(head)?;
+    let inner = match flow.kind {
+        RECORD_FLOW | RECORD_DROP if rest.is_empty() => None,
+        RECORD_TUNNEL if rest.len() == INNER_BYTES => {
+            let mut words: Box<Words> = Box::default();
+            let (chunks, _) = rest.as_chunks::<8>();
+            words.iter_mut().zip(chunks).for_each(|(word, bytes)| *word = u64::from_ne_bytes(*bytes));
+            Some(words)
+        }
         _ => return None,
     };
-    (bytes.len() == len && record.abi == ABI as u8).then_some(record)
+    (flow.abi == ABI as u8).then_some(Record { flow, inner })
 }
+
+const _: () = assert!(size_of::<TunnelRecord>() == size_of::<FlowRecord>() + INNER_BYTES);
 
 #[cfg(test)]
 mod tests {
@@ -147,8 +181,19 @@ mod tests {
         kind[0] = 99;
         let mut abi = good;
         abi[1] = ABI as u8 + 1;
-        let cases: [(&str, &[u8], bool); 5] = [
+        let tunnel = |kind: u8, inner: usize| {
+            let mut bytes = good.to_vec();
+            bytes[0] = kind;
+            bytes.extend(vec![7; inner]);
+            bytes
+        };
+        let cases: [(&str, &[u8], bool); 10] = [
             ("good", &good, true),
+            ("drop", &tunnel(RECORD_DROP, 0), true),
+            ("tunnel", &tunnel(RECORD_TUNNEL, INNER_BYTES), true),
+            ("tunnel cut short", &tunnel(RECORD_TUNNEL, INNER_BYTES - 8), false),
+            ("tunnel of nothing", &tunnel(RECORD_TUNNEL, 0), false),
+            ("flow with something behind", &tunnel(RECORD_FLOW, INNER_BYTES), false),
             ("another kind", &kind, false),
             ("another ABI", &abi, false),
             ("short", &good[..95], false),
@@ -157,5 +202,7 @@ mod tests {
         for (name, bytes, expected) in cases {
             assert_eq!(record(bytes).is_some(), expected, "{name}");
         }
+        let inner = record(&tunnel(RECORD_TUNNEL, INNER_BYTES)).and_then(|record| record.inner);
+        assert_eq!(inner, Some(Box::new([0x0707_0707_0707_0707; INNER_BYTES / 8])));
     }
 }

@@ -1,22 +1,41 @@
 //! The rules: by MAC and IP address, prefix, port, VLAN and segment; what belongs to them, and the switch that arms them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
-use sensor_ebpf::control::{Config, REFLEX_OFF, Rate, Reflex};
+use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
-use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
+use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, LEVEL_THROTTLE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
 
-use super::error::BpfError;
+use super::error::{BpfError, chain};
+use super::pinned::PinnedMaps;
+use super::pins::Pins;
 use super::pod::Raw;
-use super::sensor::open;
+use super::sensor::{MapSource, open};
 
 type Table<K> = HashMap<MapData, K, Raw<RuleValue>>;
 type Trie<V> = LpmTrie<MapData, Raw<Address>, V>;
+
+/// Whether every verdict is taken to "pass", whatever the rules say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bypass {
+    /// It is.
+    pub on: bool,
+    /// The account (uid) that changed it last.
+    pub by: u32,
+    /// When, ns of CLOCK_MONOTONIC; 0: never.
+    pub since_ns: u64,
+}
+
+/// The generation rises by so many with a commit of the daemon.
+const STEP: u32 = 1;
+/// And by so many with one of somebody else: what two of them write at the same moment is of different generations, so
+/// that no verdict of the one is kept as one of the other.
+const STRANGERS_STEP: u32 = 1 << 16;
 
 /// The rule maps and the switch that makes a change of them hold.
 ///
@@ -32,10 +51,12 @@ pub struct Rules {
     pub(super) reflex: Array<MapData, Raw<Reflex>>,
     pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
-    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
+    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex or any rule throttles: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
+    /// What the generation rises by.
+    step: u32,
 }
 
 /// An error of a map, unless it is that the key is not there.
@@ -55,7 +76,7 @@ pub(super) fn unless_missing(
 }
 
 impl Rules {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+    pub(super) fn open(ebpf: &mut impl MapSource) -> Result<Self, BpfError> {
         Ok(Self {
             config: open(ebpf, "CONFIG")?,
             mac: open(ebpf, "RULES_MAC")?,
@@ -68,7 +89,54 @@ impl Rules {
             allow: open(ebpf, "ALLOW")?,
             scopes: BTreeSet::new(),
             counting: false,
+            step: STEP,
         })
+    }
+
+    /// The rules of a loaded program that nobody of this process loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::NotLoaded`], [`BpfError::OtherAbi`], or [`BpfError::Map`] if they cannot be read.
+    pub fn pinned(pin_dir: &Path, bridge: &str) -> Result<Self, BpfError> {
+        Self::of_maps(PinnedMaps::open(pin_dir, bridge)?)
+    }
+
+    /// The same, by pins that are open.
+    pub(super) fn of_pins(pins: &Pins) -> Result<Self, BpfError> {
+        Self::of_maps(PinnedMaps::of(pins)?)
+    }
+
+    fn of_maps(mut maps: PinnedMaps) -> Result<Self, BpfError> {
+        let mut rules = Self::open(&mut maps)?;
+        rules.step = STRANGERS_STEP;
+        rules.look()?;
+        Ok(rules)
+    }
+
+    /// Takes over all but the rules from those of another release: allow lists, segments, reflexes, internal prefixes and
+    /// switches.
+    pub(super) fn copy_switches(&mut self, old: &mut Self) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map("copying the switches", error);
+        for key in old.allowed()? {
+            self.allow(key, true)?;
+        }
+        for scope in 0..SCOPE_CAPACITY {
+            let segment = old.segment_of.get(&scope, 0).map_err(fault)?;
+            if segment != 0 {
+                self.set_segment(scope, segment)?;
+            }
+        }
+        for segment in 0..SEGMENTS {
+            self.set_reflex(segment, old.reflex.get(&segment, 0).map_err(fault)?.0)?;
+        }
+        for prefix in old.internal.keys() {
+            let prefix = prefix.map_err(fault)?;
+            let Raw(address) = prefix.data();
+            self.add_internal(prefix.prefix_len(), address)?;
+        }
+        let config = old.config()?;
+        self.write(Config { armed: 0, ..config })
     }
 
     /// Writes what the program needs to know before its first frame. Rules that are there stay in force. With `seal`, hosts
@@ -78,10 +146,20 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn start(&mut self, jiffy_ns: u64, seal: bool) -> Result<(), BpfError> {
-        self.look()?;
+        self.list()?;
         let config = self.config()?;
         self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
         self.commit()
+    }
+
+    /// Looks at what another process started; gives the switches.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub(super) fn attend(&mut self) -> Result<Config, BpfError> {
+        self.look()?;
+        self.config()
     }
 
     /// Adds a rule or replaces the one with that key.
@@ -90,6 +168,7 @@ impl Rules {
     ///
     /// [`BpfError::RulesFull`] if the table has no room, else [`BpfError::Map`].
     pub fn set(&mut self, key: RuleKey, rule: RuleValue) -> Result<(), BpfError> {
+        self.counting |= rule.level == LEVEL_THROTTLE;
         let done = match key {
             RuleKey::Mac(mac) => self.mac.insert(mac, Raw(rule), 0),
             RuleKey::Ip(ip) => self.ip.insert(Raw(ip), Raw(rule), 0),
@@ -149,6 +228,7 @@ impl Rules {
                 self.scope.get(index, 0).map_err(|error| BpfError::map("reading the rules", error))?;
             rules.push((RuleKey::Scope(*index), rule));
         }
+        self.counting |= rules.iter().any(|(_, rule)| rule.level == LEVEL_THROTTLE);
         rules.sort_by_key(|(key, _)| *key);
         Ok(rules)
     }
@@ -164,7 +244,7 @@ impl Rules {
         // In two steps: whoever reads the new generation has the new armed bits, so that no verdict made without a
         // table is kept as one of the new generation.
         self.write(Config { armed, ..config })?;
-        self.write(Config { armed, generation: config.generation.wrapping_add(1), ..config })
+        self.write(Config { armed, generation: config.generation.wrapping_add(self.step), ..config })
     }
 
     /// The switches as they are.
@@ -263,8 +343,12 @@ impl Rules {
         self.write(Config { throttle_new: new, throttle_kib: kib, ..config })
     }
 
-    /// The bits of the tables that are not empty.
-    fn armed(&self) -> Result<u32, BpfError> {
+    /// The bits of the tables that are not empty; call [`Rules::list`] first if somebody else may have changed them.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn armed(&self) -> Result<u32, BpfError> {
         let fault = |error| BpfError::map("looking for rules", error);
         let mut bits = armed(&self.mac, ARMED_MAC)? | armed(&self.ip, ARMED_IP)?;
         if let Some(entry) = self.net.iter().next() {
@@ -285,15 +369,45 @@ impl Rules {
     /// # Errors
     ///
     /// [`BpfError::Map`].
-    pub fn bypass(&mut self, on: bool) -> Result<(), BpfError> {
+    pub fn set_bypass(&mut self, bypass: Bypass) -> Result<(), BpfError> {
+        let Bypass { on, by, since_ns } = bypass;
         let config = self.config()?;
-        self.write(Config { bypass: u32::from(on), ..config })?;
+        self.write(Config { bypass: on.into(), bypass_by: by, bypass_since_ns: since_ns, ..config })?;
         self.commit()
+    }
+
+    /// Whether every verdict is taken to "pass".
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn bypass(&self) -> Result<Bypass, BpfError> {
+        let config = self.config()?;
+        Ok(Bypass { on: config.bypass != 0, by: config.bypass_by, since_ns: config.bypass_since_ns })
     }
 
     pub(super) fn write(&mut self, config: Config) -> Result<(), BpfError> {
         self.config.set(0, Raw(config), 0).map_err(|error| BpfError::map("writing the config map", error))
     }
+}
+
+/// The index a port has in the pinned maps, 0 if none.
+///
+/// # Errors
+///
+/// [`BpfError::Object`] or [`BpfError::Map`].
+pub fn port_index(maps: &Path, ifindex: u32) -> Result<u8, BpfError> {
+    let ports: Array<MapData, Raw<Port>> = pinned(maps, "PORTS")?;
+    let Raw(port) =
+        ports.get(&ifindex, 0).map_err(|error| BpfError::map("reading the table of ports", error))?;
+    Ok(port.index)
+}
+
+/// A pinned map as a type of aya's.
+fn pinned<T: TryFrom<Map, Error = MapError>>(maps: &Path, name: &str) -> Result<T, BpfError> {
+    let fault = |error: MapError| BpfError::Object(format!("pinned map {name}: {}", chain(&error)));
+    let data = MapData::from_pin(maps.join(name)).map_err(fault)?;
+    T::try_from(Map::from_map_data(data).map_err(fault)?).map_err(fault)
 }
 
 /// The bit of a table, if it is not empty.

@@ -14,17 +14,23 @@ use super::pod::Wire;
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 /// Hash tables since Linux 5.14.
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
 const BPF_LINK_GET_NEXT_ID: libc::c_long = 31;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
 const BPF_MAP_TYPE_RINGBUF: u32 = 27;
 const BPF_LINK_TYPE_XDP: u32 = 6;
+/// `enum bpf_attach_type`.
+const BPF_XDP: u32 = 37;
 
 /// A power of two of pages, be they of 4 or of 64 KiB.
 const RING_BYTES: u32 = 1 << 16;
@@ -79,6 +85,40 @@ struct ObjInfo {
     bpf_fd: u32,
     info_bytes: u32,
     info: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct GetById {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
+/// The beginning of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Default)]
+struct RawProgramInfo {
+    kind: u32,
+    id: u32,
 }
 
 #[repr(C)]
@@ -151,6 +191,60 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     // SAFETY: the attribute of this command; the path is a string that lives until after the call.
     let answer = unsafe { bpf(BPF_OBJ_GET, &mut attr) }?;
     owned(answer)
+}
+
+/// Pins an object.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr =
+        ObjGet { pathname: path.as_ptr() as u64, bpf_fd: object.as_raw_fd() as u32, file_flags: 0 };
+    // SAFETY: the attribute of this command; the path is a string that lives until after the call.
+    unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
+}
+
+/// Opens a loaded program by its kernel id, which takes CAP_SYS_ADMIN.
+pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = GetById { id, ..GetById::default() };
+    // SAFETY: the attribute of this command; it holds no address.
+    let answer = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &mut attr) }?;
+    owned(answer)
+}
+
+/// The kernel id of a program.
+pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = RawProgramInfo::default();
+    let mut attr = ObjInfo {
+        bpf_fd: program.as_raw_fd() as u32,
+        info_bytes: size_of::<RawProgramInfo>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the attribute of this command; `info` has the size it states and lives until after the call.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(info.id)
+}
+
+/// Attaches an XDP program to an interface, natively where the driver can.
+pub fn create_xdp_link(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreate {
+        prog_fd: program.as_raw_fd() as u32,
+        target_ifindex: ifindex,
+        attach_type: BPF_XDP,
+        flags: 0,
+    };
+    // SAFETY: the attribute of this command; it holds no address.
+    let answer = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
+    owned(answer)
+}
+
+/// Replaces the program of a link, atomically.
+pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkUpdate {
+        link_fd: link.as_raw_fd() as u32,
+        new_prog_fd: program.as_raw_fd() as u32,
+        ..LinkUpdate::default()
+    };
+    // SAFETY: the attribute of this command; it holds no address.
+    unsafe { bpf(BPF_LINK_UPDATE, &mut attr) }.map(drop)
 }
 
 /// What an XDP link is attached to.

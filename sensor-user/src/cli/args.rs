@@ -1,15 +1,15 @@
 //! What may be written after `sekisho`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use sensor_core::addr::{Mac, Prefix};
-use sensor_core::policy::{BlockId, Direction, Level, Name};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use sensor_core::settings::Mode;
 
+use super::block::BlockTask;
+use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use crate::bpf::DEFAULT_PIN_DIR;
 use crate::duration;
 use crate::eve::EventType;
@@ -17,6 +17,9 @@ use crate::protocol::DEFAULT_SOCKET;
 
 /// Where the daemon keeps its database.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/sekisho";
+
+/// What `sekisho-load.path` watches.
+const DEFAULT_REQUEST: &str = "/run/sekisho/load";
 
 /// Watches a bridge, and cuts off devices that stop behaving like themselves.
 #[derive(Parser, Debug)]
@@ -63,6 +66,35 @@ A daemon that stops leaves its isolations in force: a device that is cut off sta
 command ends them all, detaches the program from every port, and puts back the offloads that were switched off there. \
 Stop the daemon first.")]
     Detach(DetachArgs),
+    /// Load and attach the program for a daemon without privileges, and end
+    #[command(after_long_help = "\
+Puts the program on all ports of the bridge and gives the maps to a group; rules that are there stay in force. Needs \
+CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and to belong to the group (or CAP_CHOWN). Then `sekisho run` needs no privilege \
+at all. It may be run again at any time, also while that daemon runs: it puts the program on ports that joined meanwhile, \
+or lost it, and clears up after those that left.")]
+    Load(LoadArgs),
+    /// Replace the program on all ports by that of this release, at once and without losing a frame
+    #[command(after_long_help = "\
+Stop the daemon first, for it owns what is replaced: traffic passes and what is isolated stays so. Rules, their time, and \
+counters go over, also from an older release with other maps. If anything fails, all ports get the program back that they \
+had. The daemon of a new release does the same when it starts; this proves it before.
+
+With --prove two more ports are made on the bridge and removed again. A numbered stream of packets goes from the one to \
+the other, and one of a device that is isolated, before, during and after the swap. One packet lost or one leaked: \
+exit code 1, and all is as before.
+
+Examples:
+  systemctl stop sekisho && sekisho upgrade --bridge br0 --prove && systemctl start sekisho")]
+    Upgrade(UpgradeArgs),
+    /// Check that whoever is isolated is: the block list, the kernel's rules and the wire agree
+    #[command(after_long_help = "\
+Ends as a Nagios check does: 0 all is as decided, 1 it is but somebody should look (no daemon runs, say), 2 it is not, \
+3 it could not be found out. It needs no daemon, and changes nothing.
+
+Examples:
+  sekisho verify
+  sekisho verify --wire 10s -o json")]
+    Verify(VerifyArgs),
 }
 
 /// What asks a running daemon, or checks its configuration.
@@ -77,6 +109,18 @@ pub enum ClientTask {
     Devices(AskArgs),
     /// Show what was found
     Incidents(IncidentsArgs),
+    /// In an emergency: take every verdict to "pass" at once, and back
+    #[command(after_long_help = "\
+While it is on, nothing is dropped: whoever is cut off gets through. Nothing is forgotten: the daemon goes on watching and \
+deciding, entries go on and expire, and all hold again the moment it is off. It works whether or not a daemon runs or \
+answers, survives a restart of the daemon, and is told until it is off: in the log every minute, by `sekisho status`, by the \
+metric sekisho_bypass.
+
+Examples:
+  sekisho bypass on
+  sekisho bypass status
+  sekisho bypass off")]
+    Bypass(BypassArgs),
     /// Check a configuration and show every problem
     Check(CheckArgs),
 }
@@ -102,7 +146,8 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, stats [default: all; people are spared the flows]
+    /// Tell only these events: device, flow, alert, isolation, bypass, drop, blind, stats [default: all; people are spared
+    /// flow and drop]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
     /// How.
@@ -122,7 +167,7 @@ impl TellArgs {
         match (self.events.is_empty(), self.output.output) {
             (false, _) => self.events.clone(),
             (true, Output::Json) => all.collect(),
-            (true, Output::Human) => all.filter(|kind| *kind != EventType::Flow).collect(),
+            (true, Output::Human) => all.filter(|kind| !kind.is_many()).collect(),
         }
     }
 }
@@ -176,6 +221,9 @@ pub struct RunArgs {
     /// Take other XDP programs off the ports, instead of refusing to start
     #[arg(long)]
     pub replace: bool,
+    /// Without privileges: the file to write when the program has to be attached to a port (see `sekisho load`)
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_REQUEST)]
+    pub request: PathBuf,
     /// What to tell of what happens, on standard output.
     #[command(flatten)]
     pub tell: TellArgs,
@@ -264,153 +312,37 @@ pub struct DetachArgs {
     pub output: OutputArgs,
 }
 
-/// `sekisho block`.
-#[derive(Subcommand, Debug)]
-pub enum BlockTask {
-    /// Cut somebody off, or restrict what they may do
-    #[command(after_long_help = "\
-DEVICE is a name from the configuration, or a MAC or IP address of a device that was seen: the entry covers all its \
-addresses and follows it to new ones. --mac, --ip and the others are just what they say. Of several networks an address \
-lies in, the longest prefix counts.
-
-Levels, in rising order:
-  observe        nothing is dropped; what `isolate` would drop is counted
-  throttle       so many new destinations and bytes a second (the configuration's [throttle])
-  external-only  nothing to or from addresses outside (network.internal)
-  pin            only the peers and services it used or served so far
-  quarantine     only what an allow list of the configuration names
-  isolate        nothing from it, nothing to it
-  cut            a port, VLAN or segment goes dark, link control included
-
-An entry of a person is enforced in observe mode too. Adding somebody again makes the entry last longer, and changes its \
-level and direction if they are given. Entries survive a restart of the daemon and of the machine. What is protected \
-(isolation.protected) goes on in all cases.
-
-Examples:
-  sekisho block add 10.0.0.7 --for 4h --reason \"virus warning, ticket 1234\"
-  sekisho block add \"MRI 2\" --level pin     it goes on with what it did so far
-  sekisho block add 10.0.0.7 --level quarantine --allow repair
-  sekisho block add --mac 00:1b:21:0a:0b:0c  until it is taken out by hand
-  sekisho block add --net 10.3.0.0/16 --level external-only --direction from
-  sekisho block add --segment radiology --level cut --force")]
-    Add(Box<BlockAddArgs>),
-    /// Show who is held, how, until when and why
-    List(AskArgs),
-    /// Let somebody talk again, whoever or whatever cut them off
-    #[command(after_long_help = "\
-Examples:
-  sekisho block remove 10.0.0.7
-  sekisho block remove --vlan 20
-  sekisho block remove --id 12")]
-    Remove(BlockRemoveArgs),
-}
-
-/// `sekisho block add`.
-#[derive(Args, Debug)]
-#[command(group(ArgGroup::new("who").required(true).multiple(true)
-    .args(["device", "ip", "mac", "net", "vlan", "port", "segment"])))]
-pub struct BlockAddArgs {
-    /// Device to hold, by name, MAC or IP address (several may be given)
-    #[arg(value_name = "DEVICE")]
-    pub device: Vec<String>,
-    /// IPv4 or IPv6 address (may be repeated)
-    #[arg(long, value_name = "IP")]
-    pub ip: Vec<IpAddr>,
-    /// MAC address (may be repeated)
-    #[arg(long, value_name = "MAC")]
-    pub mac: Vec<Mac>,
-    /// Network, like 10.3.0.0/16 or fd03::/48 (may be repeated)
-    #[arg(long, value_name = "PREFIX")]
-    pub net: Vec<Prefix>,
-    /// VLAN, by the number of the outer tag (may be repeated)
-    #[arg(long, value_parser = vlan, value_name = "ID")]
-    pub vlan: Vec<u16>,
-    /// Bridge port, by the name of its interface (may be repeated)
+/// `sekisho verify`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct VerifyArgs {
+    /// The bridge; without this the one that is pinned there
     #[arg(long, value_name = "NAME")]
-    pub port: Vec<Name>,
-    /// Segment of the configuration (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    pub segment: Vec<Name>,
-    /// How much [default: as the entry has it, else isolate]
-    #[arg(long, value_parser = level(), value_name = "LEVEL")]
-    pub level: Option<Level>,
-    /// Which frames: those from it, to it, or both [default: as the entry has it, else both]
-    #[arg(long, value_parser = direction(), value_name = "DIRECTION")]
-    pub direction: Option<Direction>,
-    /// With --level quarantine: the allow list of the configuration [default: default]
-    #[arg(long, value_name = "NAME")]
-    pub allow: Option<Name>,
-    /// For how long, like 90s, 4h, 2d or 1h30m; without this until it is removed
-    #[arg(long = "for", value_parser = length, value_name = "TIME")]
-    pub for_ns: Option<u64>,
-    /// Why, for those who look at the list later
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
-    pub reason: String,
-    /// Also if a protected device or a gateway is among them, or one was taken for a gateway by mistake
-    #[arg(long)]
-    pub force: bool,
-    /// Whom to ask.
+    pub bridge: Option<String>,
+    /// For how long to listen on the ports for frames of isolated devices; 0s not at all
+    #[arg(long = "wire", value_parser = listen, value_name = "TIME", default_value = "1s")]
+    pub wire_ns: u64,
+    /// The daemon's configuration; without this /etc/sekisho/sekisho.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the daemon keeps the block list
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+    /// Where the daemon listens
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Where the kernel's side is pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// How to show the result.
     #[command(flatten)]
-    pub ask: AskArgs,
+    pub output: OutputArgs,
 }
 
-/// `sekisho block remove`.
-#[derive(Args, Debug)]
-#[command(group(ArgGroup::new("which").required(true)
-    .args(["device", "ip", "mac", "net", "vlan", "port", "segment", "id"])))]
-pub struct BlockRemoveArgs {
-    /// The entry that holds this device, by name, MAC or IP address
-    #[arg(value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// The entry that holds this IP address
-    #[arg(long, value_name = "IP")]
-    pub ip: Option<IpAddr>,
-    /// The entry that holds this MAC address
-    #[arg(long, value_name = "MAC")]
-    pub mac: Option<Mac>,
-    /// The entry about this network
-    #[arg(long, value_name = "PREFIX")]
-    pub net: Option<Prefix>,
-    /// The entry about this VLAN
-    #[arg(long, value_parser = vlan, value_name = "ID")]
-    pub vlan: Option<u16>,
-    /// The entry about this bridge port
-    #[arg(long, value_name = "NAME")]
-    pub port: Option<Name>,
-    /// The entry about this segment
-    #[arg(long, value_name = "NAME")]
-    pub segment: Option<Name>,
-    /// The entry of this number
-    #[arg(long, value_name = "NUMBER")]
-    pub id: Option<BlockId>,
-    /// Whom to ask.
-    #[command(flatten)]
-    pub ask: AskArgs,
-}
-
-/// Longest block that ends by itself.
-const LONGEST: u64 = 3_650 * duration::DAY;
-
-fn length(text: &str) -> Result<u64, String> {
+fn listen(text: &str) -> Result<u64, String> {
     match duration::parse(text) {
-        Ok(0) => Err("a block of no length blocks nobody".to_owned()),
-        Ok(ns) if ns > LONGEST => {
-            Err("longer than ten years; leave --for away for `until removed`".to_owned())
-        }
+        Ok(ns) if ns > duration::DAY => Err("longer than a day".to_owned()),
         other => other.map_err(|error| error.to_string()),
     }
-}
-
-fn vlan(text: &str) -> Result<u16, String> {
-    sensor_core::policy::vlan(text).map_err(|error| error.to_string())
-}
-
-fn level() -> impl TypedValueParser<Value = Level> {
-    PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|text| text.parse::<Level>())
-}
-
-fn direction() -> impl TypedValueParser<Value = Direction> {
-    PossibleValuesParser::new(Direction::ALL.map(Direction::name)).try_map(|text| text.parse::<Direction>())
 }
 
 fn mode() -> impl TypedValueParser<Value = Mode> {

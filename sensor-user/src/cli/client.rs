@@ -21,11 +21,17 @@ const MAX_ANSWER: u64 = 512 * 1024 * 1024;
 pub struct Client {
     stream: BufReader<UnixStream>,
     path: PathBuf,
+    patience: Duration,
 }
 
 impl Client {
     /// Connects to the daemon that listens at `path`.
     pub fn connect(path: &Path) -> Result<Self, CliError> {
+        Self::connect_for(path, PATIENCE)
+    }
+
+    /// The same, for answers that must come within `patience`.
+    pub fn connect_for(path: &Path, patience: Duration) -> Result<Self, CliError> {
         let own = || path.to_owned();
         let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => CliError::NoDaemon { path: own() },
@@ -33,10 +39,10 @@ impl Client {
             _ => CliError::Connection { path: own(), source },
         })?;
         stream
-            .set_read_timeout(Some(PATIENCE))
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .set_read_timeout(Some(patience))
+            .and_then(|()| stream.set_write_timeout(Some(patience)))
             .map_err(|source| CliError::Connection { path: own(), source })?;
-        Ok(Self { stream: BufReader::new(stream), path: own() })
+        Ok(Self { stream: BufReader::new(stream), path: own(), patience })
     }
 
     /// Asks, and gives the answer as it came.
@@ -44,7 +50,8 @@ impl Client {
         let line = self.exchange(request).map_err(|error| {
             let source = match error.kind() {
                 ErrorKind::WouldBlock => {
-                    io::Error::new(ErrorKind::TimedOut, "it took longer than 15 seconds")
+                    let text = format!("it took longer than {} seconds", self.patience.as_secs());
+                    io::Error::new(ErrorKind::TimedOut, text)
                 }
                 _ => error,
             };

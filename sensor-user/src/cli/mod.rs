@@ -3,9 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 not understood (clap's own). What went wrong goes to standard error.
 
 mod args;
+mod block;
+mod bypass;
 mod check;
 mod client;
+mod kernel_args;
 mod run;
+mod seen;
 mod show;
 mod table;
 #[cfg(test)]
@@ -16,14 +20,19 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::bpf::BpfError;
 use crate::config::ConfigError;
 use crate::protocol::RefusalKind;
 
+pub(crate) use client::Client;
+
 pub use args::{
-    AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR,
-    DetachArgs, DoctorArgs, IncidentsArgs, MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task,
-    TellArgs,
+    AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, IncidentsArgs,
+    MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
+pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
+
+pub use block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +87,22 @@ pub enum CliError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The kernel's side cannot be used.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+    /// No bridge has anything pinned.
+    #[error(
+        "nothing is loaded in {0}: start with `sekisho run --bridge NAME`, or name another place with --pin-dir"
+    )]
+    NothingLoaded(PathBuf),
+    /// Somebody else switches it back.
+    #[error("the bypass of {bridge} does not stay {wanted}: somebody switches it back")]
+    BypassContested {
+        /// The bridge.
+        bridge: String,
+        /// `on` or `off`.
+        wanted: &'static str,
+    },
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

@@ -7,9 +7,10 @@ use sensor_core::addr::Prefix;
 use sensor_core::policy::Target;
 use serde_json::Value;
 
-use super::args::{AskArgs, BlockAddArgs, BlockRemoveArgs, BlockTask, ClientTask, IncidentsArgs, Output};
+use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
+use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
-use super::{CliError, check, show, table};
+use super::{CliError, bypass, check, show, table};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -17,6 +18,7 @@ use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Req
 pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
     let text = match task {
         ClientTask::Check(args) => return check::check(args, out),
+        ClientTask::Bypass(args) => bypass::bypass(args, &here())?,
         ClientTask::Status(args) => ask(args, Request::Status, |status, at| show::status(&status, at))?,
         ClientTask::Devices(args) => {
             ask(args, Request::Devices, |devices: Vec<_>, at| show::devices(&devices, at))?
@@ -58,11 +60,18 @@ fn ask<T: serde::de::DeserializeOwned>(
 }
 
 fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
-    let Some(id) = args.id else {
-        return ask(&args.ask, Request::Incidents, |incidents: Vec<_>, at| show::incidents(&incidents, at));
-    };
     let mut client = Client::connect(&args.ask.socket)?;
     let answer = client.ask(Request::Incidents)?;
+    let Some(id) = args.id else {
+        if args.ask.output.output == Output::Json {
+            return Ok(json(&answer));
+        }
+        // That nothing was found says something only if enough was seen.
+        let status = client.ask(Request::Status)?;
+        let status: Status = client.read(status)?;
+        let incidents: Vec<_> = client.read(answer)?;
+        return Ok(show::incidents(&incidents, status.live.blind.as_ref(), &here()));
+    };
     let one = answer.as_array().into_iter().flatten().find(|i| i["id"].as_u64() == Some(id));
     let one = one.ok_or(CliError::NoIncident(id))?;
     match args.ask.output.output {

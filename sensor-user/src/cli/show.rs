@@ -4,9 +4,12 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
+use super::seen::{blind_words, hits, ledgers};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
-use crate::protocol::{Added, BlockInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status};
+use crate::protocol::{
+    Added, BlindInfo, BlockInfo, BypassInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status,
+};
 use crate::{duration, label};
 
 /// Where and when people read.
@@ -51,7 +54,8 @@ pub fn status(status: &Status, here: &Here) -> String {
     let live = &status.live;
     let stat = |name| status.stats.get(name).copied().unwrap_or_default();
     let uptime = duration::show(live.uptime_secs.saturating_mul(sensor_core::time::SECOND));
-    let mut text = format!(
+    let mut text = bypass_line(&live.bypass, here);
+    text += &format!(
         "Sekisho {} watches {} in {} mode, for {uptime}.\n",
         label::plain(&live.version),
         label::plain(&live.bridge),
@@ -59,6 +63,9 @@ pub fn status(status: &Status, here: &Here) -> String {
     );
     if live.mode == "observe" {
         text.push_str("Observe mode: nothing is cut off by itself; what would be is told and counted.\n");
+    }
+    if let Some(blind) = &live.blind {
+        text.push_str(&format!("{}\n", blind_words(blind, here)));
     }
     text.push_str(&format!(
         "\n  devices        {}\n  incidents      {}\n  cut off        {} (only counted: {})\n  conversations  {} \
@@ -71,7 +78,8 @@ pub fn status(status: &Status, here: &Here) -> String {
         stat("flows_new"),
     ));
     text.push_str(&format!(
-        "  lost           {}\n  pinned at      {}\n\n",
+        "  dropped        {}\n  lost           {}\n  pinned at      {}\n\n",
+        hits(live.rules.values()),
         losses(status),
         label::plain(&live.pins)
     ));
@@ -91,7 +99,7 @@ pub fn status(status: &Status, here: &Here) -> String {
         .collect();
     let columns =
         [column("PORT", 8), column("XDP", 7), numbers("FRAMES"), numbers("BYTES"), numbers("DROPPED")];
-    text + &table(columns, &rows, here.width) + &ports_told(live)
+    text + &table(columns, &rows, here.width) + &ports_told(live) + "\n" + &ledgers(live, here)
 }
 
 /// What else there is to say of the ports.
@@ -118,10 +126,29 @@ fn ports_told(live: &LiveStatus) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
+/// Told before all else, if it is on.
+fn bypass_line(bypass: &BypassInfo, here: &Here) -> String {
+    if !bypass.on {
+        return String::new();
+    }
+    format!(
+        "BYPASS IS ON{}: nothing is dropped, whoever is cut off gets through. `sekisho bypass off` ends it.\n",
+        switched(bypass, here)
+    )
+}
+
+/// When, and by whom, the bypass was switched.
+pub fn switched(bypass: &BypassInfo, here: &Here) -> String {
+    let since = bypass.since.map(|since| format!(" since {}", since.local(&here.zone)));
+    let by = bypass.by.as_ref().map(|by| format!(", by {}", label::plain(by)));
+    format!("{}{}", since.unwrap_or_default(), by.unwrap_or_default())
+}
+
 /// What was lost or forgotten, in words.
 fn losses(status: &Status) -> String {
     let stat = |name| status.stats.get(name).copied().unwrap_or_default();
     let losses = [
+        ("frames that LEAKED although a rule forbids them", status.live.leaks),
         ("records lost because the ring was full", status.live.ring_lost),
         ("changes of the block list not written to disk", status.live.store_errors),
         ("devices forgotten because the table was full", stat("devices_evicted")),
@@ -205,8 +232,13 @@ fn done(action: &str) -> &str {
     }
 }
 
-/// `sekisho incidents`.
-pub fn incidents(incidents: &[IncidentInfo], here: &Here) -> String {
+/// `sekisho incidents`. `blind` is whether too little is seen; without an answer to that, none is given.
+pub fn incidents(incidents: &[IncidentInfo], blind: Option<&BlindInfo>, here: &Here) -> String {
+    if let Some(blind) = blind {
+        let shown = self::incidents(incidents, None, here);
+        let shown = if incidents.is_empty() { "None was found, but the sensor is blind.\n" } else { &shown };
+        return format!("{}\n\n{shown}", blind_words(blind, here));
+    }
     if incidents.is_empty() {
         return "No incidents.\n".to_owned();
     }
@@ -245,6 +277,9 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
         incident.device.mac,
         incident.device.ips.join(" "),
     );
+    if let Some(seen) = incident.coverage.as_ref().and_then(|coverage| coverage["bridge"].as_f64()) {
+        text.push_str(&format!("  seen     {} of what came in the minutes before\n", label::percent(seen)));
+    }
     for finding in &incident.findings {
         text.push_str(&format!(
             "\n  {} {} [{}]\n",
@@ -280,6 +315,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
             first_of(&block.targets, 0),
             block.until.map_or_else(|| "-".to_owned(), |until| duration::about(until.since(here.now))),
             how(block),
+            block.hits.map_or_else(|| "-".to_owned(), |hits| (hits.dropped + hits.would_drop).to_string()),
             by(block),
             block.reason.clone(),
         ]
@@ -291,6 +327,7 @@ pub fn blocks(blocks: &[BlockInfo], here: &Here) -> String {
         column("ADDRESS", 15),
         column("LEFT", 7),
         column("LEVEL", 8),
+        numbers("FRAMES"),
         column("BY", 8),
         column("REASON", 10),
     ];

@@ -111,6 +111,7 @@ fn block() -> Value {
         "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "name": "MRI 2" },
         "level": "isolate", "owner": "tanaka", "reason": "virus warning", "since": "2026-01-01T00:00:00.000000+0000",
         "until": "2026-01-01T04:00:00.000000+0000", "would": false,
+        "hits": { "dropped": 12, "dropped_bytes": 720, "would_drop": 0, "would_drop_bytes": 0 },
     })
 }
 
@@ -118,7 +119,7 @@ fn incident() -> Value {
     json!({
         "id": 3, "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "name": "MRI 2" }, "severity": 1,
         "opened": "2025-12-31T23:00:00.000000+0000", "updated": "2025-12-31T23:00:01.000000+0000",
-        "action": "isolated",
+        "action": "isolated", "coverage": { "port": 1.0, "bridge": 0.97 },
         "findings": [{
             "time": "2025-12-31T23:00:00.500000+0000", "detector": "scan", "signature": "first contacts fail",
             "severity": 1, "evidence": { "failed_first_contacts": 10, "destinations": ["10.0.0.8", "10.0.0.9"] },
@@ -132,8 +133,24 @@ fn status(mode: &str) -> Value {
         "uptime_secs": 7_380, "ring_lost": 0, "store_errors": 0, "pins": "/sys/fs/bpf/sekisho",
         "ports": [{
             "name": "eth1", "ifindex": 4, "index": 1, "mode": "native", "packets": 10, "bytes": 1_000, "drops": 2,
+            "ledger": {
+                "arrived": 10, "nic_bytes": 1_000, "accounted": { "flows": 5, "refused": 1 },
+                "ignored": { "link_control": 1 }, "lost": { "unseen": 0, "unread": 2 }, "pending": 1,
+                "coverage": 0.99996,
+                "bytes": { "seen": 1_000, "flows": 500, "ignored": 100, "unentered": 100, "unread": 200 },
+            },
         }],
+        "blind": null,
+        "rules": { "5": { "dropped": 12, "dropped_bytes": 720, "would_drop": 0, "would_drop_bytes": 0 } },
+        "leaks": 0,
         "stats": { "devices": 4, "incidents": 1, "blocks": 1, "blocks_would": 0, "flows_live": 7, "flows_new": 20 },
+    })
+}
+
+fn blindness() -> Value {
+    json!({
+        "since": "2025-12-31T23:59:00.000000+0000", "reasons": ["records_lost", "unread"], "frames_lost": 2,
+        "records_lost": 1,
     })
 }
 
@@ -153,12 +170,12 @@ fn answers_are_shown_to_people() {
     let blocks: Vec<BlockInfo> = read(json!([block()]));
     assert_eq!(
         show::blocks(&blocks, &here()),
-        "ID  DEVICE  ADDRESS   LEFT  LEVEL    BY      REASON\n\
-         \u{20}5  MRI 2   10.0.0.7  4h    isolate  tanaka  virus warning\n"
+        "ID  DEVICE  ADDRESS   LEFT  LEVEL    FRAMES  BY      REASON\n\
+         \u{20}5  MRI 2   10.0.0.7  4h    isolate      12  tanaka  virus warning\n"
     );
     let incidents: Vec<IncidentInfo> = read(json!([incident()]));
     assert_eq!(
-        show::incidents(&incidents, &here()),
+        show::incidents(&incidents, None, &here()),
         "ID  WHEN                 GRAVE  DEVICE  WHAT                 DONE\n\
          \u{20}3  2025-12-31 23:00:01  high   MRI 2   first contacts fail  isolated\n\n\
          `sekisho incidents ID` shows one with its numbers.\n"
@@ -166,7 +183,8 @@ fn answers_are_shown_to_people() {
     assert_eq!(
         show::incident(&incidents[0], &here()),
         "Incident 3: MRI 2 (high), isolated\n  opened   2025-12-31 23:00:00\n  last     2025-12-31 23:00:01\n  \
-         device   00:1b:21:0a:0b:0c 10.0.0.7\n\n  2025-12-31 23:00:00 first contacts fail [high]\n    \
+         device   00:1b:21:0a:0b:0c 10.0.0.7\n  seen     97.00 % of what came in the minutes before\n\n  \
+         2025-12-31 23:00:00 first contacts fail [high]\n    \
          failed first contacts        10\n    destinations                 10.0.0.8 10.0.0.9\n"
     );
 }
@@ -177,15 +195,30 @@ fn the_status_is_shown_to_people() {
     assert_eq!(
         show::status(&enforce, &here()),
         "Sekisho 0.1.0 watches br0 in enforce mode, for 2h 3m.\n\n  devices        4\n  incidents      1\n  \
-         cut off        1 (only counted: 0)\n  conversations  7 now, 20 since the start\n  lost           nothing\n  \
+         cut off        1 (only counted: 0)\n  conversations  7 now, 20 since the start\n  \
+         dropped        12 frames (720 B); only counted: 0 frames (0 B)\n  lost           nothing\n  \
          pinned at      /sys/fs/bpf/sekisho\n\n\
-         PORT  XDP     FRAMES   BYTES  DROPPED\neth1  native      10  1.0 kB        2\n"
+         PORT  XDP     FRAMES   BYTES  DROPPED\neth1  native      10  1.0 kB        2\n\n\
+         PORT  ARRIVED  ACCOUNTED  IGNORED  LOST  PENDING     SEEN\n\
+         eth1       10          6        1     2        1  99.99 %\n\
+         LOST: a full flow table forgot them before they were read.\n\
+         ARRIVED: at the network card = accounted + ignored + lost + pending (not read yet).\n\
+         SEEN: of what came in the last minutes.\n"
     );
     let mut observe: Status = read(status("observe"));
     observe.live.ring_lost = 3;
     let text = show::status(&observe, &here());
     assert!(text.contains("\nObserve mode: nothing is cut off by itself;"), "{text}");
     assert!(text.contains("lost           3 records lost because the ring was full\n"), "{text}");
+    assert!(!text.contains("BLIND"), "{text}");
+    let mut blind = status("enforce");
+    blind["blind"] = blindness();
+    blind["leaks"] = json!(7);
+    let text = show::status(&read(blind), &here());
+    let words = "\nBLIND since 2025-12-31 23:59:00 (more new flows than can be told, flows forgotten unread): 2 frames and 1 \
+        record of a new flow were lost; that nothing is found means nothing now.\n";
+    assert!(text.contains(words), "{text}");
+    assert!(text.contains("lost           7 frames that LEAKED although a rule forbids them\n"), "{text}");
 }
 
 #[test]
@@ -205,7 +238,7 @@ fn long_answers_fit_the_screen() {
     for text in [
         show::devices(&[device], &here()),
         show::blocks(&[block], &here()),
-        show::incidents(&[incident.clone()], &here()),
+        show::incidents(&[incident.clone()], None, &here()),
     ] {
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
     }
@@ -215,7 +248,10 @@ fn long_answers_fit_the_screen() {
 fn nothing_to_show_is_said() {
     assert_eq!(show::devices(&[], &here()), "No device was seen yet.\n");
     assert_eq!(show::blocks(&[], &here()), "Nobody is held.\n");
-    assert_eq!(show::incidents(&[], &here()), "No incidents.\n");
+    assert_eq!(show::incidents(&[], None, &here()), "No incidents.\n");
+    let text = show::incidents(&[], Some(&read(blindness())), &here());
+    assert!(text.starts_with("BLIND since") && !text.contains("No incidents"), "{text}");
+    assert!(text.ends_with("\n\nNone was found, but the sensor is blind.\n"), "{text}");
 }
 
 /// A daemon that gives these answers one after the other, and then tells what it was asked.

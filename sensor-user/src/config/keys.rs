@@ -137,6 +137,9 @@ pub const KEYS: &[Key] = keys! {
     "timeouts.external": "wait for an answer from outside", r#"external = "3s""#
         => |c, i| c.settings.external_answer_ns, i.duration(MILLISECOND..=MINUTE)?;
 
+    "visibility.coverage": "the part of what comes that must be seen", "coverage = 0.99"
+        => |c, i| c.settings.coverage, i.number(0.0..=1.0)?;
+
     "limits.devices": "most devices", "devices = 65536"
         => |c, i| c.settings.limits.devices, i.count(16..=1_048_576)? as usize;
     "limits.flows": "most conversations", "flows = 262144"

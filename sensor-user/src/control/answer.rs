@@ -23,7 +23,7 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
         Part::Status => json(&status(snapshot, live, clock)),
         Part::Devices => json(&snapshot.devices.iter().map(|d| device(d, live, clock)).collect::<Vec<_>>()),
         Part::Incidents => json(&snapshot.incidents.iter().map(|i| incident(i, clock)).collect::<Vec<_>>()),
-        Part::Blocks => json(&blocks(snapshot, clock)),
+        Part::Blocks => json(&blocks(snapshot, live, clock)),
     }
 }
 
@@ -82,6 +82,7 @@ fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
         opened: clock.stamp(view.opened),
         updated: clock.stamp(view.updated),
         action: json(&view.action).as_str().unwrap_or_default().to_owned(),
+        coverage: view.coverage.as_ref().map(json),
         findings: view.findings.iter().map(|f| finding(f, clock)).collect(),
     }
 }
@@ -96,7 +97,7 @@ fn finding(view: &FindingView, clock: &WallClock) -> FindingInfo {
     }
 }
 
-fn blocks(snapshot: &Snapshot, clock: &WallClock) -> Vec<BlockInfo> {
+fn blocks(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Vec<BlockInfo> {
     let mut owners = BTreeMap::new();
     for device in &snapshot.devices {
         // A gateway's MAC carries the addresses of others.
@@ -111,7 +112,7 @@ fn blocks(snapshot: &Snapshot, clock: &WallClock) -> Vec<BlockInfo> {
             maker: device.maker.clone(),
             name: device.name.clone(),
         });
-        block_info(block, device, clock)
+        BlockInfo { hits: live.rules.get(&block.id.to_string()).copied(), ..block_info(block, device, clock) }
     };
     snapshot.blocks.iter().map(info).collect()
 }
@@ -136,6 +137,7 @@ fn block_info(block: &Block, device: Option<DeviceName>, clock: &WallClock) -> B
         since: clock.stamp(block.since),
         until: block.until.map(|until| clock.stamp(until)),
         would: block.would,
+        hits: None,
     }
 }
 

@@ -17,7 +17,9 @@ use sensor_core::engine::{Command, CommandError, Reply};
 use sensor_core::snapshot::Snapshot;
 use tokio::sync::oneshot;
 
+use crate::protocol::BypassInfo;
 pub use crate::protocol::{AttachMode, LiveStatus, PortStatus};
+pub use peer::{group_id, user_name};
 pub use server::Server;
 
 /// What a client wants of the pipeline. Its answer goes back by the sender; a client that left has dropped the other
@@ -28,6 +30,8 @@ pub enum Ask {
     Snapshot(oneshot::Sender<View>),
     /// Carry this out.
     Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
+    /// Switch the bypass, by order of an account (uid). The answer is how it is then, or why that is not known.
+    Bypass(bool, u32, oneshot::Sender<Result<BypassInfo, String>>),
 }
 
 /// Everything there is to see.

@@ -19,6 +19,8 @@ pub enum Wish {
     See(Part),
     /// An order.
     Order(Command),
+    /// To switch the bypass.
+    Bypass(bool),
 }
 
 /// A part of what there is to see.
@@ -47,6 +49,7 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::Incidents => Ok(Wish::See(Part::Incidents)),
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
+        Request::Bypass(on) => Ok(Wish::Bypass(on)),
         Request::BlockRemove(select) => {
             let which = match select {
                 BlockSelect::Id(id) => Which::Id(id),

@@ -1,5 +1,6 @@
 //! Tests of the socket with a pipeline that gives fixed answers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
@@ -18,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::clock::WallClock;
+use crate::clock::{Stamp, WallClock};
+use crate::protocol::{Hits, Ledger};
 
 fn block() -> Block {
     Block {
@@ -72,10 +74,12 @@ fn view() -> View {
         packets: 10,
         bytes: 1_000,
         drops: 2,
+        ledger: Ledger { arrived: 10, coverage: 1.0, ..Ledger::default() },
     };
     let live = LiveStatus {
         bridge: "br0".to_owned(),
         mode: "enforce".to_owned(),
+        bypass: BypassInfo { on: false, since: None, by: None },
         version: "0.1.0".to_owned(),
         uptime_secs: 2,
         ports: vec![port],
@@ -83,6 +87,9 @@ fn view() -> View {
         ring_lost: 0,
         store_errors: 0,
         pins: "/sys/fs/bpf/sekisho".to_owned(),
+        blind: None,
+        rules: BTreeMap::from([("5".to_owned(), Hits { dropped: 3, dropped_bytes: 180, ..Hits::default() })]),
+        leaks: 0,
     };
     View { snapshot, live }
 }
@@ -117,6 +124,10 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 let (device, impact) = (Some(device), Impact { devices: 1, conversations: 3 });
                 let spared = if force { vec!["CT".to_owned()] } else { Vec::new() };
                 drop(answer.send(Ok(Reply::Added { block, extended: false, device, impact, spared })));
+            }
+            Ask::Bypass(on, by, answer) => {
+                let by = Some(by.to_string());
+                drop(answer.send(Ok(BypassInfo { on, since: Some(Stamp(1)), by })));
             }
             Ask::Command(Command::Remove(which), answer) => {
                 let name = match which {
@@ -211,6 +222,7 @@ async fn what_there_is_to_see_is_shown() {
             "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel" },
             "level": "isolate", "direction": "both", "follows": false, "owner": "root", "reason": "odd", "since": "1970-01-01T00:00:01.000000+0000",
             "until": "1970-01-01T01:00:00.000000+0000", "would": false,
+            "hits": { "dropped": 3, "dropped_bytes": 180, "would_drop": 0, "would_drop_bytes": 0 },
         }])
     );
     let status = daemon.ask(json!({ "version": 1, "request": "status" })).await;

@@ -11,7 +11,7 @@ use sensor_core::policy::{Decision, Target};
 use sensor_core::time::Time;
 use sensor_ebpf::rule::{AllowKey, LEVEL_PROTECT, RuleValue, scope_of_vlan};
 
-use crate::bpf::{BpfError, RuleKey, Rules};
+use crate::bpf::{BpfError, Bypass, RuleKey, Rules};
 
 /// The rules as decided, and the kernel's.
 pub struct Enforcer {
@@ -41,6 +41,11 @@ impl Enforcer {
             ports: None,
             uncommitted: false,
         }
+    }
+
+    /// Whether all verdicts are taken to "pass". If that cannot be read it is taken to be so.
+    pub fn is_bypassed(&self) -> bool {
+        self.rules.config().map_or(true, |config| config.bypass != 0)
     }
 
     /// Notes decisions without carrying them out: for a start, before [`Enforcer::reconcile`].
@@ -92,6 +97,24 @@ impl Enforcer {
             result = result.and(self.carry_out(decision));
         }
         result.and(self.commit())
+    }
+
+    /// Takes every verdict to "pass", or back to the rules. Deciding goes on meanwhile, and the rules are kept up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn set_bypass(&mut self, bypass: Bypass) -> Result<(), BpfError> {
+        self.rules.set_bypass(bypass)
+    }
+
+    /// Whether every verdict is taken to "pass", be it by this process or another.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn bypass(&self) -> Result<Bypass, BpfError> {
+        self.rules.bypass()
     }
 
     fn carry_out(&mut self, decision: &Decision) -> Result<(), BpfError> {
@@ -158,8 +181,7 @@ impl Enforcer {
 
     fn reconcile_rules(&mut self, repair: &mut Repair) -> Result<(), BpfError> {
         let found: BTreeMap<RuleKey, RuleValue> = self.rules.list()?.into_iter().collect();
-        let wanted = self.wanted.iter().filter_map(|(target, value)| Some((self.key(*target)?, *value)));
-        let wanted: BTreeMap<RuleKey, RuleValue> = wanted.collect();
+        let wanted = self.wanted();
         for (key, value) in &wanted {
             if found.get(key) != Some(value) {
                 repair.done(self.rules.set(*key, *value));
@@ -170,6 +192,12 @@ impl Enforcer {
             repair.done(self.rules.remove(key).map(drop));
         }
         Ok(())
+    }
+
+    /// The rules as decided, of all that is there.
+    pub fn wanted(&self) -> BTreeMap<RuleKey, RuleValue> {
+        let rule = |(target, value): (&Target, &RuleValue)| Some((self.key(*target)?, *value));
+        self.wanted.iter().filter_map(rule).collect()
     }
 
     /// Whether a rule is about a port while the ports are not told.

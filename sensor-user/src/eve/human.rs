@@ -1,10 +1,13 @@
 //! Events as sentences for the person at the terminal.
 
+use sensor_core::coverage::{BlindCause, Sighted};
 use sensor_core::event::{
-    Action, Alert, Change, DeviceRef, DeviceSeen, Event, Evidence, FlowEnded, Isolation, Timed, Value,
+    Action, Alert, Blind, Change, DeviceRef, DeviceSeen, Dropped, Event, Evidence, FlowEnded, Isolation,
+    Timed, Value,
 };
-use sensor_core::observation::{EndReason, FlowId};
+use sensor_core::observation::{DropReason, EndReason, FlowId};
 use sensor_core::policy::{Level, Target};
+use sensor_ebpf::event::DROP_SAMPLE;
 
 use super::{ReplayStats, Teller, has_ports, protocol};
 use crate::{duration, label};
@@ -16,6 +19,15 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String 
         Event::Flow(ended) => flow(ended),
         Event::Alert(alert) => alert_sentence(alert),
         Event::Isolation(change) => isolation(teller, timed, change, latency_ns),
+        Event::Bypass(change) if change.on => {
+            format!(
+                "BYPASS ON, by {}: nothing is dropped, whoever is cut off gets through",
+                label::plain(&change.by)
+            )
+        }
+        Event::Bypass(change) => format!("bypass off, by {}: the rules hold again", label::plain(&change.by)),
+        Event::Dropped(dropped) => drop_sentence(dropped),
+        Event::Blind(blind) => blind_sentence(blind),
     }
 }
 
@@ -92,8 +104,9 @@ fn flow(ended: &FlowEnded) -> String {
     let drops = there.drops + back.drops;
     let drops = if drops > 0 { format!(", {drops} of them dropped or marked") } else { String::new() };
     format!(
-        "flow      {}: {} ({}) there, {} ({}) back{drops}, in {}; {reason}",
+        "flow      {}{}: {} ({}) there, {} ({}) back{drops}, in {}; {reason}",
         ends(&ended.id),
+        ended.inner.map_or_else(String::new, |inner| format!(" (within: {} -> {})", inner.src, inner.dst)),
         label::count(there.packets, "frame", "frames"),
         label::bytes(there.bytes),
         back.packets,
@@ -133,12 +146,59 @@ fn alert_sentence(alert: &Alert) -> String {
         Action::NoOwnAddress => "not isolated: no address is its own alone",
     };
     format!(
-        "alert     {}: {} [{grave}, incident {}]: {}; {done}",
+        "alert     {}: {} [{grave}, incident {}]: {}; {done}{}",
         name(&alert.device),
         alert.signature,
         alert.incident,
         numbers(&alert.evidence),
+        alert.coverage.as_ref().map_or_else(String::new, seen_only),
     )
+}
+
+/// What is to be said of how much was seen, if it was not all.
+fn seen_only(coverage: &Sighted) -> String {
+    if coverage.bridge >= 1.0 && !coverage.blind {
+        return String::new();
+    }
+    format!("; seen was {} of what came lately", label::percent(coverage.bridge))
+}
+
+fn drop_sentence(dropped: &Dropped) -> String {
+    let seen = &dropped.seen;
+    let who = dropped.device.as_ref().map_or_else(|| seen.smac.to_string(), name);
+    let is = if seen.would { "would be dropped" } else { "dropped" };
+    let why = match seen.reason {
+        DropReason::Rule => format!("by entry {}", seen.rule_id),
+        DropReason::Reflex => "over its budget of new destinations".to_owned(),
+    };
+    format!("drop      {who}: {} {is}, {why} (one frame in {DROP_SAMPLE} is told)", ends(&seen.id))
+}
+
+fn blind_sentence(blind: &Blind) -> String {
+    let causes: Vec<_> = blind.causes.iter().map(|cause| cause_words(*cause)).collect();
+    let causes = causes.join("; ");
+    let lost = format!(
+        "{} of {} and {} were lost",
+        label::count(blind.frames_lost, "frame", "frames"),
+        blind.frames,
+        label::count(blind.records_lost, "record of a new flow", "records of new flows"),
+    );
+    match blind.ended {
+        None => format!("BLIND     {causes}: silence means nothing now ({lost} so far)"),
+        Some(ended) => {
+            let took = duration::show(ended.since(blind.began));
+            format!("blind     over after {took} ({causes}): {lost}")
+        }
+    }
+}
+
+fn cause_words(cause: BlindCause) -> &'static str {
+    match cause {
+        BlindCause::RecordsLost => "more new flows than can be told",
+        BlindCause::Unread => "flows were forgotten by a full table before they were read",
+        BlindCause::Coverage => "too many frames were not seen",
+        BlindCause::Stopped => "the daemon was stopped or too slow",
+    }
 }
 
 fn isolation(teller: &Teller, timed: &Timed, change: &Isolation, latency_ns: Option<u64>) -> String {

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
-use sensor_core::event::{Action, Alert, DeviceRef, DeviceSeen, Event, FlowEnded, Isolation, Timed};
+use sensor_core::event::{
+    Action, Alert, Blind, DeviceRef, DeviceSeen, Dropped, Event, FlowEnded, Isolation, Timed,
+};
 use sensor_core::observation::{EndReason, FlowId, Kind};
 use sensor_core::policy::Target;
-use sensor_core::time::{SECOND, Time};
+use sensor_core::time::{MILLISECOND, SECOND, Time};
+use sensor_ebpf::event::DROP_SAMPLE;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -23,6 +26,13 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> Value {
         Event::Flow(ended) => flow(teller, &mut object, ended),
         Event::Alert(alert) => alert_event(teller, &mut object, alert),
         Event::Isolation(change) => isolation(teller, &mut object, change, latency_ns),
+        Event::Bypass(change) => {
+            object.insert("event_type".into(), kind.name().into());
+            let action = if change.on { "on" } else { "off" };
+            object.insert("bypass".into(), json!({ "action": action, "by": change.by }));
+        }
+        Event::Dropped(dropped) => drop_event(teller, &mut object, dropped),
+        Event::Blind(blind) => blind_event(teller, &mut object, blind),
     }
     debug_assert_eq!(object.get("event_type"), Some(&Value::from(kind.name())));
     Value::Object(object)
@@ -127,6 +137,18 @@ fn device(teller: &Teller, object: &mut Map<String, Value>, seen: &DeviceSeen) {
 fn flow(teller: &Teller, object: &mut Map<String, Value>, ended: &FlowEnded) {
     head(teller, object, EventType::Flow, Some(&ended.id));
     ether(object, Some(ended.smac), Some(ended.dmac));
+    if let Some(inner) = &ended.inner {
+        let mut tunnel = json!({
+            "type": inner.wrapping,
+            "inner_src_ip": inner.src,
+            "inner_dest_ip": inner.dst,
+            "inner_proto": inner.proto,
+        });
+        if inner.vlan != 0 {
+            tunnel["inner_vlan"] = inner.vlan.into();
+        }
+        object.insert("tunnel".into(), tunnel);
+    }
     let (there, back) = (&ended.to_server, &ended.to_client);
     let mut flow = json!({
         "pkts_toserver": there.packets,
@@ -188,6 +210,50 @@ fn alert_event(teller: &Teller, object: &mut Map<String, Value>, alert: &Alert) 
     object.insert("evidence".into(), Value::Object(evidence.collect()));
     object.insert("first_evidence".into(), plain(&teller.clock.stamp(alert.first_evidence)));
     object.insert("incident_id".into(), alert.incident.into());
+    if let Some(coverage) = &alert.coverage {
+        object.insert("coverage".into(), plain(coverage));
+    }
+}
+
+fn drop_event(teller: &Teller, object: &mut Map<String, Value>, dropped: &Dropped) {
+    let seen = &dropped.seen;
+    head(teller, object, EventType::Drop, Some(&seen.id));
+    ether(object, Some(seen.smac), Some(seen.dmac));
+    if let Some(device) = &dropped.device {
+        object.insert("device".into(), plain(device));
+    }
+    let mut told = json!({
+        "len": seen.len,
+        "ttl": seen.ttl,
+        "reason": seen.reason,
+        "would": seen.would,
+        "sampled": DROP_SAMPLE,
+    });
+    if seen.rule_id != 0 {
+        told["rule_id"] = seen.rule_id.into();
+    }
+    if seen.id.kind == Kind::Ip && seen.id.proto == TCP {
+        told["tcp_flags"] = format!("{:02x}", seen.tcp_flags).into();
+    }
+    object.insert("drop".into(), told);
+}
+
+fn blind_event(teller: &Teller, object: &mut Map<String, Value>, blind: &Blind) {
+    head(teller, object, EventType::Blind, None);
+    let stamp = |time: Time| teller.clock.stamp(time);
+    object.insert(
+        "blind".into(),
+        json!({
+            "state": if blind.ended.is_none() { "begin" } else { "end" },
+            "begin": stamp(blind.began),
+            "end": blind.ended.map(stamp),
+            "reasons": blind.causes,
+            "frames": blind.frames,
+            "frames_lost": blind.frames_lost,
+            "records_lost": blind.records_lost,
+            "stopped_ms": blind.stopped_ns / MILLISECOND,
+        }),
+    );
 }
 
 /// A number in 1000000 to 1999999, which Suricata leaves to local rules; the same as long as the words are.

@@ -1,7 +1,7 @@
 //! What happened, told as EVE-style JSON for machines and as one sentence for people.
 //!
 //! EVE is the format of Suricata's logs, which the tools of the field read; the names of fields are its names. Kinds of
-//! events it does not have (device, isolation) have an `event_type` of their own. Times are UTC in JSON and local in
+//! events it does not have (device, isolation, bypass) have an `event_type` of their own. Times are UTC in JSON and local in
 //! sentences. Nothing here writes anything out.
 
 mod flow_id;
@@ -44,14 +44,33 @@ pub enum EventType {
     Alert,
     /// A block entry changed.
     Isolation,
+    /// The bypass was switched.
+    Bypass,
+    /// A frame was dropped: one of a sample.
+    Drop,
+    /// Too little is seen, or again enough.
+    Blind,
     /// Counters at the end of a replay.
     Stats,
 }
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 5] =
-        [EventType::Device, EventType::Flow, EventType::Alert, EventType::Isolation, EventType::Stats];
+    pub const ALL: [EventType; 8] = [
+        EventType::Device,
+        EventType::Flow,
+        EventType::Alert,
+        EventType::Isolation,
+        EventType::Bypass,
+        EventType::Drop,
+        EventType::Blind,
+        EventType::Stats,
+    ];
+
+    /// Whether people are spared it unless they ask: there may be very many.
+    pub fn is_many(self) -> bool {
+        matches!(self, EventType::Flow | EventType::Drop)
+    }
 
     /// The kind of an event.
     pub fn of(event: &Event) -> Self {
@@ -60,6 +79,9 @@ impl EventType {
             Event::Flow(_) => EventType::Flow,
             Event::Alert(_) => EventType::Alert,
             Event::Isolation(_) => EventType::Isolation,
+            Event::Bypass(_) => EventType::Bypass,
+            Event::Dropped(_) => EventType::Drop,
+            Event::Blind(_) => EventType::Blind,
         }
     }
 
@@ -70,6 +92,9 @@ impl EventType {
             EventType::Flow => "flow",
             EventType::Alert => "alert",
             EventType::Isolation => "isolation",
+            EventType::Bypass => "bypass",
+            EventType::Drop => "drop",
+            EventType::Blind => "blind",
             EventType::Stats => "stats",
         }
     }
@@ -86,7 +111,8 @@ impl FromStr for EventType {
 
     fn from_str(s: &str) -> Result<Self, String> {
         EventType::ALL.into_iter().find(|kind| kind.name() == s).ok_or_else(|| {
-            format!("`{s}` is no kind of event; there are device, flow, alert, isolation and stats")
+            let there = EventType::ALL.map(EventType::name).join(", ");
+            format!("`{s}` is no kind of event; there are {there}")
         })
     }
 }

@@ -1,11 +1,14 @@
 //! Tests of what is told, as data: an event, its object and its sentence.
 
+use sensor_core::coverage::{BlindCause, Sighted};
 use sensor_core::event::{
-    Action, Alert, Change, DeviceRef, DeviceSeen, Event, FlowEnded, Half, Isolation, Timed, Value as Number,
+    Action, Alert, Blind, Change, DeviceRef, DeviceSeen, Dropped, Event, FlowEnded, Half, Isolation, Timed,
+    Value as Number,
 };
-use sensor_core::observation::{EndReason, FlowId, Kind};
+use sensor_core::observation::{DropReason, DropSeen, EndReason, FlowId, Kind};
 use sensor_core::policy::{Direction, Level, Target};
 use sensor_core::time::{HOUR, SECOND, Time};
+use sensor_core::tunnel::{Inner, Wrapping};
 use serde_json::json;
 
 use super::*;
@@ -55,6 +58,7 @@ fn alert(action: Action) -> Event {
         ],
         first_evidence: START,
         action,
+        coverage: None,
     })
 }
 
@@ -110,6 +114,7 @@ fn a_flow_is_told() {
             id: id(),
             smac: device().mac,
             dmac: "00:1b:21:0a:0b:0d".parse().unwrap(),
+            inner: None,
             to_server: half(10, 1_500),
             to_client: half(8, 900),
             start: START,
@@ -144,6 +149,151 @@ fn a_flow_is_told() {
         }),
         "flow      TCP 10.0.0.7:40000 -> 10.0.0.9:445: 10 frames (1.5 kB) there, 8 (900 B) back, in 2s; closed",
     );
+}
+
+#[test]
+fn a_tunnel_tells_what_is_within() {
+    let inner = Inner {
+        wrapping: Wrapping::Vxlan,
+        src: "172.16.0.1".parse().unwrap(),
+        dst: "172.16.0.2".parse().unwrap(),
+        proto: 6,
+        vlan: 30,
+    };
+    let half = Half { packets: 1, bytes: 100, drops: 0, tcp_flags: 0 };
+    let ended = FlowEnded {
+        id: FlowId { proto: 17, dport: 4_789, ..id() },
+        smac: device().mac,
+        dmac: device().mac,
+        inner: Some(inner),
+        to_server: half,
+        to_client: Half::default(),
+        start: START,
+        end: START,
+        reason: EndReason::Timeout,
+    };
+    let timed = Timed { time: START, event: Event::Flow(ended) };
+    assert_eq!(
+        teller().value(&timed, None)["tunnel"],
+        json!({ "type": "vxlan", "inner_src_ip": "172.16.0.1", "inner_dest_ip": "172.16.0.2", "inner_proto": 6,
+            "inner_vlan": 30 })
+    );
+    let sentence = teller().sentence(&timed, None);
+    assert!(sentence.contains("10.0.0.9:4789 (within: 172.16.0.1 -> 172.16.0.2): 1 frame"), "{sentence}");
+}
+
+#[test]
+fn a_dropped_frame_is_told_as_one_of_a_sample() {
+    let seen = DropSeen {
+        time: START,
+        id: id(),
+        smac: device().mac,
+        dmac: "00:1b:21:0a:0b:0d".parse().unwrap(),
+        len: 60,
+        ttl: 64,
+        tcp_flags: 2,
+        would: false,
+        reason: DropReason::Rule,
+        rule_id: 5,
+    };
+    is_told(
+        Event::Dropped(Dropped { seen, device: Some(device()) }),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "flow_id": flow_id(&id()),
+            "in_iface": "eth1",
+            "event_type": "drop",
+            "vlan": [20],
+            "src_ip": "10.0.0.7",
+            "src_port": 40_000,
+            "dest_ip": "10.0.0.9",
+            "dest_port": 445,
+            "proto": "TCP",
+            "ether": { "src_mac": "00:1b:21:0a:0b:0c", "dest_mac": "00:1b:21:0a:0b:0d" },
+            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "drop": {
+                "len": 60,
+                "ttl": 64,
+                "reason": "rule",
+                "would": false,
+                "sampled": 1_024,
+                "rule_id": 5,
+                "tcp_flags": "02",
+            },
+        }),
+        "drop      Intel 00:1b:21:0a:0b:0c (10.0.0.7): TCP 10.0.0.7:40000 -> 10.0.0.9:445 dropped, by entry 5 (one \
+         frame in 1024 is told)",
+    );
+    let reflex = DropSeen { reason: DropReason::Reflex, rule_id: 0, ..seen };
+    let timed = Timed { time: START, event: Event::Dropped(Dropped { seen: reflex, device: None }) };
+    let told = &teller().value(&timed, None)["drop"];
+    assert_eq!((&told["reason"], told.get("rule_id")), (&json!("reflex"), None));
+    let sentence = teller().sentence(&timed, None);
+    assert!(sentence.contains("dropped, over its budget of new destinations"), "{sentence}");
+}
+
+#[test]
+fn blindness_is_told_at_its_beginning_and_at_its_end() {
+    let blind = Blind {
+        began: START,
+        ended: None,
+        causes: vec![BlindCause::RecordsLost, BlindCause::Stopped],
+        frames: 1_000,
+        frames_lost: 1,
+        records_lost: 7,
+        stopped_ns: 2 * SECOND,
+    };
+    let object = |state: &str, end: Value| {
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "blind",
+            "blind": {
+                "state": state,
+                "begin": "2026-01-01T00:00:00.000000+0000",
+                "end": end,
+                "reasons": ["records_lost", "stopped"],
+                "frames": 1_000,
+                "frames_lost": 1,
+                "records_lost": 7,
+                "stopped_ms": 2_000,
+            },
+        })
+    };
+    is_told(
+        Event::Blind(blind.clone()),
+        None,
+        object("begin", Value::Null),
+        "BLIND     more new flows than can be told; the daemon was stopped or too slow: silence means nothing now (1 \
+         frame of 1000 and 7 records of new flows were lost so far)",
+    );
+    is_told(
+        Event::Blind(Blind { ended: Some(START.plus(SECOND)), ..blind }),
+        None,
+        object("end", json!("2026-01-01T00:00:01.000000+0000")),
+        "blind     over after 1s (more new flows than can be told; the daemon was stopped or too slow): 1 frame of 1000 \
+         and 7 records of new flows were lost",
+    );
+}
+
+#[test]
+fn an_alert_says_how_much_was_seen() {
+    let Event::Alert(mut told) = alert(Action::Isolated) else { panic!() };
+    told.coverage = Some(Sighted {
+        port: 1.0,
+        bridge: 0.97,
+        seconds: 300,
+        frames_lost: 30,
+        records_lost: 0,
+        blind: true,
+    });
+    let timed = Timed { time: START, event: Event::Alert(told) };
+    assert_eq!(
+        teller().value(&timed, None)["coverage"],
+        json!({ "port": 1.0, "bridge": 0.97, "seconds": 300, "frames_lost": 30, "records_lost": 0, "blind": true })
+    );
+    let sentence = teller().sentence(&timed, None);
+    assert!(sentence.ends_with("isolated; seen was 97.00 % of what came lately"), "{sentence}");
 }
 
 #[test]

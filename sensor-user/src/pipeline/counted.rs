@@ -1,11 +1,15 @@
 //! What the kernel and the daemon counted, for metrics and for clients.
 
+use std::collections::BTreeMap;
+
+use sensor_core::coverage::BlindCause;
 use sensor_core::time::{SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
 
 use super::{Parts, Pipeline};
 use crate::bpf::{Attached, Mode, Offloads, Problem, Unfiltered};
-use crate::protocol::{AttachMode, LiveStatus, PortStatus, UnfilteredPort};
+use crate::clock::WallClock;
+use crate::protocol::{AttachMode, BlindInfo, Hits, LiveStatus, PortStatus, UnfilteredPort};
 use crate::telemetry::{LiveSample, PortSample, RingSample};
 
 impl Pipeline {
@@ -31,8 +35,66 @@ impl Pipeline {
         total
     }
 
+    /// Flows entered in the kernel's tables so far.
+    pub(super) fn entered(&self) -> u64 {
+        self.total(&self.counted()).flows_new
+    }
+
+    /// Begins an account for each port that has none.
+    pub(super) fn open_accounts(&mut self) {
+        let Parts { attachments, counters, sweeper, .. } = &mut self.parts;
+        for port in attachments.attached() {
+            if !self.accounts.has(port.index)
+                && let Err(error) = self.accounts.open(port.index, counters, &mut sweeper.tally)
+            {
+                log::debug!("the account of port {}: {error}", port.name);
+            }
+        }
+    }
+
+    /// Looks whether enough is seen, and tells when that changes.
+    pub(super) fn look(&mut self, now: Time) {
+        self.open_accounts();
+        let entered = self.entered();
+        let Parts { attachments, counters, sweeper, engine, .. } = &mut self.parts;
+        sweeper.hurry(now, entered);
+        let ports: Vec<_> = attachments.attached().collect();
+        let seen = self.accounts.look(now, &ports, counters, &sweeper.tally);
+        if seen.unheard {
+            engine.lost_sight(now);
+        }
+        engine.sight(self.accounts.sight(now));
+        if let Some(blind) = seen.blind {
+            engine.blind(blind, now, &mut self.out);
+            self.carry_out(None);
+        }
+        self.count_hits();
+    }
+
+    /// Reads what the rules of each entry did.
+    fn count_hits(&mut self) {
+        let (before, sum) = &mut self.hits;
+        let mut now = BTreeMap::new();
+        for block in self.parts.engine.blocks() {
+            let Ok(counted) = self.parts.counters.rule(block.id) else { continue };
+            let hits = Hits {
+                dropped: counted.drop_packets,
+                dropped_bytes: counted.drop_bytes,
+                would_drop: counted.would_drop_packets,
+                would_drop_bytes: counted.would_drop_bytes,
+            };
+            let last = before.get(&block.id).copied().unwrap_or_default();
+            sum.dropped += hits.dropped.saturating_sub(last.dropped);
+            sum.dropped_bytes += hits.dropped_bytes.saturating_sub(last.dropped_bytes);
+            sum.would_drop += hits.would_drop.saturating_sub(last.would_drop);
+            sum.would_drop_bytes += hits.would_drop_bytes.saturating_sub(last.would_drop_bytes);
+            now.insert(block.id, hits);
+        }
+        *before = now;
+    }
+
     /// Brings the metrics up to date.
-    pub(super) fn sample(&mut self) {
+    pub(super) fn sample(&mut self, now: Time) {
         let counted = self.counted();
         let total = self.total(&counted);
         let mut reasons = [0u64; Reason::ALL.len()];
@@ -51,6 +113,7 @@ impl Pipeline {
                     problem: port.slow.map(Problem::name),
                     offloads_on: names(&port.offloads.on),
                     counters,
+                    ledger: self.accounts.ledger(port.index, now),
                 })
                 .collect(),
             unfiltered: self
@@ -64,17 +127,23 @@ impl Pipeline {
             engine: self.parts.engine.stats(),
             store_errors: self.parts.keeper.errors(),
             enforce: self.parts.enforce,
+            bypass: self.bypass.on,
+            blind: self.accounts.blind().map(|blind| blind.causes.clone()).unwrap_or_default(),
+            leaks: self.parts.sweeper.leaks.frames(),
+            hits: self.hits.1,
         };
         self.parts.metrics.update(&sample);
     }
 
     /// How the daemon does.
-    pub(super) fn live(&self, now: Time) -> LiveStatus {
+    pub(super) fn live(&mut self, now: Time) -> LiveStatus {
+        self.count_hits();
         let mut counted = self.counted();
         counted.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         LiveStatus {
             bridge: self.parts.ports.bridge().to_owned(),
             mode: if self.parts.enforce { "enforce" } else { "observe" }.to_owned(),
+            bypass: self.bypass.info(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_secs: now.since(self.started) / SECOND,
             ring_lost: self.total(&counted).records_lost,
@@ -91,11 +160,20 @@ impl Pipeline {
                     packets: counters.packets,
                     bytes: counters.bytes,
                     drops: counters.drop_packets,
+                    ledger: self.accounts.ledger(port.index, now),
                 })
                 .collect(),
             unfiltered: self.parts.attachments.unfiltered().map(unfiltered).collect(),
             store_errors: self.parts.keeper.errors(),
             pins: self.parts.pin_dir.display().to_string(),
+            blind: self.accounts.blind().map(|blind| BlindInfo {
+                since: WallClock::live().stamp(blind.began),
+                reasons: blind.causes.iter().copied().map(BlindCause::name).map(str::to_owned).collect(),
+                frames_lost: blind.frames_lost,
+                records_lost: blind.records_lost,
+            }),
+            rules: self.hits.0.iter().map(|(id, hits)| (id.to_string(), *hits)).collect(),
+            leaks: self.parts.sweeper.leaks.frames(),
         }
     }
 }

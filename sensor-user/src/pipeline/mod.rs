@@ -4,36 +4,44 @@
 //! written to the kernel's maps first, then told, then remembered. Nothing here waits for a disk, a reader of standard
 //! output or a client.
 
+mod account;
+mod bypass;
 mod counted;
 mod keeper;
+mod leak;
+mod ledger;
 mod ports;
 mod printer;
 mod sweep;
+mod tally;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
-use sensor_core::observation::{FlowSeen, Observation};
+use sensor_core::observation::Observation;
 use sensor_core::policy::Decision;
 use sensor_core::time::{MILLISECOND, SECOND, Time};
-use sensor_ebpf::event::FlowRecord;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bpf::{Attachments, BpfError, Counters, PortEvent, Ports, PortsError, Rings};
+use crate::bpf::{Attachments, BpfError, Bypass, Counters, PortEvent, Ports, PortsError, Record, Rings};
 use crate::clock::{Now, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
+use crate::protocol::Hits;
 use crate::telemetry::{Metrics, Repair};
+use ledger::Accounts;
 
 pub use counted::parse_results;
 pub use keeper::Keeper;
 pub use ports::tell_port;
 pub use printer::Printer;
-pub use sweep::Sweeper;
+pub use sweep::{Start, Sweeper};
+pub use tally::{Count, PortTally, Read, Tally};
 
 /// Records handled between looks at anything else: more than both rings hold.
 const BATCH: usize = 131_072;
@@ -43,6 +51,8 @@ const CROWD: usize = 4_096;
 const SUBMITTED_WITHIN: u64 = 2 * MILLISECOND;
 /// Time between ticks while contacts wait for an answer: a contact to a dark address fails within 50 ms.
 const BUSY_TICK: Duration = Duration::from_millis(10);
+/// Time between ticks while a sweep goes on: each reads on a little.
+const SWEEP_TICK: Duration = Duration::from_millis(1);
 /// Time between ticks otherwise.
 const IDLE_TICK: Duration = Duration::from_millis(100);
 /// Counters are read, and the kernel's rules compared with those decided, this often.
@@ -113,6 +123,8 @@ pub struct Parts {
     pub pin_dir: PathBuf,
     /// Whether decisions are carried out.
     pub enforce: bool,
+    /// The least part of what comes that must be seen, 0 to 1.
+    pub coverage: f64,
 }
 
 /// The loop.
@@ -120,14 +132,21 @@ pub struct Pipeline {
     parts: Parts,
     teller: Teller,
     out: Output,
-    batch: Vec<FlowRecord>,
+    batch: Vec<Record>,
     started: Time,
     next_sample: Time,
     next_reconcile: Time,
+    /// The bypass as it was told last, and when it is to be told again.
+    bypass: Bypass,
+    next_reminder: Time,
     /// Records that found a ring full, when last looked at.
     lost: u64,
     /// Whether the last reading of the maps failed, so that a lasting fault is logged once.
     faulty: bool,
+    /// What became of the frames of each port.
+    accounts: Accounts,
+    /// What the rules of each entry did when last looked at, and all of them together since the start.
+    hits: (BTreeMap<u32, Hits>, Hits),
 }
 
 impl Pipeline {
@@ -135,6 +154,7 @@ impl Pipeline {
     pub fn new(parts: Parts, out: Output) -> Self {
         let now = Now::read().mono;
         let mut pipeline = Self {
+            accounts: Accounts::new(parts.coverage),
             parts,
             teller: Teller::new(WallClock::live()),
             out,
@@ -142,11 +162,26 @@ impl Pipeline {
             started: now,
             next_sample: now,
             next_reconcile: now,
+            bypass: Bypass::default(),
+            next_reminder: now,
             lost: 0,
             faulty: false,
+            hits: (BTreeMap::new(), Hits::default()),
         };
         pipeline.name_ports();
+        pipeline.open_accounts();
         pipeline
+    }
+
+    /// How long to wait for anything to happen.
+    fn tick(&self) -> Duration {
+        if self.parts.sweeper.is_going() {
+            SWEEP_TICK
+        } else if self.parts.engine.is_waiting() {
+            BUSY_TICK
+        } else {
+            IDLE_TICK
+        }
     }
 
     /// Runs until `shutdown` is ready.
@@ -158,7 +193,7 @@ impl Pipeline {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut wait_for_rings = true;
         loop {
-            let tick = if self.parts.engine.is_waiting() { BUSY_TICK } else { IDLE_TICK };
+            let tick = self.tick();
             let Parts { rings, ports, asks, .. } = &mut self.parts;
             let event = tokio::select! {
                 () = &mut shutdown => Event::Shutdown,
@@ -202,8 +237,8 @@ impl Pipeline {
             self.look_for_loss();
         }
         let batch = std::mem::take(&mut self.batch);
-        for seen in batch.iter().filter_map(FlowSeen::decode) {
-            self.parts.engine.observe(&Observation::Flow(seen), &mut self.out);
+        for seen in batch.iter().filter_map(Record::observation) {
+            self.parts.engine.observe(&seen, &mut self.out);
             self.carry_out(None);
         }
         self.batch = batch;
@@ -230,23 +265,15 @@ impl Pipeline {
     fn chores(&mut self) {
         let now = Now::read().mono;
         if self.parts.sweeper.is_due(now) {
-            let Parts { sweeper, attachments, engine, .. } = &mut self.parts;
-            let out = &mut self.out;
-            let swept = sweeper.step(
-                now,
-                || attachments.clock(),
-                |progress| {
-                    engine.observe(&Observation::Progress(progress), out);
-                },
-            );
-            self.check(swept);
-            self.carry_out(None);
+            self.sweep(now);
         }
         if now >= self.next_sample {
             self.next_sample = now.plus(SAMPLE);
             self.keep_ports();
             self.parts.keeper.retry();
-            self.sample();
+            self.watch_bypass();
+            self.look(now);
+            self.sample(now);
         }
         if now >= self.next_reconcile {
             self.reconcile(true);
@@ -255,11 +282,41 @@ impl Pipeline {
         }
     }
 
+    /// Reads on in the flow tables.
+    fn sweep(&mut self, now: Time) {
+        let entered = self.entered();
+        let Parts { sweeper, attachments, engine, counters, enforcer, .. } = &mut self.parts;
+        if !sweeper.is_going() {
+            sweeper.leaks.begin(now, &enforcer.wanted(), enforcer.is_bypassed());
+        }
+        let out = &mut self.out;
+        let start = || {
+            let mut counted = BTreeMap::new();
+            for port in attachments.attached() {
+                counted.insert(port.index, Count::in_flows(&counters.port(port.index)?));
+            }
+            Ok(Start { clock: attachments.clock()?, counted, entered })
+        };
+        let swept = sweeper.step(now, start, |progress| {
+            engine.observe(&Observation::Progress(progress), out);
+        });
+        let kept = match swept {
+            Ok(true) => self.accounts.keep(counters, &sweeper.tally),
+            other => other.map(drop),
+        };
+        self.check(kept);
+        self.carry_out(None);
+    }
+
     /// Carries out what the engine wants: first the kernel, then the people, then the store.
     fn carry_out(&mut self, done: Option<oneshot::Sender<oneshot::Receiver<()>>>) {
         let out = std::mem::take(&mut self.out);
+        if !out.decisions.is_empty() {
+            self.parts.sweeper.leaks.suspend();
+        }
         for decision in &out.decisions {
             if let Decision::Begin(id) = decision {
+                self.hits.0.remove(id);
                 let cleared = self.parts.counters.clear_rule(*id);
                 self.check(cleared);
             }
@@ -305,6 +362,10 @@ impl Pipeline {
                 let view = View { snapshot: self.parts.engine.snapshot(now), live: self.live(now) };
                 // A client that left does not wait.
                 let _ = reply.send(view);
+            }
+            Ask::Bypass(on, by, reply) => {
+                // A client that left does not wait.
+                let _ = reply.send(self.switch_bypass(on, by));
             }
             Ask::Command(command, reply) => {
                 let result = self.parts.engine.command(now, command, &mut self.out);

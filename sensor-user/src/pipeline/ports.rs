@@ -25,7 +25,7 @@ pub fn tell_port(port: &Attached) {
 impl Pipeline {
     /// Takes note of a change of the ports.
     pub(super) fn port(&mut self, change: PortEvent) -> Result<(), PipelineError> {
-        let Parts { attachments, counters, ports, .. } = &mut self.parts;
+        let Parts { attachments, counters, ports, sweeper, .. } = &mut self.parts;
         match change {
             PortEvent::Joined(port) => match attachments.attach(&port) {
                 Ok(attached) => {
@@ -40,7 +40,10 @@ impl Pipeline {
                 }
             },
             PortEvent::Left { ifindex, name } => match attachments.detach(ifindex, counters) {
-                Ok(Some((_, last))) => log::info!("port {name} left after {} frames", last.packets),
+                Ok(Some((port, last))) => {
+                    self.accounts.close(port.index, &mut sweeper.tally);
+                    log::info!("port {name} left after {} frames", last.packets);
+                }
                 Ok(None) => {}
                 Err(error) => log::error!("port {name} left: {error}"),
             },

@@ -5,7 +5,7 @@ use std::path::Path;
 use sensor_core::datapath::Datapath;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::Timed;
-use sensor_core::observation::{FlowProgress, FlowSeen, Observation};
+use sensor_core::observation::{FlowProgress, Observation};
 use sensor_core::settings::Settings;
 use sensor_core::snapshot::EngineStats;
 use sensor_core::time::{SECOND, Time};
@@ -120,9 +120,10 @@ impl<F: FnMut(&Timed, i64)> Replay<F> {
             self.pass(now);
         }
         let records = self.datapath.frame(frame.bytes, frame.len, now).iter();
-        let seen: Vec<_> = records.filter_map(|record| FlowSeen::decode(&record.flow)).collect();
+        let seen: Vec<_> =
+            records.filter_map(|record| Observation::decode(&record.flow, Some(&record.inner))).collect();
         for seen in seen {
-            self.engine.observe(&Observation::Flow(seen), &mut self.out);
+            self.engine.observe(&seen, &mut self.out);
             self.carry_out();
         }
     }

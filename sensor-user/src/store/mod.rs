@@ -105,6 +105,35 @@ impl Store {
         Ok(Self { db, path, boot_id: boot_id.to_owned(), pending: BTreeMap::new(), _lock: lock })
     }
 
+    /// The entries in `dir` that still hold, oldest first, without a change to anything: a daemon may be using it. None if
+    /// there never was a daemon.
+    pub fn peek(dir: &Path, now: Now) -> Result<Vec<Block>, StoreError> {
+        let path = dir.join("sekisho.db");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let failed = |error| StoreError::of(&path, error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        db.busy_timeout(BUSY).map_err(failed)?;
+        let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        if found > LAYOUT {
+            return Err(StoreError::Newer { path, found, known: LAYOUT });
+        }
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let _lock = File::open(&path).map_err(|source| StoreError::Dir { dir: dir.to_owned(), source })?;
+        let boot_id = boot_id.trim().to_owned();
+        let store = Self { db, path, boot_id, pending: BTreeMap::new(), _lock };
+        let mut blocks = Vec::new();
+        for row in store.rows().map_err(|error| StoreError::of(&store.path, error))? {
+            match row.read(&store.boot_id, now) {
+                Ok(block) => blocks.extend(block),
+                Err(what) => return Err(StoreError::Row { path: store.path, id: row.id, what }),
+            }
+        }
+        Ok(blocks)
+    }
+
     /// The entries that still hold, oldest first; those whose time is up are deleted. One that cannot be understood is
     /// set aside and told: it must not keep the others from being enforced.
     pub fn load(&mut self, now: Now) -> Result<Vec<Block>, StoreError> {

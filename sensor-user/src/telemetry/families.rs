@@ -1,12 +1,15 @@
 //! The metrics by name. Names follow the conventions of Prometheus: base units, `_total` for what only grows.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
+use sensor_core::coverage::BlindCause;
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
 
 use super::{LiveSample, Repair, raise, register};
+use crate::protocol::{Hits, Ledger};
 
 /// Bounds of the latency histogram, in seconds: a decision takes milliseconds, the evidence for it up to a minute.
 const LATENCY: [f64; 15] =
@@ -21,6 +24,7 @@ pub struct Families {
     pub build_info: IntGaugeVec,
     pub start_time: Gauge,
     pub enforce: IntGauge,
+    pub bypass: IntGauge,
     pub port_info: IntGaugeVec,
     port_problem: IntGaugeVec,
     port_offload_on: IntGaugeVec,
@@ -48,6 +52,16 @@ pub struct Families {
     pub isolation_changes: IntCounterVec,
     pub isolation_latency: Histogram,
     pub store_errors: IntCounter,
+    pub drop_samples: IntCounterVec,
+    arrived: IntCounterVec,
+    frames: IntCounterVec,
+    pending: IntGaugeVec,
+    coverage: GaugeVec,
+    blind: IntGauge,
+    blind_reason: IntGaugeVec,
+    pub leaks: IntCounter,
+    rule_frames: IntCounterVec,
+    rule_bytes: IntCounterVec,
 }
 
 /// Makes and registers families.
@@ -83,6 +97,7 @@ impl Families {
             build_info: new.gauges("sekisho_build_info", "The release; always 1.", &["version"])?,
             start_time: register(registry, Gauge::new("sekisho_start_time_seconds", "When the daemon started, since 1970.")?)?,
             enforce: new.gauge("sekisho_enforce", "1 if decisions are carried out, 0 in observe mode.")?,
+            bypass: new.gauge("sekisho_bypass", "1 while every verdict is taken to pass (`sekisho bypass on`): nothing is dropped.")?,
             port_info: new.gauges("sekisho_port_info", "How a port's program is attached: native or generic; always 1.", &["port", "mode"])?,
             port_problem: new.gauges("sekisho_port_problem", "Why a port is not filtered (busy, taken, no_room, failed), or not in its driver (mtu, no_native, refused); 1 while it is so.", &["port", "problem"])?,
             port_offload_on: new.gauges("sekisho_port_offload_on", "A feature of a port's card that hides frames from the filter and could not be switched off; 1 while it is so.", &["port", "offload"])?,
@@ -110,6 +125,16 @@ impl Families {
             isolation_changes: new.counters("sekisho_isolation_changes_total", "Changes of the block list.", &["change", "mode", "origin"])?,
             isolation_latency: register(registry, Histogram::with_opts(latency)?)?,
             store_errors: new.counter("sekisho_store_errors_total", "Changes of the block list that could not be written to disk.")?,
+            drop_samples: new.counters("sekisho_drop_samples_total", "Dropped frames told as a sample, by reason: rule, reflex.", &["reason"])?,
+            arrived: new.counters("sekisho_port_arrived_frames_total", "Frames the network card counted since the program was put on the port.", &["port"])?,
+            frames: new.counters("sekisho_port_frames_total", "What became of them: accounted, ignored or lost, each with its reason.", &["port", "kind", "reason"])?,
+            pending: new.gauges("sekisho_port_pending_frames", "Frames that arrived and were not read yet; 0 when it is quiet.", &["port"])?,
+            coverage: register(registry, GaugeVec::new(Opts::new("sekisho_coverage_ratio", "The part of what came in the last minutes that was seen, 0 to 1."), &["port"])?)?,
+            blind: new.gauge("sekisho_blind", "1 if so little is seen that silence means nothing.")?,
+            blind_reason: new.gauges("sekisho_blind_reason", "Why: 1 for each cause since it began.", &["reason"])?,
+            leaks: new.counter("sekisho_isolation_leak_packets_total", "Frames that passed although their rule was in force for a second or more.")?,
+            rule_frames: new.counters("sekisho_rule_packets_total", "Frames rules of the block list dropped (drop) or would have dropped (would_drop).", &["verdict"])?,
+            rule_bytes: new.counters("sekisho_rule_bytes_total", "Bytes of these.", &["verdict"])?,
         };
         families.begin();
         Ok(families)
@@ -166,6 +191,39 @@ impl Families {
         }
     }
 
+    /// Takes over the account of a port.
+    pub fn ledger(&self, name: &str, ledger: &Ledger) {
+        raise(&self.arrived.with_label_values(&[name]), ledger.arrived);
+        for (kind, parts) in
+            [("accounted", &ledger.accounted), ("ignored", &ledger.ignored), ("lost", &ledger.lost)]
+        {
+            for (reason, count) in parts {
+                raise(&self.frames.with_label_values(&[name, kind, reason.as_str()]), *count);
+            }
+        }
+        self.pending.with_label_values(&[name]).set(ledger.pending);
+        self.coverage.with_label_values(&[name]).set(ledger.coverage);
+    }
+
+    /// Takes over why too little is seen.
+    pub fn sight(&self, blind: &[BlindCause]) {
+        self.blind.set((!blind.is_empty()).into());
+        for cause in BlindCause::ALL {
+            self.blind_reason.with_label_values(&[cause.name()]).set(blind.contains(&cause).into());
+        }
+    }
+
+    /// Takes over what rules did.
+    pub fn hits(&self, hits: &Hits) {
+        for (verdict, frames, bytes) in [
+            ("drop", hits.dropped, hits.dropped_bytes),
+            ("would_drop", hits.would_drop, hits.would_drop_bytes),
+        ] {
+            raise(&self.rule_frames.with_label_values(&[verdict]), frames);
+            raise(&self.rule_bytes.with_label_values(&[verdict]), bytes);
+        }
+    }
+
     /// Takes a port out that left.
     pub fn forget_port(&self, name: &str) {
         let families = [
@@ -175,6 +233,7 @@ impl Families {
             &self.port_ignored,
             &self.port_flows,
             &self.port_flows_failed,
+            &self.arrived,
         ];
         // What is not there need not be removed.
         for family in families {
@@ -183,6 +242,11 @@ impl Families {
         for verdict in ["pass", "drop", "would_drop"] {
             drop(self.verdicts.remove_label_values(&[name, verdict]));
         }
+        for (kind, reason) in Ledger::parts() {
+            drop(self.frames.remove_label_values(&[name, kind, reason]));
+        }
+        drop(self.pending.remove_label_values(&[name]));
+        drop(self.coverage.remove_label_values(&[name]));
     }
 
     /// Takes over the counters of the engine.

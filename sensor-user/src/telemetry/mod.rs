@@ -13,16 +13,18 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{IntCounter, Registry};
+use sensor_core::coverage::BlindCause;
 use sensor_core::event::{Event, Timed};
+use sensor_core::observation::DropReason;
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
 
-use crate::protocol::AttachMode;
+use crate::protocol::{AttachMode, Hits, Ledger};
 use families::Families;
 pub use server::{TelemetryError, bind, serve};
 
 /// What one port counted.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PortSample {
     /// The interface's name.
     pub name: String,
@@ -34,6 +36,8 @@ pub struct PortSample {
     pub offloads_on: Vec<&'static str>,
     /// What the kernel counted since the program was loaded.
     pub counters: PortCounters,
+    /// What became of all that reached it.
+    pub ledger: Ledger,
 }
 
 /// What one ring buffer counted, all ports that ever were together.
@@ -71,7 +75,7 @@ impl Repair {
 }
 
 /// All counters at one moment, each since the start. One that went back is taken to have begun anew.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct LiveSample {
     /// The ports there are now.
     pub ports: Vec<PortSample>,
@@ -87,6 +91,14 @@ pub struct LiveSample {
     pub store_errors: u64,
     /// Whether decisions are carried out.
     pub enforce: bool,
+    /// Whether every verdict is taken to "pass".
+    pub bypass: bool,
+    /// Why too little is seen; empty: enough is.
+    pub blind: Vec<BlindCause>,
+    /// Frames that passed although a rule forbids it.
+    pub leaks: u64,
+    /// What the rules of all entries did since the start.
+    pub hits: Hits,
 }
 
 /// The metrics. One task owns it; the server has a handle of the registry behind it.
@@ -119,6 +131,7 @@ impl Metrics {
         let f = &self.families;
         for port in &sample.ports {
             f.port(&port.name, &port.counters);
+            f.ledger(&port.name, &port.ledger);
             f.port_info.with_label_values(&[port.name.as_str(), port.mode.name()]).set(1);
         }
         for (reason, count) in &sample.parse {
@@ -131,6 +144,10 @@ impl Metrics {
         f.engine(&sample.engine);
         raise(&f.store_errors, sample.store_errors);
         f.enforce.set(sample.enforce.into());
+        f.bypass.set(sample.bypass.into());
+        f.sight(&sample.blind);
+        raise(&f.leaks, sample.leaks);
+        f.hits(&sample.hits);
         f.problems(sample);
         self.forget_ports(sample);
     }
@@ -159,7 +176,14 @@ impl Metrics {
                 let change = change_name(isolation.change);
                 f.isolation_changes.with_label_values(&[change, mode, origin]).inc();
             }
-            Event::Device(_) | Event::Flow(_) => {}
+            Event::Dropped(dropped) => {
+                let reason = match dropped.seen.reason {
+                    DropReason::Rule => "rule",
+                    DropReason::Reflex => "reflex",
+                };
+                f.drop_samples.with_label_values(&[reason]).inc();
+            }
+            Event::Device(_) | Event::Flow(_) | Event::Blind(_) | Event::Bypass(_) => {}
         }
     }
 

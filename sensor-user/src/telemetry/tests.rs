@@ -31,8 +31,17 @@ fn port(name: &str, packets: u64, drops: u64) -> PortSample {
         would_drop_packets: 1,
         ..PortCounters::default()
     };
+    let ledger = Ledger {
+        arrived: packets,
+        accounted: [("flows".to_owned(), packets - 7)].into(),
+        ignored: [("link_control".to_owned(), 4)].into(),
+        lost: [("unread".to_owned(), 2)].into(),
+        pending: 1,
+        coverage: 0.5,
+        ..Ledger::default()
+    };
     let (name, mode) = (name.to_owned(), AttachMode::Native);
-    PortSample { name, mode, problem: None, offloads_on: Vec::new(), counters }
+    PortSample { name, mode, problem: None, offloads_on: Vec::new(), counters, ledger }
 }
 
 fn sample() -> LiveSample {
@@ -44,6 +53,10 @@ fn sample() -> LiveSample {
         engine: EngineStats { devices: 4, flows_live: 7, flows_new: 20, blocks: 1, ..EngineStats::default() },
         store_errors: 2,
         enforce: true,
+        bypass: true,
+        blind: vec![BlindCause::Unread],
+        leaks: 3,
+        hits: Hits { dropped: 10, dropped_bytes: 1_000, would_drop: 1, would_drop_bytes: 60 },
     }
 }
 
@@ -73,6 +86,7 @@ fn alert(incident: u64) -> Timed {
         evidence: Vec::new(),
         first_evidence: Time(0),
         action: Action::Isolated,
+        coverage: None,
     });
     Timed { time: Time(1), event }
 }
@@ -121,6 +135,18 @@ fn counters_follow_the_kernels() {
         ("sekisho_isolations_active{mode=\"enforced\"}", 1.0),
         ("sekisho_isolations_active{mode=\"observed\"}", 0.0),
         ("sekisho_store_errors_total", 2.0),
+        ("sekisho_port_arrived_frames_total{port=\"eth1\"}", 100.0),
+        ("sekisho_port_frames_total{kind=\"accounted\",port=\"eth1\",reason=\"flows\"}", 93.0),
+        ("sekisho_port_frames_total{kind=\"ignored\",port=\"eth1\",reason=\"link_control\"}", 4.0),
+        ("sekisho_port_frames_total{kind=\"lost\",port=\"eth1\",reason=\"unread\"}", 2.0),
+        ("sekisho_port_pending_frames{port=\"eth1\"}", 1.0),
+        ("sekisho_coverage_ratio{port=\"eth2\"}", 0.5),
+        ("sekisho_blind", 1.0),
+        ("sekisho_blind_reason{reason=\"unread\"}", 1.0),
+        ("sekisho_blind_reason{reason=\"stopped\"}", 0.0),
+        ("sekisho_isolation_leak_packets_total", 3.0),
+        ("sekisho_rule_packets_total{verdict=\"drop\"}", 10.0),
+        ("sekisho_rule_bytes_total{verdict=\"would_drop\"}", 60.0),
     ] {
         assert_eq!(value(&metrics, name), Some(want), "{name}");
     }

@@ -105,6 +105,11 @@ impl Plan {
         })
     }
 
+    /// The name of the segment with that number.
+    pub fn segment_name(&self, number: u32) -> Option<Name> {
+        self.segments.iter().find(|(_, segment)| segment.0 == number).map(|(name, _)| *name)
+    }
+
     /// The segment of each port and VLAN that is in one, by its index.
     pub fn segment_of(&self, ports: &PortIndices) -> BTreeMap<u32, u32> {
         let mut all = BTreeMap::new();

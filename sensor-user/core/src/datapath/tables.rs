@@ -12,7 +12,9 @@ use sensor_ebpf::judge::{
 };
 use sensor_ebpf::parse::MacKey;
 use sensor_ebpf::reflex::Ledger;
-use sensor_ebpf::rule::{Address, AllowKey, RuleCounters, RuleValue, SLOTS, scope_of_segment};
+use sensor_ebpf::rule::{
+    Address, AllowKey, LEVEL_THROTTLE, RuleCounters, RuleValue, SLOTS, scope_of_segment,
+};
 
 use super::key::RuleKey;
 use crate::inventory::capacity;
@@ -64,7 +66,14 @@ impl Rules {
             | bit(!self.ip.is_empty(), ARMED_IP)
             | bit(!self.net.is_empty(), ARMED_NET)
             | bit(!self.scope.is_empty(), ARMED_SCOPE)
-            | bit(self.reflex.values().any(|reflex| reflex.mode != REFLEX_OFF), ARMED_REFLEX)
+            | bit(self.counts(), ARMED_REFLEX)
+    }
+
+    /// Whether new destinations are counted: any segment has a reflex, or any rule throttles.
+    fn counts(&self) -> bool {
+        let rules = self.mac.values().chain(self.ip.values()).chain(self.net.values());
+        self.reflex.values().any(|reflex| reflex.mode != REFLEX_OFF)
+            || rules.chain(self.scope.values()).any(|rule| rule.level == LEVEL_THROTTLE)
     }
 
     /// Notes where the source of a frame lives.

@@ -46,11 +46,6 @@ impl Engine {
             Some(old) => old.clone(),
             None => self.blank(&add, now),
         };
-        for target in &targets {
-            if !block.targets.contains(target) && self.blocks.find(BlockName::Target(*target)).is_none() {
-                block.targets.push(*target);
-            }
-        }
         let until = add.for_ns.map(|ns| now.plus(ns));
         // Adding again extends, and never shortens; "until taken out" is the longest.
         block.until = block.until.and_then(|old| until.map(|new| old.max(new)));
@@ -59,6 +54,11 @@ impl Engine {
         // A person's word makes a shadow entry real.
         block.would = block.level == Level::Observe;
         block.follows |= follows;
+        for target in &targets {
+            if !block.targets.contains(target) && !self.is_covered(*target, &block) {
+                block.targets.push(*target);
+            }
+        }
         fits(&block)?;
         block.list = self.list_for(&block, add.list)?;
         block.origin = Origin::Manual(add.owner);
@@ -96,6 +96,19 @@ impl Engine {
             until: add.for_ns.map(|ns| now.plus(ns)),
             would: false,
         }
+    }
+
+    /// Whether another entry restricts a target at least as much, both ways, and for as long as this one would.
+    fn is_covered(&self, target: Target, block: &Block) -> bool {
+        let lasts = |other: &Block| match (other.until, block.until) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(other), Some(until)) => other >= until,
+        };
+        self.blocks.about(target).any(|other| {
+            let strict = !other.would && other.level >= block.level && other.direction == Direction::Both;
+            other.id != block.id && strict && lasts(other)
+        })
     }
 
     /// What an order is about, and whether that is a device to be followed.

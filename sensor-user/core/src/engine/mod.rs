@@ -9,11 +9,13 @@ mod follow;
 mod hold;
 mod pin;
 mod reach;
+mod sight;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::contact::{Contact, Contacts, Facts, Outcome};
+use crate::coverage::Sight;
 use crate::detect::{Detector, Finding, REGISTRY};
 use crate::event::{Action, Alert, Change, DeviceRef, Event, Timed};
 use crate::flow::{Conversations, Role, TCP, UDP};
@@ -65,6 +67,8 @@ pub struct Engine {
     begun: Option<Time>,
     /// When incidents that found the budget spent are looked at again.
     next_second_look: Time,
+    /// How much was seen lately; none if nobody says.
+    sight: Option<Sight>,
 }
 
 impl Engine {
@@ -84,6 +88,7 @@ impl Engine {
             sighted_since: Time(0),
             begun: None,
             next_second_look: Time(0),
+            sight: None,
             settings,
         }
     }
@@ -98,6 +103,7 @@ impl Engine {
         match observation {
             Observation::Flow(seen) => self.flow(seen, out),
             Observation::Progress(progress) => self.progress(progress, out),
+            Observation::Drop(seen) => self.dropped(seen, out),
         }
     }
 
@@ -234,6 +240,8 @@ impl Engine {
         if action != Action::None {
             self.incidents.set_action(id, action.clone());
         }
+        let coverage = self.sighted(finding.flow.port);
+        self.incidents.set_coverage(id, coverage);
         let isolates = matches!(action, Action::Isolated | Action::WouldIsolate);
         out.events.push(Timed {
             time: now,
@@ -247,6 +255,7 @@ impl Engine {
                 evidence: finding.evidence.clone(),
                 first_evidence: finding.first_evidence,
                 action,
+                coverage,
             }),
         });
         if isolates {

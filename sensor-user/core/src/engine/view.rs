@@ -3,7 +3,7 @@
 use crate::event::DeviceRef;
 use crate::incident::Incident;
 use crate::inventory::{self, Inventory};
-use crate::policy::BlockName;
+use crate::policy::{Block, BlockName};
 use crate::settings::Mode;
 use crate::snapshot::{DeviceView, EngineStats, FindingView, IncidentView, Snapshot};
 use crate::time::Time;
@@ -26,6 +26,11 @@ impl Engine {
             blocks: self.blocks.iter().filter(|block| !block.would).count() as u64,
             blocks_would: self.blocks.iter().filter(|block| block.would).count() as u64,
         }
+    }
+
+    /// The entries of the block list.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter()
     }
 
     /// All there is to see.
@@ -77,6 +82,7 @@ impl Engine {
             opened: incident.opened,
             updated: incident.updated,
             action: incident.action.clone(),
+            coverage: incident.coverage,
             findings: incident.findings.iter().map(finding).collect(),
         })
     }

@@ -75,6 +75,19 @@ impl Allow {
         }
     }
 
+    /// What a key of the kernel stands for; none if it is not understood.
+    pub fn of_key(key: &AllowKey) -> Option<Self> {
+        let peer = (key.peer != AllowKey::default().peer).then(|| datapath::ip(key.peer));
+        let service = Service { proto: key.proto, port: u16::from_be(key.port), peer };
+        match key.role {
+            ROLE_NEIGHBOUR => Some(Allow::Neighbour),
+            ROLE_ANY => peer.map(Allow::Any),
+            ROLE_CLIENT => Some(Allow::Use(service)),
+            ROLE_SERVER => Some(Allow::Serve(service)),
+            _ => None,
+        }
+    }
+
     /// Reads one line of an allow list: `arp`, `dhcp`, `dns ADDRESS`, or what [`fmt::Display`] writes.
     ///
     /// # Errors

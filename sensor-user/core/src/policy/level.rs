@@ -55,6 +55,11 @@ impl Level {
         }
     }
 
+    /// The level of an enforced rule of the kernel, by its number there.
+    pub fn of_rule(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| *level != Self::Observe && level.number() == number)
+    }
+
     /// The kernel's number of it. What is only observed is judged as isolated.
     pub(crate) fn number(self) -> u8 {
         match self {
@@ -107,6 +112,11 @@ impl Direction {
             Direction::To => "to",
             Direction::Both => "both",
         }
+    }
+
+    /// The direction of a rule of the kernel, by its flags there.
+    pub fn of_rule(flags: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|direction| direction.flags() == flags & FLAG_BOTH)
     }
 
     /// The kernel's flags of it.

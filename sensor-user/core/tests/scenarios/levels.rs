@@ -107,6 +107,24 @@ fn an_incident_isolates_what_a_person_only_throttled_and_leaves_that_behind() {
 }
 
 #[test]
+fn a_stricter_order_holds_for_all_it_names_whatever_entry_they_are_in() {
+    let mut lan = populated(enforcing());
+    let [a, b] = [3, 4].map(|n| Target::Ip(host(n)));
+    let first = lan.add(at(Level::Throttle, a));
+    lan.add(at(Level::Throttle, b));
+    let both = Add { who: vec![Who::Target(a), Who::Target(b)], ..at(Level::Isolate, a) };
+    assert_eq!(lan.add(both).id, first.id);
+    for target in [a, b] {
+        assert_eq!(lan.rule(target).map(|rule| rule.level), Some(Level::Isolate), "{target}");
+    }
+    // What is as strict already is in one entry alone.
+    let again = lan.add(Add { who: vec![Who::Target(Target::Vlan(9)), Who::Target(b)], ..block(a) });
+    assert_eq!(again.targets, [a, b, Target::Vlan(9)]);
+    lan.engine.command(lan.now, Command::Remove(Which::Id(first.id)), &mut lan.out).unwrap();
+    assert_eq!((lan.rule(a), lan.rule(b).map(|rule| rule.level)), (None, Some(Level::Throttle)));
+}
+
+#[test]
 fn what_says_nothing_or_hits_the_wrong_ones_is_refused() {
     let mut settings = wards();
     settings.gateways = [mac(254)].into();

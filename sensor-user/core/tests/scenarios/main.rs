@@ -118,6 +118,7 @@ impl Lan {
             tcp_flags: flags,
             verdict,
             rule_id: 0,
+            inner: None,
         };
         self.engine.observe(&Observation::Flow(seen), &mut self.out);
     }

@@ -1,0 +1,301 @@
+//! What was read of the flow tables: of each flow what its last reading had, and sums by port.
+//!
+//! A flow that a full table forgets takes along what it counted since its last reading. Which frames those were nobody can say,
+//! but how many: the frames the program counted in flows, less those that were read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use sensor_ebpf::counter::PortCounters;
+use sensor_ebpf::flow::FlowValue;
+
+use crate::bpf::FlowKey;
+
+/// Frames and their bytes. Sums wrap, so that differences are right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// What the program counted in flows.
+    pub fn in_flows(counters: &PortCounters) -> Self {
+        let c = counters;
+        Self {
+            packets: c.packets.wrapping_sub(c.ignored_packets).wrapping_sub(c.unentered_packets),
+            bytes: c.bytes.wrapping_sub(c.ignored_bytes).wrapping_sub(c.unentered_bytes),
+        }
+    }
+
+    fn of(value: &FlowValue) -> Self {
+        Self { packets: value.packets(), bytes: value.bytes() }
+    }
+
+    /// Adds to it.
+    pub fn add(&mut self, other: Self) {
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+    }
+
+    /// What is left of it without `other`.
+    pub fn less(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(other.packets),
+            bytes: self.bytes.wrapping_sub(other.bytes),
+        }
+    }
+
+    /// The larger of each; a difference below 0 counts as 0.
+    fn at_least(self, other: Self) -> Self {
+        let larger = |a: u64, b: u64| if (b as i64) > 0 { a.max(b) } else { a };
+        Self { packets: larger(self.packets, other.packets), bytes: larger(self.bytes, other.bytes) }
+    }
+}
+
+/// What a flow's last reading had.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    count: Count,
+    /// Frames of these that passed.
+    pub passed: u64,
+    port: u8,
+    round: bool,
+}
+
+/// What was read of one port's flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PortTally {
+    /// Of flows that are over, or that a full table forgot: what their last readings had.
+    pub closed: Count,
+    /// Of flows in the tables, by the last sweep.
+    pub live: Count,
+    /// Counted by the program in flows that were forgotten before it was read.
+    pub unread: Count,
+    /// Of flows in the tables, by the sweep that goes on.
+    pub(super) next: Count,
+    /// Whether what was counted before the first sweep is known to have been read.
+    pub known: bool,
+}
+
+impl PortTally {
+    /// What was read.
+    pub fn read(&self) -> Count {
+        let mut read = self.closed;
+        read.add(self.live);
+        read
+    }
+}
+
+/// The numbers of flows are well mixed already.
+#[derive(Clone, Copy, Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only numbers are ever hashed; this is for completeness.
+        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct BuildAsIs;
+
+impl BuildHasher for BuildAsIs {
+    type Hasher = AsIs;
+
+    fn build_hasher(&self) -> AsIs {
+        AsIs::default()
+    }
+}
+
+/// All that was read. As large as the flow tables are full: 40 bytes a flow.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// By a number of the flow. It is made with a key of this process, so that nobody can make two flows meet.
+    reads: HashMap<u64, Read, BuildAsIs>,
+    keyed: RandomState,
+    round: bool,
+    ports: BTreeMap<u8, PortTally>,
+}
+
+impl Tally {
+    /// The number of a flow. The same ends that speak again after their flow was forgotten are another flow.
+    fn number(&self, key: &FlowKey, value: &FlowValue) -> u64 {
+        self.keyed.hash_one((key, value.first_ns))
+    }
+
+    /// Of one port.
+    pub fn port(&self, index: u8) -> PortTally {
+        self.ports.get(&index).copied().unwrap_or_default()
+    }
+
+    /// All ports.
+    pub fn ports(&self) -> impl Iterator<Item = (u8, &PortTally)> {
+        self.ports.iter().map(|(index, tally)| (*index, tally))
+    }
+
+    /// Takes up what an earlier daemon knew of a port.
+    pub fn restore(&mut self, index: u8, closed: Count, unread: Count) {
+        self.ports.insert(index, PortTally { closed, unread, known: true, ..PortTally::default() });
+    }
+
+    /// Forgets a port. Flows of it that are still in the tables do not count for the next port of this index.
+    pub fn forget(&mut self, index: u8) {
+        self.ports.remove(&index);
+    }
+
+    /// Notes a reading of a flow that goes on; gives the one before.
+    pub fn see(&mut self, port: u8, key: &FlowKey, value: &FlowValue) -> Option<Read> {
+        let count = Count::of(value);
+        let read = Read { count, passed: passed(value), port, round: self.round };
+        let number = self.number(key, value);
+        self.ports.entry(port).or_default().next.add(count);
+        self.reads.insert(number, read)
+    }
+
+    /// Notes the last reading of a flow that is over; gives the one before.
+    pub fn close(&mut self, port: u8, key: &FlowKey, value: &FlowValue) -> Option<Read> {
+        self.ports.entry(port).or_default().closed.add(Count::of(value));
+        self.reads.remove(&self.number(key, value))
+    }
+
+    /// Gives a sweep up that could not be finished. What it read is read anew by the next.
+    pub fn give_up(&mut self) {
+        let round = self.round;
+        self.ports.values_mut().for_each(|tally| tally.next = Count::default());
+        self.reads.values_mut().for_each(|read| read.round = !round);
+    }
+
+    /// Ends a sweep. `counted` is what the program had counted in the flows of each port when it began.
+    pub fn finish(&mut self, counted: &BTreeMap<u8, Count>) {
+        let (round, ports) = (self.round, &mut self.ports);
+        self.reads.retain(|_, read| {
+            if read.round != round {
+                ports.entry(read.port).or_default().closed.add(read.count);
+            }
+            read.round == round
+        });
+        self.round = !self.round;
+        for tally in self.ports.values_mut() {
+            tally.live = std::mem::take(&mut tally.next);
+        }
+        for (index, counted) in counted {
+            let tally = self.ports.entry(*index).or_default();
+            if !tally.known {
+                tally.known = true;
+                tally.closed = counted.less(tally.live);
+            }
+            tally.unread = tally.unread.at_least(counted.less(tally.read()));
+        }
+    }
+}
+
+/// Frames of a flow that passed.
+pub fn passed(value: &FlowValue) -> u64 {
+    value.packets().wrapping_sub(value.drops())
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_ebpf::flow::{FlowKey4, Lane};
+
+    use super::*;
+
+    fn flow(number: u32) -> FlowKey {
+        FlowKey::V4(FlowKey4::new(number, 7, Lane::new(0, 17, 1, 0)))
+    }
+
+    fn value(first_ns: u64, packets: u64) -> FlowValue {
+        FlowValue { first_ns, owner_passed: packets, owner_bytes: packets * 100, ..FlowValue::default() }
+    }
+
+    fn counted(packets: u64) -> BTreeMap<u8, Count> {
+        BTreeMap::from([(1, Count { packets, bytes: packets * 100 })])
+    }
+
+    fn tally() -> Tally {
+        let mut tally = Tally::default();
+        tally.finish(&counted(0));
+        tally
+    }
+
+    #[track_caller]
+    fn check(tally: &Tally, read: u64, unread: u64) {
+        let port = tally.port(1);
+        let of = |packets| Count { packets, bytes: packets * 100 };
+        assert_eq!((port.read(), port.unread), (of(read), of(unread)));
+    }
+
+    #[test]
+    fn what_is_in_the_tables_and_what_was_taken_out_was_read() {
+        let mut tally = tally();
+        tally.see(1, &flow(1), &value(5, 10));
+        tally.see(1, &flow(2), &value(6, 1));
+        tally.finish(&counted(11));
+        check(&tally, 11, 0);
+        assert_eq!(tally.see(1, &flow(1), &value(5, 15)).map(|read| read.passed), Some(10));
+        tally.close(1, &flow(2), &value(6, 3));
+        tally.finish(&counted(18));
+        check(&tally, 18, 0);
+    }
+
+    #[test]
+    fn what_a_forgotten_flow_counted_since_its_last_reading_is_unread() {
+        let mut tally = tally();
+        tally.see(1, &flow(1), &value(5, 10));
+        tally.finish(&counted(10));
+        // It counted 4 more before it was forgotten; another came and went between two sweeps with 2.
+        tally.finish(&counted(16));
+        check(&tally, 10, 6);
+        // The same ends again are another flow, though it counted more than the first.
+        assert!(tally.see(1, &flow(1), &value(9, 20)).is_none());
+        tally.finish(&counted(36));
+        check(&tally, 30, 6);
+    }
+
+    #[test]
+    fn frames_that_come_while_the_sweep_goes_on_are_no_loss_and_make_none_good() {
+        let mut tally = tally();
+        tally.see(1, &flow(1), &value(5, 12));
+        tally.finish(&counted(10));
+        check(&tally, 12, 0);
+        // 100 were lost, of which the sweep is sure of 90 until it is quiet.
+        tally.see(1, &flow(1), &value(5, 30));
+        tally.finish(&counted(120));
+        check(&tally, 30, 90);
+        tally.see(1, &flow(1), &value(5, 30));
+        tally.finish(&counted(130));
+        check(&tally, 30, 100);
+    }
+
+    #[test]
+    fn a_new_daemon_goes_on_where_the_last_one_was() {
+        let mut tally = Tally::default();
+        let of = |packets| Count { packets, bytes: packets * 100 };
+        tally.restore(1, of(50), of(7));
+        tally.see(1, &flow(1), &value(5, 10));
+        // 60 of 70 were read or are there, 7 were lost before, and 3 while nobody read.
+        tally.finish(&counted(70));
+        check(&tally, 60, 10);
+        // Of a port nobody knew of, what was counted before is taken for read, be it more than it counted itself: flows of
+        // the port that had its index before may be in the tables.
+        let mut tally = Tally::default();
+        tally.see(1, &flow(1), &value(5, 10));
+        tally.finish(&counted(3));
+        check(&tally, 3, 0);
+        tally.close(1, &flow(1), &value(5, 10));
+        tally.finish(&counted(5));
+        check(&tally, 3, 2);
+    }
+}
