@@ -6,7 +6,7 @@ mod kernel;
 mod table;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -134,21 +134,39 @@ fn matrix(
             releases.push(release);
         }
     }
-    let mut image = Image::new(tree, &home, tests, plan)?;
+    let work = Work::new(&home)?;
+    let mut image = Image::new(tree, &work.0, tests, plan)?;
     let mut reports = Vec::new();
     for release in releases {
         let kernel = archive.kernel(release)?;
         image.modules(&kernel)?;
-        let initrd = home.join("initrd");
+        let initrd = work.0.join("initrd");
         image.write(&initrd)?;
         reports.push((release.to_owned(), guest::run(&kernel, &initrd, plan, &home)?));
-        fs::remove_file(&initrd)?;
     }
     table::print(&reports);
     let bad: Vec<&str> =
         reports.iter().filter(|(_, report)| !report.good()).map(|(release, _)| release.as_str()).collect();
     ensure!(bad.is_empty(), "the tests failed on {}", bad.join(", "));
     Ok(reports)
+}
+
+/// A folder for the guests' file systems, hundreds of MB, that goes when they are done.
+struct Work(PathBuf);
+
+impl Work {
+    fn new(home: &Path) -> Result<Self> {
+        let folder = home.join("work");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // What is left is overwritten by the next run.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Builds the tests as `cargo test` does; returns the test programs, by name.

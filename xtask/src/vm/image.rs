@@ -80,7 +80,6 @@ impl Image {
     /// needs. `work` is for intermediate files.
     pub fn new(tree: &Tree, work: &Path, tests: &[(String, PathBuf)], plan: &Plan) -> Result<Self> {
         let mut image = Self(BTreeMap::new());
-        fs::create_dir_all(work.join("lean"))?;
         for folder in FOLDERS {
             image.put(Path::new(folder), Content::Folder);
         }
@@ -203,7 +202,7 @@ impl Image {
     /// Adds a program without its debug information, which is most of it.
     fn stripped(&mut self, path: &Path, source: &Path, work: &Path) -> Result<()> {
         let name = path.file_name().context("a program without a name")?;
-        let lean = work.join("lean").join(name);
+        let lean = work.join(name);
         sh::output(Command::new("strip").arg("--strip-debug").arg("-o").arg(&lean).arg(source))?;
         self.program(path, &lean)
     }
