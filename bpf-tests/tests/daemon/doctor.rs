@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Site, Told, copy_for_all, finish, site};
+use bpf_tests::note;
 use bpf_tests::small::empty_object;
 use serde_json::Value;
 
@@ -61,6 +62,9 @@ fn a_machine_that_is_fit_is_found_so_and_nothing_is_touched() -> Result<()> {
 
 #[test]
 fn what_works_less_well_is_a_warning() -> Result<()> {
+    if !note::require_kernel((6, 3), "says which drivers run XDP programs") {
+        return Ok(());
+    }
     site(2, |site| {
         // An interface whose driver runs no XDP programs.
         site.lab.ip("link add dark type ifb")?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Metrics, Site, site};
 use bpf_tests::lab::{BRIDGE, has_xdp, mac, run};
+use bpf_tests::note;
 use bpf_tests::traffic::{check_ways, until};
 use serde_json::Value;
 
@@ -204,6 +205,9 @@ fn a_rule_that_somebody_deletes_is_put_back() -> Result<()> {
 
 #[test]
 fn a_port_that_cannot_be_filtered_is_told_with_the_reason() -> Result<()> {
+    if !note::require_kernel((6, 3), "says which drivers run XDP programs") {
+        return Ok(());
+    }
     site(3, |site| {
         site.lab.leave(3)?;
         site.lab.no_native(2)?;

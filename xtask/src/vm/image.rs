@@ -18,12 +18,14 @@ use super::kernel::Kernel;
 use crate::sh::{self, Tree};
 
 /// What the tests call. Everything else is busybox.
-const TOOLS: [&str; 17] = [
+const TOOLS: [&str; 19] = [
     "bpftool",
     "bridge",
     "cp",
+    "date",
     "env",
     "ethtool",
+    "find",
     "ip",
     "kill",
     "nc",
@@ -37,6 +39,8 @@ const TOOLS: [&str; 17] = [
     "tc",
     "tcpreplay",
 ];
+/// Libraries that a test has a program load, besides its own.
+const PRELOADED: [&str; 1] = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"];
 /// Files that these, or the product, read.
 const DATA: [&str; 6] = [
     "/etc/group",
@@ -76,7 +80,6 @@ impl Image {
     /// needs. `work` is for intermediate files.
     pub fn new(tree: &Tree, work: &Path, tests: &[(String, PathBuf)], plan: &Plan) -> Result<Self> {
         let mut image = Self(BTreeMap::new());
-        fs::create_dir_all(work.join("lean"))?;
         for folder in FOLDERS {
             image.put(Path::new(folder), Content::Folder);
         }
@@ -89,6 +92,9 @@ impl Image {
         for tool in TOOLS {
             let path = find(tool)?;
             image.program(&path, &path)?;
+        }
+        for library in PRELOADED {
+            image.program(Path::new(library), Path::new(library))?;
         }
         for file in DATA {
             image.file(Path::new(file), Path::new(file))?;
@@ -198,7 +204,7 @@ impl Image {
     /// Adds a program without its debug information, which is most of it.
     fn stripped(&mut self, path: &Path, source: &Path, work: &Path) -> Result<()> {
         let name = path.file_name().context("a program without a name")?;
-        let lean = work.join("lean").join(name);
+        let lean = work.join(name);
         sh::output(Command::new("strip").arg("--strip-debug").arg("-o").arg(&lean).arg(source))?;
         self.program(path, &lean)
     }

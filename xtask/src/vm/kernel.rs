@@ -28,7 +28,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// How old the list of packages may be.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
 /// What the networks of the tests are made of, where it is not built in.
-const MODULES: [&str; 2] = ["bridge", "veth"];
+const MODULES: [&str; 4] = ["bridge", "ifb", "tun", "veth"];
 
 /// A kernel, ready to be started.
 pub struct Kernel {
@@ -196,7 +196,11 @@ fn modules(base: &Path, release: &str) -> Result<Vec<PathBuf>> {
         sh::output(Command::new("depmod").arg("-b").arg(base).arg(release))?;
     }
     let mut command = Command::new("modprobe");
-    command.arg("-d").arg(base).args(["-S", release, "--show-depends", "--all"]).args(MODULES);
+    command
+        .args(["-C", "/dev/null", "-d"])
+        .arg(base)
+        .args(["-S", release, "--show-depends", "--all"])
+        .args(MODULES);
     let told = sh::output(&mut command)?;
     let files = told.lines().filter_map(|line| line.strip_prefix("insmod "));
     let mut found: Vec<PathBuf> = Vec::new();
