@@ -198,9 +198,22 @@ fn a_rule_that_somebody_deletes_is_put_back() -> Result<()> {
         run("bpftool", &[&["map", "delete", "pinned", map, "key"], &key[..]].concat())?;
         site.metric_becomes("sekisho_repairs_total", &[("what", "rule")], |value| value == 1.0)?;
         check_ways(site.lab, "repaired", false, &[(1, "10.77.0.2")])?;
+        disarm(&map.replace("RULES_MAC", "CONFIG"))?;
+        site.metric_becomes("sekisho_repairs_total", &[("what", "rule")], |value| value == 2.0)?;
+        check_ways(site.lab, "armed again", false, &[(1, "10.77.0.2")])?;
         ensure!(daemon.log()?.contains("rules in the kernel were not as decided"), "{}", daemon.log()?);
         Ok(())
     })
+}
+
+/// Clears the switches of all rules in the pinned config map.
+fn disarm(map: &str) -> Result<()> {
+    let config: Value = serde_json::from_str(&run("bpftool", &["-j", "map", "dump", "pinned", map])?)?;
+    let value = config[0]["value"].as_array().context("the switches")?;
+    let value = value.iter().filter_map(Value::as_str).skip(4);
+    let command = ["map", "update", "pinned", map, "key", "0", "0", "0", "0", "value", "0", "0", "0", "0"];
+    run("bpftool", &command.into_iter().chain(value).collect::<Vec<_>>())?;
+    Ok(())
 }
 
 #[test]

@@ -168,6 +168,11 @@ impl Enforcer {
         }
         self.reconcile_plan(&mut repair)?;
         self.reconcile_rules(&mut repair)?;
+        let config = self.rules.config()?;
+        if config.bypass == 0 && config.armed != self.rules.armed()? {
+            // Whoever cleared the switches took every rule out of force.
+            repair.differences += 1;
+        }
         if repair.differences > 0 || self.uncommitted {
             let committed = self.commit();
             repair.result = repair.result.and(committed);
