@@ -270,7 +270,7 @@ fn isolation_outlives_the_daemon_ends_on_time_and_detach_undoes_all() -> Result<
     lab.on_switch(|pins| {
         block_on(async {
             let (mut sensor, ports) = start(pins).await?;
-            let until_ns = Now::read().mono.0 + 2_000_000_000;
+            let until_ns = Now::read().mono.0 + 8_000_000_000;
             sensor.rules.set(key(1), RuleValue { until_ns, ..isolation() })?;
             sensor.rules.set(key(2), isolation())?;
             sensor.rules.commit()?;

@@ -146,7 +146,12 @@ async fn live(options: RunOptions) -> Result<()> {
     engine.restore([blocks, orphans].concat(), &mut out);
     let mut enforcer = Enforcer::new(rules, plan, now.mono);
     enforcer.want(&out.decisions);
-    if let Err(error) = enforcer.reconcile().and_then(|_| attach(&mut attachments, &ports)) {
+    // Before the rules: a place that has another number now must not have the rules of the one before, not for a moment.
+    let reconciled = attachments.indices(&ports.list()).and_then(|indices| {
+        enforcer.set_ports(indices);
+        enforcer.reconcile()
+    });
+    if let Err(error) = reconciled.and_then(|_| attach(&mut attachments, &ports)) {
         // The first error is the one to tell.
         if let Err(second) = attachments.roll_back() {
             log::error!("{second}");

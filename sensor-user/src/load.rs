@@ -25,13 +25,24 @@ async fn load(bridge: &str, pin_dir: &Path, group: u32) -> Result<bool> {
     bpf::probe(pin_dir)?;
     let pins = Pins::open(pin_dir, bridge)?;
     let sensor = Sensor::load_pinned(pins, &ports, OBJECT)?;
-    let Sensor { mut attachments, mut counters, notes, .. } = sensor;
+    let Sensor { mut attachments, mut counters, mut rules, notes, .. } = sensor;
     notes.iter().for_each(|note| log::warn!("{note}"));
+    let kept = attachments.indices(&ports.list())?.into_values().collect();
+    rules.forget_ports(&kept)?;
+    rules.commit()?;
     let mut good = true;
     for port in ports.list() {
-        if let Err(error) = attachments.attach(&port) {
-            log::error!("port {} is NOT filtered: {error}", port.name);
-            good = false;
+        match attachments.attach(&port) {
+            Ok(_) => {}
+            // It has the program of an earlier release, which must not go on with maps that nobody reaches.
+            Err(error @ bpf::BpfError::Load(_)) => {
+                attachments.roll_back()?;
+                return Err(error.into());
+            }
+            Err(error) => {
+                log::error!("port {} is NOT filtered: {error}", port.name);
+                good = false;
+            }
         }
     }
     let count = attachments.attached().count();

@@ -98,6 +98,30 @@ fn a_restart_lets_nothing_of_the_isolated_through_and_counts_on() -> Result<()> 
     })
 }
 
+/// A segment that gets another number by one added before it: neither is its own let go, nor are others held, at any moment.
+#[test]
+fn segments_that_are_renumbered_at_a_restart_hold_their_own() -> Result<()> {
+    site(3, |site| {
+        (1..=3).try_for_each(|host| site.lab.silence(host))?;
+        let ward = "[segments.ward]\nports = [\"p1\"]\n";
+        site.configure(ward)?;
+        let daemon = site.start(&["--mode", "enforce"])?;
+        check_ways(site.lab, "before", true, &[(1, "10.77.0.2"), (3, "10.77.0.2")])?;
+        site.ask(&["block", "add", "--segment", "ward", "--level", "isolate"])?;
+        check_ways(site.lab, "isolated", false, &[(1, "10.77.0.2")])?;
+        let mut held = site.lab.start_ping(1, "10.77.0.2", 3_000, 2)?;
+        let mut other = site.lab.start_ping(3, "10.77.0.2", 3_000, 2)?;
+        daemon.stop()?;
+        site.configure(&format!("[segments.admin]\nports = [\"p3\"]\n{ward}"))?;
+        let _daemon = site.start(&["--mode", "enforce"])?;
+        ensure!(!held.ended()? && !other.ended()?, "the pings ended before the restart");
+        assert_eq!(held.finish()?.1, 0, "answers for the segment that is isolated");
+        let (sent, answered) = other.finish()?;
+        assert_eq!(answered, sent, "answers for the segment that is new");
+        Ok(())
+    })
+}
+
 /// A daemon whose clock is off by what stands in a file, at any time: by libfaketime, so that it alone sees another time
 /// of day than the machine.
 fn start_with_clock(site: &Site) -> Result<Daemon> {

@@ -88,42 +88,6 @@ fn an_isolated_device_gets_nothing_through_wherever_it_goes_and_whatever_it_call
 }
 
 #[test]
-fn a_device_that_changes_its_mac_address_is_held_by_the_new_one_too() -> Result<()> {
-    site(3, |site| {
-        site.configure(CONFIG)?;
-        let lab = site.lab;
-        lab.silence(1)?;
-        lab.unlearn()?;
-        let daemon = site.start(&["--mode", "enforce"])?;
-        check_ways(lab, "before", true, &[(1, "10.77.0.2"), (2, "10.77.0.3")])?;
-        site.ask(&["block", "add", "10.77.0.1"])?;
-        check_ways(lab, "isolated", false, &[(1, "10.77.0.2")])?;
-        lab.host_ip(1, "link set eth0 down")?;
-        lab.set_mac(1, "02:00:00:00:00:aa")?;
-        lab.host_ip(1, "link set eth0 up")?;
-        check_ways(lab, "under another MAC address", false, &[(1, "10.77.0.2")])?;
-        let all = wait_for(site, "the new MAC address", |all| all.contains(&"02:00:00:00:00:aa".to_owned()))?;
-        ensure!(all.contains(&mac(1)), "{all:?}");
-        let told = daemon.event("the event", |event| event["isolation"]["action"] == "followed")?;
-        ensure!(
-            told["isolation"]["level"] == "isolate" && told["isolation"]["direction"] == "both",
-            "{told}"
-        );
-        // Then by another address too: the MAC address is enough.
-        lab.host_ip(1, "addr del 10.77.0.1/24 dev eth0")?;
-        lab.host_ip(1, "addr add 10.77.0.99/24 dev eth0")?;
-        let listener = Raw::open(lab, 2)?;
-        pings(lab, &[(1, "10.77.0.2"), (1, "10.77.0.3")])?;
-        assert_eq!(heard(&listener, &[[2, 0, 0, 0, 0, 0xaa], [2, 0, 0, 0, 0, 1]])?, 0);
-        // And it is let go with one command.
-        site.ask(&["block", "remove", "--mac", "02:00:00:00:00:aa"])?;
-        until("the neighbours to answer again", Duration::from_secs(5), || {
-            Ok((lab.ping(1, "10.77.0.2")? == 5).then_some(()))
-        })
-    })
-}
-
-#[test]
 fn addresses_a_throttled_device_takes_are_added_and_one_that_another_takes_is_free() -> Result<()> {
     site(3, |site| {
         site.configure(CONFIG)?;

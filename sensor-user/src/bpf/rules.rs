@@ -9,7 +9,7 @@ use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
 use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
-use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS};
+use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS, scope_of_port};
 
 use super::error::{BpfError, chain};
 use super::pinned::PinnedMaps;
@@ -272,6 +272,20 @@ impl Rules {
         Ok(())
     }
 
+    /// Takes away what there is about ports that no longer have their index, before others get it: rules and segments. It
+    /// holds from the next [`Rules::commit`] on.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn forget_ports(&mut self, kept: &BTreeSet<u8>) -> Result<(), BpfError> {
+        for index in (1..=u8::MAX).filter(|index| !kept.contains(index)) {
+            self.remove(RuleKey::Scope(scope_of_port(index)))?;
+            self.set_segment(scope_of_port(index), 0)?;
+        }
+        Ok(())
+    }
+
     /// Sets the reflex of a segment. It holds from the next [`Rules::commit`] on.
     ///
     /// # Errors
@@ -370,7 +384,10 @@ impl Rules {
     pub fn set_bypass(&mut self, bypass: Bypass) -> Result<(), BpfError> {
         let Bypass { on, by, since_ns } = bypass;
         let config = self.config()?;
-        self.write(Config { bypass: on.into(), bypass_by: by, bypass_since_ns: since_ns, ..config })?;
+        // The switches with it: who dies here must not leave all open and say that it is not.
+        let armed = if on { 0 } else { self.armed()? };
+        let config = Config { armed, bypass: on.into(), bypass_by: by, bypass_since_ns: since_ns, ..config };
+        self.write(config)?;
         self.commit()
     }
 

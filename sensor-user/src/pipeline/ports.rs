@@ -118,10 +118,16 @@ impl Pipeline {
         let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
         self.teller.ports = names.collect();
         self.parts.engine.set_ports(self.teller.ports.iter().filter_map(named).collect());
-        let indices = self.teller.ports.iter().filter_map(named).map(|(index, name)| (name, index));
-        if self.parts.enforcer.set_ports(indices.collect()) {
-            // Rules about a port hold from its first frame on, nearly; those of one that left are for nobody else.
-            self.reconcile(false);
+        // Whoever has an index keeps its rules, also a port that is just being given the program again.
+        let Parts { attachments, ports, .. } = &mut self.parts;
+        match attachments.indices(&ports.list()) {
+            Ok(indices) => {
+                if self.parts.enforcer.set_ports(indices) {
+                    // Rules about a port hold from its first frame on, nearly; those of one that left are for nobody else.
+                    self.reconcile(false);
+                }
+            }
+            Err(error) => self.check(Err(error)),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::event::{Change, Event, Timed};
 use crate::policy::{
-    Block, BlockName, DEFAULT_LIST, Direction, Level, List, MAX_BLOCKS, MAX_PINNED, Name, Origin, Target,
+    Block, BlockName, DEFAULT_LIST, Direction, Level, List, MAX_BLOCKS, MAX_PINNED, MAX_TARGETS, Name,
+    Origin, Target,
 };
 use crate::time::Time;
 
@@ -200,6 +201,9 @@ fn unknown(what: &'static str, name: Name, known: BTreeSet<Name>) -> CommandErro
 
 /// Refuses a level or a direction that says nothing, or something else than it seems to, about a target.
 fn fits(block: &Block) -> Result<(), CommandError> {
+    if block.targets.len() > MAX_TARGETS {
+        return Err(CommandError::Targets);
+    }
     let (level, direction) = (block.level, block.direction);
     for target in block.targets.iter().copied() {
         let why = match level {

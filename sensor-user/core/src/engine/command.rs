@@ -2,7 +2,7 @@
 
 use crate::event::{Change, DeviceRef};
 use crate::inventory::{self, Device, DeviceKey};
-use crate::policy::{Block, BlockId, BlockName, Level, Name, Target};
+use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
 use crate::time::Time;
 
 use super::{Add, Engine, Output};
@@ -129,6 +129,11 @@ pub enum CommandError {
     /// The list is full.
     #[error("the block list is full ({0} entries); remove some first")]
     Full(usize),
+    /// Too many addresses.
+    #[error(
+        "one entry is about {MAX_TARGETS} addresses and places at most; make several entries, or block the network"
+    )]
+    Targets,
     /// The kernel's table of what is allowed is full.
     #[error("what pinned devices may do fills the table; isolate instead, or take the pin off others")]
     PinsFull,

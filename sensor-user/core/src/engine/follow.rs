@@ -149,6 +149,10 @@ impl Engine {
     fn is_same_device(&mut self, block: &Block, seen: &FlowSeen) -> Option<bool> {
         let new = self.inventory.get(DeviceKey::Local(seen.smac))?;
         let mac = Target::Mac(seen.smac);
+        // Who else is there is not known before a while has passed.
+        if self.heard_since.is_none_or(|since| seen.time.since(since) < ALONE_FOR) {
+            return Some(false);
+        }
         if new.gateway || inventory::is_protected(new, &self.settings) || self.refuse(mac, false).is_some() {
             return Some(false);
         }

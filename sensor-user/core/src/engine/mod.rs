@@ -65,6 +65,8 @@ pub struct Engine {
     sighted_since: Time,
     /// The first observation.
     begun: Option<Time>,
+    /// The first flow that was told.
+    heard_since: Option<Time>,
     /// When incidents that found the budget spent are looked at again.
     next_second_look: Time,
     /// How much was seen lately; none if nobody says.
@@ -87,6 +89,7 @@ impl Engine {
             found: Vec::new(),
             sighted_since: Time(0),
             begun: None,
+            heard_since: None,
             next_second_look: Time(0),
             sight: None,
             settings,
@@ -149,6 +152,7 @@ impl Engine {
 
     fn flow(&mut self, seen: &FlowSeen, out: &mut Output) {
         self.judge_lapsed(seen.time, out);
+        self.heard_since.get_or_insert(seen.time);
         let sighting = self.inventory.see(seen, &self.settings);
         if let Some(news) = sighting.news {
             out.events.push(Timed { time: seen.time, event: Event::Device(news) });

@@ -104,9 +104,11 @@ pub struct Block {
 }
 
 impl Block {
-    /// What to compare to find the strictest of several entries: whether it is enforced, its level, its end.
-    fn strictness(&self) -> (bool, Level, Time, BlockId) {
-        (!self.would, self.level, self.until.unwrap_or(Time(u64::MAX)), self.id)
+    /// What to compare to find the strictest of several entries: whether it is enforced, its level, whether it is for both
+    /// directions, its end.
+    fn strictness(&self) -> (bool, Level, bool, Time, BlockId) {
+        let both = self.direction == Direction::Both;
+        (!self.would, self.level, both, self.until.unwrap_or(Time(u64::MAX)), self.id)
     }
 }
 

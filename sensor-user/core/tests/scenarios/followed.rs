@@ -6,6 +6,8 @@ use crate::*;
 fn held(level: Level) -> (Lan, Block) {
     let mut lan = Lan::new(enforcing());
     lan.populate(1..=5);
+    // Before an hour has passed, nobody knows who else is there.
+    lan.pass(HOUR);
     lan.place = (7, 0);
     lan.arp(66, 1);
     let entry = lan.add(Add { level: Some(level), ..block_device("10.0.0.66") });
@@ -75,6 +77,13 @@ fn it_is_the_same_device_under_a_new_mac_address_only_if_all_says_so() {
         let targets = lan.targets(&entry);
         (targets.contains(&Target::Mac(new)), targets.contains(&Target::Ip(host(66))))
     };
+    let mut early = Lan::new(enforcing());
+    early.place = (7, 0);
+    early.arp(66, 1);
+    let entry = early.add(Add { level: Some(Level::Isolate), ..block_device("10.0.0.66") });
+    early.pass(10 * SECOND);
+    early.says(new, host(66), Verdict::Drop);
+    assert!(!early.targets(&entry).contains(&Target::Mac(new)), "just after the start");
     let nothing = |_: &mut Lan| {};
     assert_eq!(returns(10 * SECOND, 7, host(66), nothing), (true, true), "its address");
     assert_eq!(returns(10 * SECOND, 7, host(88), nothing), (true, true), "one it showed since");
