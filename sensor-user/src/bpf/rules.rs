@@ -1,15 +1,18 @@
 //! The rules: by MAC and IP address, prefix, port, VLAN and segment; what belongs to them, and the switch that arms them.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
+use sensor_ebpf::account::LEAST_TIMEOUT_NS;
 use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
 use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS, scope_of_port};
+use sensor_ebpf::table::Secret;
 
 use super::error::{BpfError, chain};
 use super::pinned::PinnedMaps;
@@ -139,16 +142,21 @@ impl Rules {
         self.write(Config { armed: 0, ..config })
     }
 
-    /// Writes what the program needs to know before its first frame. Rules that are there stay in force. With `seal`, hosts
-    /// all of whose frames are dropped cost less, and are counted for their port and their rule but not in their flows.
+    /// Writes what the program needs to know before its first frame; `sets` are those of the flow tables. Rules that are there
+    /// stay in force, and flows are found as before. With `seal`, hosts all of whose frames are dropped cost less, and are
+    /// counted for their port and their rule but not in their flows.
     ///
     /// # Errors
     ///
     /// [`BpfError::Map`].
-    pub fn start(&mut self, jiffy_ns: u64, seal: bool) -> Result<(), BpfError> {
+    pub fn start(&mut self, jiffy_ns: u64, sets: [u32; 2], seal: bool) -> Result<(), BpfError> {
         self.look()?;
+        let [sets4, sets6] = sets;
+        let quiet_j = (LEAST_TIMEOUT_NS / jiffy_ns.max(1)) as u32;
         let config = self.config()?;
-        self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
+        let secret = if config.secret == Secret::default() { fresh_secret() } else { config.secret };
+        let seal = u32::from(seal);
+        self.write(Config { jiffy_ns, abi: ABI, seal, sets4, sets6, secret, quiet_j, ..config })?;
         self.commit()
     }
 
@@ -404,6 +412,11 @@ impl Rules {
     pub(super) fn write(&mut self, config: Config) -> Result<(), BpfError> {
         self.config.set(0, Raw(config), 0).map_err(|error| BpfError::map("writing the config map", error))
     }
+}
+
+/// A secret by chance: the standard library's hasher is keyed by the system's random numbers.
+fn fresh_secret() -> Secret {
+    std::array::from_fn(|word| RandomState::new().hash_one(word))
 }
 
 /// The index a port has in the pinned maps, 0 if none.

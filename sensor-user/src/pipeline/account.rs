@@ -22,6 +22,17 @@ const NIC_KNOWN: u64 = 1;
 const NIC_SETTLED: u64 = 2;
 const TALLY_KNOWN: u64 = 4;
 
+/// What outlives the daemon of what its sweeps read of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Swept {
+    /// Of flows that are over.
+    pub closed: Count,
+    /// Of flows that were forgotten unread.
+    pub unread: Count,
+    /// When the last whole sweep began, in jiffies.
+    pub told_j: u64,
+}
+
 /// All that was counted of a port at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
@@ -92,20 +103,21 @@ impl Account {
         Self { flags, beyond, missed_before, ..Self::default() }
     }
 
-    /// What was kept of its sweeps: of flows that are over, and of those that were forgotten unread.
-    pub fn tally_of(marks: &Marks) -> Option<(Count, Count)> {
-        let [flags, _, _, packets, bytes, unread_packets, unread_bytes, _] = *marks;
+    /// What was kept of its sweeps.
+    pub fn swept(marks: &Marks) -> Option<Swept> {
+        let [flags, _, _, packets, bytes, unread_packets, unread_bytes, told_j] = *marks;
+        let closed = Count { packets, bytes };
         let unread = Count { packets: unread_packets, bytes: unread_bytes };
-        (flags & TALLY_KNOWN != 0).then_some((Count { packets, bytes }, unread))
+        (flags & TALLY_KNOWN != 0).then_some(Swept { closed, unread, told_j })
     }
 
-    /// What is to be kept of it.
-    pub fn marks(&self, tally: &PortTally) -> Marks {
+    /// What is to be kept of it; `told_j` as in [`Swept`].
+    pub fn marks(&self, tally: &PortTally, told_j: u64) -> Marks {
         let known = if tally.known { TALLY_KNOWN } else { 0 };
         let (closed, unread) = (tally.closed, tally.unread);
         let flags = self.flags | known;
         let (beyond, missed) = (self.beyond, self.missed_before);
-        [flags, beyond, missed, closed.packets, closed.bytes, unread.packets, unread.bytes, 0]
+        [flags, beyond, missed, closed.packets, closed.bytes, unread.packets, unread.bytes, told_j]
     }
 
     /// Looks at what was counted by now.
@@ -280,12 +292,13 @@ mod tests {
         assert_eq!((ledger.arrived, ledger.accounted["flows"], ledger.pending), (500, 500, 0));
         assert!(ledger.lost.values().all(|lost| *lost == 0), "{ledger:?}");
         // A new daemon takes it up.
-        let marks = account.marks(&account.tally);
+        let marks = account.marks(&account.tally, 7);
         let mut again = Account::restore(&marks);
         again.look(second(3), &counted(nic(1_600), 600));
         assert_eq!((again.ledger(second(3)).arrived, again.ledger(second(3)).pending), (600, 0));
-        assert_eq!(Account::tally_of(&marks), Some((Count::default(), Count::default())));
-        assert_eq!(Account::tally_of(&Marks::default()), None);
+        let swept = Swept { closed: Count::default(), unread: Count::default(), told_j: 7 };
+        assert_eq!(Account::swept(&marks), Some(swept));
+        assert_eq!(Account::swept(&Marks::default()), None);
     }
 
     #[test]

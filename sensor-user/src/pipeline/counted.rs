@@ -45,7 +45,7 @@ impl Pipeline {
         let Parts { attachments, counters, sweeper, .. } = &mut self.parts;
         for port in attachments.attached() {
             if !self.accounts.has(port.index)
-                && let Err(error) = self.accounts.open(port.index, counters, &mut sweeper.tally)
+                && let Err(error) = self.accounts.open(port.index, counters, sweeper)
             {
                 log::debug!("the account of port {}: {error}", port.name);
             }

@@ -6,7 +6,8 @@ use sensor_core::coverage::{Interval, Sight, Watch};
 use sensor_core::event::Blind;
 use sensor_core::time::{SECOND, Time};
 
-use super::account::{Account, Counted};
+use super::account::{Account, Counted, Swept};
+use super::sweep::Sweeper;
 use super::tally::Tally;
 use crate::bpf::{Attached, BpfError, Counters, Nic, interfaces};
 use crate::protocol::Ledger;
@@ -53,10 +54,11 @@ impl Accounts {
     }
 
     /// Takes up a port, with what was kept of it.
-    pub fn open(&mut self, index: u8, counters: &Counters, tally: &mut Tally) -> Result<(), BpfError> {
+    pub fn open(&mut self, index: u8, counters: &Counters, sweeper: &mut Sweeper) -> Result<(), BpfError> {
         let marks = counters.marks(index)?;
-        if let Some((closed, unread)) = Account::tally_of(&marks) {
-            tally.restore(index, closed, unread);
+        if let Some(Swept { closed, unread, told_j }) = Account::swept(&marks) {
+            sweeper.tally.restore(index, closed, unread);
+            sweeper.resume(told_j);
         }
         self.ports.insert(index, Account::restore(&marks));
         Ok(())
@@ -74,10 +76,10 @@ impl Accounts {
     }
 
     /// Keeps what must outlive the daemon.
-    pub fn keep(&self, counters: &mut Counters, tally: &Tally) -> Result<(), BpfError> {
-        self.ports
-            .iter()
-            .try_for_each(|(index, account)| counters.set_marks(*index, &account.marks(&tally.port(*index))))
+    pub fn keep(&self, counters: &mut Counters, sweeper: &Sweeper) -> Result<(), BpfError> {
+        self.ports.iter().try_for_each(|(index, account)| {
+            counters.set_marks(*index, &account.marks(&sweeper.tally.port(*index), sweeper.told_j()))
+        })
     }
 
     /// Looks at what was counted by now.

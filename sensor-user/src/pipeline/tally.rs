@@ -63,6 +63,8 @@ pub struct Read {
     pub passed: u64,
     port: u8,
     round: bool,
+    /// The flow is over.
+    over: bool,
 }
 
 /// What was read of one port's flows.
@@ -76,6 +78,8 @@ pub struct PortTally {
     pub unread: Count,
     /// Of flows in the tables, by the sweep that goes on.
     pub(super) next: Count,
+    /// Of flows that are over, by the sweep that goes on.
+    pub(super) ending: Count,
     /// Whether what was counted before the first sweep is known to have been read.
     pub known: bool,
 }
@@ -157,23 +161,27 @@ impl Tally {
 
     /// Notes a reading of a flow that goes on; gives the one before.
     pub fn see(&mut self, port: u8, key: &FlowKey, value: &FlowValue) -> Option<Read> {
-        let count = Count::of(value);
-        let read = Read { count, passed: passed(value), port, round: self.round };
-        let number = self.number(key, value);
-        self.ports.entry(port).or_default().next.add(count);
-        self.reads.insert(number, read)
+        self.ports.entry(port).or_default().next.add(Count::of(value));
+        self.note(port, key, value, false)
     }
 
     /// Notes the last reading of a flow that is over; gives the one before.
     pub fn close(&mut self, port: u8, key: &FlowKey, value: &FlowValue) -> Option<Read> {
-        self.ports.entry(port).or_default().closed.add(Count::of(value));
-        self.reads.remove(&self.number(key, value))
+        self.ports.entry(port).or_default().ending.add(Count::of(value));
+        self.note(port, key, value, true)
+    }
+
+    fn note(&mut self, port: u8, key: &FlowKey, value: &FlowValue, over: bool) -> Option<Read> {
+        let read = Read { count: Count::of(value), passed: passed(value), port, round: self.round, over };
+        self.reads.insert(self.number(key, value), read)
     }
 
     /// Gives a sweep up that could not be finished. What it read is read anew by the next.
     pub fn give_up(&mut self) {
         let round = self.round;
-        self.ports.values_mut().for_each(|tally| tally.next = Count::default());
+        for tally in self.ports.values_mut() {
+            (tally.next, tally.ending) = (Count::default(), Count::default());
+        }
         self.reads.values_mut().for_each(|read| read.round = !round);
     }
 
@@ -184,11 +192,12 @@ impl Tally {
             if read.round != round {
                 ports.entry(read.port).or_default().closed.add(read.count);
             }
-            read.round == round
+            read.round == round && !read.over
         });
         self.round = !self.round;
         for tally in self.ports.values_mut() {
             tally.live = std::mem::take(&mut tally.next);
+            tally.closed.add(std::mem::take(&mut tally.ending));
         }
         for (index, counted) in counted {
             let tally = self.ports.entry(*index).or_default();

@@ -11,12 +11,13 @@ use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
 use sensor_ebpf::flow::{
-    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS,
+    FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS,
 };
 use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule::{RULE_REFLEX, RuleValue};
+use sensor_ebpf::table::{SETS4, SETS6, WAYS};
 
 pub use key::{RuleKey, address, ip, net};
 pub use plan::{Plan, PortIndices, protection, value};
@@ -67,8 +68,8 @@ impl Datapath {
     /// An empty data path whose frames come in by the port of that index.
     pub fn new(port: u8) -> Self {
         Self {
-            flow4: LruCache::new(capacity(FLOW4_CAPACITY as usize)),
-            flow6: LruCache::new(capacity(FLOW6_CAPACITY as usize)),
+            flow4: LruCache::new(capacity(SETS4 as usize * WAYS)),
+            flow6: LruCache::new(capacity(SETS6 as usize * WAYS)),
             fragments: LruCache::new(capacity(sensor_ebpf::control::FRAGMENT_CAPACITY as usize)),
             rules: Rules::default(),
             budgets: Budgets::default(),
@@ -134,7 +135,7 @@ impl Datapath {
     /// flow, of a drop, or none. What lies behind the flow in a record counts only if it is of a tunnel.
     pub fn frame(&mut self, bytes: &[u8], len: u32, time: Time) -> &[TunnelRecord] {
         self.records.clear();
-        let now = Moment { jiffies: (time.0 / JIFFY) as u32, generation: self.config.generation };
+        let now = Moment { jiffies: time.0 / JIFFY, generation: self.config.generation };
         let verdict = self.examine(&Passage { bytes, len, time, now });
         self.cell.count(verdict, u64::from(len));
         &self.records
@@ -384,8 +385,7 @@ fn sweep<K: std::hash::Hash + Eq + Copy>(
     let mut over = Vec::new();
     for (key, value) in table.iter().rev() {
         let id = id(key);
-        let now_j = (now.0 / JIFFY) as u32;
-        let idle_ns = u64::from(now_j.wrapping_sub(value.last_j)) * JIFFY;
+        let idle_ns = account::quiet_j(value, now.0 / JIFFY) * JIFFY;
         let end = if all { Some(EndReason::Shutdown) } else { retire(&id, value.tcp_flags, idle_ns) };
         let last = Time(now.0.saturating_sub(idle_ns));
         told.push(FlowProgress::new(id, value, now, last, end));
