@@ -13,9 +13,7 @@ use sensor_ebpf::control::{
 };
 use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
-use sensor_ebpf::flow::{
-    FlowKey4, FlowKey6, FragmentKey, Lane, MAX_PORTS, ports,
-};
+use sensor_ebpf::flow::{FlowKey4, FlowKey6, FragmentKey, Lane, MAX_PORTS, ports};
 use sensor_ebpf::parse::mac_bytes;
 use sensor_ebpf::rule::{
     ALLOW_CAPACITY, Address, AllowKey, INTERNAL_CAPACITY, NET_CAPACITY, RULE_CAPACITY, RuleCounters,

@@ -247,10 +247,17 @@ pub fn alike(value: &FlowValue, frame: &Frame<'_>) -> bool {
     frame.upper.kind != KIND_ARP && value.macs() == Macs::new(frame.link.src, frame.link.dst)
 }
 
-/// Whether the cached verdict must be made anew: the policy changed, or it lapsed.
+/// The cached judgement on a frame of a flow, `judged` as it was when the flow was found. None if it must be made anew, because
+/// the policy changed or it lapsed; if it does not speak for the frame; or if a record is due.
 #[inline(always)]
-pub fn stale(value: &FlowValue, now: Moment) -> bool {
-    value.judged.generation() != now.generation || lapsed(value, now)
+pub fn cached(value: &FlowValue, judged: Judged, frame: &Frame<'_>, now: Moment) -> Option<Judgement> {
+    let speaks = !judged.is_bound() || alike(value, frame);
+    let stale = judged.generation() != now.generation || lapsed(value, now);
+    if !speaks || stale || due(value, frame) {
+        return None;
+    }
+    let (verdict, seals) = (judged.verdict(), judged.seals());
+    Some(Judgement { verdict, rule_id: value.rule_id, seals, ..Judgement::default() })
 }
 
 /// Whether the cached verdict was for a time that is over.

@@ -120,7 +120,11 @@ impl<K: Copy> Set<K> {
     /// Its flows.
     pub fn flows(&self) -> impl Iterator<Item = &Slot<K>> {
         let used = used(self.tags);
-        self.slots.iter().enumerate().filter(move |(way, _)| used >> (8 * way) & 0x80 != 0).map(|(_, slot)| slot)
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(move |(way, _)| used >> (8 * way) & 0x80 != 0)
+            .map(|(_, slot)| slot)
     }
 }
 
@@ -169,7 +173,7 @@ pub const fn readiness(tags: u64, way: u64, value: &FlowValue, now_j: u64) -> u6
     let quiet = now_j.wrapping_sub(value.last_j);
     // Another CPU may be a jiffy ahead.
     let quiet = quiet & !((quiet as i64 >> 63) as u64);
-    free << 62 | closed << 61 | quiet << 3 & (1 << 61) - 1 | way
+    free << 62 | closed << 61 | (quiet << 3) & ((1 << 61) - 1) | way
 }
 
 const _: () = assert!(size_of::<Set<FlowKey4>>() == 64 + WAYS * 128 + 64);
@@ -180,7 +184,8 @@ mod tests {
     use super::*;
     use crate::flow::mix;
 
-    const SECRET: Secret = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98, 77];
+    const SECRET: Secret =
+        [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98, 77];
 
     fn secret(seed: u64) -> Secret {
         core::array::from_fn(|at| mix(seed, at as u64))
@@ -239,7 +244,8 @@ mod tests {
     fn flows_are_spread_over_the_sets_whatever_their_keys_have_in_common() {
         const SETS: u32 = 4_096;
         const FLOWS: u32 = SETS * 4;
-        let lane = |sport: u32, dport: u32| Lane::new(sport.to_be() >> 16 | (dport.to_be() >> 16) << 16, 6, 1, 0);
+        let lane =
+            |sport: u32, dport: u32| Lane::new(sport.to_be() >> 16 | (dport.to_be() >> 16) << 16, 6, 1, 0);
         let host = |number: u32| (0x0a00_0000 + number).to_be();
         let low = |number: u32| [0xfd, 0, 0, number.to_be()];
         type Make<'a> = (&'a str, Box<dyn Fn(u32, &Secret) -> u64 + 'a>);

@@ -103,7 +103,9 @@ impl Flows {
         let cursor = &mut sweep.cursor;
         let (finished, next) = match sweep.stage {
             Stage::V4 => (self.v4.read(cursor, |slot| each(FlowKey::V4(slot.key), &slot.value))?, Stage::V6),
-            Stage::V6 => (self.v6.read(cursor, |slot| each(FlowKey::V6(slot.key), &slot.value))?, Stage::Done),
+            Stage::V6 => {
+                (self.v6.read(cursor, |slot| each(FlowKey::V6(slot.key), &slot.value))?, Stage::Done)
+            }
             Stage::Done => return Ok(false),
         };
         if finished {
@@ -172,7 +174,10 @@ where
             while !set.is_whole() {
                 tries += 1;
                 if tries > TRIES {
-                    return Err(BpfError::Object(format!("set {index} of {} is written without end", self.name)));
+                    return Err(BpfError::Object(format!(
+                        "set {index} of {} is written without end",
+                        self.name
+                    )));
                 }
                 *set = sys::lookup(map, index).map_err(fault)?.unwrap_or_default();
             }

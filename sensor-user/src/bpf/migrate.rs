@@ -225,7 +225,9 @@ fn sweep_one<K: Wire>(dir: &Path, name: &str, add: &mut impl FnMut(Count)) -> Re
                 continue;
             }
         };
-        for [passed, dropped, bytes, .., others, others_dropped, others_bytes] in values.into_iter().take(count) {
+        for [passed, dropped, bytes, .., others, others_dropped, others_bytes] in
+            values.into_iter().take(count)
+        {
             let frames = [dropped, others, others_dropped].into_iter().fold(passed, u64::wrapping_add);
             add(Count { frames, bytes: bytes.wrapping_add(others_bytes) });
         }

@@ -186,7 +186,11 @@ impl Sweeper {
                 pace.found[usize::from(matches!(key, FlowKey::V6(_)))] += 1;
             }
             let end = end_by(start.clock.jiffies);
-            let read = if end.is_some() { tally.close(id.port, &key, value) } else { tally.see(id.port, &key, value) };
+            let read = if end.is_some() {
+                tally.close(id.port, &key, value)
+            } else {
+                tally.see(id.port, &key, value)
+            };
             leaks.look(now, &key, value, read.as_ref());
             let quiet = idle_ns(value, start.clock.jiffies, *jiffy_ns);
             let last = Time(start.clock.monotonic_ns.saturating_sub(quiet));

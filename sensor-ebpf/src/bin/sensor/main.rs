@@ -255,39 +255,23 @@ fn limited(env: &mut Env<'_>, judgement: Judgement) -> u8 {
 
 /// Counts a frame in its flow and returns its verdict: the flow's, unless that is stale or does not speak for the frame.
 #[inline(always)]
-fn flow<K: Key + TableKey>(
-    env: &mut Env<'_>,
-    table: &Flows<K>,
-    sets: u32,
-    key: &K,
-    packet: &Packet,
-) -> u8 {
+fn flow<K: Key + TableKey>(env: &mut Env<'_>, table: &Flows<K>, sets: u32, key: &K, packet: &Packet) -> u8 {
     let Packet { link, upper, arp_sha, .. } = packet;
     let frame = &Frame { link, upper, arp_sha: *arp_sha, len: env.len, port: env.port };
     if frame.upper.fault != Reason::None as u8 {
         count_reason(env.port, frame.upper.fault);
     }
-    let mut judgement = Judgement::default();
     let place = Place::of(key.hash(&env.config.secret), sets);
-    let found = flows::find::<ALL, K>(table, key, place)
+    let mut found = flows::find::<ALL, K>(table, key, place)
         .filter(|found| !account::is_over(found.value, key.lane(), env.now.jiffies, env.config.jiffy_ns));
-    let mut alike = false;
-    if let Some(Found { value, judged }) = &found {
-        alike = account::alike(value, frame);
-        let speaks = alike || !judged.is_bound();
-        let fresh = judged.generation() == env.now.generation && !account::lapsed(value, env.now);
-        if speaks && fresh && !account::due(value, frame) {
-            judgement.verdict = judged.verdict();
-            judgement.rule_id = value.rule_id;
-            judgement.seals = judged.seals();
-            seal(env, link, key, judgement);
-            return match found {
-                Some(Found { value, .. }) => update(env, value, key, frame, judgement),
-                None => judgement.verdict,
-            };
-        }
+    if let Some(Found { value, judged }) = &mut found
+        && let Some(judgement) = account::cached(value, *judged, frame, env.now)
+    {
+        seal(env, link, key, judgement);
+        return update(env, value, key, frame, judgement);
     }
     let now_ns = now_ns();
+    let mut judgement = Judgement::default();
     if env.armed != 0 {
         account::ask(&mut env.work.ask, key, frame, env.armed, now_ns);
         judgement = rules::judge(env.work);
@@ -298,7 +282,7 @@ fn flow<K: Key + TableKey>(
     let Some(Found { value, .. }) = found else {
         return first(env, table, place, key, frame, judgement, now_ns);
     };
-    if alike || !judgement.by_mac {
+    if account::alike(value, frame) || !judgement.by_mac {
         account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
     }
     if account::due(value, frame) {

@@ -13,9 +13,7 @@ use sensor_ebpf::control::{
 };
 use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
-use sensor_ebpf::flow::{
-    FlowKey4, FlowKey6, FlowValue, FragmentKey, MAX_PORTS, VERDICT_DROP, VERDICT_PASS,
-};
+use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue, FragmentKey, MAX_PORTS, VERDICT_DROP, VERDICT_PASS};
 use sensor_ebpf::judge::{End, Judgement, Question};
 use sensor_ebpf::parse::{Link, Upper};
 use sensor_ebpf::rule::{

@@ -10,9 +10,7 @@ use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
-use sensor_ebpf::flow::{
-    FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS,
-};
+use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS};
 use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
 use sensor_ebpf::reflex::{self, Spent};
@@ -236,15 +234,10 @@ impl Datapath {
         }
         let now = passage.now;
         let found = table(self).get(&key).copied();
-        let cached = found.filter(|value| {
-            let speaks = account::alike(value, frame) || !value.judged.is_bound();
-            speaks && !account::stale(value, now) && !account::due(value, frame)
-        });
+        let cached = found.and_then(|value| account::cached(&value, value.judged, frame, now));
         let mut spent = Spent::default();
         let judgement = match cached {
-            Some(value) => {
-                Judgement { rule_id: value.rule_id, verdict: value.judged.verdict(), ..Judgement::default() }
-            }
+            Some(judgement) => judgement,
             None if self.config.armed == 0 => Judgement::default(),
             None => {
                 let mut ask = Question::default();
