@@ -25,6 +25,9 @@ pub enum FlowKey {
 
 /// Sets read by one call: half a megabyte, a quarter of a millisecond.
 const CHUNK: usize = 512;
+/// Calls, and flows, after which a sweep lets other things be done.
+const CALLS: usize = 16;
+const MANY: usize = 4096;
 /// How often a set is read that was being written, which takes a tenth of a microsecond.
 const TRIES: usize = 16;
 
@@ -89,7 +92,7 @@ impl Flows {
         Ok(())
     }
 
-    /// Reads the next few thousand flows (under 1 ms); false when there are no more. A flow that stays in the table is seen
+    /// Reads the next few thousand flows (2 ms); false when there are no more. A flow that stays in the table is seen
     /// once, one that comes or goes meanwhile once or not at all.
     ///
     /// # Errors
@@ -100,16 +103,28 @@ impl Flows {
         sweep: &mut Sweep,
         mut each: impl FnMut(FlowKey, &FlowValue),
     ) -> Result<bool, BpfError> {
-        let cursor = &mut sweep.cursor;
-        let (finished, next) = match sweep.stage {
-            Stage::V4 => (self.v4.read(cursor, |slot| each(FlowKey::V4(slot.key), &slot.value))?, Stage::V6),
-            Stage::V6 => {
-                (self.v6.read(cursor, |slot| each(FlowKey::V6(slot.key), &slot.value))?, Stage::Done)
+        let mut flows = 0;
+        for _ in 0..CALLS {
+            let cursor = &mut sweep.cursor;
+            let mut count = |key: FlowKey, value: &FlowValue| {
+                flows += 1;
+                each(key, value);
+            };
+            let (finished, next) = match sweep.stage {
+                Stage::V4 => {
+                    (self.v4.read(cursor, |slot| count(FlowKey::V4(slot.key), &slot.value))?, Stage::V6)
+                }
+                Stage::V6 => {
+                    (self.v6.read(cursor, |slot| count(FlowKey::V6(slot.key), &slot.value))?, Stage::Done)
+                }
+                Stage::Done => return Ok(false),
+            };
+            if finished {
+                *sweep = Sweep { stage: next, cursor: None };
             }
-            Stage::Done => return Ok(false),
-        };
-        if finished {
-            *sweep = Sweep { stage: next, cursor: None };
+            if flows >= MANY {
+                break;
+            }
         }
         Ok(sweep.stage != Stage::Done)
     }

@@ -18,7 +18,7 @@ use sensor_ebpf::counter::PortCounters;
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, MAX_PORTS};
 use sensor_ebpf::rule::{Address, FLAG_BOTH, LEVEL_ISOLATE, LEVEL_PROTECT, RuleValue, mapped};
 
-use super::counters::Counters;
+use super::counters::{Counters, Marks};
 use super::error::{BpfError, chain};
 use super::flows::Flows;
 use super::pins::{Pins, remove_tree};
@@ -115,6 +115,13 @@ impl Old {
             for index in 0..MAX_PORTS {
                 let cells = self.port_cells(index)?;
                 counters.set_port(index as u8, &cells)?;
+                // Its flows end with the old tables.
+                let sum = cells.iter().fold(PortCounters::default(), |mut sum, cpu| {
+                    sum.add(cpu);
+                    sum
+                });
+                let closed = [sum.packets.wrapping_sub(sum.ignored_packets), sum.bytes];
+                counters.set_marks(index as u8, &Marks { closed, ..Marks::default() })?;
                 self.counted.insert(index, cells);
             }
         }

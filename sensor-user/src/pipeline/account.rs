@@ -6,7 +6,7 @@ use sensor_core::coverage::Coverage;
 use sensor_core::time::{MINUTE, SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
 
-use super::tally::{Count, PortTally};
+use super::tally::PortTally;
 use crate::bpf::{Marks, Nic};
 use crate::protocol::{Ledger, LedgerBytes};
 
@@ -20,18 +20,6 @@ const LOOKS: u32 = 10;
 /// Bits of the first mark.
 const NIC_KNOWN: u64 = 1;
 const NIC_SETTLED: u64 = 2;
-const TALLY_KNOWN: u64 = 4;
-
-/// What outlives the daemon of what its sweeps read of a port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Swept {
-    /// Of flows that are over.
-    pub closed: Count,
-    /// Of flows that were forgotten unread.
-    pub unread: Count,
-    /// When the last whole sweep began, in jiffies.
-    pub told_j: u64,
-}
 
 /// All that was counted of a port at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -99,25 +87,22 @@ pub struct Account {
 impl Account {
     /// Takes up what was kept of it.
     pub fn restore(marks: &Marks) -> Self {
-        let [flags, beyond, missed_before, ..] = *marks;
+        let Marks { flags, beyond, missed_before, .. } = *marks;
         Self { flags, beyond, missed_before, ..Self::default() }
     }
 
-    /// What was kept of its sweeps.
-    pub fn swept(marks: &Marks) -> Option<Swept> {
-        let [flags, _, _, packets, bytes, unread_packets, unread_bytes, told_j] = *marks;
-        let closed = Count { packets, bytes };
-        let unread = Count { packets: unread_packets, bytes: unread_bytes };
-        (flags & TALLY_KNOWN != 0).then_some(Swept { closed, unread, told_j })
-    }
-
-    /// What is to be kept of it; `told_j` as in [`Swept`].
+    /// What is to be kept of it. `told_j` is when the last whole sweep began, in jiffies.
     pub fn marks(&self, tally: &PortTally, told_j: u64) -> Marks {
-        let known = if tally.known { TALLY_KNOWN } else { 0 };
-        let (closed, unread) = (tally.closed, tally.unread);
-        let flags = self.flags | known;
-        let (beyond, missed) = (self.beyond, self.missed_before);
-        [flags, beyond, missed, closed.packets, closed.bytes, unread.packets, unread.bytes, told_j]
+        let PortTally { closed, unread, since, .. } = *tally;
+        Marks {
+            flags: self.flags,
+            beyond: self.beyond,
+            missed_before: self.missed_before,
+            closed: [closed.packets, closed.bytes],
+            unread: [unread.packets, unread.bytes],
+            told_j,
+            since_ns: since.0,
+        }
     }
 
     /// Looks at what was counted by now.
@@ -249,6 +234,7 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tally::Count;
     use super::*;
 
     fn nic(packets: u64) -> Option<Nic> {
@@ -266,7 +252,7 @@ mod tests {
                 ..PortCounters::default()
             },
             reasons: [0; Reason::ALL.len()],
-            tally: PortTally { live: read, known: true, ..PortTally::default() },
+            tally: PortTally { live: read, ..PortTally::default() },
         }
     }
 
@@ -296,9 +282,7 @@ mod tests {
         let mut again = Account::restore(&marks);
         again.look(second(3), &counted(nic(1_600), 600));
         assert_eq!((again.ledger(second(3)).arrived, again.ledger(second(3)).pending), (600, 0));
-        let swept = Swept { closed: Count::default(), unread: Count::default(), told_j: 7 };
-        assert_eq!(Account::swept(&marks), Some(swept));
-        assert_eq!(Account::swept(&Marks::default()), None);
+        assert_eq!(marks.told_j, 7);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use sensor_core::coverage::{Interval, Sight, Watch};
 use sensor_core::event::Blind;
 use sensor_core::time::{SECOND, Time};
 
-use super::account::{Account, Counted, Swept};
+use super::account::{Account, Counted};
 use super::sweep::Sweeper;
 use super::tally::Tally;
 use crate::bpf::{Attached, BpfError, Counters, Nic, interfaces};
@@ -56,10 +56,8 @@ impl Accounts {
     /// Takes up a port, with what was kept of it.
     pub fn open(&mut self, index: u8, counters: &Counters, sweeper: &mut Sweeper) -> Result<(), BpfError> {
         let marks = counters.marks(index)?;
-        if let Some(Swept { closed, unread, told_j }) = Account::swept(&marks) {
-            sweeper.tally.restore(index, closed, unread);
-            sweeper.resume(told_j);
-        }
+        sweeper.tally.restore(index, &marks);
+        sweeper.resume(marks.told_j);
         self.ports.insert(index, Account::restore(&marks));
         Ok(())
     }
