@@ -13,6 +13,8 @@ use sensor_ebpf::flow::FlowValue;
 use sensor_ebpf::rule::{RuleValue, SLOTS};
 use sensor_user::bpf::{FlowKey, Maps, OBJECT, PROGRAM, RuleKey, load_programs};
 
+use crate::cpu::Stay;
+
 /// XDP verdict of linux/bpf.h.
 pub const XDP_DROP: u32 = 1;
 /// XDP verdict of linux/bpf.h.
@@ -49,6 +51,10 @@ pub struct TestSensor {
     pub maps: Maps,
     ports: Array<MapData, [u8; 4]>,
     memory: Memory,
+    /// Each CPU has counters, seals and a sample of dropped frames of its own, and flows belong to the CPU that entered them:
+    /// a test whose thread moved to another CPU between two frames would see the first frame of that CPU. Who wants
+    /// several CPUs asks which there are before, and has threads of its own there.
+    _stay: Stay,
 }
 
 /// What the program remembers of hosts and packets besides flows.
@@ -92,13 +98,14 @@ fn empty<K: Pod, V: Pod>(table: &mut HashMap<MapData, K, V>) -> Result<()> {
 }
 
 impl TestSensor {
-    /// Loads it with the tables and rings of the product.
+    /// Loads it with the tables and rings of the product. This thread stays on its CPU until the sensor is dropped.
     pub fn load() -> Result<Self> {
         Self::load_with(&[])
     }
 
     /// Loads it with some maps of another size: entries of a table, bytes of a ring.
     pub fn load_with(sizes: &[(&str, u32)]) -> Result<Self> {
+        let stay = Stay::here()?;
         let mut loader = EbpfLoader::new();
         for (map, size) in sizes {
             loader.map_max_entries(map, *size);
@@ -110,7 +117,7 @@ impl TestSensor {
         let mut maps = Maps::take(&mut ebpf)?;
         // Without seals, which last for a jiffy of the machine: tests want the same at any speed.
         maps.rules.start(JIFFY_NS, false)?;
-        let mut sensor = Self { ebpf, maps, ports, memory };
+        let mut sensor = Self { ebpf, maps, ports, memory, _stay: stay };
         sensor.come_by(PORT)?;
         Ok(sensor)
     }

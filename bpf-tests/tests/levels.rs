@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bpf_tests::capture;
 use bpf_tests::chance::{Cast, Chance, Made, budget};
-use bpf_tests::cpu;
 use bpf_tests::frame::{ACK, Frame, SYN, mac};
 use bpf_tests::kernel::{PORT, TestSensor, XDP_DROP, XDP_PASS};
 use bpf_tests::traffic::until;
@@ -570,7 +569,6 @@ fn rules_of_every_kind_end_on_time_in_the_kernel() {
 
 #[test]
 fn the_first_of_the_dropped_frames_and_every_1024th_is_told_with_its_rule() {
-    cpu::pin(cpu::allowed().expect("CPUs")[0]).expect("pinned");
     for (flags, enforced) in [(FLAG_BOTH, true), (FLAG_BOTH | FLAG_OBSERVE, false)] {
         let mut sensor = sensor();
         sensor.come_by(PORT).expect("a port");
