@@ -25,7 +25,7 @@ use sensor_ebpf::seal::{SEAL_CAPACITY, Seal};
 use sensor_user::bpf::{FlowKey, OBJECT};
 
 /// Bytes of the program's scratch space: its alone.
-const SCRATCH_BYTES: usize = 440;
+const SCRATCH_BYTES: usize = 448;
 
 /// Bytes of a key, bytes of a value, entries.
 type Shape = (usize, usize, u32);

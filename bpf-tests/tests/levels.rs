@@ -646,6 +646,44 @@ fn a_borrowed_mac_address_at_a_cut_port_is_known_at_its_own_port_again_when_hear
     .expect("reached");
 }
 
+/// Who may still send something at a port under a rule and borrows another's MAC address for it does not have the rule hold for
+/// the other.
+#[test]
+fn a_mac_address_borrowed_at_a_port_under_a_rule_moves_nobody_there() {
+    const HELD: u8 = 9;
+    let mut sensor = sensor();
+    let key = AllowKey {
+        list: 5,
+        role: ROLE_ANY,
+        peer: datapath::address(IpAddr::from(A4)),
+        ..AllowKey::default()
+    };
+    sensor.maps.rules.allow(key, true).expect("allowed");
+    let RuleKey::Net { bits, address } = net("10.0.0.0/8") else { panic!("a prefix") };
+    sensor.maps.rules.add_internal(bits, address).expect("added");
+    let forged = |sport| Frame::ethernet(mac(2), mac(1)).ip4(B4, A4).udp(sport, 7).build();
+    // From inside to B is allowed at the port, but not from A's other address.
+    let call =
+        |sport| Frame::ethernet(mac(1), mac(2)).ip4(Ipv4Addr::new(192, 0, 2, 1), B4).udp(sport, 7).build();
+    for (sport, level) in (100..).step_by(10).zip([LEVEL_EXTERNAL_ONLY, LEVEL_PIN, LEVEL_QUARANTINE]) {
+        let rule = RuleValue { list: 5, ..RuleValue::new(1, level) };
+        sensor.set_rules(&[(RuleKey::Scope(scope_of_port(HELD)), rule)]).expect("a rule");
+        sensor.come_by(HELD).expect("a port");
+        assert_eq!(sensor.run(&forged(sport)).expect("runs"), XDP_PASS, "level {level}: it may send this");
+        sensor.come_by(PORT).expect("a port");
+        assert_eq!(sensor.run(&call(sport)).expect("runs"), XDP_PASS, "level {level}: B is not held");
+        // Who was not heard before lives where it is heard first.
+        let other = mac(20 + level);
+        sensor.come_by(HELD).expect("a port");
+        let hello = Frame::ethernet(other, mac(1)).ip4(B4, A4).udp(sport + 1, 7).build();
+        assert_eq!(sensor.run(&hello).expect("runs"), XDP_PASS, "level {level}");
+        sensor.come_by(PORT).expect("a port");
+        let call =
+            Frame::ethernet(mac(1), other).ip4(Ipv4Addr::new(192, 0, 2, 1), B4).udp(sport + 2, 7).build();
+        assert_eq!(sensor.run(&call).expect("runs"), XDP_DROP, "level {level}: who lives there is");
+    }
+}
+
 /// What each frame of a capture came to: its verdict, and what was added to the counters of dropped and would-be dropped frames.
 fn verdicts(sensor: &mut TestSensor, path: &std::path::Path) -> Vec<(bool, u64, u64)> {
     let mut all = Vec::new();

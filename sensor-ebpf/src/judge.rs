@@ -88,6 +88,8 @@ pub struct Judgement {
     pub seals: bool,
 }
 
+    /// A rule restricts the source, whatever it may still send.
+    pub held: bool,
 /// The rule maps, as a judge asks them.
 pub trait Policy {
     /// The rule for a MAC address; all zero if there is none.
@@ -185,6 +187,7 @@ pub fn judge(ask: &Question, policy: &impl Policy, ends: &mut [End; 2]) -> Judge
         spared: source.spared != 0,
         ..Judgement::default()
     };
+        held: source.enforced.level != LEVEL_NONE,
     if forbids(&source.enforced, ask, policy, 0) {
         decide(&mut judgement, &source.enforced, VERDICT_DROP);
         judgement.seals = source.enforced.level >= LEVEL_ISOLATE;

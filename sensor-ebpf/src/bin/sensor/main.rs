@@ -297,7 +297,7 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         account::told(value, told);
     }
     if judgement.verdict != VERDICT_DROP {
-        settle_place(frame);
+        settle_place(frame, judgement.held);
     }
     update(env, value, key, frame, judgement)
 }
@@ -379,7 +379,7 @@ fn first<K: Key>(
     account::told(&mut env.work.value, told);
     sample(env, key, frame, Judgement { verdict, ..judgement });
     if verdict != VERDICT_DROP {
-        settle_place(frame);
+        settle_place(frame, judgement.held);
     }
     match table.insert(key, &env.work.value, BPF_NOEXIST) {
         Ok(()) => env.cell.passed.flows_new += 1,
@@ -421,12 +421,17 @@ fn unentered(env: &mut Env<'_>) {
     counters.unentered_bytes += u64::from(env.len);
 }
 
-/// Notes where the source of a frame lives.
+/// Notes where the source of a frame lives. One that is `held` moves nobody: it may have borrowed the address, and the rules for
+/// its place would hold for who has it.
 #[inline(always)]
-fn settle_place(frame: &Frame<'_>) {
+fn settle_place(frame: &Frame<'_>, held: bool) {
     let (mac, port) = (frame.link.src, u32::from(frame.port));
     // SAFETY: the value is copied at once.
-    if unsafe { maps::PLACES.get(mac).copied() } != Some(port) {
+    let stays = match unsafe { maps::PLACES.get(mac).copied() } {
+        Some(place) => place == port || held,
+        None => false,
+    };
+    if !stays {
         // If it cannot be entered now, a later flow does.
         let _ = maps::PLACES.insert(mac, port, 0);
     }

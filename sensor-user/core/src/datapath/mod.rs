@@ -278,7 +278,7 @@ impl Datapath {
         self.cell.passed.flows_new += u64::from(found.is_none());
         let entered = if found.is_none() { verdict } else { judgement.verdict };
         if cached.is_none() && entered != VERDICT_DROP {
-            self.rules.place_of(frame.link.src, self.port);
+            self.rules.place_of(frame.link.src, self.port, judgement.held);
         }
         table(self).put(key, value);
         verdict
