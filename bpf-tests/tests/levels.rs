@@ -11,7 +11,9 @@ use bpf_tests::kernel::{PORT, TestSensor, XDP_DROP, XDP_PASS};
 use bpf_tests::traffic::until;
 use sensor_core::addr::Prefix;
 use sensor_core::datapath;
+use sensor_core::time::Time;
 use sensor_ebpf::control::Rate;
+use sensor_ebpf::counter::Reason;
 use sensor_ebpf::event::{DROP_SAMPLE, RECORD_DROP};
 use sensor_ebpf::flow::VERDICT_DROP;
 use sensor_ebpf::rule::{
@@ -684,20 +686,77 @@ fn a_mac_address_borrowed_at_a_port_under_a_rule_moves_nobody_there() {
     }
 }
 
-/// What each frame of a capture came to: its verdict, and what was added to the counters of dropped and would-be dropped frames.
-fn verdicts(sensor: &mut TestSensor, path: &std::path::Path) -> Vec<(bool, u64, u64)> {
+/// What hides too deep to be read is dropped for everybody while a rule restricts somebody, and for no less.
+#[test]
+fn what_hides_too_deep_passes_unless_a_rule_is_in_force() {
+    let observed =
+        |number, level| RuleValue { flags: FLAG_BOTH | FLAG_OBSERVE, ..RuleValue::new(number, level) };
+    let other = RuleKey::from(mac(9));
+    let cases: [(&str, Rules, u32); 8] = [
+        ("no rule", vec![], XDP_PASS),
+        ("one of another that is observed", vec![(other, observed(1, LEVEL_CUT))], XDP_PASS),
+        ("all observed", KINDS.map(|kind| (kind.key(), observed(1, LEVEL_ISOLATE))).to_vec(), XDP_PASS),
+        ("one that protects", vec![(other, RuleValue::new(1, LEVEL_PROTECT))], XDP_PASS),
+        ("one in force", vec![(other, RuleValue::new(1, LEVEL_THROTTLE))], XDP_DROP),
+        (
+            "one in force, one observed",
+            vec![(other, RuleValue::new(1, LEVEL_ISOLATE)), (Mac.key(), observed(2, LEVEL_CUT))],
+            XDP_DROP,
+        ),
+        (
+            "one in force, the sender protected",
+            vec![(other, RuleValue::new(1, LEVEL_ISOLATE)), (Mac.key(), RuleValue::new(2, LEVEL_PROTECT))],
+            XDP_PASS,
+        ),
+        ("a level nobody knows", vec![(other, RuleValue::new(1, 9))], XDP_PASS),
+    ];
+    let frame = (0..10).fold(from_a(), Frame::vlan).ip4(A4, B4).udp(5, 6).build();
+    let mut sensor = sensor();
+    sensor.come_by(PORT).expect("a port");
+    for (name, rules, expected) in cases {
+        sensor.set_rules(&rules).expect("rules");
+        assert_eq!(sensor.run(&frame).expect("runs"), expected, "{name}");
+        // As another process finds them.
+        sensor.maps.rules.list().expect("rules");
+        sensor.maps.rules.commit().expect("committed");
+        assert_eq!(sensor.run(&frame).expect("runs"), expected, "{name}, read again");
+        let mut twin = datapath::Datapath::new(PORT);
+        rules.iter().for_each(|(key, rule)| twin.rules.set(*key, Some(*rule)));
+        twin.commit();
+        twin.frame(&frame, frame.len() as u32, Time(1));
+        assert_eq!(twin.counters().drop_packets, u64::from(expected == XDP_DROP), "{name}, the replay");
+    }
+}
+
+/// What a frame of a capture came to.
+struct Seen {
+    dropped: bool,
+    /// What it added to the counters of dropped and would-be dropped frames.
+    drops: u64,
+    would: u64,
+    /// It hid behind too many headers.
+    deep: bool,
+}
+
+/// What each frame of a capture came to.
+fn verdicts(sensor: &mut TestSensor, path: &std::path::Path) -> Vec<Seen> {
     let mut all = Vec::new();
     let mut before = sensor.counters().expect("counters");
+    let hidden = |sensor: &TestSensor| sensor.reasons().map(|reasons| reasons[Reason::DeepLink as usize]);
     // A damaged file is read as far as it goes.
     let _ = capture::frames(path, |frame| {
         if !(14..3_000).contains(&frame.len()) {
             return Ok(());
         }
+        let deep = hidden(sensor)?;
         let dropped = sensor.run(frame)? == XDP_DROP;
         let after = sensor.counters()?;
-        let (drops, would) =
-            (after.drop_packets - before.drop_packets, after.would_drop_packets - before.would_drop_packets);
-        all.push((dropped, drops, would));
+        all.push(Seen {
+            dropped,
+            drops: after.drop_packets - before.drop_packets,
+            would: after.would_drop_packets - before.would_drop_packets,
+            deep: hidden(sensor)? != deep,
+        });
         before = after;
         Ok(())
     });
@@ -731,16 +790,17 @@ fn what_would_be_dropped_is_what_is_dropped_packet_for_packet_and_byte_for_byte(
         let name = path.display();
         assert_eq!(shadow.len(), enforced.len(), "{name}");
         for (number, (shadow, enforced)) in shadow.iter().zip(&enforced).enumerate() {
-            // What hides behind too many headers is dropped whenever there are rules.
-            let deep = shadow.0;
+            // What hides behind too many headers is dropped only when rules are in force.
+            if !enforced.deep {
+                assert_eq!(shadow.would, enforced.drops, "{name}, frame {}: {:?}", number + 1, made.rules);
+            }
+            assert_eq!((shadow.dropped, shadow.drops), (false, 0), "{name}, frame {}", number + 1);
             assert_eq!(
-                shadow.2 + u64::from(deep),
-                enforced.1,
-                "{name}, frame {}: {:?}",
-                number + 1,
-                made.rules
+                (enforced.would, enforced.dropped),
+                (0, enforced.drops == 1),
+                "{name}, frame {}",
+                number + 1
             );
-            assert_eq!((enforced.2, enforced.0), (0, enforced.1 == 1), "{name}, frame {}", number + 1);
         }
         for (would, did) in would.iter().zip(&did) {
             let swapped = RuleCounters {
@@ -751,7 +811,7 @@ fn what_would_be_dropped_is_what_is_dropped_packet_for_packet_and_byte_for_byte(
             assert_eq!((*did, would.drop_packets), (swapped, 0), "{name}: {:?}", made.rules);
         }
         frames += enforced.len();
-        drops += enforced.iter().filter(|frame| frame.0).count();
+        drops += enforced.iter().filter(|frame| frame.dropped).count();
     }
     println!(
         "{frames} frames of {} captures, {drops} dropped: in shadow the same",

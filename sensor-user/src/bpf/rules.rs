@@ -8,7 +8,7 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
 use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
-use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
+use sensor_ebpf::judge::{ARMED_ENFORCED, ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
 use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS, scope_of_port};
 
 use super::error::{BpfError, chain};
@@ -55,6 +55,8 @@ pub struct Rules {
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
+    /// The rules that restrict somebody: to look for one among those that do not may take the reading of all.
+    enforced: BTreeSet<RuleKey>,
     /// What the generation rises by.
     step: u32,
 }
@@ -89,6 +91,7 @@ impl Rules {
             allow: open(ebpf, "ALLOW")?,
             scopes: BTreeSet::new(),
             counting: false,
+            enforced: BTreeSet::new(),
             step: STEP,
         })
     }
@@ -110,7 +113,7 @@ impl Rules {
     fn of_maps(mut maps: PinnedMaps) -> Result<Self, BpfError> {
         let mut rules = Self::open(&mut maps)?;
         rules.step = STRANGERS_STEP;
-        rules.look()?;
+        rules.list()?;
         Ok(rules)
     }
 
@@ -146,7 +149,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn start(&mut self, jiffy_ns: u64, seal: bool) -> Result<(), BpfError> {
-        self.look()?;
+        self.list()?;
         let config = self.config()?;
         self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
         self.commit()
@@ -158,7 +161,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub(super) fn attend(&mut self) -> Result<Config, BpfError> {
-        self.look()?;
+        self.list()?;
         self.config()
     }
 
@@ -184,7 +187,18 @@ impl Rules {
                 BpfError::RulesFull { key }
             }
             error => error,
-        })
+        })?;
+        self.note(key, &rule);
+        Ok(())
+    }
+
+    /// Notes whether a rule that is there restricts somebody.
+    fn note(&mut self, key: RuleKey, rule: &RuleValue) {
+        if rule.is_enforced() {
+            self.enforced.insert(key);
+        } else {
+            self.enforced.remove(&key);
+        }
     }
 
     /// Removes the rule with that key; false if there was none.
@@ -205,7 +219,9 @@ impl Rules {
                 done
             }
         };
-        unless_missing(|| format!("removing the rule for {key}"), done)
+        let removed = unless_missing(|| format!("removing the rule for {key}"), done)?;
+        self.enforced.remove(&key);
+        Ok(removed)
     }
 
     /// All rules in the kernel, lapsed ones included, sorted by key.
@@ -228,6 +244,7 @@ impl Rules {
             rules.push((RuleKey::Scope(*index), rule));
         }
         rules.sort_by_key(|(key, _)| *key);
+        self.enforced = rules.iter().filter(|(_, rule)| rule.is_enforced()).map(|(key, _)| *key).collect();
         Ok(rules)
     }
 
@@ -355,7 +372,7 @@ impl Rules {
         self.write(Config { throttle_new: new, throttle_kib: kib, ..config })
     }
 
-    /// The bits of the tables that are not empty; call [`Rules::list`] first if somebody else may have changed them.
+    /// The bits of the tables that are not empty, and of what is in them; call [`Rules::list`] first if somebody else may have changed them.
     ///
     /// # Errors
     ///
@@ -372,6 +389,9 @@ impl Rules {
         }
         if self.counting {
             bits |= ARMED_REFLEX;
+        }
+        if !self.enforced.is_empty() {
+            bits |= ARMED_ENFORCED;
         }
         Ok(bits)
     }

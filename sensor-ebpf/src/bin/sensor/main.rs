@@ -29,7 +29,7 @@ use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Clock, Config};
 use sensor_ebpf::counter::{PortCell, REASONS_OF_PORT, Reason};
 use sensor_ebpf::flow::{FlowValue, VERDICT_DROP, VERDICT_PASS};
-use sensor_ebpf::judge::{ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
+use sensor_ebpf::judge::{ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
 use sensor_ebpf::parse::{self, Cursor, ETHER_ARP, ETHER_IPV4, Link, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule;
@@ -207,8 +207,8 @@ fn join(both: u64, upper: &mut Upper, link: &Link, port: u8) -> bool {
 }
 
 /// The verdict on a frame that belongs to no flow: link control passes unless its port is cut, all else is judged by its
-/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules, or from who
-/// is protected.
+/// MAC addresses and its place. What hides behind too many headers to be read passes only while no rule restricts anybody, or
+/// from who is protected.
 #[inline(always)]
 fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     let link = &packet.link;
@@ -231,7 +231,8 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
         ..Question::default()
     };
     let judgement = rules::judge(env.work);
-    if judgement.verdict == VERDICT_PASS && !judgement.spared && reason as u8 == Reason::DeepLink as u8 {
+    let hidden = reason as u8 == Reason::DeepLink as u8 && armed & ARMED_ENFORCED != 0;
+    if hidden && judgement.verdict != VERDICT_DROP && !judgement.spared {
         return VERDICT_DROP;
     }
     limited(env, judgement)

@@ -13,7 +13,9 @@ use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECO
 use sensor_ebpf::flow::{
     FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS,
 };
-use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
+use sensor_ebpf::judge::{
+    self, ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question,
+};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule::{RULE_REFLEX, RuleValue};
@@ -197,7 +199,8 @@ impl Datapath {
             kind: if reason == Reason::LinkControl { ASK_CONTROL } else { ASK_LINK },
             ..Question::default()
         });
-        if judgement.verdict == VERDICT_PASS && !judgement.spared && reason == Reason::DeepLink {
+        let hidden = reason == Reason::DeepLink && armed & ARMED_ENFORCED != 0;
+        if hidden && judgement.verdict != VERDICT_DROP && !judgement.spared {
             return VERDICT_DROP;
         }
         self.limited(judgement, passage)

@@ -8,7 +8,7 @@ use sensor_ebpf::control::{
 };
 use sensor_ebpf::flow::VERDICT_DROP;
 use sensor_ebpf::judge::{
-    ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE, Policy, Question, segment,
+    ARMED_ENFORCED, ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE, Policy, Question, segment,
 };
 use sensor_ebpf::parse::MacKey;
 use sensor_ebpf::reflex::Ledger;
@@ -57,13 +57,19 @@ impl Rules {
         }
     }
 
-    /// The bits of the tables that are not empty.
+    fn rules(&self) -> impl Iterator<Item = &RuleValue> {
+        let exact = self.mac.values().chain(self.ip.values());
+        exact.chain(self.net.values()).chain(self.scope.values())
+    }
+
+    /// The bits of the tables that are not empty, and of what is in them.
     pub fn armed(&self) -> u32 {
         let bit = |armed: bool, bit| if armed { bit } else { 0 };
         bit(!self.mac.is_empty(), ARMED_MAC)
             | bit(!self.ip.is_empty(), ARMED_IP)
             | bit(!self.net.is_empty(), ARMED_NET)
             | bit(!self.scope.is_empty(), ARMED_SCOPE)
+            | bit(self.rules().any(RuleValue::is_enforced), ARMED_ENFORCED)
             | bit(self.reflex.values().any(|reflex| reflex.mode != REFLEX_OFF), ARMED_REFLEX)
     }
 
