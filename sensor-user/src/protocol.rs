@@ -262,8 +262,14 @@ pub struct PortStatus {
     pub packets: u64,
     /// Bytes received.
     pub bytes: u64,
-    /// Frames dropped by a rule.
+    /// Frames dropped by a rule or a budget since the program was loaded.
     pub drops: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub drop_bytes: u64,
+    /// Frames that would have been dropped: observe mode.
+    #[serde(default)]
+    pub would_drops: u64,
     /// What became of all that reached it.
     #[serde(default)]
     pub ledger: Ledger,

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
-use super::seen::{blind_words, hits, ledgers};
+use super::seen::{blind_words, dropped, ledgers};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
 use crate::protocol::{
@@ -79,7 +79,7 @@ pub fn status(status: &Status, here: &Here) -> String {
     ));
     text.push_str(&format!(
         "  dropped        {}\n  lost           {}\n  pinned at      {}\n\n",
-        hits(live.rules.values()),
+        dropped(&live.ports),
         losses(status),
         label::plain(&live.pins)
     ));

@@ -133,6 +133,7 @@ fn status(mode: &str) -> Value {
         "uptime_secs": 7_380, "ring_lost": 0, "store_errors": 0, "pins": "/sys/fs/bpf/sekisho",
         "ports": [{
             "name": "eth1", "ifindex": 4, "index": 1, "mode": "native", "packets": 10, "bytes": 1_000, "drops": 2,
+            "drop_bytes": 120, "would_drops": 1,
             "ledger": {
                 "arrived": 10, "nic_bytes": 1_000, "accounted": { "flows": 5, "refused": 1 },
                 "ignored": { "link_control": 1 }, "lost": { "unseen": 0, "unread": 2 }, "pending": 1,
@@ -196,7 +197,7 @@ fn the_status_is_shown_to_people() {
         show::status(&enforce, &here()),
         "Sekisho 0.1.0 watches br0 in enforce mode, for 2h 3m.\n\n  devices        4\n  incidents      1\n  \
          cut off        1 (only counted: 0)\n  conversations  7 now, 20 since the start\n  \
-         dropped        12 frames (720 B); only counted: 0 frames (0 B)\n  lost           nothing\n  \
+         dropped        2 frames (120 B); only counted: 1 frame\n  lost           nothing\n  \
          pinned at      /sys/fs/bpf/sekisho\n\n\
          PORT  XDP     FRAMES   BYTES  DROPPED\neth1  native      10  1.0 kB        2\n\n\
          PORT  ARRIVED  ACCOUNTED  IGNORED  LOST  PENDING     SEEN\n\

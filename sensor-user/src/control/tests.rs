@@ -74,6 +74,8 @@ fn view() -> View {
         packets: 10,
         bytes: 1_000,
         drops: 2,
+        drop_bytes: 120,
+        would_drops: 0,
         ledger: Ledger { arrived: 10, coverage: 1.0, ..Ledger::default() },
     };
     let live = LiveStatus {
