@@ -357,6 +357,9 @@ pub struct Status {
     pub live: LiveStatus,
     /// Counters of the engine by name.
     pub stats: BTreeMap<String, u64>,
+    /// Entries of the block list that hold, by level.
+    #[serde(default)]
+    pub restricted: BTreeMap<String, u64>,
 }
 
 /// A device, as it is named.

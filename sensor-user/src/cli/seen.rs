@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use sensor_core::policy::Level;
+
 use super::show::Here;
 use super::table::{column, numbers, table};
 use crate::label;
-use crate::protocol::{BlindInfo, LiveStatus, PortStatus};
+use crate::protocol::{BlindInfo, LiveStatus, PortStatus, Status};
 
 /// What became of all that reached the ports.
 pub fn ledgers(live: &LiveStatus, here: &Here) -> String {
@@ -69,6 +71,15 @@ pub fn dropped(ports: &[PortStatus]) -> String {
         label::bytes(sum(|port| port.drop_bytes)),
         frames(sum(|port| port.would_drops))
     )
+}
+
+/// How many entries hold and at which levels, the strictest first, and how many only count.
+pub fn restricted(status: &Status) -> String {
+    let stat = |name| status.stats.get(name).copied().unwrap_or_default();
+    let of = |level: &Level| status.restricted.get(level.name()).map(|count| format!("{count} {level}"));
+    let levels: Vec<_> = Level::ALL.iter().rev().filter_map(of).collect();
+    let levels = if levels.is_empty() { String::new() } else { format!(" ({})", levels.join(", ")) };
+    format!("{}{levels}; only counted: {}", stat("blocks"), stat("blocks_would"))
 }
 
 /// That too little is seen, and why.

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
-use super::seen::{blind_words, dropped, ledgers};
+use super::seen::{blind_words, dropped, ledgers, restricted};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
 use crate::protocol::{
@@ -68,12 +68,11 @@ pub fn status(status: &Status, here: &Here) -> String {
         text.push_str(&format!("{}\n", blind_words(blind, here)));
     }
     text.push_str(&format!(
-        "\n  devices        {}\n  incidents      {}\n  cut off        {} (only counted: {})\n  conversations  {} \
+        "\n  devices        {}\n  incidents      {}\n  restricted     {}\n  conversations  {} \
          now, {} since the start\n",
         stat("devices"),
         stat("incidents"),
-        stat("blocks"),
-        stat("blocks_would"),
+        restricted(status),
         stat("flows_live"),
         stat("flows_new"),
     ));

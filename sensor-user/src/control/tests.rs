@@ -230,6 +230,7 @@ async fn what_there_is_to_see_is_shown() {
     let status = daemon.ask(json!({ "version": 1, "request": "status" })).await;
     let status: crate::protocol::Status = serde_json::from_value(status["ok"].clone()).unwrap();
     assert_eq!((status.live, status.stats["devices"]), (view().live, 1));
+    assert_eq!(status.restricted, BTreeMap::from([("isolate".to_owned(), 1)]));
     assert_eq!(daemon.ask(json!({ "version": 1, "request": "incidents" })).await["ok"], json!([]));
 }
 
