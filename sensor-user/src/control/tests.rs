@@ -291,7 +291,10 @@ async fn garbage_is_answered_with_what_is_wrong() {
             "the request is not understood: unknown field `reson`",
         ),
         (r#"{"version":1,"request":"block_add","with":{"targets":["vlan 4095"]}}"#, "`4095` is not a VLAN"),
-        (r#"{"version":1,"request":"block_add","with":{"targets":["::/0"]}}"#, "`::/0` is so wide"),
+        (
+            r#"{"version":1,"request":"block_add","with":{"targets":["::/0"]}}"#,
+            "`::/0` takes in all of IPv4 too",
+        ),
         (
             r#"{"version":1,"request":"block_add","with":{"devices":["a"],"level":"off"}}"#,
             "`off` is no level; those are observe, throttle",
