@@ -68,7 +68,7 @@ struct Memory {
 
 impl Memory {
     fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        let words = [open(ebpf, "PAIRS")?, open(ebpf, "PLACES")?];
+        let words = [open(ebpf, "PAIRS")?, again(ebpf, "PLACES")?];
         Ok(Self {
             words,
             hosts: open(ebpf, "HOSTS")?,
@@ -86,9 +86,13 @@ fn open<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Resul
 }
 
 /// A second handle of a map, which the rules will take.
-fn again(ebpf: &Ebpf, name: &str) -> Result<LpmTrie<MapData, [u64; 2], u32>> {
-    let Some(Map::LpmTrie(map)) = ebpf.map(name) else { bail!("no trie {name}") };
-    Ok(Map::LpmTrie(MapData::from_id(map.info()?.id())?).try_into()?)
+fn again<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, name: &str) -> Result<T> {
+    let map = match ebpf.map(name) {
+        Some(Map::LpmTrie(map)) => Map::LpmTrie(MapData::from_id(map.info()?.id())?),
+        Some(Map::LruHashMap(map)) => Map::LruHashMap(MapData::from_id(map.info()?.id())?),
+        _ => bail!("no trie or table {name}"),
+    };
+    Ok(T::try_from(map)?)
 }
 
 /// Takes all entries out of a table.

@@ -686,6 +686,25 @@ fn a_mac_address_borrowed_at_a_port_under_a_rule_moves_nobody_there() {
     }
 }
 
+/// A port that comes back has another number: who is held there must be known by it, or rules to the port would not hold.
+#[test]
+fn who_lived_at_a_port_that_left_is_known_where_it_is_heard_next() {
+    let mut sensor = sensor();
+    let key = AllowKey { list: 5, role: ROLE_SERVER, proto: 17, port: 7_u16.to_be(), ..AllowKey::default() };
+    sensor.maps.rules.allow(key, true).expect("allowed");
+    let rule = RuleValue { list: 5, ..RuleValue::new(1, LEVEL_QUARANTINE) };
+    sensor.set_rules(&[(RuleKey::Scope(scope_of_port(9)), rule)]).expect("a rule");
+    // B, which lived at the port by its number before, is heard by the new one.
+    sensor.maps.rules.forget_places(&[PORT, 9].into()).expect("forgotten");
+    sensor.come_by(9).expect("a port");
+    let served = to_a().ip4(B4, A4).udp(7, 9).build();
+    assert_eq!(sensor.run(&served).expect("runs"), XDP_PASS, "allowed");
+    let call = Shape { from_a: true, six: false, tagged: false, sport: 700 };
+    assert_eq!(call.run(&mut sensor), XDP_DROP, "B is held where it is now");
+    let answer = Shape { from_a: false, ..call };
+    assert_eq!(answer.run(&mut sensor), XDP_PASS, "A, at a port that is there, is known still");
+}
+
 /// What hides too deep to be read is dropped for everybody while a rule restricts somebody, and for no less.
 #[test]
 fn what_hides_too_deep_passes_unless_a_rule_is_in_force() {

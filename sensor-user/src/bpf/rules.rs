@@ -51,6 +51,7 @@ pub struct Rules {
     pub(super) reflex: Array<MapData, Raw<Reflex>>,
     pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
+    pub(super) places: HashMap<MapData, u64, u32>,
     /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
@@ -89,6 +90,7 @@ impl Rules {
             reflex: open(ebpf, "REFLEX")?,
             internal: open(ebpf, "INTERNAL")?,
             allow: open(ebpf, "ALLOW")?,
+            places: open(ebpf, "PLACES")?,
             scopes: BTreeSet::new(),
             counting: false,
             enforced: BTreeSet::new(),

@@ -81,9 +81,13 @@ impl Enforcer {
         true
     }
 
-    /// Tells which port has which index; false if that is known. [`Enforcer::reconcile`] carries it out.
+    /// Tells which port has which index; false if that is known. [`Enforcer::reconcile`] carries it out. Who lived at a port
+    /// that left is forgotten at once, before another port gets its index.
     pub fn set_ports(&mut self, ports: PortIndices) -> bool {
         let new = self.ports.as_ref() != Some(&ports);
+        if new && let Err(error) = self.rules.forget_places(&ports.values().copied().collect()) {
+            log::warn!("{error}");
+        }
         self.ports = Some(ports);
         new
     }
