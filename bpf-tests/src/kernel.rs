@@ -14,6 +14,8 @@ use sensor_ebpf::rule::{RuleValue, SLOTS};
 use sensor_ebpf::table::{Place, Set, TableKey};
 use sensor_user::bpf::{FlowKey, Maps, OBJECT, PROGRAM, RuleKey, load_programs};
 
+use crate::cpu::Stay;
+
 /// XDP verdict of linux/bpf.h.
 pub const XDP_DROP: u32 = 1;
 /// XDP verdict of linux/bpf.h.
@@ -50,6 +52,10 @@ pub struct TestSensor {
     pub maps: Maps,
     ports: Array<MapData, [u8; 4]>,
     memory: Memory,
+    /// Each CPU has counters, seals and a sample of dropped frames of its own, and flows belong to the CPU that entered them:
+    /// a test whose thread moved to another CPU between two frames would see the first frame of that CPU. Who wants
+    /// several CPUs asks which there are before, and has threads of its own there.
+    _stay: Stay,
 }
 
 /// What the program remembers of hosts and packets besides flows.
@@ -72,7 +78,7 @@ unsafe impl<K: Copy + 'static> Pod for SetBytes<K> {}
 
 impl Memory {
     fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        let words = [open(ebpf, "PAIRS")?, open(ebpf, "PLACES")?];
+        let words = [open(ebpf, "PAIRS")?, again(ebpf, "PLACES")?];
         Ok(Self {
             words,
             hosts: open(ebpf, "HOSTS")?,
@@ -93,7 +99,9 @@ fn open<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Resul
 
 /// A second handle of a map, which others will take.
 fn again<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, name: &str) -> Result<T> {
-    let Some(Map::LpmTrie(map) | Map::Array(map)) = ebpf.map(name) else { bail!("no trie or array {name}") };
+    let Some(Map::LpmTrie(map) | Map::LruHashMap(map) | Map::Array(map)) = ebpf.map(name) else {
+        bail!("no trie, table or array {name}");
+    };
     Ok(T::try_from(Map::from_map_data(MapData::from_id(map.info()?.id())?)?)?)
 }
 
@@ -104,13 +112,14 @@ fn empty<K: Pod, V: Pod>(table: &mut HashMap<MapData, K, V>) -> Result<()> {
 }
 
 impl TestSensor {
-    /// Loads it with the tables and rings of the product.
+    /// Loads it with the tables and rings of the product. This thread stays on its CPU until the sensor is dropped.
     pub fn load() -> Result<Self> {
         Self::load_with(&[])
     }
 
     /// Loads it with some maps of another size: entries of a table, bytes of a ring.
     pub fn load_with(sizes: &[(&str, u32)]) -> Result<Self> {
+        let stay = Stay::here()?;
         let mut loader = EbpfLoader::new();
         for (map, size) in sizes {
             loader.map_max_entries(map, *size);
@@ -122,7 +131,7 @@ impl TestSensor {
         let mut maps = Maps::take(&mut ebpf)?;
         // Without seals, which last for a jiffy of the machine: tests want the same at any speed.
         maps.rules.start(JIFFY_NS, maps.flows.sets(), false)?;
-        let mut sensor = Self { ebpf, maps, ports, memory };
+        let mut sensor = Self { ebpf, maps, ports, memory, _stay: stay };
         sensor.come_by(PORT)?;
         Ok(sensor)
     }

@@ -10,7 +10,7 @@ use super::sensor::{MapSource, open};
 use crate::clock::Now;
 
 /// How many numbers user space keeps of a port.
-const MARKS: usize = 9;
+const MARKS: usize = 10;
 
 /// What user space keeps beside the counters of a port, in its last places of the map of reasons, which the program never
 /// counts in: it lives just as long as the counters it is about, whatever becomes of the daemon.
@@ -22,6 +22,8 @@ pub struct Marks {
     pub beyond: u64,
     /// What the NIC had missed by then.
     pub missed_before: u64,
+    /// How far `beyond` may be wrong.
+    pub doubt: u64,
     /// Frames of flows that are over, and their bytes.
     pub closed: [u64; 2],
     /// Frames of flows that were forgotten unread, and their bytes.
@@ -34,12 +36,13 @@ pub struct Marks {
 
 impl Marks {
     fn words(&self) -> [u64; MARKS] {
-        let Self { flags, beyond, missed_before, closed: [a, b], unread: [c, d], told_j, since_ns } = *self;
-        [flags, beyond, missed_before, a, b, c, d, told_j, since_ns]
+        let Self { flags, beyond, missed_before, doubt, closed: [a, b], unread: [c, d], told_j, since_ns } =
+            *self;
+        [flags, beyond, missed_before, doubt, a, b, c, d, told_j, since_ns]
     }
 
-    fn of([flags, beyond, missed_before, a, b, c, d, told_j, since_ns]: [u64; MARKS]) -> Self {
-        Self { flags, beyond, missed_before, closed: [a, b], unread: [c, d], told_j, since_ns }
+    fn of([flags, beyond, missed_before, doubt, a, b, c, d, told_j, since_ns]: [u64; MARKS]) -> Self {
+        Self { flags, beyond, missed_before, doubt, closed: [a, b], unread: [c, d], told_j, since_ns }
     }
 }
 

@@ -10,7 +10,7 @@ use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
 use sensor_ebpf::account::LEAST_TIMEOUT_NS;
 use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
-use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
+use sensor_ebpf::judge::{ARMED_ENFORCED, ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
 use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS, scope_of_port};
 use sensor_ebpf::table::Secret;
 
@@ -54,10 +54,13 @@ pub struct Rules {
     pub(super) reflex: Array<MapData, Raw<Reflex>>,
     pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
+    pub(super) places: HashMap<MapData, u64, u32>,
     /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
+    /// The rules that restrict somebody: to look for one among those that do not may take the reading of all.
+    enforced: BTreeSet<RuleKey>,
     /// What the generation rises by.
     step: u32,
 }
@@ -90,8 +93,10 @@ impl Rules {
             reflex: open(ebpf, "REFLEX")?,
             internal: open(ebpf, "INTERNAL")?,
             allow: open(ebpf, "ALLOW")?,
+            places: open(ebpf, "PLACES")?,
             scopes: BTreeSet::new(),
             counting: false,
+            enforced: BTreeSet::new(),
             step: STEP,
         })
     }
@@ -113,7 +118,7 @@ impl Rules {
     fn of_maps(mut maps: PinnedMaps) -> Result<Self, BpfError> {
         let mut rules = Self::open(&mut maps)?;
         rules.step = STRANGERS_STEP;
-        rules.look()?;
+        rules.list()?;
         Ok(rules)
     }
 
@@ -150,7 +155,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn start(&mut self, jiffy_ns: u64, sets: [u32; 2], seal: bool) -> Result<(), BpfError> {
-        self.look()?;
+        self.list()?;
         let [sets4, sets6] = sets;
         let quiet_j = (LEAST_TIMEOUT_NS / jiffy_ns.max(1)) as u32;
         let config = self.config()?;
@@ -166,7 +171,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub(super) fn attend(&mut self) -> Result<Config, BpfError> {
-        self.look()?;
+        self.list()?;
         self.config()
     }
 
@@ -192,7 +197,18 @@ impl Rules {
                 BpfError::RulesFull { key }
             }
             error => error,
-        })
+        })?;
+        self.note(key, &rule);
+        Ok(())
+    }
+
+    /// Notes whether a rule that is there restricts somebody.
+    fn note(&mut self, key: RuleKey, rule: &RuleValue) {
+        if rule.is_enforced() {
+            self.enforced.insert(key);
+        } else {
+            self.enforced.remove(&key);
+        }
     }
 
     /// Removes the rule with that key; false if there was none.
@@ -213,7 +229,9 @@ impl Rules {
                 done
             }
         };
-        unless_missing(|| format!("removing the rule for {key}"), done)
+        let removed = unless_missing(|| format!("removing the rule for {key}"), done)?;
+        self.enforced.remove(&key);
+        Ok(removed)
     }
 
     /// All rules in the kernel, lapsed ones included, sorted by key.
@@ -236,6 +254,7 @@ impl Rules {
             rules.push((RuleKey::Scope(*index), rule));
         }
         rules.sort_by_key(|(key, _)| *key);
+        self.enforced = rules.iter().filter(|(_, rule)| rule.is_enforced()).map(|(key, _)| *key).collect();
         Ok(rules)
     }
 
@@ -363,7 +382,7 @@ impl Rules {
         self.write(Config { throttle_new: new, throttle_kib: kib, ..config })
     }
 
-    /// The bits of the tables that are not empty; call [`Rules::list`] first if somebody else may have changed them.
+    /// The bits of the tables that are not empty, and of what is in them; call [`Rules::list`] first if somebody else may have changed them.
     ///
     /// # Errors
     ///
@@ -380,6 +399,9 @@ impl Rules {
         }
         if self.counting {
             bits |= ARMED_REFLEX;
+        }
+        if !self.enforced.is_empty() {
+            bits |= ARMED_ENFORCED;
         }
         Ok(bits)
     }

@@ -159,8 +159,12 @@ pub struct XdpLinkInfo {
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     let attr: *mut T = attr;
     // SAFETY: the caller vouches for the attribute.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+    check(unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) })
+}
+
+/// The answer of a system call, which is negative when it failed.
+pub fn check<T: Default + PartialOrd>(answer: T) -> io::Result<T> {
+    if answer < T::default() { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
 /// Takes the descriptor a command answered with.

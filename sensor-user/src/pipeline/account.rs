@@ -26,6 +26,8 @@ const NIC_SETTLED: u64 = 2;
 pub struct Counted {
     /// By its NIC; none if that could not be asked.
     pub nic: Option<Nic>,
+    /// Frames the NIC counted while the program's counters were read after its own.
+    pub meanwhile: u64,
     /// By the program.
     pub program: PortCounters,
     /// By the program, of each reason.
@@ -72,6 +74,8 @@ pub struct Account {
     /// What the NIC had counted beyond the program when that was put on the port. It may be less.
     beyond: u64,
     missed_before: u64,
+    /// By how many frames `beyond` may be wrong, having been settled on a busy port; the first quiet moment tells.
+    doubt: u64,
     flags: u64,
     looks: u32,
     nic: Option<Nic>,
@@ -87,8 +91,8 @@ pub struct Account {
 impl Account {
     /// Takes up what was kept of it.
     pub fn restore(marks: &Marks) -> Self {
-        let Marks { flags, beyond, missed_before, .. } = *marks;
-        Self { flags, beyond, missed_before, ..Self::default() }
+        let Marks { flags, beyond, missed_before, doubt, .. } = *marks;
+        Self { flags, beyond, missed_before, doubt, ..Self::default() }
     }
 
     /// What is to be kept of it. `told_j` is when the last whole sweep began, in jiffies.
@@ -98,11 +102,17 @@ impl Account {
             flags: self.flags,
             beyond: self.beyond,
             missed_before: self.missed_before,
+            doubt: self.doubt,
             closed: [closed.packets, closed.bytes],
             unread: [unread.packets, unread.bytes],
             told_j,
             since_ns: since.0,
         }
+    }
+
+    /// Whether it is known where its NIC's counter stands to the program's.
+    pub fn is_settled(&self) -> bool {
+        self.flags & NIC_SETTLED != 0
     }
 
     /// Looks at what was counted by now.
@@ -142,18 +152,25 @@ impl Account {
             self.beyond = self.beyond.wrapping_sub(last.packets - nic.packets);
             self.missed_before = self.missed_before.min(nic.missed);
         }
-        if self.flags & NIC_SETTLED == 0 {
-            let quiet = last.is_some_and(|last| last == nic) && seen == self.program.packets;
+        let quiet = last.is_some_and(|last| last == nic) && seen == self.program.packets;
+        if !self.is_settled() {
             self.beyond = nic.packets.wrapping_sub(seen);
+            self.doubt = if quiet { 0 } else { counted.meanwhile };
             self.looks += 1;
             self.flags |= NIC_KNOWN | if quiet || self.looks >= LOOKS { NIC_SETTLED } else { 0 };
             return;
         }
         // Frames that are between the one counter and the other are no loss: on a busy port there are some at any moment, of
         // 60 ms at most.
-        let between = seen.saturating_sub(self.program.packets) / 16;
+        let between = seen.saturating_sub(self.program.packets) / 16 + self.doubt;
         let ahead = nic.packets.wrapping_sub(self.beyond).wrapping_sub(seen) as i64;
         self.unseen = self.unseen.max(u64::try_from(ahead).unwrap_or(0).saturating_sub(between));
+        if quiet {
+            // Frames the NIC had counted by the time the program's counters were read, but not when its own were.
+            let late = ahead.clamp(0, self.doubt.min(i64::MAX as u64) as i64);
+            self.beyond = self.beyond.wrapping_add_signed(late);
+            self.doubt = 0;
+        }
     }
 
     /// Frames that reached the port: as the NIC counted, else as the program did.
@@ -245,6 +262,7 @@ mod tests {
         let read = Count { packets, bytes: 100 * packets };
         Counted {
             nic,
+            meanwhile: 0,
             program: PortCounters {
                 packets,
                 bytes: 100 * packets,
@@ -327,6 +345,25 @@ mod tests {
         account.look(second(20), &counted(nic(4_000), 2_003));
         account.look(second(21), &counted(nic(4_000), 2_003));
         assert_eq!(account.ledger(second(21)).lost["unseen"], 1_000);
+    }
+
+    #[test]
+    fn what_came_while_it_settled_on_a_busy_port_is_no_loss_and_what_is_lost_later_is() {
+        let mut account = Account::default();
+        for n in 0..LOOKS.into() {
+            // Two frames came between the reading of the one counter and of the other.
+            let counted = counted(nic(1_000 + n * 100), n * 100 + 2);
+            account.look(second(n), &Counted { meanwhile: 2, ..counted });
+        }
+        // A new daemon, and then it is quiet.
+        let mut account = Account::restore(&account.marks(&PortTally::default(), 0));
+        account.look(second(20), &counted(nic(3_000), 2_000));
+        account.look(second(21), &counted(nic(3_000), 2_000));
+        let ledger = account.ledger(second(21));
+        assert_eq!((ledger.arrived, ledger.lost["unseen"], ledger.pending), (2_000, 0, 0));
+        account.look(second(22), &counted(nic(3_102), 2_101));
+        account.look(second(23), &counted(nic(3_102), 2_101));
+        assert_eq!(account.ledger(second(23)).lost["unseen"], 1, "each one lost from then on is told");
     }
 
     #[test]

@@ -160,6 +160,8 @@ impl Pipeline {
                     packets: counters.packets,
                     bytes: counters.bytes,
                     drops: counters.drop_packets,
+                    drop_bytes: counters.drop_bytes,
+                    would_drops: counters.would_drop_packets,
                     ledger: self.accounts.ledger(port.index, now),
                 })
                 .collect(),

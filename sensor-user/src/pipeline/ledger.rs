@@ -83,22 +83,27 @@ impl Accounts {
     /// Looks at what was counted by now.
     pub fn look(&mut self, now: Time, ports: &[&Attached], counters: &Counters, tally: &Tally) -> Seen {
         // The NICs first: what they counted the program has seen by the time it is asked, but for what is under way.
-        let nics = nics();
+        let before = nics();
+        let read = |port: &Attached| Ok((counters.port(port.index)?, counters.reasons(port.index)?));
+        let read: Vec<_> = ports.iter().map(|port| (port, read(port))).collect();
+        // And what came meanwhile, which only matters while it is found out where they stand to each other.
+        let after = if self.ports.values().all(Account::is_settled) { None } else { nics() };
         let mut interval = Interval::default();
         let mut unheard = 0;
-        for port in ports {
+        for (port, read) in read {
             let Some(account) = self.ports.get_mut(&port.index) else { continue };
-            let read =
-                counters.port(port.index).and_then(|program| Ok((program, counters.reasons(port.index)?)));
             let (program, reasons) = match read {
                 Ok(read) => read,
                 Err(error) => {
+                    let error: BpfError = error;
                     log::debug!("the account of port {}: {error}", port.name);
                     continue;
                 }
             };
-            let nic = nics.as_ref().and_then(|nics| nics.get(&port.ifindex).copied());
-            let counted = Counted { nic, program, reasons, tally: tally.port(port.index) };
+            let of = |nics: &Option<BTreeMap<u32, Nic>>| Some(*nics.as_ref()?.get(&port.ifindex)?);
+            let nic = of(&before);
+            let meanwhile = nic.zip(of(&after)).map_or(0, |(a, b)| b.packets.saturating_sub(a.packets));
+            let counted = Counted { nic, meanwhile, program, reasons, tally: tally.port(port.index) };
             let look = account.look(now, &counted);
             interval.coverage.add(&look.coverage);
             interval.unread += look.unread;

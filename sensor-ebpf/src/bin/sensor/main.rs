@@ -31,7 +31,7 @@ use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Clock, Config};
 use sensor_ebpf::counter::{PortCell, REASONS_OF_PORT, Reason};
 use sensor_ebpf::flow::{FlowValue, VERDICT_DROP, VERDICT_PASS};
-use sensor_ebpf::judge::{ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
+use sensor_ebpf::judge::{ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
 use sensor_ebpf::parse::{self, Cursor, ETHER_ARP, ETHER_IPV4, Link, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule;
@@ -209,8 +209,8 @@ fn join(both: u64, upper: &mut Upper, link: &Link, port: u8) -> bool {
 }
 
 /// The verdict on a frame that belongs to no flow: link control passes unless its port is cut, all else is judged by its
-/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules, or from who
-/// is protected.
+/// MAC addresses and its place. What hides behind too many headers to be read passes only while no rule restricts anybody, or
+/// from who is protected.
 #[inline(always)]
 fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     let link = &packet.link;
@@ -233,7 +233,8 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
         ..Question::default()
     };
     let judgement = rules::judge(env.work);
-    if judgement.verdict == VERDICT_PASS && !judgement.spared && reason as u8 == Reason::DeepLink as u8 {
+    let hidden = reason as u8 == Reason::DeepLink as u8 && armed & ARMED_ENFORCED != 0;
+    if hidden && judgement.verdict != VERDICT_DROP && !judgement.spared {
         return VERDICT_DROP;
     }
     limited(env, judgement)
@@ -290,7 +291,7 @@ fn flow<K: Key + TableKey>(env: &mut Env<'_>, table: &Flows<K>, sets: u32, key: 
         account::told(value, told);
     }
     if judgement.verdict != VERDICT_DROP {
-        settle_place(frame);
+        settle_place(frame, judgement.held);
     }
     update(env, value, key, frame, judgement)
 }
@@ -373,7 +374,7 @@ fn first<K: Key + TableKey>(
     account::told(&mut env.work.value, told);
     sample(env, key, frame, Judgement { verdict, ..judgement });
     if verdict != VERDICT_DROP {
-        settle_place(frame);
+        settle_place(frame, judgement.held);
     }
     let entered = flows::enter(table, key, place, &env.work.value, env.config.jiffy_ns);
     if entered == Entered::New {
@@ -411,12 +412,17 @@ fn unentered(env: &mut Env<'_>) {
     counters.unentered_bytes += u64::from(env.len);
 }
 
-/// Notes where the source of a frame lives.
+/// Notes where the source of a frame lives. One that is `held` moves nobody: it may have borrowed the address, and the rules for
+/// its place would hold for who has it.
 #[inline(always)]
-fn settle_place(frame: &Frame<'_>) {
+fn settle_place(frame: &Frame<'_>, held: bool) {
     let (mac, port) = (frame.link.src, u32::from(frame.port));
     // SAFETY: the value is copied at once.
-    if unsafe { maps::PLACES.get(mac).copied() } != Some(port) {
+    let stays = match unsafe { maps::PLACES.get(mac).copied() } {
+        Some(place) => place == port || held,
+        None => false,
+    };
+    if !stays {
         // If it cannot be entered now, a later flow does.
         let _ = maps::PLACES.insert(mac, port, 0);
     }

@@ -11,7 +11,9 @@ use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS};
-use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
+use sensor_ebpf::judge::{
+    self, ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question,
+};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule::{RULE_REFLEX, RuleValue};
@@ -196,7 +198,8 @@ impl Datapath {
             kind: if reason == Reason::LinkControl { ASK_CONTROL } else { ASK_LINK },
             ..Question::default()
         });
-        if judgement.verdict == VERDICT_PASS && !judgement.spared && reason == Reason::DeepLink {
+        let hidden = reason == Reason::DeepLink && armed & ARMED_ENFORCED != 0;
+        if hidden && judgement.verdict != VERDICT_DROP && !judgement.spared {
             return VERDICT_DROP;
         }
         self.limited(judgement, passage)
@@ -272,7 +275,7 @@ impl Datapath {
         self.cell.passed.flows_new += u64::from(found.is_none());
         let entered = if found.is_none() { verdict } else { judgement.verdict };
         if cached.is_none() && entered != VERDICT_DROP {
-            self.rules.place_of(frame.link.src, self.port);
+            self.rules.place_of(frame.link.src, self.port, judgement.held);
         }
         table(self).put(key, value);
         verdict
