@@ -1,8 +1,10 @@
 //! `cargo xtask vm`: the tests of the kernel side on other kernels, each in a machine emulated by QEMU.
 
+mod archive;
 mod guest;
 mod image;
 mod kernel;
+mod qemu;
 mod table;
 
 use std::fs::{self, File};
@@ -18,9 +20,11 @@ use crate::build;
 use crate::results::Count;
 use crate::setup::{self, Part};
 use crate::sh::{self, Tree};
+use archive::Archive;
 use guest::Report;
 use image::Image;
-use kernel::Archive;
+use kernel::Kernels;
+use qemu::Qemu;
 
 /// Debian's kernels that the product is tested on: the oldest it supports, those of long life, and the newest there is.
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "newest"];
@@ -126,23 +130,25 @@ fn matrix(
     let lock = File::create(home.join("lock"))?;
     lock.lock().context("cannot lock the folder of the guests")?;
     let archive = Archive::open(&home)?;
+    let on_offer = Kernels::of(&archive)?;
     // A name that is mistaken is told before the first kernel is run for minutes.
     let mut releases: Vec<&str> = Vec::new();
     for kernel in kernels {
-        let release = archive.resolve(kernel)?;
+        let release = on_offer.resolve(kernel)?;
         if !releases.contains(&release) {
             releases.push(release);
         }
     }
+    let qemu = Qemu::find(&archive)?;
     let work = Work::new(&home)?;
     let mut image = Image::new(tree, &work.0, tests, plan)?;
     let mut reports = Vec::new();
     for release in releases {
-        let kernel = archive.kernel(release)?;
+        let kernel = on_offer.get(release)?;
         image.modules(&kernel)?;
         let initrd = work.0.join("initrd");
         image.write(&initrd)?;
-        reports.push((release.to_owned(), guest::run(&kernel, &initrd, plan, &home)?));
+        reports.push((release.to_owned(), guest::run(&qemu, &kernel, &initrd, plan, &home)?));
     }
     table::print(&reports);
     let bad: Vec<&str> =
