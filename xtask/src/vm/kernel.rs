@@ -6,13 +6,28 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::archive::Archive;
+use super::cards;
 use crate::sh;
 use crate::ui;
 
-/// The kernels for virtual machines: the same source and BPF as those for hardware, at a third of the size.
-const FLAVOUR: &str = "-cloud-amd64";
 /// What the networks of the tests are made of, where it is not built in.
 const MODULES: [&str; 4] = ["bridge", "ifb", "tun", "veth"];
+
+/// Which of Debian's builds of a kernel.
+#[derive(Clone, Copy)]
+pub struct Flavour {
+    /// How the names of its releases end.
+    suffix: &'static str,
+    /// What is loaded besides [`MODULES`].
+    modules: &'static [&'static str],
+}
+
+impl Flavour {
+    /// For virtual machines: the same source and BPF as that for hardware, at a third of the size.
+    pub const CLOUD: Self = Self { suffix: "-cloud-amd64", modules: &[] };
+    /// For hardware: with the drivers of network cards.
+    pub const HARDWARE: Self = Self { suffix: "-amd64", modules: &cards::MODULES };
+}
 
 /// A kernel, ready to be started.
 pub struct Kernel {
@@ -27,15 +42,16 @@ pub struct Kernel {
 /// The kernels that the archive offers.
 pub struct Kernels<'a> {
     archive: &'a Archive,
+    flavour: Flavour,
     offered: Vec<String>,
 }
 
 impl<'a> Kernels<'a> {
     /// Asks the archive.
-    pub fn of(archive: &'a Archive) -> Result<Self> {
-        let offered = releases(&archive.names("linux-image-")?);
-        ensure!(!offered.is_empty(), "the archive offers no kernel linux-image-*{FLAVOUR}");
-        Ok(Self { archive, offered })
+    pub fn of(archive: &'a Archive, flavour: Flavour) -> Result<Self> {
+        let offered = releases(&archive.names("linux-image-")?, flavour);
+        ensure!(!offered.is_empty(), "the archive offers no kernel linux-image-*{}", flavour.suffix);
+        Ok(Self { archive, flavour, offered })
     }
 
     /// The release that is meant by `newest`, a series (`6.1`) or a release.
@@ -57,7 +73,7 @@ impl<'a> Kernels<'a> {
         let images = [home.join("boot").join(format!("vmlinuz-{release}")), own.join("vmlinuz")];
         let image = images.into_iter().find(|image| image.is_file());
         let image = image.with_context(|| format!("no kernel in the packages of {release}"))?;
-        Ok(Kernel { release: release.to_owned(), image, modules: modules(&base, release)? })
+        Ok(Kernel { release: release.to_owned(), image, modules: modules(&base, release, self.flavour)? })
     }
 
     fn fetch(&self, release: &str, into: &Path) -> Result<()> {
@@ -90,12 +106,14 @@ fn resolve<'a>(offered: &'a [String], wanted: &str) -> Result<&'a str> {
 }
 
 /// The releases among package names, in rising order.
-fn releases(names: &str) -> Vec<String> {
+fn releases(names: &str, flavour: Flavour) -> Vec<String> {
     let release = |name: &str| {
         let release = name.strip_prefix("linux-image-")?;
-        let version = release.strip_suffix(FLAVOUR)?;
+        let version = release.strip_suffix(flavour.suffix)?;
         // `6.1-cloud-amd64` is no kernel but a package that needs the newest of its series.
         let is_one = version.starts_with(|c: char| c.is_ascii_digit()) && version.contains(['-', '+']);
+        // Of another flavour, whose name is longer.
+        let is_one = is_one && !["-cloud", "-rt"].iter().any(|other| version.ends_with(other));
         is_one.then(|| release.to_owned())
     };
     let mut found: Vec<String> = names.lines().filter_map(release).collect();
@@ -108,8 +126,8 @@ fn numbers(release: &str) -> Vec<u32> {
     release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// The files of [`MODULES`] and of what they need, in the order to load them.
-fn modules(base: &Path, release: &str) -> Result<Vec<PathBuf>> {
+/// The files of the modules that guests want and of what these need, in the order to load them.
+fn modules(base: &Path, release: &str, flavour: Flavour) -> Result<Vec<PathBuf>> {
     if !base.join("lib/modules").join(release).join("modules.dep").exists() {
         sh::output(Command::new("depmod").arg("-b").arg(base).arg(release))?;
     }
@@ -118,7 +136,8 @@ fn modules(base: &Path, release: &str) -> Result<Vec<PathBuf>> {
         .args(["-C", "/dev/null", "-d"])
         .arg(base)
         .args(["-S", release, "--show-depends", "--all"])
-        .args(MODULES);
+        .args(MODULES)
+        .args(flavour.modules);
     let told = sh::output(&mut command)?;
     let files = told.lines().filter_map(|line| line.strip_prefix("insmod "));
     let mut found: Vec<PathBuf> = Vec::new();
@@ -134,7 +153,7 @@ fn modules(base: &Path, release: &str) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    fn offered() -> Vec<String> {
+    fn offered(flavour: Flavour) -> Vec<String> {
         let names = [
             "linux-image-6.18.5+deb13-cloud-amd64",
             "linux-image-6.1.0-9-cloud-amd64",
@@ -142,16 +161,17 @@ mod tests {
             "linux-image-6.12.94+deb13-cloud-amd64",
             "linux-image-6.12.107+deb12-cloud-amd64",
             "linux-image-6.12.107+deb12-amd64",
+            "linux-image-6.12.107+deb12-rt-amd64",
             "linux-image-6.1-cloud-amd64",
             "linux-image-cloud-amd64",
             "linux-image-6.1.0-56-cloud-amd64-dbg",
         ];
-        releases(&names.join("\n"))
+        releases(&names.join("\n"), flavour)
     }
 
     #[test]
     fn a_series_means_its_newest_release() {
-        let offered = offered();
+        let offered = offered(Flavour::CLOUD);
         let cases = [
             ("6.1", Some("6.1.0-56-cloud-amd64")),
             ("6.12", Some("6.12.107+deb12-cloud-amd64")),
@@ -165,5 +185,9 @@ mod tests {
         for (wanted, expected) in cases {
             assert_eq!(resolve(&offered, wanted).ok(), expected, "{wanted}");
         }
+    }
+    #[test]
+    fn a_flavour_is_not_taken_for_another() {
+        assert_eq!(offered(Flavour::HARDWARE), ["6.12.107+deb12-amd64"]);
     }
 }

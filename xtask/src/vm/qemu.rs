@@ -1,4 +1,4 @@
-//! The machine that guests run in: the QEMU on PATH, else one of our own that is unpacked and installed nowhere.
+//! The machine that guests run in: the QEMU on PATH if it will do, else one of our own that is unpacked and installed nowhere.
 //!
 //! Debian's package would have to fit all that is installed, and the QEMU of another release that somebody has need not
 //! let it. So it comes with every library it needs, the C library and its loader too, and uses none of this machine's.
@@ -26,16 +26,20 @@ const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
 pub struct Qemu(Vec<OsString>);
 
 impl Qemu {
-    /// The machine's own, else ours; ours is fetched if it is not there or does not start.
-    pub fn find(archive: &Archive) -> Result<Self> {
-        if setup::on_path(PROGRAM) {
-            return Ok(Self(vec![PROGRAM.into()]));
+    /// The machine's own if it knows a network card (where one is named), else ours; ours is fetched if it is not there or
+    /// does not start.
+    pub fn find(archive: &Archive, card: Option<&str>) -> Result<Self> {
+        let installed = Self(vec![PROGRAM.into()]);
+        let here = setup::on_path(PROGRAM);
+        if here && (card.is_none() || installed.check(card).is_ok()) {
+            return Ok(installed);
         }
+        let why = if here { "is too old" } else { "is not on PATH" };
         let home = archive.folder("qemu");
         let own = Self::below(&home);
-        if own.check().is_err() {
-            fetch(archive, &home).context("cannot fetch QEMU")?;
-            own.check().context("QEMU was fetched but does not start")?;
+        if own.check(card).is_err() {
+            fetch(archive, &home, why).context("cannot fetch QEMU")?;
+            own.check(card).context("QEMU was fetched but does not start")?;
         }
         Ok(own)
     }
@@ -59,10 +63,13 @@ impl Qemu {
     }
 
     /// Has it make a machine, BIOS and all, and end before that runs.
-    fn check(&self) -> Result<()> {
+    fn check(&self, card: Option<&str>) -> Result<()> {
         let mut command = Command::new("env");
         command.args(self.words()).args(["-accel", "tcg", "-nodefaults", "-no-user-config", "-S"]);
-        command.args(["-display", "none", "-monitor", "stdio"]);
+        command.args(["-display", "none", "-nic", "none", "-monitor", "stdio"]);
+        if let Some(card) = card {
+            command.arg("-device").arg(format!("{card},romfile="));
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start it")?;
         // One that has ended already does not listen; its status tells why.
@@ -73,10 +80,10 @@ impl Qemu {
     }
 }
 
-fn fetch(archive: &Archive, home: &Path) -> Result<()> {
+fn fetch(archive: &Archive, home: &Path, why: &str) -> Result<()> {
     let packages = archive.closure(PACKAGE)?;
     ui::note(&format!(
-        "vm: fetching {PACKAGE} and all it needs into {} (there is no {PROGRAM} on PATH; nothing is installed)",
+        "vm: fetching {PACKAGE} and all it needs into {} ({PROGRAM} {why}; nothing is installed)",
         home.display()
     ));
     archive.unpack(&packages, home)
