@@ -89,6 +89,8 @@ impl Host2 {
     fn new(site: &Site<'_>, card: &str) -> Result<Self> {
         let host = Self(site.lab.host(2));
         run("ip", &["netns", "add", &host.0])?;
+        // What comes through from it is to be what a test has it send.
+        site.lab.silence(2)?;
         machine(&["link", "set", card, "netns", &host.0])?;
         site.lab.host_ip(2, &format!("link set {card} up"))?;
         // Its tags are to be in the frames of host 1's veth.
