@@ -225,6 +225,8 @@ impl Ports {
         let port = BridgePort::from(interface);
         if interface.master != Some(self.ifindex) {
             self.leave(port.ifindex);
+            // A member of a port that is a bond.
+            self.changed.extend(interface.master.filter(|master| self.ports.contains_key(master)));
             return;
         }
         let ifindex = port.ifindex;
