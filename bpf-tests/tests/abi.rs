@@ -24,7 +24,7 @@ use sensor_ebpf::table::{SETS4, SETS6, Set};
 use sensor_user::bpf::{FlowKey, OBJECT};
 
 /// Bytes of the program's scratch space: its alone.
-const SCRATCH_BYTES: usize = 448;
+const SCRATCH_BYTES: usize = 456;
 
 /// Bytes of a key, bytes of a value, entries.
 type Shape = (usize, usize, u32);
