@@ -19,12 +19,15 @@ pub const SETS4: u32 = 32_768;
 pub const SETS6: u32 = 8_192;
 
 /// A key that flows are looked up by.
-pub trait TableKey: Copy + PartialEq {
+pub trait TableKey: Copy {
     /// A key that no frame has: of a slot that is being written.
     const NOBODY: Self;
 
     /// Hashes it with a secret, so that nobody can have flows meet in one set who does not know it.
     fn hash(&self, secret: &Secret) -> u64;
+
+    /// Whether it is that key. By words, for LLVM has arrays compared byte by byte, which takes as long as all the rest.
+    fn is(&self, other: &Self) -> bool;
 }
 
 /// What the hash is keyed with.
@@ -38,6 +41,11 @@ impl TableKey for FlowKey4 {
         let [a, b, ..] = *secret;
         finish(product(self.both(), a).wrapping_add(product(self.lane.word(), b)))
     }
+
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        self.both() == other.both() && self.lane.word() == other.lane.word()
+    }
 }
 
 impl TableKey for FlowKey6 {
@@ -50,6 +58,13 @@ impl TableKey for FlowKey6 {
         let source = product(a, k).wrapping_add(product(b, l));
         let destination = product(c, m).wrapping_add(product(d, n));
         finish(source.wrapping_add(destination).wrapping_add(product(self.lane.word(), o)))
+    }
+
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        let ([[a, b], [c, d]], [[e, f], [g, h]]) = (self.addresses, other.addresses);
+        let lanes = self.lane.word() ^ other.lane.word();
+        (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) | lanes == 0
     }
 }
 

@@ -55,7 +55,7 @@ fn find_in<const SLOTS: u64, K: TableKey>(set: *mut Set<K>, key: &K, tag: u8) ->
         let judged = slot.value.judged;
         // The key is read after that.
         settle(slot);
-        if slot.key == *key {
+        if key.is(&slot.key) {
             return Some((Found { value: &mut slot.value, judged }, way));
         }
         left &= left.wrapping_sub(1);
