@@ -160,8 +160,10 @@ fn sweep(sweeper: &mut Sweeper, now: Time, at_start: Count) -> usize {
 
 #[test]
 fn what_a_full_flow_table_forgot_unread_is_known_to_the_frame() {
-    const SETS: u32 = 1024;
+    // So many sets that none gets nine of 2,000 flows by chance (one run in 100,000 has one).
+    const SETS: u32 = 4096;
     const ENTRIES: u32 = SETS * WAYS as u32;
+    const FLOOD: u32 = 100_000;
     let sensor = TestSensor::load_with(&[("FLOW4", SETS), ("RING_FLOW", SMALL_RING)]).expect("loads");
     let flows = sensor.maps.flows.share().expect("the tables");
     let mut sweeper = Sweeper::new(flows, 4_000_000, Time(1));
@@ -182,13 +184,13 @@ fn what_a_full_flow_table_forgot_unread_is_known_to_the_frame() {
         assert_eq!(told, 2_000);
         check(&sensor, &sweeper, 0..=0);
     }
-    // 20,000 do not: at least those that cannot be in the table were forgotten unread, and what was read of the first 2,000
+    // A flood does not: at least those that cannot be in the table were forgotten unread, and what was read of the first 2,000
     // stays read.
-    for number in 0..20_000 {
+    for number in 0..FLOOD {
         sensor.run(&syn(100_000 + number)).expect("runs");
     }
     sweep(&mut sweeper, Time(10), counted(&sensor));
-    check(&sensor, &sweeper, u64::from(20_000 - ENTRIES)..=20_000);
+    check(&sensor, &sweeper, u64::from(FLOOD - ENTRIES)..=u64::from(FLOOD));
     // The forgotten ones come again, as flows of their own.
     for number in 0..500 {
         sensor.run(&syn(number)).expect("runs");
@@ -196,16 +198,16 @@ fn what_a_full_flow_table_forgot_unread_is_known_to_the_frame() {
     let before = sweeper.tally.port(PORT).unread;
     sweep(&mut sweeper, Time(20), counted(&sensor));
     assert_eq!(sweeper.tally.port(PORT).unread, before);
-    check(&sensor, &sweeper, 0..=20_000);
+    check(&sensor, &sweeper, 0..=u64::from(FLOOD));
     // And all the while the ring, of one page, took 39 records: the frames are accounted for, the records are counted.
     let counters = sensor.counters().expect("counters");
     assert_eq!(counters.records_sent, SMALL_RING_RECORDS);
-    assert!(counters.records_lost >= 20_000, "{counters:?}");
+    assert!(counters.records_lost >= u64::from(FLOOD), "{counters:?}");
 }
 
 #[test]
 fn a_sweep_sees_each_flow_once_with_what_it_counted() {
-    const FLOWS: u32 = 30_000;
+    const FLOWS: u32 = 10_000;
     let mut sensor = TestSensor::load().expect("loads");
     for number in 0..FLOWS {
         sensor.run(&syn(number)).expect("runs");
@@ -232,6 +234,6 @@ fn a_sweep_sees_each_flow_once_with_what_it_counted() {
     }
     assert_eq!((seen.len(), packets), (FLOWS as usize + 100, u64::from(FLOWS) + 100));
     assert!(seen.values().all(|times| *times == 1));
-    assert!(calls >= 8, "in pieces: {calls}");
+    assert!(calls >= 4, "in pieces: {calls}");
     assert!(!sensor.maps.flows.sweep_some(&mut sweep, |_, _| {}).expect("sweeps"), "over is over");
 }

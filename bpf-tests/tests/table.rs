@@ -199,7 +199,7 @@ fn cpus_that_enter_flows_in_the_same_sets_lose_none_and_double_none() {
 
 #[test]
 fn cpus_that_see_the_same_new_flows_at_once_enter_each_once() {
-    const FLOWS: u32 = 20_000;
+    const FLOWS: u32 = 10_000;
     let Some(cpus) = two_cpus() else { return };
     let mut sensor = TestSensor::load().expect("loads");
     let list: Vec<_> = (0..FLOWS).map(syn).collect();
