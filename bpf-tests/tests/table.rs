@@ -13,7 +13,7 @@ use sensor_core::time::Time;
 use sensor_ebpf::control::Clock;
 use sensor_ebpf::flow::{FlowKey4, FlowValue};
 use sensor_ebpf::rule::{LEVEL_ISOLATE, RuleValue};
-use sensor_ebpf::table::WAYS;
+use sensor_ebpf::table::{Set, WAYS};
 use sensor_user::bpf::{FlowKey, RuleKey};
 use sensor_user::pipeline::{Count, Start, Sweeper};
 
@@ -48,7 +48,7 @@ fn age(sensor: &mut TestSensor, seconds: u64) {
     let (key, _) = only(sensor);
     let jiffies = seconds * 1_000_000_000 / JIFFY_NS;
     let aged = |value: &mut FlowValue| value.last_j = value.last_j.saturating_sub(jiffies);
-    let with = |set: &mut sensor_ebpf::table::Set<FlowKey4>| {
+    let with = |set: &mut Set<FlowKey4>| {
         set.slots.iter_mut().for_each(|slot| aged(&mut slot.value));
     };
     sensor.change_set(key4(key), with).expect("changed");
@@ -139,7 +139,8 @@ fn a_locked_set_takes_no_flow_which_is_counted_and_frees_nobody() {
         assert_eq!(sensor.observe(&frame).expect("runs").counters.flows_failed, 0);
         assert!(sensor.flows().is_err(), "half a set is not believed");
         // Nobody can be entered beside it.
-        sensor.change_set(key4(key), |set| set.tags = 0).expect("changed");
+        let emptied = |set: &mut Set<FlowKey4>| *set = Set { entering: 1, ..Set::default() };
+        sensor.change_set(key4(key), emptied).expect("changed");
         let outcome = sensor.observe(&frame).expect("runs");
         let counters = outcome.counters;
         assert_eq!((outcome.verdict, counters.packets), (verdict, 1));

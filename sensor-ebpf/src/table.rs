@@ -1,8 +1,8 @@
 //! The flow tables: sets of eight flows each, in a plain array.
 //!
-//! A flow has its set by a keyed hash of its key, and any of the eight slots there. A look-up reads one word of tags, a byte
-//! a slot, and as a rule one slot; nothing is chased from pointer to pointer, which costs a third of what the kernel's own
-//! hash tables do. Nobody takes flows out: a flow that is over ([`crate::account::is_over`]) leaves its slot to the next that
+//! A flow has its set by a keyed hash of its key, and any of the eight slots there, one of which is its favourite: as a rule it is
+//! there, and a look-up reads nothing else. If not, a word of tags, a byte a slot, says where. Nothing is chased from pointer to
+//! pointer, which costs a third of what the kernel's own hash tables do. Nobody takes flows out: a flow that is over ([`crate::account::is_over`]) leaves its slot to the next that
 //! needs one, and a full set forgets the flow that was quiet longest. User space only reads.
 //!
 //! CPUs enter flows under a lock of the set, and never wait long for it. Two of its words number the changes: `entering` is
@@ -92,13 +92,19 @@ pub struct Place {
     pub set: u32,
     /// What its slot is marked with; never 0.
     pub tag: u8,
+    /// The slot it has if that was free.
+    pub favourite: u8,
 }
 
 impl Place {
     /// Of a hash, in a table of so many sets.
     #[inline(always)]
     pub const fn of(hash: u64, sets: u32) -> Self {
-        Self { set: ((hash >> 32).wrapping_mul(sets as u64) >> 32) as u32, tag: hash as u8 | 0x80 }
+        Self {
+            set: ((hash >> 32).wrapping_mul(sets as u64) >> 32) as u32,
+            tag: hash as u8 | 0x80,
+            favourite: (hash >> 8) as u8 % WAYS as u8,
+        }
     }
 }
 
@@ -176,19 +182,21 @@ pub const fn with_tag(tags: u64, way: u64, tag: u8) -> u64 {
     tags & !(0xff << shift) | (tag as u64) << shift
 }
 
-/// How readily the slot `way` of a set is given to another flow, the more the larger: a free one first, then that of a closed
-/// connection, then that of the flow which was quiet longest. The lowest three bits are the slot's number.
+/// How readily the slot `way` of a set is given to a flow with that favourite, the more the larger: a free one first, among
+/// these the favourite, then that of a closed connection, then that of the flow which was quiet longest. The lowest three bits
+/// are the slot's number.
 ///
 /// All by arithmetic: eight times a few branches would be too many ways for the verifier to go.
 #[inline(always)]
-pub const fn readiness(tags: u64, way: u64, value: &FlowValue, now_j: u64) -> u64 {
-    let free = tags >> (8 * way + 7) & 1 ^ 1;
+pub const fn readiness(tags: u64, way: u64, favourite: u8, value: &FlowValue, now_j: u64) -> u64 {
+    let free = (tags >> (8 * way + 7)) & 1 ^ 1;
+    let favoured = free & ((way ^ favourite as u64).wrapping_sub(1) >> 63);
     // FIN or RST was seen.
     let closed = (value.tcp_flags as u64 | value.tcp_flags as u64 >> 2) & 1;
     let quiet = now_j.wrapping_sub(value.last_j);
     // Another CPU may be a jiffy ahead.
     let quiet = quiet & !((quiet as i64 >> 63) as u64);
-    free << 62 | closed << 61 | (quiet << 3) & ((1 << 61) - 1) | way
+    favoured << 62 | free << 61 | closed << 60 | (quiet << 3) & ((1 << 60) - 1) | way
 }
 
 const _: () = assert!(size_of::<Set<FlowKey4>>() == 64 + WAYS * 128 + 64);
@@ -240,18 +248,21 @@ mod tests {
     fn who_was_quiet_longest_goes_first_but_after_the_closed() {
         const NOW: u64 = 1 << 40;
         let value = |tcp_flags, last_j| FlowValue { tcp_flags, last_j, ..FlowValue::default() };
-        let tags = 0x00ff_ffff_ffff_ffff;
+        let tags = 0x0000_ffff_ffff_ffff;
+        let of = |way, value| readiness(tags, way, 6, &value, NOW);
         let order = [
-            readiness(tags, 5, &value(0x12, NOW + 1), NOW),
-            readiness(tags, 4, &value(0x12, NOW - 1), NOW),
-            readiness(tags, 3, &value(0x1a, NOW - 90_000), NOW),
-            readiness(tags, 2, &value(0x1a, 0), NOW),
-            readiness(tags, 1, &value(0x11, NOW), NOW),
-            readiness(tags, 0, &value(0x14, NOW - 5), NOW),
-            readiness(tags, 7, &value(0, NOW), NOW),
+            of(5, value(0x12, NOW + 1)),
+            of(4, value(0x12, NOW - 1)),
+            of(3, value(0x1a, NOW - 90_000)),
+            of(2, value(0x1a, 0)),
+            of(1, value(0x11, NOW)),
+            of(0, value(0x14, NOW - 5)),
+            of(7, value(0, NOW)),
+            of(6, value(0, NOW)),
         ];
         assert!(order.is_sorted(), "{order:x?}");
-        assert_eq!(order.map(|readiness| readiness & 7), [5, 4, 3, 2, 1, 0, 7]);
+        assert_eq!(order.map(|readiness| readiness & 7), [5, 4, 3, 2, 1, 0, 7, 6]);
+        assert_eq!(readiness(u64::MAX, 6, 6, &value(0, NOW), NOW), 6, "a favourite that is taken is none");
     }
 
     /// Flows as networks and attackers make them: no more of them meet in a set than if each had its set by chance.
@@ -293,7 +304,7 @@ mod tests {
         let mut tags = [0u32; 256];
         for number in 0..100_000u32 {
             let key = FlowKey4::new(number, 7, Lane::new(9, 17, 1, 0));
-            let Place { set, tag } = Place::of(key.hash(&SECRET), SETS4);
+            let Place { set, tag, .. } = Place::of(key.hash(&SECRET), SETS4);
             if set % 2 == 0 {
                 tags[usize::from(tag)] += 1;
             }

@@ -17,12 +17,6 @@ use crate::maps::settle;
 /// A table of flows.
 pub type Flows<K> = Array<Set<K>>;
 
-/// Slots with the right tag that are looked at for a usual frame: nearly always it is the first. A flow in a later one is found
-/// by the general way.
-pub const FEW: u64 = 2;
-/// All slots.
-pub const ALL: u64 = WAYS as u64;
-
 /// How often a CPU tries to get the lock of a set: another holds it for a tenth of a microsecond.
 const TRIES: u64 = 16;
 
@@ -34,40 +28,57 @@ pub struct Found {
     pub judged: Judged,
 }
 
-/// Looks a flow up, in at most so many slots.
+/// Looks a flow up.
 #[inline(always)]
-pub fn find<const SLOTS: u64, K: TableKey>(table: &Flows<K>, key: &K, place: Place) -> Option<Found> {
+pub fn find<K: TableKey>(table: &Flows<K>, key: &K, place: Place) -> Option<Found> {
+    find_in(table.get_ptr_mut(place.set)?, key, place.tag).map(|(found, _)| found)
+}
+
+/// Looks a flow up in its favourite slot, and in the first with its tag. In a later one it is found by [`find`] alone; there
+/// is one flow in a thousand.
+#[inline(always)]
+pub fn find_fast<K: TableKey>(table: &Flows<K>, key: &K, place: Place) -> Option<Found> {
     let set = table.get_ptr_mut(place.set)?;
-    find_in::<SLOTS, K>(set, key, place.tag).map(|(found, _)| found)
+    if let Some(found) = look(set, u64::from(place.favourite), key) {
+        return Some(found);
+    }
+    // SAFETY: a live map value, which other CPUs may write a word at a time.
+    let marked = table::marked(unsafe { (&raw const (*set).tags).read_volatile() }, place.tag);
+    if marked == 0 { None } else { look(set, table::first(marked), key) }
+}
+
+/// The flow in a slot, if it is that one.
+#[inline(always)]
+fn look<K: TableKey>(set: *mut Set<K>, way: u64, key: &K) -> Option<Found> {
+    // SAFETY: the entry of an array lives as long as the program; how CPUs share it is told at `FlowValue`.
+    let slot = unsafe { &mut *slot(set, way) };
+    let judged = slot.value.judged;
+    // The key is read after that.
+    settle(slot);
+    if key.is(&slot.key) { Some(Found { value: &mut slot.value, judged }) } else { None }
 }
 
 #[inline(always)]
-fn find_in<const SLOTS: u64, K: TableKey>(set: *mut Set<K>, key: &K, tag: u8) -> Option<(Found, u64)> {
+fn find_in<K: TableKey>(set: *mut Set<K>, key: &K, tag: u8) -> Option<(Found, u64)> {
     // SAFETY: a live map value, which other CPUs may write a word at a time.
     let mut left = table::marked(unsafe { (&raw const (*set).tags).read_volatile() }, tag);
-    for _ in 0..times(SLOTS) {
+    for _ in 0..times(WAYS as u64) {
         if left == 0 {
             break;
         }
         let way = table::first(left);
-        // SAFETY: the entry of an array lives as long as the program; how CPUs share it is told at `FlowValue`.
-        let slot = unsafe { &mut *slot(set, way) };
-        let judged = slot.value.judged;
-        // The key is read after that.
-        settle(slot);
-        if key.is(&slot.key) {
-            return Some((Found { value: &mut slot.value, judged }, way));
+        if let Some(found) = look(set, way, key) {
+            return Some((found, way));
         }
         left &= left.wrapping_sub(1);
     }
     None
 }
 
-/// How often a loop is gone through. Many times are hidden from LLVM, which would lay them out one after the other and run out of
-/// stack.
+/// How often a loop is gone through; hidden from LLVM, which would lay the rounds out one after the other and run out of stack.
 #[inline(always)]
 fn times(number: u64) -> u64 {
-    if number > FEW { hidden(number) } else { number }
+    hidden(number)
 }
 
 /// A slot of a set.
@@ -100,24 +111,26 @@ pub fn enter<K: TableKey + Key>(
     jiffy_ns: u64,
 ) -> Entered {
     let Some(set) = table.get_ptr_mut(place.set) else { return Entered::Busy };
-    enter_in(set, key, place.tag, value, jiffy_ns)
+    enter_in(set, key, u64::from(place.tag) << 8 | u64::from(place.favourite), value, jiffy_ns)
 }
 
-/// A function of its own, for the stack that it needs is free again when it is done.
+/// A function of its own, for the stack that it needs is free again when it is done; `place` is the tag and, in the lowest
+/// byte, the favourite slot, for functions here have five arguments at most.
 #[inline(never)]
 fn enter_in<K: TableKey + Key>(
     set: *mut Set<K>,
     key: &K,
-    tag: u8,
+    place: u64,
     value: &FlowValue,
     jiffy_ns: u64,
 ) -> Entered {
+    let (tag, favourite) = ((place >> 8) as u8, place as u8);
     let now_j = value.last_j;
     let Some(change) = lock(set) else { return Entered::Busy };
-    let entered = match find_in::<ALL, K>(set, key, tag) {
+    let entered = match find_in(set, key, tag) {
         Some((found, _)) if !account::is_over(found.value, key.lane(), now_j, jiffy_ns) => Entered::Before,
         over => {
-            let way = over.map_or_else(|| readiest(set, now_j), |(_, way)| way);
+            let way = over.map_or_else(|| readiest(set, favourite, now_j), |(_, way)| way);
             fill(set, way, key, tag, value);
             Entered::New
         }
@@ -128,14 +141,14 @@ fn enter_in<K: TableKey + Key>(
 
 /// The slot to give to a new flow. The set is locked.
 #[inline(always)]
-fn readiest<K>(set: *mut Set<K>, now_j: u64) -> u64 {
+fn readiest<K>(set: *mut Set<K>, favourite: u8, now_j: u64) -> u64 {
     // SAFETY: a live map value.
     let tags = unsafe { (*set).tags };
     let mut best = 0u64;
     for way in 0..times(WAYS as u64) {
         // SAFETY: likewise.
         let value = unsafe { &(*slot(set, way)).value };
-        let other = table::readiness(tags, way, value, now_j);
+        let other = table::readiness(tags, way, favourite, value, now_j);
         // The larger of both; hidden, or LLVM would make a branch of it.
         let less = best.wrapping_sub(other);
         best = best.wrapping_sub(less & hidden((less as i64 >> 63) as u64));

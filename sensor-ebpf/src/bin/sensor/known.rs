@@ -10,7 +10,7 @@ use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_W
 use sensor_ebpf::table::{Place, TableKey};
 use sensor_ebpf::{seal, usual};
 
-use crate::flows::{self, FEW, Found};
+use crate::flows::{self, Found};
 use crate::packet::PacketCursor;
 use crate::{action, jiffies, maps};
 
@@ -45,14 +45,14 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
     let (found, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
         let key = packet.key(port);
         let place = Place::of(key.hash(&config.secret), config.sets4);
-        (flows::find::<FEW, _>(&maps::FLOW4, &key, place)?, packet.tcp_flags)
+        (flows::find_fast(&maps::FLOW4, &key, place)?, packet.tcp_flags)
     } else {
         let packet = usual::ipv6(at, len as usize)?;
         // Not on the stack: this function's comes on top of that of all others.
         let key = &mut maps::scratch()?.packet.key6;
         *key = packet.key(port);
         let place = Place::of(key.hash(&config.secret), config.sets6);
-        (flows::find::<FEW, _>(&maps::FLOW6, key, place)?, packet.tcp_flags)
+        (flows::find_fast(&maps::FLOW6, key, place)?, packet.tcp_flags)
     };
     let Found { value, judged } = found;
     // It may be over.

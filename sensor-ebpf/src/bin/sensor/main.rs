@@ -39,7 +39,7 @@ use sensor_ebpf::seal::Host;
 use sensor_ebpf::table::{Place, TableKey};
 
 use crate::budget::Budgets;
-use crate::flows::{ALL, Entered, Flows, Found};
+use crate::flows::{Entered, Flows, Found};
 use crate::maps::{Packet, Scratch, Work};
 use crate::packet::PacketCursor;
 
@@ -263,7 +263,7 @@ fn flow<K: Key + TableKey>(env: &mut Env<'_>, table: &Flows<K>, sets: u32, key: 
         count_reason(env.port, frame.upper.fault);
     }
     let place = Place::of(key.hash(&env.config.secret), sets);
-    let mut found = flows::find::<ALL, K>(table, key, place)
+    let mut found = flows::find(table, key, place)
         .filter(|found| !account::is_over(found.value, key.lane(), env.now.jiffies, env.config.jiffy_ns));
     if let Some(Found { value, judged }) = &mut found
         && let Some(judgement) = account::cached(value, *judged, frame, env.now)
@@ -380,7 +380,7 @@ fn first<K: Key + TableKey>(
     if entered == Entered::New {
         env.cell.passed.flows_new += 1;
     } else if entered == Entered::Before
-        && let Some(Found { value, .. }) = flows::find::<ALL, K>(table, key, place)
+        && let Some(Found { value, .. }) = flows::find(table, key, place)
     {
         account::note(value, frame, env.now);
         maps::count(value, len, verdict);
