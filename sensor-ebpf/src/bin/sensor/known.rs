@@ -3,21 +3,22 @@
 //! Nearly all frames go it, so it does with four table look-ups and without the whole parser. Whatever needs more - another
 //! kind of packet, no flow yet, a verdict to be made anew, a record to be told - is left, untouched, to the general way.
 
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use sensor_ebpf::account::{self, Moment};
+use sensor_ebpf::control::Config;
 use sensor_ebpf::counter::PortCell;
-use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
+use sensor_ebpf::flow::{Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
 use sensor_ebpf::table::{Place, TableKey};
 use sensor_ebpf::{seal, usual};
 
 use crate::flows::{self, Found};
 use crate::packet::PacketCursor;
-use crate::{action, jiffies, maps};
+use crate::{LEFT, action, jiffies, maps};
 
 /// A usual packet of a known flow.
 struct Known<'a> {
-    value: &'a mut FlowValue,
-    judged: Judged,
+    found: Found,
     cell: &'a mut PortCell,
     tcp_flags: u8,
     len: u64,
@@ -42,31 +43,37 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
         maps::count_rule(seal.rule_id, VERDICT_DROP, len);
         return Some(action(VERDICT_DROP));
     }
-    let (found, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
-        let key = packet.key(port);
-        let place = Place::of(key.hash(&config.secret), config.sets4);
-        (flows::find_fast(&maps::FLOW4, &key, place)?, packet.tcp_flags)
-    } else {
-        let packet = usual::ipv6(at, len as usize)?;
-        // Not on the stack: this function's comes on top of that of all others.
-        let key = &mut maps::scratch()?.packet.key6;
-        *key = packet.key(port);
-        let place = Place::of(key.hash(&config.secret), config.sets6);
-        (flows::find_fast(&maps::FLOW6, key, place)?, packet.tcp_flags)
+    let Some(packet) = usual::ipv4(at, len as usize) else {
+        let action = ipv6(ctx.ctx, config, cell, u64::from(port), now.jiffies);
+        return if action == LEFT { None } else { Some(action) };
     };
-    let Found { value, judged } = found;
-    // It may be over.
-    if account::quiet_j(value, now.jiffies) >= u64::from(config.quiet_j) {
-        return None;
-    }
-    judge(ctx, Known { value, judged, cell, tcp_flags, len, now })
+    let key = packet.key(port);
+    let place = Place::of(key.hash(&config.secret), config.sets4);
+    let found = flows::find_fast(&maps::FLOW4, &key, place)?;
+    judge(ctx, config, Known { found, cell, tcp_flags: packet.tcp_flags, len, now })
+}
+
+/// The same of IPv6; [`LEFT`] for any other frame. A function of its own, for its stack would come on top of that of all
+/// others.
+#[inline(never)]
+fn ipv6(ctx: *mut xdp_md, config: &Config, cell: &mut PortCell, port: u64, jiffies: u64) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let at = PacketCursor::new(ctx, 0);
+    let len = at.len();
+    let Some(packet) = usual::ipv6(at, len as usize) else { return LEFT };
+    let key = packet.key(port as u8);
+    let place = Place::of(key.hash(&config.secret), config.sets6);
+    let Some(found) = flows::find_fast(&maps::FLOW6, &key, place) else { return LEFT };
+    let now = Moment { generation: config.generation, jiffies };
+    judge(ctx, config, Known { found, cell, tcp_flags: packet.tcp_flags, len, now }).unwrap_or(LEFT)
 }
 
 /// The flow's verdict, if it is not to be made anew and the flow was told.
 #[inline(always)]
-fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
-    let (value, judged, now) = (&*known.value, known.judged, known.now);
-    if !account::is_told(value) {
+fn judge(ctx: &XdpContext, config: &Config, known: Known<'_>) -> Option<u32> {
+    let (Found { value, judged }, now) = (&known.found, known.now);
+    // One that was quiet for so long may be over.
+    if !account::is_told(value) || account::quiet_j(value, now.jiffies) >= u64::from(config.quiet_j) {
         return None;
     }
     if judged.is_bound() && value.macs() != usual::macs(PacketCursor::new(ctx, 0))? {
@@ -94,14 +101,14 @@ fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
 /// Counts a frame that is, or would be, dropped.
 #[inline(always)]
 fn count_dropped(known: Known<'_>, verdict: u8) -> u32 {
-    maps::count_rule(known.value.rule_id, verdict, known.len);
+    maps::count_rule(known.found.value.rule_id, verdict, known.len);
     count(known, verdict)
 }
 
 #[inline(always)]
 fn count(known: Known<'_>, verdict: u8) -> u32 {
-    account::touch(known.value, known.tcp_flags, known.now);
-    maps::count(known.value, known.len, verdict);
+    account::touch(known.found.value, known.tcp_flags, known.now);
+    maps::count(known.found.value, known.len, verdict);
     known.cell.count(verdict, known.len);
     action(verdict)
 }
