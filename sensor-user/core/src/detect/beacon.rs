@@ -51,8 +51,8 @@ const ONE: u64 = SECOND;
 const GRAIN: f64 = 0.1;
 /// The same for sizes, bytes.
 const GRAIN_BYTES: f64 = 64.0;
-/// Pairs are judged once for so many new beginnings.
-const JUDGED_EACH: u32 = 2;
+/// A pair is judged each time this part of what is remembered of it is new.
+const JUDGED_EACH: usize = 16;
 /// A pair is new for this long.
 const NEW: u64 = 7 * 24 * HOUR;
 /// The sensor learns for this long who there is.
@@ -71,7 +71,7 @@ struct Pair {
     first: Time,
     /// When conversations began, and bytes sent in each; oldest first.
     begun: VecDeque<(Time, u64)>,
-    unjudged: u32,
+    unjudged: usize,
     /// The severity it was told with, and when.
     told: Option<(u8, Time)>,
 }
@@ -150,7 +150,7 @@ impl Detector for Beacon {
         pair.add(flow.start, flow.to_server.bytes);
         let learned = pair.first.since(since) > LEARNING;
         let Some(least) = least(ended.internal, id.dport, learned) else { return };
-        let due = pair.unjudged >= JUDGED_EACH && pair.begun.len() >= least;
+        let due = pair.begun.len() >= least && pair.unjudged >= pair.begun.len() / JUDGED_EACH;
         if common || !due || now.since(pair.first) > NEW {
             return;
         }

@@ -2,9 +2,9 @@
 //!
 //! Signal: ended TCP conversations of one device with one service in which something was said, that were short and small.
 //! Statistic: sessions within a sliding window whose sizes lie within a quarter of their median, against a limit: 12 in
-//! 5 minutes for services one logs in to, 15 a minute for file sharing and remote calls, 24 a minute for all others
+//! 5 minutes for services people log in to, 15 a minute for file sharing and remote calls, 24 a minute for all others
 //! (Slips calls SSH at 9 sessions, Zeek at 30 failed logins in 30 minutes, FTP at 20 in 15). What the pair did before
-//! without a finding doubles as its usual: twice that is the limit then.
+//! without a finding, or still does after a day, is its usual: twice that is the limit then.
 //! Cold start: the limit alone. Recovery: the window slides; a long or large session, which is what follows a login that
 //! worked, clears it; a release forgets it.
 //! Held back: the web (its clients open sessions all day); sessions that keep time to a twentieth and are 5 s or more
@@ -47,12 +47,15 @@ const REGULAR: f64 = 0.05;
 /// ...which is at least this, in seconds. Guesses one after the other are even as well, but faster.
 const TIMER: f64 = 5.0;
 /// One that goes on is told again after this time.
-const REARM: u64 = HOUR;
+const REARM: u64 = 24 * HOUR;
+/// What a pair still does after this time is how it is used, called or not.
+const ACCUSTOMED: u64 = 24 * HOUR;
 
 /// What a service is for, as far as guessing is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Service {
     Login,
+    Database,
     Remote,
     Other,
 }
@@ -62,27 +65,12 @@ impl Service {
     fn of(port: u16) -> Option<Self> {
         match port {
             80 | 443 | 3128 | 8000 | 8008 | 8080 | 8443 => None,
-            // FTP, SSH, Telnet, mail, LDAP, VPN, databases, remote desktop, VNC, WinRM.
-            21..=23
-            | 110
-            | 143
-            | 389
-            | 636
-            | 993
-            | 995
-            | 1433
-            | 1521
-            | 1723
-            | 2222
-            | 2323
-            | 3306
-            | 3389
-            | 5432
-            | 5900..=5903
-            | 5985
-            | 5986
-            | 6379
-            | 27017 => Some(Self::Login),
+            // FTP, SSH, Telnet, mailboxes, VPN, remote desktop, VNC, WinRM.
+            21..=23 | 110 | 143 | 993 | 995 | 1723 | 2222 | 2323 | 3389 | 5900..=5903 | 5985 | 5986 => {
+                Some(Self::Login)
+            }
+            // LDAP and databases: people log in to them too, but programs do it more often.
+            389 | 636 | 1433 | 1521 | 3306 | 5432 | 6379 | 27017 => Some(Self::Database),
             // File sharing, the RPC mapper, and the ports Windows gives to RPC services.
             135 | 139 | 445 | 49152.. => Some(Self::Remote),
             _ => Some(Self::Other),
@@ -94,13 +82,15 @@ impl Service {
         match self {
             Self::Login => (12, 5 * MINUTE),
             Self::Remote => (15, MINUTE),
-            Self::Other => (24, MINUTE),
+            Self::Database | Self::Other => (24, MINUTE),
         }
     }
 
     fn signature(self) -> &'static str {
         match self {
-            Self::Login => "brute force: many short sessions of one kind with a service one logs in to",
+            Self::Login | Self::Database => {
+                "brute force: many short sessions of one kind with a service one logs in to"
+            }
             Self::Remote => "many short sessions of one kind by file sharing or remote calls",
             Self::Other => "many short sessions of one kind with one service",
         }
@@ -197,7 +187,8 @@ impl Pair {
         while self.sessions.front().is_some_and(|session| now.since(session.start) >= window_ns) {
             self.sessions.pop_front();
         }
-        if self.told_at.is_none() && (self.sessions.len() as u32) < before {
+        let counts = self.told_at.is_none() || now.since(self.born) > ACCUSTOMED;
+        if counts && (self.sessions.len() as u32) < before {
             self.usual = self.usual.max(before);
         }
     }

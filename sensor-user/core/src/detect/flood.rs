@@ -3,9 +3,10 @@
 //! Signal: conversations that begin (TCP, UDP, ICMP) by the MAC address that delivers them and the host they are for, and
 //! whether they are answered; frames of single conversations that nobody answers; requests to DHCP servers by their
 //! source addresses.
-//! Statistic: in windows of ten seconds 2,000 beginnings towards one host of which less than a tenth is answered (an
-//! ntopng alert takes 256 SYN a minute; a busy server's clients get answers); half a million unanswered small frames of
-//! one conversation between two reports; 200 DHCP clients by one MAC address.
+//! Statistic: in windows of ten seconds 1,000 beginnings (UDP 2,000) towards one host of which less than a tenth is
+//! answered (ntopng alerts at 256 SYN a minute; a busy server's clients get answers); between two reports, five seconds
+//! apart, 5,000 frames of one ICMP conversation or one that never gets beyond SYN, or 50,000 small ones of UDP that
+//! nobody answers; in ten seconds 200 DHCP clients by one MAC address.
 //! Who is to blame: source addresses can be made up, so nobody is blamed for being flooded, nor by an IP address. It is the
 //! MAC address that delivers the frames: a device's own, if all came from one address of its; otherwise sources are forged,
 //! or outside and this is their router, and the severity is the lowest.
@@ -27,15 +28,9 @@ use crate::time::{SECOND, Time};
 
 /// Length of a window.
 const WINDOW: u64 = 10 * SECOND;
-/// Beginnings towards one host within it that are too many...
-const LIMIT: u32 = 2_000;
-/// ...if not one in so many is answered.
+/// ...if not one in so many beginnings is answered.
 const ANSWERED: u32 = 10;
-/// Clients of DHCP servers by one MAC address within it that are too many.
-const CLIENTS: u32 = 200;
-/// Frames of one conversation between two reports that are too many, if nobody answers...
-const FRAMES: u64 = 500_000;
-/// ...and they have at most so many bytes each: larger ones are a stream.
+/// UDP frames of at most so many bytes: larger ones are a stream.
 const SMALL: u64 = 200;
 /// Port of DHCP servers.
 const DHCP: u16 = 67;
@@ -58,6 +53,16 @@ impl Way {
             (Kind::Ip, UDP) => Some(Self::Udp),
             (Kind::Ip, ICMP | ICMP6) => Some(Self::Icmp),
             _ => None,
+        }
+    }
+
+    /// Beginnings within a window, and frames of one conversation between two reports, that are too many.
+    fn limits(self) -> (u32, u64) {
+        match self {
+            Self::Syn | Self::Icmp => (1_000, 5_000),
+            // A logger or a probe may begin anew for each datagram, and streams have thousands of them a second.
+            Self::Udp => (2_000, 50_000),
+            Self::Dhcp => (200, u64::MAX),
         }
     }
 
@@ -138,10 +143,11 @@ impl Detector for Flood {
             rate.source = None;
         }
         rate.begun += 1;
-        let flooded = match way {
-            Way::Dhcp => rate.begun >= CLIENTS && rate.source.is_none(),
-            _ => rate.begun >= LIMIT && rate.answered < rate.begun / ANSWERED,
+        let unanswered = match way {
+            Way::Dhcp => rate.source.is_none(),
+            _ => rate.answered < rate.begun / ANSWERED,
         };
+        let flooded = rate.begun >= way.limits().0 && unanswered;
         if flooded && !rate.told {
             rate.told = true;
             found.push(rate.finding(began, way));
@@ -150,14 +156,16 @@ impl Detector for Flood {
 
     fn went(&mut self, went: &Went<'_>, found: &mut Vec<Finding>) {
         let (more, id) = (went.more, went.progress.id);
+        let size = more.bytes / more.packets.max(1);
         let way = match id.proto {
-            UDP => Way::Udp,
+            TCP if went.progress.tcp_flags == SYN && !went.answered => Way::Syn,
+            UDP if size <= SMALL && !went.answered => Way::Udp,
+            // Nobody needs so many answers either.
             ICMP | ICMP6 => Way::Icmp,
             _ => return,
         };
-        let busy = more.packets >= FRAMES && more.bytes / more.packets <= SMALL;
-        let told = self.told.contains(&id);
-        if id.kind != Kind::Ip || !busy || !went.is_forward() || went.answered || told {
+        let busy = more.packets >= way.limits().1;
+        if id.kind != Kind::Ip || !busy || !went.is_forward() || self.told.contains(&id) {
             return;
         }
         self.told.put(id, ());
@@ -169,7 +177,7 @@ impl Detector for Flood {
             flow: id,
             evidence: vec![
                 ("frames", Value::Count(more.packets)),
-                ("bytes_a_frame", Value::Count(more.bytes / more.packets)),
+                ("bytes_a_frame", Value::Count(size)),
                 ("dest_ip", Value::Text(id.dst.to_string())),
             ],
             first_evidence: went.progress.first,

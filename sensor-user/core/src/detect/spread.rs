@@ -40,11 +40,12 @@ impl Spread {
         if self.median > 0.0 { self.mad / self.median } else { f64::INFINITY }
     }
 
-    /// 0 to 1: 1 if the numbers are the same, or lie evenly about their median. Quartiles nearer to each other than
-    /// `grain` say nothing about skewness.
+    /// 0 to 1: 1 if the numbers are the same, or lie evenly about their median. As in RITA, quartiles nearer to each other
+    /// than `grain` say nothing about skewness, nor does one that is the median.
     pub fn score(&self, grain: f64) -> f64 {
         let width = self.high - self.low;
-        let skew = if width > grain { (self.low + self.high - 2.0 * self.median) / width } else { 0.0 };
+        let says = width > grain && self.low < self.median && self.median < self.high;
+        let skew = if says { (self.low + self.high - 2.0 * self.median) / width } else { 0.0 };
         let even =
             if self.median > 0.0 { (1.0 - self.deviation()).max(0.0) } else { f64::from(self.mad == 0.0) };
         (1.0 - skew.abs() + even) / 2.0
@@ -59,7 +60,7 @@ mod tests {
     fn even_numbers_score_high() {
         let steps = |f: &dyn Fn(u32) -> f64| Spread::of((0..40).map(f).collect()).unwrap().score(0.1);
         let jitter = steps(&|n| 60.0 + f64::from(n * 7 % 13) - 6.0);
-        let bursts = steps(&|n| if n % 3 == 0 { 300.0 } else { 1.0 + f64::from(n % 2) });
+        let bursts = steps(&|n| if n % 3 == 0 { 300.0 } else { 1.0 + f64::from(n % 7) });
         assert_eq!(steps(&|_| 60.0), 1.0);
         assert!((0.9..1.0).contains(&jitter), "{jitter}");
         assert!(bursts < 0.6, "{bursts}");

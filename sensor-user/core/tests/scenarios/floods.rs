@@ -22,7 +22,7 @@ fn made_up(turn: u16) -> IpAddr {
 fn a_flood_is_told_by_who_delivers_it() {
     let mut lan = Lan::new(enforcing());
     lan.populate(1..=5);
-    open(&mut lan, 66, 2_500, |_| host(66), false);
+    open(&mut lan, 66, 1_200, |_| host(66), false);
     assert_eq!(lan.alerts(), [("flood", 2, 66)]);
     assert_eq!(lan.isolated(), []);
     let mut lan = Lan::new(enforcing());
@@ -68,4 +68,41 @@ fn addresses_asked_for_in_many_names_are_starvation_and_a_relay_is_not() {
     lan.populate(1..=5);
     (0..300).for_each(|_| ask(&mut lan, host(66)));
     assert_eq!(lan.alerts(), []);
+}
+
+#[test]
+fn floods_within_one_conversation_are_told() {
+    let flood = |proto: u8, flags: u8, frames: u64, size: u64, answered: bool| {
+        let mut lan = Lan::new(enforcing());
+        lan.populate(1..=5);
+        let (ports, first) = (if proto == 1 { (8 << 8, 0) } else { (5_000, 5_000) }, lan.now);
+        lan.see((mac(66), mac(3)), (host(66), host(3)), ports, proto, flags);
+        if answered {
+            let back = if proto == 1 { (0, 0) } else { (5_000, 5_000) };
+            lan.see((mac(3), mac(66)), (host(3), host(66)), back, proto, 0);
+        }
+        lan.pass(5 * SECOND);
+        let id = FlowId {
+            src: host(66),
+            dst: host(3),
+            sport: ports.0,
+            dport: ports.1,
+            proto,
+            kind: Kind::Ip,
+            vlan: 0,
+            port: 1,
+        };
+        let (time, last) = (lan.now, lan.now);
+        let (packets, bytes) = (frames, frames * size);
+        let progress =
+            FlowProgress { time, id, packets, bytes, drops: 0, first, last, tcp_flags: flags, end: None };
+        lan.engine.observe(&Observation::Progress(progress), &mut lan.out);
+        lan.alerts()
+    };
+    assert_eq!(flood(1, 0, 20_000, 98, true), [("flood", 3, 66)], "ping -f");
+    assert_eq!(flood(UDP, 0, 200_000, 60, false), [("flood", 3, 66)]);
+    assert_eq!(flood(TCP, SYN, 20_000, 60, false), [("flood", 3, 66)], "always the same SYN");
+    assert_eq!(flood(UDP, 0, 200_000, 1_400, false), [], "video");
+    assert_eq!(flood(UDP, 0, 200_000, 120, true), [], "a game");
+    assert_eq!(flood(1, 0, 300, 98, true), [], "ping");
 }

@@ -46,6 +46,18 @@ fn a_busy_client_is_left_alone() {
 }
 
 #[test]
+fn what_goes_on_for_days_is_told_once_and_then_is_usual() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=5);
+    // A script that logs in every 17 to 23 seconds.
+    for n in 0..14_000 {
+        lan.session((66, 3), host(3), 22, guess(n), SECOND);
+        lan.pass((16 + n * 5 % 7) * SECOND);
+    }
+    assert_eq!(lan.alerts(), [("brute", 2, 66)]);
+}
+
+#[test]
 fn a_login_that_works_clears_the_failed_ones() {
     let mut lan = Lan::new(enforcing());
     lan.populate(1..=5);

@@ -35,6 +35,8 @@ pub struct Claim {
     pub sender: Mac,
     /// It was said to all.
     pub to_all: bool,
+    /// The sender changed its port lately.
+    pub moved: bool,
     /// Quarrels from before then are forgotten.
     pub clean_since: Time,
 }
@@ -50,6 +52,8 @@ struct Rival {
     turns: u32,
     /// It claimed last.
     last_word: bool,
+    /// It was at another port meanwhile: somebody may borrow its MAC address.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,8 @@ struct Binding {
     last: Time,
     last_id: FlowId,
     rival: Option<Rival>,
-    told_at: Option<Time>,
+    /// The severity it was told with, and when.
+    told: Option<(u8, Time)>,
 }
 
 /// Who claims which address, by VLAN.
@@ -108,11 +113,14 @@ impl Claims {
             return;
         }
         binding.heard(claim);
-        let quiet = binding.told_at.is_none_or(|told| claim.time.since(told) > REARM);
-        let Some(rival) = binding.rival.filter(|rival| rival.turns >= TURNS && quiet) else { return };
-        let own = self.own.peek(&rival.mac).copied();
-        if let Some(call) = binding.judge(&rival, own, claim, known) {
-            binding.told_at = Some(claim.time);
+        let Some(rival) = binding.rival.filter(|rival| rival.turns >= TURNS) else { return };
+        let own = [binding.mac, rival.mac].map(|mac| self.own.peek(&mac).copied());
+        let Some(call) = binding.judge(&rival, own, claim, known) else { return };
+        let told = binding
+            .told
+            .is_some_and(|(gravest, at)| gravest <= call.severity && claim.time.since(at) < REARM);
+        if !told {
+            binding.told = Some((call.severity, claim.time));
             found.push(call);
         }
     }
@@ -126,7 +134,7 @@ impl Binding {
             last: claim.time,
             last_id: claim.id,
             rival: None,
-            told_at: None,
+            told: None,
         }
     }
 
@@ -147,6 +155,7 @@ impl Binding {
             Some(rival) if rival.mac == claim.mac && claim.time.since(rival.first) < QUARREL => {
                 rival.turns += u32::from(!rival.last_word);
                 rival.last_word = true;
+                rival.moved |= claim.moved;
             }
             // The holder has not been heard since: the address changed hands.
             Some(rival) if rival.mac == claim.mac && rival.turns == 1 => *self = Self::new(claim),
@@ -159,13 +168,20 @@ impl Binding {
                     first: claim.time,
                     turns: 1,
                     last_word: true,
+                    moved: claim.moved,
                 });
             }
         }
     }
 
-    /// What to make of two that claim the address in turns.
-    fn judge(&self, rival: &Rival, own: Option<IpAddr>, claim: &Claim, known: &Known) -> Option<Finding> {
+    /// What to make of two that claim the address in turns; `own` is what each of them claimed first of all.
+    fn judge(
+        &self,
+        rival: &Rival,
+        [holders, rivals]: [Option<IpAddr>; 2],
+        claim: &Claim,
+        known: &Known,
+    ) -> Option<Finding> {
         // Routers that share an address, one by its own MAC address or both.
         let both = |a: Mac, b: Mac| known.may_share(a) && (known.may_share(b) || known.is_gateway(b));
         if both(self.mac, rival.mac) || both(rival.mac, self.mac) {
@@ -173,9 +189,12 @@ impl Binding {
         }
         let gateways = (known.is_gateway(self.mac), known.is_gateway(rival.mac));
         let ip = claim.id.src;
-        // Whoever carries the traffic of many is the router, even if the other one was heard first.
+        // Whoever carries the traffic of many is the router, even if the other one was heard first; of two others it
+        // is the one that never claimed anything else.
+        let late = rivals == Some(ip) && holders != Some(ip);
         let (holder, sender, flow) = match gateways {
             (false, true) => (rival.mac, self.sender, self.last_id),
+            (false, false) if late => (rival.mac, self.sender, self.last_id),
             _ => (self.mac, rival.sender, rival.flow),
         };
         let (router, maker) = (gateways.0 || gateways.1, self.mac.oui() == rival.mac.oui());
@@ -183,8 +202,8 @@ impl Binding {
             return None;
         }
         let sole =
-            own.is_some_and(|own| own != ip) && !known.may_share(self.mac) && !known.may_share(rival.mac);
-        let proof = gateways == (true, false) && sole && !maker && rival.turns >= PROOF;
+            rivals.is_some_and(|own| own != ip) && !known.may_share(self.mac) && !known.may_share(rival.mac);
+        let proof = gateways == (true, false) && sole && !maker && !rival.moved && rival.turns >= PROOF;
         let (signature, severity) = match (router, proof) {
             (true, true) => ("ARP spoofing: claims a router's address, which the router claims too", 1),
             (true, false) => ("a router's address is claimed by a second device in turns", 2),

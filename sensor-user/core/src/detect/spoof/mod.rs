@@ -12,7 +12,8 @@
 //! for a day; who claims an address first is taken for its owner, unless the other one carries the traffic of many.
 //! Recovery: a quarrel is forgotten after 5 minutes; a release forgets it.
 //! Severity: 2 if a router's address or place is taken, 3 if another's; 1 only on proof: a router's address, claimed in
-//! turns five times, by a device of another make that has an address of its own and is no router.
+//! turns five times, by a device of another make that has an address of its own, is no router and stayed at its port.
+//! Even then it is cut off only if it asked from that address, for answers alone could be a proxy's.
 //! Held back, for these look alike: virtual MAC addresses of VRRP, HSRP, GLBP and CARP, and whoever speaks these
 //! protocols; DHCP reassignment and a new network card (the old holder is silent from then on); bridges that put their
 //! own MAC address in the place of others' (they repeat each broadcast at once); devices of one maker on its factory
@@ -166,6 +167,7 @@ impl Detector for Spoof {
             time: seen.time,
             sender: seen.smac,
             to_all: seen.dmac.is_nobody(),
+            moved: self.places.has_moved(seen.smac, seen.time),
             clean_since: began.clean_since,
         };
         self.hops.claimed(&claim);
@@ -179,7 +181,8 @@ impl Detector for Spoof {
         }
         let Some(mac) = self.speakers.get(&id).copied() else { return };
         let (time, clean_since) = (went.progress.last, went.clean_since);
-        let claim = claims::Claim { id, mac, time, sender: mac, to_all: false, clean_since };
+        let moved = self.places.has_moved(mac, time);
+        let claim = claims::Claim { id, mac, time, sender: mac, to_all: false, moved, clean_since };
         self.claims.claimed(&claim, &self.known, found);
     }
 }

@@ -51,6 +51,11 @@ impl Places {
         Self { places, fresh: BTreeMap::new(), restless: (Time(0), 0) }
     }
 
+    /// Whether a MAC address changed its port within the last minute.
+    pub fn has_moved(&self, mac: Mac, now: Time) -> bool {
+        self.places.peek(&mac).is_some_and(|place| place.moves > 0 && now.since(place.window_start) < WINDOW)
+    }
+
     /// Notes where a MAC address is.
     pub fn began(&mut self, began: &Began<'_>, found: &mut Vec<Finding>) {
         let (seen, port) = (began.seen, began.seen.id.port);
