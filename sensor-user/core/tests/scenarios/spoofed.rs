@@ -169,6 +169,28 @@ fn an_address_two_devices_have_is_told_once() {
 }
 
 #[test]
+fn who_stands_between_two_that_were_never_heard_to_ask_is_called() {
+    let mut lan = Lan::new(enforcing());
+    lan.arp(20, 21);
+    lan.pass(SECOND);
+    lan.tcp(7, 8, 445, Some(SYN_ACK));
+    for _ in 0..4 {
+        lan.pass(5 * SECOND);
+        for (claims, to) in [(7, 8), (8, 7)] {
+            answer(&mut lan, mac(66), host(claims), to);
+            answer(&mut lan, mac(66), host(claims), to + 10);
+            lan.pass(SECOND);
+            // The two go on, by way of the one between them.
+            lan.sport += 1;
+            let ports = (lan.sport, 445);
+            lan.see((mac(claims), mac(66)), (host(claims), host(to)), ports, TCP, SYN);
+        }
+    }
+    let called = spoofs(&lan);
+    assert!(!called.is_empty() && called.iter().all(|call| *call == (3, 66)), "{called:?}");
+}
+
+#[test]
 fn whoever_came_first_the_one_with_two_faces_is_called() {
     let mut lan = Lan::new(enforcing());
     lan.populate(2..=6);
@@ -264,6 +286,20 @@ fn those_who_look_like_it_are_left_alone() {
             Box::new(|lan| {
                 for n in 100..140 {
                     answer(lan, other_make(9), host(n), 1);
+                    lan.pass(SECOND);
+                }
+            }),
+        ),
+        (
+            "a device on the other side of its router",
+            Box::new(|lan| {
+                for turn in 0..12 {
+                    // Hosts reach host 200 by the router, and it is heard behind it and by itself.
+                    lan.see((mac(9), mac(1)), (host(9), host(200)), (40_000 + turn, 80), TCP, SYN);
+                    let back = ((mac(1), mac(9)), (host(200), host(9)), (80, 40_000 + turn));
+                    lan.see_as(back.0, back.1, back.2, TCP, SYN_ACK, Verdict::Pass, 63);
+                    lan.pass(SECOND);
+                    ask(lan, other_make(70), host(200), 1);
                     lan.pass(SECOND);
                 }
             }),

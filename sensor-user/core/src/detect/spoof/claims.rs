@@ -1,4 +1,4 @@
-//! Addresses that two MAC addresses claim in turns.
+//! Addresses that two MAC addresses claim in turns; who sends packets from an address it has goes on claiming it.
 
 use std::net::IpAddr;
 
@@ -6,10 +6,10 @@ use lru::LruCache;
 
 use super::{Known, Macs, QUARREL, finding, is_virtual};
 use crate::addr::Mac;
-use crate::detect::{Finding, seconds};
+use crate::detect::{Began, Finding, seconds};
 use crate::event::Value;
 use crate::inventory::capacity;
-use crate::observation::FlowId;
+use crate::observation::{FlowId, Kind};
 use crate::settings::Settings;
 use crate::time::{HOUR, MILLISECOND, Time};
 
@@ -19,6 +19,8 @@ const TURNS: u32 = 3;
 const PROOF: u32 = 5;
 /// A bridge repeats a broadcast within this time.
 const ECHO: u64 = 20 * MILLISECOND;
+/// Times to live that systems start with: a packet with one of these was not passed on by a router.
+const FULL: [u8; 4] = [32, 64, 128, 255];
 /// One that goes on is told again after this time.
 const REARM: u64 = HOUR;
 
@@ -77,13 +79,20 @@ pub struct Claims {
     own: LruCache<Mac, IpAddr>,
     /// They put their MAC address in the place of others'.
     bridges: Macs,
+    /// The MAC address by which others send to an address, and when one last did.
+    used: LruCache<(u16, IpAddr), (Mac, Time)>,
 }
 
 impl Claims {
     /// Nobody claimed anything.
     pub fn new(settings: &Settings) -> Self {
         let size = capacity(settings.limits.devices);
-        Self { bindings: LruCache::new(size), own: LruCache::new(size), bridges: Macs::new(settings) }
+        Self {
+            bindings: LruCache::new(size),
+            own: LruCache::new(size),
+            bridges: Macs::new(settings),
+            used: LruCache::new(size),
+        }
     }
 
     /// Whether anybody says that it has an address on the link.
@@ -91,12 +100,43 @@ impl Claims {
         self.bindings.contains(&(vlan, ip))
     }
 
+    /// Notes a packet that no router passed on: by which MAC address its destination is reached, and that whoever sent it
+    /// is alive.
+    pub fn sent(&mut self, began: &Began<'_>) {
+        let (seen, id) = (began.seen, &began.seen.id);
+        if id.kind != Kind::Ip || !FULL.contains(&seen.ttl) || seen.dmac.is_nobody() {
+            return;
+        }
+        if let Some(binding) = self.bindings.peek_mut(&(id.vlan, id.src))
+            && binding.mac == seen.smac
+        {
+            binding.holder_spoke(seen.time);
+        }
+        if !began.internal {
+            return;
+        }
+        let used = self.used.get_or_insert_mut((id.vlan, id.dst), || (seen.dmac, seen.time));
+        if used.0 == seen.dmac || seen.time.since(used.1) >= QUARREL {
+            *used = (seen.dmac, seen.time);
+        }
+    }
+
     /// Notes a claim.
     pub fn claimed(&mut self, claim: &Claim, known: &Known, found: &mut Vec<Finding>) {
         let key = (claim.id.vlan, claim.id.src);
         self.own.get_or_insert(claim.mac, || claim.id.src);
         let Some(binding) = self.bindings.get_mut(&key) else {
-            self.bindings.put(key, Binding::new(claim));
+            let mut binding = Binding::new(claim);
+            // Others reach the address by another MAC address: that one has it, though it was not heard to say so.
+            let used = self
+                .used
+                .peek(&key)
+                .filter(|(mac, last)| *mac != claim.mac && claim.time.since(*last) < QUARREL);
+            if let Some((mac, last)) = used {
+                (binding.mac, binding.sender, binding.last) = (*mac, *mac, *last);
+                binding.heard(claim);
+            }
+            self.bindings.put(key, binding);
             return;
         };
         let repeats = claim.to_all && claim.id == binding.last_id && claim.time.since(binding.last) < ECHO;
@@ -138,18 +178,23 @@ impl Binding {
         }
     }
 
+    /// Notes that the holder is alive.
+    fn holder_spoke(&mut self, now: Time) {
+        self.last = self.last.max(now);
+        if let Some(rival) = &mut self.rival {
+            rival.turns += u32::from(rival.last_word);
+            rival.last_word = false;
+        }
+    }
+
     /// Notes a claim of the holder or of another one.
     fn heard(&mut self, claim: &Claim) {
         if self.rival.is_some_and(|rival| rival.first < claim.clean_since) {
             self.rival = None;
         }
         if claim.mac == self.mac {
-            (self.last, self.last_id) = (self.last.max(claim.time), claim.id);
-            if let Some(rival) = &mut self.rival {
-                rival.turns += u32::from(rival.last_word);
-                rival.last_word = false;
-            }
-            return;
+            self.last_id = claim.id;
+            return self.holder_spoke(claim.time);
         }
         match &mut self.rival {
             Some(rival) if rival.mac == claim.mac && claim.time.since(rival.first) < QUARREL => {
@@ -198,7 +243,9 @@ impl Binding {
             _ => (self.mac, rival.sender, rival.flow),
         };
         let (router, maker) = (gateways.0 || gateways.1, self.mac.oui() == rival.mac.oui());
-        if !router && maker {
+        // Devices of one maker that know no other address have not been set up.
+        let factory = rivals == Some(ip) && holders.is_none_or(|own| own == ip);
+        if !router && maker && factory {
             return None;
         }
         let sole =

@@ -155,6 +155,7 @@ impl Detector for Spoof {
         }
         self.places.began(began, found);
         self.dhcp.began(began, found);
+        self.claims.sent(began);
         let Some(mac) = claimed(seen) else {
             return self.hops.began(began, &self.claims, &self.known, found);
         };
