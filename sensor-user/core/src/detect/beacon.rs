@@ -29,8 +29,10 @@ use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, SECOND, Time};
 
-/// Beginnings remembered of a pair.
+/// Beginnings remembered of a pair, 16 bytes each.
 const MOST: usize = 64;
+/// One pair in so many devices is watched, the last used first: the bound of the memory is 34 MB by default.
+const DEVICES_PER_PAIR: usize = 2;
 /// Least beginnings: fewer happen by chance (RITA takes 4, over a day).
 const LEAST: usize = 16;
 /// The same for a web service inside during the cold start.
@@ -110,7 +112,7 @@ impl Beacon {
     pub fn new(settings: &Settings) -> Self {
         let devices = settings.limits.devices;
         Self {
-            pairs: LruCache::new(capacity(devices)),
+            pairs: LruCache::new(capacity(devices / DEVICES_PER_PAIR)),
             clients: Clients::new(devices),
             internal: settings.internal.clone(),
             since: None,

@@ -34,8 +34,10 @@ const SHORT: u64 = MINUTE;
 const SMALL: u64 = 32 << 10;
 /// Frames without payload have at most so many bytes: Ethernet, IPv4, TCP with time stamps.
 const BARE: u64 = 74;
-/// Most sessions remembered of a pair.
+/// Most sessions remembered of a pair, 24 bytes each; one that is used to half as many cannot be called.
 const MOST: usize = 64;
+/// One pair in so many devices is watched, the last used first: the bound of the memory is 25 MB by default.
+const DEVICES_PER_PAIR: usize = 4;
 /// Sizes count as alike within so much of the median...
 const ALIKE: f64 = 0.25;
 /// ...and so many bytes.
@@ -126,7 +128,7 @@ impl Brute {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         let size = settings.limits.devices;
-        Self { pairs: LruCache::new(capacity(size)), clients: Clients::new(size) }
+        Self { pairs: LruCache::new(capacity(size / DEVICES_PER_PAIR)), clients: Clients::new(size) }
     }
 }
 

@@ -18,7 +18,8 @@
 //! protocols; DHCP reassignment and a new network card (the old holder is silent from then on); bridges that put their
 //! own MAC address in the place of others' (they repeat each broadcast at once); devices of one maker on its factory
 //! address; proxies, which answer and never quarrel; address probes, which name no sender.
-//! Known false alarms: two routers without such a protocol; a static address given twice (it is told, and is a fault).
+//! Known false alarms: two routers without such a protocol; a box that keeps others out by answering ARP in their place;
+//! a static address given twice (it is told, and is a fault).
 //! Blind to a flood of answers at a client's switch that does not cross the bridge.
 
 mod claims;
