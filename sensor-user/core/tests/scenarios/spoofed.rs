@@ -191,6 +191,35 @@ fn who_stands_between_two_that_were_never_heard_to_ask_is_called() {
 }
 
 #[test]
+fn one_claim_told_twice_is_no_quarrel() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(2..=20);
+    for round in 0..3 {
+        answer(&mut lan, other_make(66), host(7), 9 + round);
+        let first = lan.now;
+        lan.pass(SECOND);
+        lan.tcp(7, 8, 445, Some(SYN_ACK));
+        lan.pass(4 * SECOND);
+        let id = FlowId {
+            src: host(7),
+            dst: host(9 + round),
+            sport: 2,
+            dport: 0,
+            proto: 0,
+            kind: Kind::Arp,
+            vlan: 0,
+            port: 1,
+        };
+        let (time, last) = (lan.now, first.plus(4 * MILLISECOND));
+        let told =
+            FlowProgress { time, id, packets: 1, bytes: 60, drops: 0, first, last, tcp_flags: 0, end: None };
+        lan.engine.observe(&Observation::Progress(told), &mut lan.out);
+        assert_eq!(spoofs(&lan), [], "round {round}");
+        lan.pass(6 * 60 * SECOND);
+    }
+}
+
+#[test]
 fn whoever_came_first_the_one_with_two_faces_is_called() {
     let mut lan = Lan::new(enforcing());
     lan.populate(2..=6);

@@ -19,6 +19,8 @@ const TURNS: u32 = 3;
 const PROOF: u32 = 5;
 /// A bridge repeats a broadcast within this time.
 const ECHO: u64 = 20 * MILLISECOND;
+/// Claims nearer to each other than this are one: the times of flows are those of the kernel's clock ticks.
+const AGAIN: u64 = 50 * MILLISECOND;
 /// Times to live that systems start with: a packet with one of these was not passed on by a router.
 const FULL: [u8; 4] = [32, 64, 128, 255];
 /// One that goes on is told again after this time.
@@ -50,6 +52,7 @@ struct Rival {
     sender: Mac,
     flow: FlowId,
     first: Time,
+    last: Time,
     /// Claims that followed one of the other, the first included.
     turns: u32,
     /// It claimed last.
@@ -193,11 +196,17 @@ impl Binding {
             self.rival = None;
         }
         if claim.mac == self.mac {
-            self.last_id = claim.id;
-            return self.holder_spoke(claim.time);
+            if claim.time.since(self.last) >= AGAIN {
+                self.last_id = claim.id;
+                self.holder_spoke(claim.time);
+            }
+            return;
         }
         match &mut self.rival {
+            // How a flow went on tells of its first message again.
+            Some(rival) if rival.mac == claim.mac && claim.time.since(rival.last) < AGAIN => {}
             Some(rival) if rival.mac == claim.mac && claim.time.since(rival.first) < QUARREL => {
+                rival.last = claim.time;
                 rival.turns += u32::from(!rival.last_word);
                 rival.last_word = true;
                 rival.moved |= claim.moved;
@@ -211,6 +220,7 @@ impl Binding {
                     sender: claim.sender,
                     flow: claim.id,
                     first: claim.time,
+                    last: claim.time,
                     turns: 1,
                     last_word: true,
                     moved: claim.moved,

@@ -130,6 +130,8 @@ impl Spoof {
 fn claimed(seen: &FlowSeen) -> Option<Mac> {
     let id = &seen.id;
     let mac = match (id.kind, id.proto) {
+        // Questions and answers alone; there are other messages.
+        (Kind::Arp, _) if !matches!(id.sport, 1 | 2) => return None,
         (Kind::Arp, _) if seen.arp_sha != Mac::default() => seen.arp_sha,
         (Kind::Arp, _) => seen.smac,
         // A hop limit of 255 shows that no router passed it on.
