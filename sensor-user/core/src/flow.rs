@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use lru::LruCache;
+use sensor_ebpf::account::{idle_timeout_ns, is_closed};
+use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane};
 
 use crate::addr::Mac;
 use crate::event::{FlowEnded, Half};
 use crate::inventory::capacity;
 use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
-use crate::time::{MINUTE, SECOND, Time};
+use crate::time::{MINUTE, Time};
 use crate::tunnel::Inner;
 
 /// IP protocol numbers (IANA).
@@ -32,24 +34,17 @@ pub const ACK: u8 = 0x10;
 /// A conversation without news for this long is ended although its end was never told.
 const FORGOTTEN: u64 = 20 * MINUTE;
 
-/// How long a flow may be quiet before it is over, ns. Established TCP is given long: closing it early would make its
-/// next packet look like a new contact.
-pub fn idle_timeout(id: &FlowId, tcp_flags: u8) -> u64 {
-    match (id.kind, id.proto) {
-        (Kind::Ip, TCP) if tcp_flags & (FIN | RST) != 0 => 10 * SECOND,
-        (Kind::Ip, TCP) if tcp_flags == SYN => 30 * SECOND,
-        (Kind::Ip, TCP) => 10 * MINUTE,
-        (Kind::Arp, _) => 2 * MINUTE,
-        _ => MINUTE,
-    }
-}
-
-/// Why a flow that was quiet for `idle_ns` is over, if it is.
+/// Why a flow that was quiet for `idle_ns` is over, if it is (see [`idle_timeout_ns`]).
 pub fn retire(id: &FlowId, tcp_flags: u8, idle_ns: u64) -> Option<EndReason> {
-    if idle_ns < idle_timeout(id, tcp_flags) {
+    let kind = match id.kind {
+        Kind::Ip => KIND_IP,
+        Kind::Arp => KIND_ARP,
+        Kind::Fragment => KIND_FRAGMENT,
+    };
+    if idle_ns < idle_timeout_ns(Lane::new(0, id.proto, 0, kind), tcp_flags) {
         return None;
     }
-    let closed = id.proto == TCP && tcp_flags & (FIN | RST) != 0;
+    let closed = id.proto == TCP && is_closed(tcp_flags);
     Some(if closed { EndReason::Closed } else { EndReason::Timeout })
 }
 
