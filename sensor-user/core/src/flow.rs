@@ -108,6 +108,21 @@ pub struct Talk {
     pub answered: bool,
 }
 
+/// What news of a flow mean to its conversation.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Passage {
+    /// The direction that began it.
+    pub id: FlowId,
+    /// MAC address of who began it.
+    pub smac: Mac,
+    /// What came since the flow was last told.
+    pub more: Half,
+    /// Both sides spoke.
+    pub answered: bool,
+    /// The conversation, if it is over with this.
+    pub ended: Option<FlowEnded>,
+}
+
 /// One direction: what ended flows of it had, and what the one that goes on has.
 #[derive(Debug, Default, Clone, Copy)]
 struct Track {
@@ -209,18 +224,25 @@ impl Conversations {
         })
     }
 
-    /// Notes how a flow went on; the conversation comes back if it is over with this.
-    pub fn progress(&mut self, progress: &FlowProgress) -> Option<FlowEnded> {
+    /// Notes how a flow went on; none if its conversation is not known.
+    pub fn progress(&mut self, progress: &FlowProgress) -> Option<Passage> {
         let key = Key::of(&progress.id);
         let conversation = self.table.get_mut(&key)?;
         let track = &mut conversation.halves[usize::from(conversation.id.src != progress.id.src)];
         track.seen = true;
         track.live = progress.end.is_none();
-        track.current = Half {
+        let current = Half {
             packets: progress.packets,
             bytes: progress.bytes,
             drops: u64::from(progress.drops),
             tcp_flags: progress.tcp_flags,
+        };
+        let old = std::mem::replace(&mut track.current, current);
+        let more = Half {
+            packets: current.packets.saturating_sub(old.packets),
+            bytes: current.bytes.saturating_sub(old.bytes),
+            drops: current.drops.saturating_sub(old.drops),
+            tcp_flags: current.tcp_flags,
         };
         if progress.end.is_some() {
             track.ended = track.total();
@@ -228,8 +250,11 @@ impl Conversations {
         }
         conversation.last = conversation.last.max(progress.last);
         conversation.touched = progress.time;
-        let reason = progress.end.filter(|_| conversation.halves.iter().all(|t| !t.live))?;
-        self.table.pop(&key).map(|c| c.ended(reason))
+        let (id, smac) = (conversation.id, conversation.smac);
+        let answered = conversation.halves.iter().all(|track| track.seen);
+        let over = progress.end.filter(|_| conversation.halves.iter().all(|t| !t.live));
+        let ended = over.and_then(|reason| self.table.pop(&key).map(|c| c.ended(reason)));
+        Some(Passage { id, smac, more, answered, ended })
     }
 
     /// Ends conversations that were forgotten by the data path.
