@@ -138,6 +138,12 @@ fn a_locked_set_takes_no_flow_which_is_counted_and_frees_nobody() {
         sensor.change_set(key4(key), |set| set.entering += 1).expect("changed");
         assert_eq!(sensor.observe(&frame).expect("runs").counters.flows_failed, 0);
         assert!(sensor.flows().is_err(), "half a set is not believed");
+        // Nor is a judgement kept there; each frame is judged anew.
+        sensor.maps.rules.commit().expect("commits");
+        for _ in 0..2 {
+            let counters = sensor.observe(&frame).expect("runs").counters;
+            assert_eq!((counters.drop_packets == 1, counters.unentered_packets), (verdict == XDP_DROP, 0));
+        }
         // Nobody can be entered beside it.
         let emptied = |set: &mut Set<FlowKey4>| *set = Set { entering: 1, ..Set::default() };
         sensor.change_set(key4(key), emptied).expect("changed");

@@ -196,9 +196,8 @@ pub const VERDICT_WOULD_RATE: u8 = 4;
 /// add atomically, which makes a frame half as dear again. There are few such frames: network cards keep a flow on a CPU.
 ///
 /// What two CPUs at work on one flow may get wrong: a TCP flag that one saw at the very moment in which the other saw a new
-/// one may be missed, and of two judgements at one moment (whose verdicts are both right) `until_j` and `rule_id` may be the
-/// one's and the verdict the other's, until the policy changes again. And a frame that was just being counted when the
-/// table gave its flow's slot to a new flow may count for that one.
+/// one may be missed, and a frame that was just being counted when the table gave its flow's slot to a new flow may count for
+/// that one. Judgements are written under the lock of the set (see [`crate::table`]).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FlowValue {

@@ -139,6 +139,27 @@ fn enter_in<K: TableKey + Key>(
     entered
 }
 
+/// Puts the judgement in `value` into a flow, unless the set is locked: then the next frame is judged anew too. Under the lock, for
+/// the slot may be given to another flow at this moment, which must not get the verdict.
+#[inline(always)]
+pub fn settle_judgement<K: TableKey>(table: &Flows<K>, key: &K, place: Place, value: &FlowValue) {
+    if let Some(set) = table.get_ptr_mut(place.set) {
+        settle_in(set, key, u64::from(place.tag), value);
+    }
+}
+
+#[inline(never)]
+fn settle_in<K: TableKey>(set: *mut Set<K>, key: &K, tag: u64, value: &FlowValue) -> u32 {
+    let Some(change) = lock(set) else { return 0 };
+    if let Some((found, _)) = find_in(set, key, tag as u8) {
+        found.value.rule_id = value.rule_id;
+        found.value.until_j = value.until_j;
+        found.value.judged = value.judged;
+    }
+    unlock(set, change);
+    1
+}
+
 /// The slot to give to a new flow. The set is locked.
 #[inline(always)]
 fn readiest<K>(set: *mut Set<K>, favourite: u8, now_j: u64) -> u64 {

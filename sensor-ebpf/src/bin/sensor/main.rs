@@ -284,7 +284,8 @@ fn flow<K: Key + TableKey>(env: &mut Env<'_>, table: &Flows<K>, sets: u32, key: 
         return first(env, table, place, key, frame, judgement, now_ns);
     };
     if account::alike(value, frame) || !judgement.by_mac {
-        account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
+        account::settle(&mut env.work.value, judgement, env.now, now_ns, env.config.jiffy_ns);
+        flows::settle_judgement(table, key, place, &env.work.value);
     }
     if account::due(value, frame) {
         let told = tell::flow(env, key, judgement, frame, now_ns);
