@@ -168,6 +168,7 @@ impl Engine {
             block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key);
         if let Some(key) = key {
             self.incidents.close(key);
+            self.ledger.absolve(key);
             self.inventory.absolve(key, now);
         }
         let device = key.and_then(|key| self.describe(key));

@@ -19,6 +19,7 @@ use crate::contact::{Contact, Contacts, Facts, Outcome};
 use crate::coverage::Sight;
 use crate::detect::{Detector, Finding, REGISTRY};
 use crate::event::{Action, Alert, Change, DeviceRef, Event, Timed};
+use crate::evidence::Ledger;
 use crate::flow::{Conversations, Role, TCP, UDP};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
@@ -55,6 +56,7 @@ pub struct Engine {
     contacts: Contacts,
     detectors: Vec<Box<dyn Detector>>,
     incidents: Incidents,
+    ledger: Ledger,
     blocks: Blocklist,
     following: Following,
     /// The names of the ports, by index.
@@ -83,6 +85,7 @@ impl Engine {
             contacts: Contacts::new(&settings),
             detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
             incidents: Incidents::new(settings.limits.incidents),
+            ledger: Ledger::new(settings.limits.devices),
             blocks: Blocklist::default(),
             following: Following::default(),
             ports: BTreeMap::new(),
@@ -224,7 +227,8 @@ impl Engine {
     /// Turns findings into incidents, and those into decisions.
     fn conclude(&mut self, now: Time, out: &mut Output) {
         for finding in std::mem::take(&mut self.found) {
-            let (id, news) = self.incidents.add(&finding, now);
+            let evidence = self.ledger.add(&finding, now);
+            let (id, news) = self.incidents.add(&finding, evidence, now);
             let grave = finding.severity <= self.settings.isolate_severity;
             let action = if grave { self.consider(&finding, now) } else { Action::None };
             if news || matches!(action, Action::Isolated | Action::WouldIsolate) {

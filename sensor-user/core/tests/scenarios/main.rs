@@ -4,6 +4,7 @@
 mod beacons;
 mod blocked;
 mod called;
+mod evidence;
 mod floods;
 mod followed;
 mod guesses;
