@@ -37,6 +37,13 @@ pub struct Incident {
     pub findings: Vec<(Time, Finding)>,
 }
 
+impl Incident {
+    /// Whether nothing was done about it, nor refused to be.
+    fn is_untouched(&self) -> bool {
+        self.action == Action::None || self.action.is_ungraded()
+    }
+}
+
 /// All incidents, bounded; the oldest is forgotten first.
 #[derive(Debug)]
 pub struct Incidents {
@@ -126,11 +133,20 @@ impl Incidents {
         incidents.into_iter().filter_map(|incident| Some((incident.id, gravest(incident)?))).collect()
     }
 
-    /// Notes what was done.
+    /// Notes what was done. What graded decisions would do takes nothing back that was done, or refused.
     pub fn set_action(&mut self, id: u64, action: Action) {
-        if let Some(incident) = self.all.get_mut(&id) {
+        if let Some(incident) = self.all.get_mut(&id)
+            && (!action.is_ungraded() || incident.is_untouched())
+        {
             incident.action = action;
         }
+    }
+
+    /// Whether what graded decisions would do goes beyond what was said of an incident so far.
+    pub fn rises(&self, id: u64, action: &Action) -> bool {
+        self.all.get(&id).is_some_and(|incident| {
+            action.is_ungraded() && incident.is_untouched() && action.level() > incident.action.level()
+        })
     }
 
     /// Notes how much was seen when it was told.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use sensor_core::policy::{Level, decide};
 use sensor_core::settings::Mode;
 use serde_json::json;
 
@@ -46,11 +47,17 @@ fn summary(file: &Path, config: &Config) -> String {
             "enforce, but severity 0: nothing is cut off by itself".to_owned()
         }
         Mode::Enforce => format!(
-            "enforce: devices with an incident of severity {} or graver are cut off for {}, at most {} within {}",
+            "enforce: devices with an incident of severity {} or graver are {} for {}, at most {} within {}{}",
             settings.isolate_severity,
-            duration::show(settings.isolate_for_ns),
+            match settings.decide.highest {
+                Level::Throttle => "throttled",
+                Level::Pin => "pinned",
+                _ => "cut off",
+            },
+            duration::show(decide::lasts(settings.decide.highest, settings.isolate_for_ns)),
             settings.budget,
             duration::show(settings.budget_window_ns),
+            if settings.decide.graded { "; what adds up to a level acts too" } else { "" },
         ),
     };
     let protected = settings.protected.len() + settings.protected_nets.len();

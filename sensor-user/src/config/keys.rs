@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sensor_core::addr::Prefix;
-use sensor_core::policy::Target;
+use sensor_core::policy::{Level, Target};
 use sensor_core::settings::{MAX_INTERNAL, Mode};
 use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
@@ -76,6 +76,11 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.settings.budget_window_ns, i.duration(SECOND..=7 * DAY)?;
     "isolation.protected": "what is never isolated", r#"protected = ["00:1b:21:0a:0b:0c", "10.0.0.7", "10.1.0.0/16"]"#
         => |c, i| (c.settings.protected, c.settings.protected_nets), protected(i)?;
+
+    "decide.highest": "the strictest automatic restriction", r#"highest = "isolate""#
+        => |c, i| c.settings.decide.highest, i.choice(&AUTOMATIC)?;
+    "decide.graded": "whether evidence that is not decisive alone adds up to acts", "graded = false"
+        => |c, i| c.settings.decide.graded, i.flag()?;
 
     "segments": "named sets of ports and VLANs", r#"radiology = { ports = ["eth1"], vlans = [20], reflex = "enforce" }"#
         => |c, i| c.settings.segments, places::segments(i)?;
@@ -156,6 +161,10 @@ pub const KEYS: &[Key] = keys! {
     "limits.incidents": "most incidents kept", "incidents = 4096"
         => |c, i| c.settings.limits.incidents, i.count(16..=1_048_576)? as usize;
 };
+
+/// The levels that are put on by themselves.
+const AUTOMATIC: [(&str, Level); 3] =
+    [("throttle", Level::Throttle), ("pin", Level::Pin), ("isolate", Level::Isolate)];
 
 /// A text that says something.
 fn filled<'a>(item: &Item<'a>) -> Read<&'a str> {

@@ -35,13 +35,15 @@ fn a_scan_weighs_what_its_test_says_and_other_families_add_to_it() {
     let [(Family::Scan, scan), (Family::Brute, brute)] = shares[..] else { panic!("{shares:?}") };
     assert!((6.9..7.0).contains(&scan) && (4.6..4.7).contains(&brute), "{shares:?}");
     assert_eq!(lan.alerts().len(), 2);
-    // Seven failures say more than five did; that is no news to people.
+    assert_eq!(lan.actions(), [Action::None, Action::UngradedPin]);
+    // Seven failures say more than five did: with the guesses enough to isolate, were decisions graded.
     for m in 105..107 {
         lan.tcp(66, m, 8080, None);
     }
     lan.pass(SECOND);
     assert!(lan.evidence().total() > 14.0, "{:?}", lan.evidence());
-    assert_eq!(lan.alerts().len(), 2);
+    assert_eq!(lan.actions().last(), Some(&Action::UngradedIsolate));
+    assert_eq!(lan.alerts().len(), 3);
     assert_eq!(lan.isolated(), [], "neither is decisive");
 }
 
