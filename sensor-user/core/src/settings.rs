@@ -182,8 +182,8 @@ pub struct Settings {
     pub mode: Mode,
     /// An incident of this severity or graver (1 is the gravest) isolates; 0: none does.
     pub isolate_severity: u8,
-    /// How long an automatic isolation lasts, ns.
-    pub isolate_for_ns: u64,
+    /// How long an automatic isolation lasts, ns: the first of a device, the second and so on; the last for all further.
+    pub isolate_for_ns: Vec<u64>,
     /// Levels of automatic restrictions.
     pub decide: DecideSettings,
     /// At most so many automatic isolations...
@@ -243,7 +243,8 @@ impl Default for Settings {
         Self {
             mode: Mode::Observe,
             isolate_severity: 1,
-            isolate_for_ns: HOUR,
+            // The first is long enough for a person to come: what isolates is decisive, and rarely a mistake.
+            isolate_for_ns: vec![HOUR, 24 * HOUR, 7 * 24 * HOUR],
             decide: DecideSettings { highest: Level::Isolate, graded: false },
             budget: 5,
             budget_window_ns: 10 * MINUTE,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use sensor_core::policy::{Level, decide};
-use sensor_core::settings::Mode;
+use sensor_core::settings::{Mode, Settings};
 use serde_json::json;
 
 use super::CliError;
@@ -33,6 +33,18 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CliError> {
     }
 }
 
+/// How long the strictest automatic restriction lasts, the first time and the next ones.
+fn times(settings: &Settings) -> String {
+    let level = settings.decide.highest;
+    let steps = &settings.isolate_for_ns[..];
+    let lasts = |before: usize| duration::show(decide::lasts(level, steps, before));
+    let more: Vec<_> = (1..steps.len()).map(lasts).collect();
+    if level < Level::Isolate || more.is_empty() {
+        return lasts(0);
+    }
+    format!("{} (when it happens again {})", lasts(0), more.join(", "))
+}
+
 /// What the configuration comes down to.
 fn summary(file: &Path, config: &Config) -> String {
     let settings = &config.settings;
@@ -54,7 +66,7 @@ fn summary(file: &Path, config: &Config) -> String {
                 Level::Pin => "pinned",
                 _ => "cut off",
             },
-            duration::show(decide::lasts(settings.decide.highest, settings.isolate_for_ns)),
+            times(settings),
             settings.budget,
             duration::show(settings.budget_window_ns),
             if settings.decide.graded { "; what adds up to a level acts too" } else { "" },

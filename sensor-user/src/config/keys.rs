@@ -68,8 +68,8 @@ pub const KEYS: &[Key] = keys! {
 
     "isolation.severity": "how grave an incident must be to isolate", "severity = 1"
         => |c, i| c.settings.isolate_severity, i.count(0..=3)? as u8;
-    "isolation.duration": "how long an automatic isolation lasts", r#"duration = "1h""#
-        => |c, i| c.settings.isolate_for_ns, i.duration(SECOND..=365 * DAY)?;
+    "isolation.durations": "how long automatic isolations of a device last", r#"durations = ["1h", "1d", "1w"]"#
+        => |c, i| c.settings.isolate_for_ns, durations(i)?;
     "isolation.budget": "most automatic isolations in a while", "budget = 5"
         => |c, i| c.settings.budget, i.count(0..=10_000)? as u32;
     "isolation.budget_window": "how long that while is", r#"budget_window = "10m""#
@@ -161,6 +161,17 @@ pub const KEYS: &[Key] = keys! {
     "limits.incidents": "most incidents kept", "incidents = 4096"
         => |c, i| c.settings.limits.incidents, i.count(16..=1_048_576)? as usize;
 };
+
+/// How long isolations last, each longer than the one before.
+fn durations(item: &Item) -> Read<Vec<u64>> {
+    let steps = item.list(|item| item.duration(SECOND..=365 * DAY))?;
+    let grows = steps.windows(2).all(|pair| pair.first() < pair.last());
+    if steps.is_empty() || !grows {
+        let hint = format!("write it like: {}", item.example);
+        return item.wrong("must be one length of time or several, each longer than the one before", hint);
+    }
+    Ok(steps)
+}
 
 /// The levels that are put on by themselves.
 const AUTOMATIC: [(&str, Level); 3] =

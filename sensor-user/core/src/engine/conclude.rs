@@ -41,7 +41,8 @@ impl Engine {
             return Action::None;
         }
         let sum = self.ledger.sum(finding.device, now);
-        match decide::course(&sum, finding.severity <= graves, &self.settings.decide) {
+        let probation = self.probation(finding, now);
+        match decide::course(&sum, finding.severity <= graves, probation, &self.settings.decide) {
             Course::Tell => Action::None,
             Course::Act(level) => {
                 let action = self.consider(finding, self.affordable(level), now);
@@ -55,6 +56,11 @@ impl Engine {
                 _ => Action::None,
             },
         }
+    }
+
+    /// The level that a finding takes a device straight back to, whose time was up only just before.
+    pub(super) fn probation(&self, finding: &Finding, now: Time) -> Option<Level> {
+        self.repeats.probation(finding.device, finding.family, finding.weight, now)
     }
 
     /// A pin steps down to a throttle if the kernel's table of what pinned devices may do has no room.

@@ -130,7 +130,8 @@ impl Engine {
         let mut targets = self.inventory.cut(known, finding.flow.src);
         let weaker = self.own_entry(&targets).filter(|block| block.level < level).cloned();
         targets.retain(|target| !self.is_under(*target, level));
-        let until = now.plus(decide::lasts(level, self.settings.isolate_for_ns));
+        let before = self.repeats.isolations(finding.device, now);
+        let until = now.plus(decide::lasts(level, &self.settings.isolate_for_ns, before));
         let (mut block, change) = match weaker {
             Some(block) => (block, Change::Changed),
             None => (self.automatic(incident, now), Change::Added),
@@ -143,9 +144,14 @@ impl Engine {
         // There was room for a pin when it was decided.
         let Ok(list) = self.list_for(&block, None) else { return };
         block.list = list;
-        finding.signature.clone_into(&mut block.reason);
+        block.reason = match self.probation(finding, now) {
+            Some(_) => format!("{}, soon after its time was up", finding.signature),
+            None => finding.signature.to_owned(),
+        };
         block.origin = Origin::Incident(incident);
-        block.until = block.until.max(Some(until));
+        let until = block.until.map_or(until, |old| old.max(until));
+        block.until = Some(until);
+        self.repeats.note(finding.device, level, finding.family, now, until);
         self.recent.push_back(Begun { time: now, device: finding.device, level });
         let mut isolation = tell(&block, change, Some(device));
         self.enter(block, out);
@@ -185,12 +191,13 @@ impl Engine {
         let Some(known) = self.inventory.get(finding.device) else { return };
         let targets = self.inventory.cut(known, finding.flow.src);
         let Some(block) = self.own_entry(&targets) else { return };
-        let until = now.plus(decide::lasts(block.level, 0));
+        let until = now.plus(decide::lasts(block.level, &[], 0));
         let longer = block.until.is_some_and(|old| old < until);
         if block.level >= Level::Isolate || block.level > earned || !longer {
             return;
         }
         let block = Block { until: Some(until), ..block.clone() };
+        self.repeats.note(finding.device, block.level, finding.family, now, until);
         let isolation = tell(&block, Change::Extended, self.describe(finding.device));
         self.enter(block, out);
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
@@ -216,6 +223,9 @@ impl Engine {
         if let Some(key) = key {
             self.incidents.close(key);
             self.ledger.absolve(key);
+            if change == Change::Released {
+                self.repeats.forget(key);
+            }
             self.inventory.absolve(key, now);
         }
         let device = key.and_then(|key| self.describe(key));

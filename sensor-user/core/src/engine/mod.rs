@@ -25,6 +25,7 @@ use crate::flow::{Conversations, Role, TCP, UDP};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Observation, Verdict};
+use crate::policy::repeat::Repeats;
 use crate::policy::{Blocklist, Decision, Level, Name, Save, Target};
 use crate::settings::Settings;
 use crate::time::{MINUTE, SECOND, Time};
@@ -66,6 +67,7 @@ pub struct Engine {
     detectors: Vec<Box<dyn Detector>>,
     incidents: Incidents,
     ledger: Ledger,
+    repeats: Repeats,
     blocks: Blocklist,
     following: Following,
     /// The names of the ports, by index.
@@ -95,6 +97,7 @@ impl Engine {
             detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
             incidents: Incidents::new(settings.limits.incidents),
             ledger: Ledger::new(settings.limits.devices),
+            repeats: Repeats::new(settings.limits.devices),
             blocks: Blocklist::default(),
             following: Following::default(),
             ports: BTreeMap::new(),

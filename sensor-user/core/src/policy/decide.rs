@@ -54,21 +54,22 @@ pub enum Course {
     Act(Level),
 }
 
-/// What is to come of a finding: see [`earned`].
-pub fn course(sum: &Sum, decisive: bool, settings: &DecideSettings) -> Course {
-    match earned(sum, decisive).map(|level| level.min(settings.highest)) {
+/// What is to come of a finding: see [`earned`]. A device on `probation` goes straight back to that level.
+pub fn course(sum: &Sum, decisive: bool, probation: Option<Level>, settings: &DecideSettings) -> Course {
+    match earned(sum, decisive).max(probation).map(|level| level.min(settings.highest)) {
         None => Course::Tell,
         Some(level) if decisive || settings.graded => Course::Act(level),
         Some(level) => Course::Would(level),
     }
 }
 
-/// How long an automatic restriction lasts, ns, where an isolation lasts `isolate_for_ns`.
-pub fn lasts(level: Level, isolate_for_ns: u64) -> u64 {
+/// How long an automatic restriction lasts, ns, where isolations last `isolate_for_ns`, the first, the second and so on, and
+/// there were so many `before`.
+pub fn lasts(level: Level, isolate_for_ns: &[u64], before: usize) -> u64 {
     match level {
         Level::Throttle => THROTTLE_FOR,
         Level::Pin => PIN_FOR,
-        _ => isolate_for_ns,
+        _ => isolate_for_ns.get(before).or(isolate_for_ns.last()).copied().unwrap_or(HOUR),
     }
 }
 
@@ -112,9 +113,22 @@ mod tests {
             (true, false, Level::Isolate, Course::Act(Level::Isolate)),
             (true, false, Level::Pin, Course::Act(Level::Pin)),
         ] {
-            assert_eq!(course(&sum, decisive, &DecideSettings { highest, graded }), want);
+            assert_eq!(course(&sum, decisive, None, &DecideSettings { highest, graded }), want);
         }
         let settings = DecideSettings { highest: Level::Isolate, graded: true };
-        assert_eq!(course(&Sum::default(), false, &settings), Course::Tell);
+        assert_eq!(course(&Sum::default(), false, None, &settings), Course::Tell);
+        let probation = Some(Level::Pin);
+        assert_eq!(course(&Sum::default(), false, probation, &settings), Course::Act(Level::Pin));
+        let settings = DecideSettings { highest: Level::Throttle, graded: false };
+        assert_eq!(course(&Sum::default(), false, probation, &settings), Course::Would(Level::Throttle));
+    }
+
+    #[test]
+    fn isolations_last_longer_each_time() {
+        let steps = [10 * MINUTE, HOUR, 24 * HOUR];
+        let got = [0, 1, 2, 3, 99].map(|before| lasts(Level::Isolate, &steps, before));
+        assert_eq!(got, [10 * MINUTE, HOUR, 24 * HOUR, 24 * HOUR, 24 * HOUR]);
+        assert_eq!(lasts(Level::Pin, &steps, 2), PIN_FOR);
+        assert_eq!(lasts(Level::Isolate, &[], 0), HOUR);
     }
 }

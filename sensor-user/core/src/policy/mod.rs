@@ -6,6 +6,7 @@ mod allow;
 pub mod decide;
 mod level;
 mod list;
+pub mod repeat;
 mod target;
 
 use std::fmt;

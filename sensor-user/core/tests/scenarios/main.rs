@@ -10,6 +10,7 @@ mod followed;
 mod graded;
 mod guesses;
 mod levels;
+mod repeated;
 mod sent;
 mod spared;
 mod spoofed;
