@@ -438,6 +438,9 @@ pub struct IncidentInfo {
     /// How much was seen when its last alert was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Value>,
+    /// What the evidence against its device added up to with its last finding: `nats`, and of those by family `families`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Value>,
     /// Its findings.
     pub findings: Vec<FindingInfo>,
 }

@@ -111,14 +111,14 @@ fn pins_that_are_not_on_a_bpf_file_system() -> Result<()> {
 fn a_configuration_with_three_mistakes() -> Result<()> {
     site(1, |site| {
         site.configure(
-            "mode = \"enforced\"\n\n[isolation]\nduration = \"1 fortnight\"\n\n[detect.scan]\nbening_success = 0.8\n",
+            "mode = \"enforced\"\n\n[isolation]\ndurations = [\"1 fortnight\"]\n\n[detect.scan]\nbening_success = 0.8\n",
         )?;
         let config = site.path("sekisho.toml").display().to_string();
         for told in [site.run(BRIDGE, &[])?, site.plain(&["check", &config])?] {
             told.check_failed(&[
                 &format!("3 problems in the configuration {config}"),
                 "line 1: mode: ",
-                "line 4: isolation.duration: ",
+                "line 4: isolation.durations[0]: ",
                 "line 7: detect.scan.bening_success: ",
             ])?;
             assert_eq!(told.err.matches("hint: ").count(), 3, "{}", told.err);

@@ -182,7 +182,7 @@ fn a_search_for_hosts() -> Result<()> {
 #[test]
 fn an_isolation_ends_by_itself() -> Result<()> {
     site(4, |site| {
-        site.configure("[isolation]\nduration = \"3s\"\n")?;
+        site.configure("[isolation]\ndurations = [\"3s\"]\n")?;
         let _services = furnish(site)?;
         let daemon = site.start(&["--mode", "enforce"])?;
         daily_work(site)?;

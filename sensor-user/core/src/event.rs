@@ -43,17 +43,31 @@ pub enum Value {
 /// The numbers of a finding by name, in the order a person reads them.
 pub type Evidence = Vec<(&'static str, Value)>;
 
-/// Why a device that earned an isolation was or was not isolated.
+/// What was done about a device, or why nothing was.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Below the level that isolates.
+    /// Below the level that restricts.
     None,
+    /// Throttled.
+    Throttled,
+    /// Pinned to what it did before.
+    Pinned,
     /// Isolated.
     Isolated,
+    /// Observe mode: it would have been throttled.
+    WouldThrottle,
+    /// Observe mode: it would have been pinned.
+    WouldPin,
     /// Observe mode: it would have been isolated.
     WouldIsolate,
-    /// It is isolated already.
+    /// Graded decisions are off: by the sum of its evidence it would be throttled.
+    UngradedThrottle,
+    /// The same: pinned.
+    UngradedPin,
+    /// The same: isolated.
+    UngradedIsolate,
+    /// It is isolated already, or as restricted as it is to be.
     AlreadyIsolated,
     /// It is a gateway: its MAC carries many.
     Gateway,
@@ -63,6 +77,49 @@ pub enum Action {
     BudgetSpent,
     /// None of its addresses is its own alone, so that a rule would hit others.
     NoOwnAddress,
+}
+
+impl Action {
+    /// A restriction by this level, carried out or only counted.
+    pub(crate) fn of(level: Level, enforced: bool) -> Self {
+        match (level, enforced) {
+            (Level::Throttle, true) => Self::Throttled,
+            (Level::Throttle, false) => Self::WouldThrottle,
+            (Level::Pin, true) => Self::Pinned,
+            (Level::Pin, false) => Self::WouldPin,
+            (_, true) => Self::Isolated,
+            (_, false) => Self::WouldIsolate,
+        }
+    }
+
+    /// What graded decisions would do.
+    pub(crate) fn ungraded(level: Level) -> Self {
+        match level {
+            Level::Throttle => Self::UngradedThrottle,
+            Level::Pin => Self::UngradedPin,
+            _ => Self::UngradedIsolate,
+        }
+    }
+
+    /// Whether it is what graded decisions would do.
+    pub(crate) fn is_ungraded(&self) -> bool {
+        matches!(self, Self::UngradedThrottle | Self::UngradedPin | Self::UngradedIsolate)
+    }
+
+    /// Whether the device is restricted by it, or in observe mode would be: there is an entry for it.
+    pub(crate) fn acts(&self) -> bool {
+        self.level().is_some() && !self.is_ungraded()
+    }
+
+    /// The level the device is put under, or would be.
+    pub(crate) fn level(&self) -> Option<Level> {
+        match self {
+            Self::Throttled | Self::WouldThrottle | Self::UngradedThrottle => Some(Level::Throttle),
+            Self::Pinned | Self::WouldPin | Self::UngradedPin => Some(Level::Pin),
+            Self::Isolated | Self::WouldIsolate | Self::UngradedIsolate => Some(Level::Isolate),
+            _ => None,
+        }
+    }
 }
 
 /// A detector called a device.

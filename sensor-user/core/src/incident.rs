@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::coverage::Sighted;
 use crate::detect::Finding;
 use crate::event::Action;
+use crate::evidence::Sum;
 use crate::inventory::DeviceKey;
 use crate::time::{HOUR, Time};
 
@@ -30,8 +31,17 @@ pub struct Incident {
     pub action: Action,
     /// How much was seen when its last alert was told; none in a replay.
     pub coverage: Option<Sighted>,
+    /// What the evidence against its device added up to with its last finding.
+    pub evidence: Sum,
     /// Its findings: of each detector and signature the latest.
     pub findings: Vec<(Time, Finding)>,
+}
+
+impl Incident {
+    /// Whether nothing was done about it, nor refused to be.
+    fn is_untouched(&self) -> bool {
+        self.action == Action::None || self.action.is_ungraded()
+    }
 }
 
 /// All incidents, bounded; the oldest is forgotten first.
@@ -51,8 +61,8 @@ impl Incidents {
     }
 
     /// Adds a finding to the device's open incident, or opens one. Returns its number, and whether the finding is news:
-    /// the first of its kind in the incident, or graver than before.
-    pub fn add(&mut self, finding: &Finding, now: Time) -> (u64, bool) {
+    /// the first of its kind in the incident, or graver than before. `evidence` is what there is against the device with it.
+    pub fn add(&mut self, finding: &Finding, evidence: Sum, now: Time) -> (u64, bool) {
         let open = self.open.get(&finding.device).and_then(|id| self.all.get(id));
         let id = match open {
             Some(incident) if now.since(incident.updated) < QUIET => incident.id,
@@ -60,6 +70,7 @@ impl Incidents {
         };
         let Some(incident) = self.all.get_mut(&id) else { return (id, false) };
         incident.updated = now;
+        incident.evidence = evidence;
         incident.severity = incident.severity.min(finding.severity);
         let same = |(_, old): &&mut (Time, Finding)| {
             old.detector == finding.detector && old.signature == finding.signature
@@ -95,6 +106,7 @@ impl Incidents {
                 updated: now,
                 action: Action::None,
                 coverage: None,
+                evidence: Sum::default(),
                 findings: Vec::new(),
             },
         );
@@ -121,11 +133,20 @@ impl Incidents {
         incidents.into_iter().filter_map(|incident| Some((incident.id, gravest(incident)?))).collect()
     }
 
-    /// Notes what was done.
+    /// Notes what was done. What graded decisions would do takes nothing back that was done, or refused.
     pub fn set_action(&mut self, id: u64, action: Action) {
-        if let Some(incident) = self.all.get_mut(&id) {
+        if let Some(incident) = self.all.get_mut(&id)
+            && (!action.is_ungraded() || incident.is_untouched())
+        {
             incident.action = action;
         }
+    }
+
+    /// Whether what graded decisions would do goes beyond what was said of an incident so far.
+    pub fn rises(&self, id: u64, action: &Action) -> bool {
+        self.all.get(&id).is_some_and(|incident| {
+            action.is_ungraded() && incident.is_untouched() && action.level() > incident.action.level()
+        })
     }
 
     /// Notes how much was seen when it was told.

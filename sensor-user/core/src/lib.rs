@@ -12,6 +12,7 @@ pub mod datapath;
 pub mod detect;
 pub mod engine;
 pub mod event;
+pub mod evidence;
 pub mod flow;
 pub mod incident;
 pub mod inventory;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::addr::{Mac, Prefix};
-use crate::policy::{Allow, DEFAULT_LIST, MAX_LISTS, Name, Target};
+use crate::policy::{Allow, DEFAULT_LIST, Level, MAX_LISTS, Name, Target};
 use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 /// Whether decisions are carried out.
@@ -99,6 +99,15 @@ pub struct ExfilSettings {
     pub inside_bytes: u64,
 }
 
+/// How far what a device is found out for goes (see `policy::decide`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DecideSettings {
+    /// No automatic restriction is stricter than this.
+    pub highest: Level,
+    /// Also the sum of findings acts that are not decisive by themselves; else what it would do is told.
+    pub graded: bool,
+}
+
 /// What is done about hosts over their budget of new destinations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReflexMode {
@@ -173,8 +182,10 @@ pub struct Settings {
     pub mode: Mode,
     /// An incident of this severity or graver (1 is the gravest) isolates; 0: none does.
     pub isolate_severity: u8,
-    /// How long an automatic isolation lasts, ns.
-    pub isolate_for_ns: u64,
+    /// How long an automatic isolation lasts, ns: the first of a device, the second and so on; the last for all further.
+    pub isolate_for_ns: Vec<u64>,
+    /// Levels of automatic restrictions.
+    pub decide: DecideSettings,
     /// At most so many automatic isolations...
     pub budget: u32,
     /// ...within this time, ns.
@@ -232,7 +243,9 @@ impl Default for Settings {
         Self {
             mode: Mode::Observe,
             isolate_severity: 1,
-            isolate_for_ns: HOUR,
+            // The first is long enough for a person to come: what isolates is decisive, and rarely a mistake.
+            isolate_for_ns: vec![HOUR, 24 * HOUR, 7 * 24 * HOUR],
+            decide: DecideSettings { highest: Level::Isolate, graded: false },
             budget: 5,
             budget_window_ns: 10 * MINUTE,
             // RFC 1918, RFC 3927, RFC 4193, RFC 4291 2.5.6.

@@ -59,6 +59,8 @@ pub struct IncidentView {
     pub action: crate::event::Action,
     /// How much was seen when its last alert was told; none if nobody said.
     pub coverage: Option<crate::coverage::Sighted>,
+    /// What the evidence against its device added up to with its last finding.
+    pub evidence: crate::evidence::Sum,
     /// Its findings: detector, signature, severity, numbers.
     pub findings: Vec<FindingView>,
 }

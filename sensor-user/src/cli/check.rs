@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use sensor_core::settings::Mode;
+use sensor_core::policy::{Level, decide};
+use sensor_core::settings::{Mode, Settings};
 use serde_json::json;
 
 use super::CliError;
@@ -32,6 +33,18 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CliError> {
     }
 }
 
+/// How long the strictest automatic restriction lasts, the first time and the next ones.
+fn times(settings: &Settings) -> String {
+    let level = settings.decide.highest;
+    let steps = &settings.isolate_for_ns[..];
+    let lasts = |before: usize| duration::show(decide::lasts(level, steps, before));
+    let more: Vec<_> = (1..steps.len()).map(lasts).collect();
+    if level < Level::Isolate || more.is_empty() {
+        return lasts(0);
+    }
+    format!("{} (when it happens again {})", lasts(0), more.join(", "))
+}
+
 /// What the configuration comes down to.
 fn summary(file: &Path, config: &Config) -> String {
     let settings = &config.settings;
@@ -46,11 +59,17 @@ fn summary(file: &Path, config: &Config) -> String {
             "enforce, but severity 0: nothing is cut off by itself".to_owned()
         }
         Mode::Enforce => format!(
-            "enforce: devices with an incident of severity {} or graver are cut off for {}, at most {} within {}",
+            "enforce: devices with an incident of severity {} or graver are {} for {}, at most {} within {}{}",
             settings.isolate_severity,
-            duration::show(settings.isolate_for_ns),
+            match settings.decide.highest {
+                Level::Throttle => "throttled",
+                Level::Pin => "pinned",
+                _ => "cut off",
+            },
+            times(settings),
             settings.budget,
             duration::show(settings.budget_window_ns),
+            if settings.decide.graded { "; what adds up to a level acts too" } else { "" },
         ),
     };
     let protected = settings.protected.len() + settings.protected_nets.len();

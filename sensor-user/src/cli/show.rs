@@ -221,8 +221,12 @@ fn done(action: &str) -> &str {
     match action {
         "none" => "told only",
         "isolated" => "isolated",
-        "would_isolate" => "would be isolated",
-        "already_isolated" => "isolated already",
+        "throttled" => "throttled",
+        "pinned" => "pinned",
+        "would_throttle" | "ungraded_throttle" => "would be throttled",
+        "would_pin" | "ungraded_pin" => "would be pinned",
+        "would_isolate" | "ungraded_isolate" => "would be isolated",
+        "already_isolated" => "held already",
         "gateway" => "not isolated: gateway",
         "protected" => "not isolated: protected",
         "budget_spent" => "not isolated: too many",
@@ -263,6 +267,17 @@ pub fn incidents(incidents: &[IncidentInfo], blind: Option<&BlindInfo>, here: &H
     format!("{}\n`sekisho incidents ID` shows one with its numbers.\n", table(columns, &rows, here.width))
 }
 
+/// What each family adds to the evidence, the most first: ` (scan 13.8, beacon 6.0)`.
+fn shares(incident: &IncidentInfo) -> String {
+    let families = incident.evidence.as_ref().and_then(|evidence| evidence["families"].as_object());
+    let each = families.into_iter().flatten();
+    let mut shares: Vec<_> = each.filter_map(|(name, nats)| Some((name, nats.as_f64()?))).collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let words: Vec<_> =
+        shares.iter().map(|(name, nats)| format!("{} {nats:.1}", label::plain(name))).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
+
 /// `sekisho incidents ID`.
 pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
     let mut text = format!(
@@ -278,6 +293,9 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
     );
     if let Some(seen) = incident.coverage.as_ref().and_then(|coverage| coverage["bridge"].as_f64()) {
         text.push_str(&format!("  seen     {} of what came in the minutes before\n", label::percent(seen)));
+    }
+    if let Some(nats) = incident.evidence.as_ref().and_then(|evidence| evidence["nats"].as_f64()) {
+        text.push_str(&format!("  evidence {nats:.1} nats{}\n", shares(incident)));
     }
     for finding in &incident.findings {
         text.push_str(&format!(

@@ -120,6 +120,7 @@ fn incident() -> Value {
         "id": 3, "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "name": "MRI 2" }, "severity": 1,
         "opened": "2025-12-31T23:00:00.000000+0000", "updated": "2025-12-31T23:00:01.000000+0000",
         "action": "isolated", "coverage": { "port": 1.0, "bridge": 0.97 },
+        "evidence": { "nats": 19.86, "families": { "scan": 13.86, "beacon": 6.0, "model": 0.0 } },
         "findings": [{
             "time": "2025-12-31T23:00:00.500000+0000", "detector": "scan", "signature": "first contacts fail",
             "severity": 1, "evidence": { "failed_first_contacts": 10, "destinations": ["10.0.0.8", "10.0.0.9"] },
@@ -185,7 +186,8 @@ fn answers_are_shown_to_people() {
     assert_eq!(
         show::incident(&incidents[0], &here()),
         "Incident 3: MRI 2 (high), isolated\n  opened   2025-12-31 23:00:00\n  last     2025-12-31 23:00:01\n  \
-         device   00:1b:21:0a:0b:0c 10.0.0.7\n  seen     97.00 % of what came in the minutes before\n\n  \
+         device   00:1b:21:0a:0b:0c 10.0.0.7\n  seen     97.00 % of what came in the minutes before\n  \
+         evidence 19.9 nats (scan 13.9, beacon 6.0, model 0.0)\n\n  \
          2025-12-31 23:00:00 first contacts fail [high]\n    \
          failed first contacts        10\n    destinations                 10.0.0.8 10.0.0.9\n"
     );

@@ -74,6 +74,14 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Yes or no.
+    pub fn flag(&self) -> Read<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => self.mistyped("true or false"),
+        }
+    }
+
     /// A whole number.
     pub fn count(&self, range: RangeInclusive<u64>) -> Read<u64> {
         let DeValue::Integer(number) = self.value.get_ref() else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sensor_core::addr::Prefix;
-use sensor_core::policy::Target;
+use sensor_core::policy::{Level, Target};
 use sensor_core::settings::{MAX_INTERNAL, Mode};
 use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
@@ -68,14 +68,19 @@ pub const KEYS: &[Key] = keys! {
 
     "isolation.severity": "how grave an incident must be to isolate", "severity = 1"
         => |c, i| c.settings.isolate_severity, i.count(0..=3)? as u8;
-    "isolation.duration": "how long an automatic isolation lasts", r#"duration = "1h""#
-        => |c, i| c.settings.isolate_for_ns, i.duration(SECOND..=365 * DAY)?;
+    "isolation.durations": "how long automatic isolations of a device last", r#"durations = ["1h", "1d", "1w"]"#
+        => |c, i| c.settings.isolate_for_ns, durations(i)?;
     "isolation.budget": "most automatic isolations in a while", "budget = 5"
         => |c, i| c.settings.budget, i.count(0..=10_000)? as u32;
     "isolation.budget_window": "how long that while is", r#"budget_window = "10m""#
         => |c, i| c.settings.budget_window_ns, i.duration(SECOND..=7 * DAY)?;
     "isolation.protected": "what is never isolated", r#"protected = ["00:1b:21:0a:0b:0c", "10.0.0.7", "10.1.0.0/16"]"#
         => |c, i| (c.settings.protected, c.settings.protected_nets), protected(i)?;
+
+    "decide.highest": "the strictest automatic restriction", r#"highest = "isolate""#
+        => |c, i| c.settings.decide.highest, i.choice(&AUTOMATIC)?;
+    "decide.graded": "whether evidence that is not decisive alone adds up to acts", "graded = false"
+        => |c, i| c.settings.decide.graded, i.flag()?;
 
     "segments": "named sets of ports and VLANs", r#"radiology = { ports = ["eth1"], vlans = [20], reflex = "enforce" }"#
         => |c, i| c.settings.segments, places::segments(i)?;
@@ -156,6 +161,21 @@ pub const KEYS: &[Key] = keys! {
     "limits.incidents": "most incidents kept", "incidents = 4096"
         => |c, i| c.settings.limits.incidents, i.count(16..=1_048_576)? as usize;
 };
+
+/// How long isolations last, each longer than the one before.
+fn durations(item: &Item) -> Read<Vec<u64>> {
+    let steps = item.list(|item| item.duration(SECOND..=365 * DAY))?;
+    let grows = steps.windows(2).all(|pair| pair.first() < pair.last());
+    if steps.is_empty() || !grows {
+        let hint = format!("write it like: {}", item.example);
+        return item.wrong("must be one length of time or several, each longer than the one before", hint);
+    }
+    Ok(steps)
+}
+
+/// The levels that are put on by themselves.
+const AUTOMATIC: [(&str, Level); 3] =
+    [("throttle", Level::Throttle), ("pin", Level::Pin), ("isolate", Level::Isolate)];
 
 /// A text that says something.
 fn filled<'a>(item: &Item<'a>) -> Read<&'a str> {

@@ -17,7 +17,7 @@ fn three_mistakes_are_told_at_once() {
     let text = "mode = \"obsreve\"\n\n[isolation]\nduratoin = \"4h\"\nseverity = 9\n";
     let want = [
         r#"1 mode: must be "observe" or "enforce", and is "obsreve" | write it like: mode = "observe""#,
-        "4 isolation.duratoin: is not a known key | did you mean `duration`?",
+        "4 isolation.duratoin: is not a known key | did you mean `durations`?",
         "5 isolation.severity: 9 is out of range | give 0 to 3",
     ];
     assert_eq!(problems(text), want);
@@ -27,7 +27,7 @@ fn three_mistakes_are_told_at_once() {
 fn each_kind_of_mistake_is_told() {
     for (text, want) in [
         ("mod = 1", "1 mod: is not a known key | did you mean `mode`?"),
-        ("duration = \"4h\"", "1 duration: is not a known key | `duration` belongs under [isolation]"),
+        ("durations = [\"4h\"]", "1 durations: is not a known key | `durations` belongs under [isolation]"),
         (
             "[limits]\nmode = \"observe\"",
             "2 limits.mode: is not a known key | `mode` belongs above the first [section]",
@@ -51,16 +51,28 @@ fn each_kind_of_mistake_is_told() {
             "2 isolation.budget: 99999999999999999999 is out of range | give 0 to 10000",
         ),
         (
-            "[isolation]\nduration = 4",
-            "2 isolation.duration: must be a length of time in quotes, and is the number 4 | write it like: duration = \"1h\"",
+            "[isolation]\ndurations = [4]",
+            "2 isolation.durations[0]: must be a length of time in quotes, and is the number 4 | write it like: durations = [\"1h\", \"1d\", \"1w\"]",
         ),
         (
-            "[isolation]\nduration = \"4\"",
-            "2 isolation.duration: `4` has no unit; write 4s for seconds, 4m for minutes or 4h for hours | write it like: duration = \"1h\"",
+            "[isolation]\ndurations = [\"4\"]",
+            "2 isolation.durations[0]: `4` has no unit; write 4s for seconds, 4m for minutes or 4h for hours | write it like: durations = [\"1h\", \"1d\", \"1w\"]",
         ),
         (
-            "[isolation]\nduration = \"3000d\"",
-            "2 isolation.duration: 3000d is out of range | give 1s to 52w 1d",
+            "[isolation]\ndurations = [\"3000d\"]",
+            "2 isolation.durations[0]: 3000d is out of range | give 1s to 52w 1d",
+        ),
+        (
+            "[isolation]\ndurations = [\"1h\", \"10m\"]",
+            "2 isolation.durations: must be one length of time or several, each longer than the one before | write it like: durations = [\"1h\", \"1d\", \"1w\"]",
+        ),
+        (
+            "[isolation]\nduration = \"1h\"",
+            "2 isolation.duration: is not a known key | did you mean `durations`?",
+        ),
+        (
+            "[decide]\ngraded = \"yes\"",
+            "2 decide.graded: must be true or false, and is the text \"yes\" | write it like: graded = false",
         ),
         ("[detect.fanout]\nfactor = nan", "2 detect.fanout.factor: nan is out of range | give 1 to 1000"),
         (
@@ -159,7 +171,7 @@ fn values_arrive_where_they_belong() {
         internal = ["192.0.2.0/24"]
         gateways = ["00:1B:21:0A:0B:0C"]
         [isolation]
-        duration = "4h"
+        durations = ["4h", "2d"]
         protected = ["10.0.0.7", "00:1b:21:0a:0b:0d", "10.1.0.0/16"]
         [detect]
         scan.benign_success = 0.9
@@ -172,7 +184,7 @@ fn values_arrive_where_they_belong() {
     assert_eq!((settings.mode, config.daemon.metrics_listen), (Mode::Enforce, None));
     assert_eq!(settings.internal, ["192.0.2.0/24".parse().unwrap()]);
     assert!(settings.gateways.contains(&"00:1b:21:0a:0b:0c".parse().unwrap()));
-    assert_eq!(settings.isolate_for_ns, 4 * HOUR);
+    assert_eq!(settings.isolate_for_ns, [4 * HOUR, 48 * HOUR]);
     assert_eq!((settings.protected.len(), settings.protected_nets.len()), (2, 1));
     assert_eq!((settings.lateral.window_ns, settings.lateral.limit), (2 * MINUTE, 7));
     assert_eq!(settings.scan.benign_success, 0.9);

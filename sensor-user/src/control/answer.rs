@@ -87,6 +87,7 @@ fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
         updated: clock.stamp(view.updated),
         action: json(&view.action).as_str().unwrap_or_default().to_owned(),
         coverage: view.coverage.as_ref().map(json),
+        evidence: Some(json(&view.evidence)),
         findings: view.findings.iter().map(|f| finding(f, clock)).collect(),
     }
 }

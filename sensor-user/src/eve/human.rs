@@ -137,9 +137,16 @@ fn alert_sentence(alert: &Alert) -> String {
     };
     let done = match alert.action {
         Action::None => "told only",
+        Action::Throttled => "throttled",
+        Action::Pinned => "pinned to what it did before",
         Action::Isolated => "isolated",
+        Action::WouldThrottle => "would be throttled (observe mode)",
+        Action::WouldPin => "would be pinned (observe mode)",
         Action::WouldIsolate => "would be isolated (observe mode)",
-        Action::AlreadyIsolated => "isolated already",
+        Action::UngradedThrottle => "would be throttled (graded decisions are off)",
+        Action::UngradedPin => "would be pinned (graded decisions are off)",
+        Action::UngradedIsolate => "would be isolated (graded decisions are off)",
+        Action::AlreadyIsolated => "held already",
         Action::Gateway => "not isolated: it is a gateway",
         Action::Protected => "not isolated: it is on the protected list",
         Action::BudgetSpent => "not isolated: too many isolations in a short time, a person must decide",

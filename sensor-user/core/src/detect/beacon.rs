@@ -23,6 +23,7 @@ use super::spread::Spread;
 use super::{Detector, Ended, Finding, seconds};
 use crate::addr::{Prefix, is_host};
 use crate::event::Value;
+use crate::evidence::{Family, by_severity};
 use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
@@ -235,6 +236,8 @@ impl Pair {
                 "beacon: calls one host outside evenly that hardly anybody else calls"
             },
             severity,
+            family: Family::Beacon,
+            weight: by_severity(severity),
             device: ended.device,
             flow: ended.flow.id,
             evidence: vec![

@@ -22,6 +22,7 @@ use super::clients::Clients;
 use super::spread::Spread;
 use super::{Detector, Ended, Finding, seconds};
 use crate::event::{FlowEnded, Half, Value};
+use crate::evidence::{Family, by_severity};
 use crate::flow::{ACK, FIN, RST, TCP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
@@ -229,10 +230,13 @@ impl Pair {
             let spread = Spread::of(self.sessions.iter().map(|session| size(session) as f64).collect());
             Value::Count(spread.map_or(0, |spread| spread.median as u64))
         };
+        let severity = if service == Service::Other { 3 } else { 2 };
         Finding {
             detector: "brute",
             signature: service.signature(),
-            severity: if service == Service::Other { 3 } else { 2 },
+            severity,
+            family: Family::Brute,
+            weight: by_severity(severity),
             device: ended.device,
             flow: ended.flow.id,
             evidence: vec![

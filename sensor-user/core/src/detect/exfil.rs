@@ -20,6 +20,7 @@ use lru::LruCache;
 use super::{Detector, Finding, Went, seconds};
 use crate::addr::is_host;
 use crate::event::Value;
+use crate::evidence::{Family, by_severity};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
 use crate::settings::{ExfilSettings, Settings};
@@ -149,10 +150,13 @@ impl Pair {
 
     fn finding(&self, went: &Went<'_>, signature: &'static str, limit: f64) -> Finding {
         let megabytes = |bytes: f64| Value::Number((bytes / 1e5).round() / 10.0);
+        let severity = if went.internal { 3 } else { 2 };
         Finding {
             detector: "exfil",
             signature,
-            severity: if went.internal { 3 } else { 2 },
+            severity,
+            family: Family::Exfil,
+            weight: by_severity(severity),
             device: went.device,
             flow: went.id,
             evidence: vec![

@@ -17,6 +17,7 @@ use ndarray::Array2;
 use super::{Detector, Finding, Usual, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
+use crate::evidence::{Family, by_severity};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
 use crate::settings::{FanoutSettings, Settings};
@@ -199,6 +200,8 @@ fn finding(contact: &Contact, count: u32, limit: u32, usual: Option<u32>, window
         detector: "fanout",
         signature: "fan-out: more destinations than usual",
         severity: 2,
+        family: Family::Novelty,
+        weight: by_severity(2),
         device: contact.device,
         flow: contact.id,
         evidence,

@@ -20,6 +20,7 @@ use lru::LruCache;
 use super::{Began, Detector, Finding, Went, seconds};
 use crate::addr::Mac;
 use crate::event::Value;
+use crate::evidence::{Family, by_severity};
 use crate::flow::{ACK, ICMP, ICMP6, Role, SYN, TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::{FlowId, FlowSeen, Kind};
@@ -173,6 +174,8 @@ impl Detector for Flood {
             detector: "flood",
             signature: way.signature(),
             severity: 3,
+            family: Family::Flood,
+            weight: by_severity(3),
             device: went.device,
             flow: id,
             evidence: vec![
@@ -190,10 +193,13 @@ impl Rate {
         let seen = began.seen;
         // One address, and the MAC address carries no others: it is the device's own doing.
         let own = self.source.is_some() && !began.gateway;
+        let severity = if own || (way == Way::Dhcp && !began.gateway) { 2 } else { 3 };
         Finding {
             detector: "flood",
             signature: way.signature(),
-            severity: if own || (way == Way::Dhcp && !began.gateway) { 2 } else { 3 },
+            severity,
+            family: Family::Flood,
+            weight: by_severity(severity),
             device: DeviceKey::Local(seen.smac),
             flow: seen.id,
             evidence: vec![

@@ -17,6 +17,7 @@ use lru::LruCache;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
+use crate::evidence::{Family, by_severity};
 use crate::flow::TCP;
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
@@ -134,10 +135,13 @@ impl Detector for Lateral {
 impl Reach {
     fn finding(&self, contact: &Contact, service: Service, limit: u32) -> Finding {
         let first = self.recent.first().map_or(contact.time, |(_, time)| *time);
+        let severity = if service == Service::Shell { 2 } else { 1 };
         Finding {
             detector: "lateral",
             signature: service.signature(),
-            severity: if service == Service::Shell { 2 } else { 1 },
+            severity,
+            family: Family::Lateral,
+            weight: by_severity(severity),
             device: contact.device,
             flow: contact.id,
             evidence: vec![

@@ -18,6 +18,7 @@ mod swarm;
 
 use crate::contact::{Contact, Outcome};
 use crate::event::{Evidence, FlowEnded, Half, Value};
+use crate::evidence::Family;
 use crate::flow::Role;
 use crate::inventory::DeviceKey;
 use crate::observation::{FlowId, FlowProgress, FlowSeen};
@@ -36,6 +37,10 @@ pub struct Finding {
     pub signature: &'static str,
     /// 1 (high) to 3 (low).
     pub severity: u8,
+    /// What it is evidence of.
+    pub family: Family,
+    /// How much it says, nats (see [`crate::evidence`]).
+    pub weight: f64,
     /// Who is blamed.
     pub device: DeviceKey,
     /// The flow that tipped the scale.

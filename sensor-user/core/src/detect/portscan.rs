@@ -16,6 +16,7 @@ use lru::LruCache;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
 use crate::event::Value;
+use crate::evidence::{Family, by_severity};
 use crate::flow::{ICMP, ICMP6, TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
@@ -141,6 +142,8 @@ impl Pair {
                 "protocol scan: many IP protocols of one host tried"
             },
             severity,
+            family: Family::Scan,
+            weight: by_severity(severity),
             device: contact.device,
             flow: contact.id,
             evidence: vec![

@@ -28,6 +28,7 @@ use lru::LruCache;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
 use crate::event::Value;
+use crate::evidence::{ALERTING, DECISIVE, Family, HINT};
 use crate::flow::{ICMP, ICMP6, TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
@@ -44,6 +45,12 @@ const ARP_FAILURES: u32 = 20;
 const ISOLATING: usize = 10;
 /// ...came within this time.
 const AT_ONCE: u64 = 5 * MINUTE;
+/// The walk's ratio counts as it is if so many of its failures did...
+const SOON: usize = 5;
+/// ...up to so many nats: what does not isolate is no proof.
+const UNDECIDED: f64 = 11.0;
+/// Nats at which a call is told again, though no graver: those of one chance in 10,000.
+const LIKELY: f64 = 9.2;
 /// Ports of the web.
 const WEB: [u16; 2] = [80, 443];
 /// An ARP walk starts anew when it did not end within this time: a sweep asks faster.
@@ -74,6 +81,8 @@ struct Walk {
     /// Gravest severity told, 4 for none.
     told: u8,
     told_at: Time,
+    /// Weight told last, nats.
+    told_weight: f64,
 }
 
 impl Walk {
@@ -88,12 +97,14 @@ impl Walk {
             examples: Vec::new(),
             told: 4,
             told_at: now,
+            told_weight: 0.0,
         }
     }
 
     /// Starts anew, but remembers what was told.
     fn restart(&mut self, now: Time) {
-        *self = Self { told: self.told, told_at: self.told_at, ..Self::new(now) };
+        let (told, told_at, told_weight) = (self.told, self.told_at, self.told_weight);
+        *self = Self { told, told_at, told_weight, ..Self::new(now) };
     }
 }
 
@@ -175,8 +186,16 @@ impl Detector for Scan {
             walk.examples.push(contact.id.dst);
         }
         let severity = walk.severity(class, contact, &settings);
-        if severity < walk.told {
-            (walk.told, walk.told_at) = (severity, now);
+        if severity > 3 {
+            return;
+        }
+        let weight = walk.weight(class, contact, severity);
+        let weightier = weight >= LIKELY && walk.told_weight < LIKELY;
+        if severity < walk.told || (severity == walk.told && weightier) {
+            if severity < walk.told {
+                walk.told_at = now;
+            }
+            (walk.told, walk.told_weight) = (severity, weight);
             found.push(walk.finding(class, contact, severity, now));
         }
     }
@@ -203,6 +222,24 @@ impl Walk {
         }
     }
 
+    /// Whether so many of the last failures came together.
+    fn together(&self, failures: usize, contact: &Contact) -> bool {
+        let first = self.recent.len().checked_sub(failures).and_then(|index| self.recent.get(index));
+        first.is_some_and(|first| contact.time.since(*first) <= AT_ONCE)
+    }
+
+    /// What the call says, nats: the walk's own log likelihood ratio, where nothing else is known to look like it. What is
+    /// held back says no more than that it is to be told.
+    fn weight(&self, class: Class, contact: &Contact, severity: u8) -> f64 {
+        match class {
+            _ if severity <= 1 => self.sum.max(DECISIVE),
+            _ if severity >= 3 => HINT,
+            Class::Arp | Class::Echo => ALERTING,
+            _ if !self.together(SOON, contact) => ALERTING,
+            _ => self.sum.min(UNDECIDED),
+        }
+    }
+
     fn finding(&self, class: Class, contact: &Contact, severity: u8, now: Time) -> Finding {
         let mut evidence = vec![
             ("failed_first_contacts", Value::Count(u64::from(self.failures))),
@@ -218,6 +255,8 @@ impl Walk {
             detector: "scan",
             signature: signature(class),
             severity,
+            family: Family::Scan,
+            weight: self.weight(class, contact, severity),
             device: contact.device,
             flow: contact.id,
             evidence,

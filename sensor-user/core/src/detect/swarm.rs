@@ -12,6 +12,7 @@ use lru::LruCache;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
+use crate::evidence::{Family, by_severity};
 use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
@@ -85,6 +86,8 @@ impl Hosts {
             detector: "swarm",
             signature: "swarm: many hosts outside on one service that is not the web's",
             severity: 3,
+            family: Family::Novelty,
+            weight: by_severity(3),
             device: contact.device,
             flow: contact.id,
             evidence: vec![

@@ -163,7 +163,7 @@ impl Engine {
     }
 
     /// The allow list of an entry as it is to be; its list is still as it was.
-    fn list_for(&mut self, block: &Block, named: Option<Name>) -> Result<List, CommandError> {
+    pub(super) fn list_for(&mut self, block: &Block, named: Option<Name>) -> Result<List, CommandError> {
         if named.is_some() && block.level != Level::Quarantine {
             return Err(CommandError::List(block.level));
         }

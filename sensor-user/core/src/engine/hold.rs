@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::detect::Finding;
 use crate::event::{Change, DeviceRef, Event, Isolation, Timed};
 use crate::observation::{FlowSeen, Verdict};
+use crate::policy::decide;
 use crate::policy::{
     Block, BlockId, BlockName, Decision, Direction, Level, List, MAX_TARGETS, Origin, Restriction, Save,
     Target,
@@ -13,7 +14,7 @@ use crate::policy::{
 use crate::settings::Mode;
 use crate::time::Time;
 
-use super::{Engine, Output};
+use super::{Begun, Engine, Output};
 
 impl Engine {
     /// Takes up the entries a store remembered, and orders what the settings protect. Call it once, first.
@@ -115,37 +116,90 @@ impl Engine {
         }
     }
 
-    /// Isolates the device of a finding.
-    pub(super) fn isolate(
+    /// Puts the device of a finding under a level. The entry it has by itself for a weaker one is raised in place.
+    pub(super) fn restrict(
         &mut self,
         finding: &Finding,
         incident: u64,
         device: DeviceRef,
+        level: Level,
         now: Time,
         out: &mut Output,
     ) {
         let Some(known) = self.inventory.get(finding.device) else { return };
         let mut targets = self.inventory.cut(known, finding.flow.src);
-        targets.retain(|target| !self.is_isolated(*target));
-        targets.truncate(MAX_TARGETS);
-        let block = Block {
-            id: self.blocks.next_id(),
-            follows: targets.iter().any(|target| matches!(target, Target::Mac(_))),
-            targets,
-            level: Level::Isolate,
-            direction: Direction::Both,
-            list: List::None,
-            origin: Origin::Incident(incident),
-            reason: finding.signature.to_owned(),
-            since: now,
-            until: Some(now.plus(self.settings.isolate_for_ns)),
-            would: self.settings.mode == Mode::Observe,
+        let weaker = self.own_entry(&targets).filter(|block| block.level < level).cloned();
+        targets.retain(|target| !self.is_under(*target, level));
+        let before = self.repeats.isolations(finding.device, now);
+        let until = now.plus(decide::lasts(level, &self.settings.isolate_for_ns, before));
+        let (mut block, change) = match weaker {
+            Some(block) => (block, Change::Changed),
+            None => (self.automatic(incident, now), Change::Added),
         };
-        self.recent.push_back(now);
-        let mut isolation = tell(&block, Change::Added, Some(device));
+        let missing: Vec<_> = targets.into_iter().filter(|target| !block.targets.contains(target)).collect();
+        block.targets.extend(missing);
+        block.targets.truncate(MAX_TARGETS);
+        block.follows |= block.targets.iter().any(|target| matches!(target, Target::Mac(_)));
+        block.level = level;
+        // There was room for a pin when it was decided.
+        let Ok(list) = self.list_for(&block, None) else { return };
+        block.list = list;
+        block.reason = match self.probation(finding, now) {
+            Some(_) => format!("{}, soon after its time was up", finding.signature),
+            None => finding.signature.to_owned(),
+        };
+        block.origin = Origin::Incident(incident);
+        let until = block.until.map_or(until, |old| old.max(until));
+        block.until = Some(until);
+        self.repeats.note(finding.device, level, finding.family, now, until);
+        self.recent.push_back(Begun { time: now, device: finding.device, level });
+        let mut isolation = tell(&block, change, Some(device));
         self.enter(block, out);
         isolation.flow = Some(finding.flow);
         isolation.first_evidence = Some(finding.first_evidence);
+        out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
+    }
+
+    /// An entry of an incident, about nobody yet.
+    fn automatic(&mut self, incident: u64, now: Time) -> Block {
+        Block {
+            id: self.blocks.next_id(),
+            targets: Vec::new(),
+            level: Level::Throttle,
+            direction: Direction::Both,
+            list: List::None,
+            follows: false,
+            origin: Origin::Incident(incident),
+            reason: String::new(),
+            since: now,
+            until: None,
+            would: self.settings.mode == Mode::Observe,
+        }
+    }
+
+    /// The strictest entry that incidents made for one of these.
+    fn own_entry(&self, targets: &[Target]) -> Option<&Block> {
+        let would = self.settings.mode == Mode::Observe;
+        let about = targets.iter().flat_map(|target| self.blocks.about(*target));
+        let own = about.filter(|block| matches!(block.origin, Origin::Incident(_)) && block.would == would);
+        own.max_by_key(|block| (block.level, std::cmp::Reverse(block.id)))
+    }
+
+    /// New evidence of a device that is throttled or pinned already by itself: that lasts longer. An isolation ends when it
+    /// was said to.
+    pub(super) fn renew(&mut self, finding: &Finding, earned: Level, now: Time, out: &mut Output) {
+        let Some(known) = self.inventory.get(finding.device) else { return };
+        let targets = self.inventory.cut(known, finding.flow.src);
+        let Some(block) = self.own_entry(&targets) else { return };
+        let until = now.plus(decide::lasts(block.level, &[], 0));
+        let longer = block.until.is_some_and(|old| old < until);
+        if block.level >= Level::Isolate || block.level > earned || !longer {
+            return;
+        }
+        let block = Block { until: Some(until), ..block.clone() };
+        self.repeats.note(finding.device, block.level, finding.family, now, until);
+        let isolation = tell(&block, Change::Extended, self.describe(finding.device));
+        self.enter(block, out);
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
     }
 
@@ -168,6 +222,10 @@ impl Engine {
             block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key);
         if let Some(key) = key {
             self.incidents.close(key);
+            self.ledger.absolve(key);
+            if change == Change::Released {
+                self.repeats.forget(key);
+            }
             self.inventory.absolve(key, now);
         }
         let device = key.and_then(|key| self.describe(key));
@@ -175,11 +233,11 @@ impl Engine {
         Some(block)
     }
 
-    /// Whether an entry isolates a target already, or, in observe mode, would.
-    pub(super) fn is_isolated(&self, target: Target) -> bool {
+    /// Whether an entry puts a target under a level already, or under a stricter one, or, in observe mode, would.
+    pub(super) fn is_under(&self, target: Target, level: Level) -> bool {
         let counts = self.settings.mode == Mode::Observe;
         self.blocks.about(target).any(|block| {
-            block.level >= Level::Isolate && block.direction == Direction::Both && (!block.would || counts)
+            block.level >= level && block.direction == Direction::Both && (!block.would || counts)
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod add;
 mod command;
+mod conclude;
 mod follow;
 mod hold;
 mod pass;
@@ -18,13 +19,15 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::contact::{Contact, Contacts, Facts, Outcome};
 use crate::coverage::Sight;
 use crate::detect::{Detector, Finding, REGISTRY};
-use crate::event::{Action, Alert, Change, DeviceRef, Event, Timed};
+use crate::event::{Change, DeviceRef, Event, Timed};
+use crate::evidence::Ledger;
 use crate::flow::{Conversations, Role, TCP, UDP};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Observation, Verdict};
-use crate::policy::{Blocklist, Decision, MAX_BLOCKS, Name, Save, Target};
-use crate::settings::{Mode, Settings};
+use crate::policy::repeat::Repeats;
+use crate::policy::{Blocklist, Decision, Level, Name, Save, Target};
+use crate::settings::Settings;
 use crate::time::{MINUTE, SECOND, Time};
 
 pub use add::Add;
@@ -47,6 +50,14 @@ const WARM_UP: u64 = MINUTE;
 /// Incidents that found the budget spent are looked at again this often.
 const SECOND_LOOK: u64 = 10 * SECOND;
 
+/// An automatic restriction that began, or was raised.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    time: Time,
+    device: DeviceKey,
+    level: Level,
+}
+
 /// The engine.
 pub struct Engine {
     settings: Settings,
@@ -55,12 +66,14 @@ pub struct Engine {
     contacts: Contacts,
     detectors: Vec<Box<dyn Detector>>,
     incidents: Incidents,
+    ledger: Ledger,
+    repeats: Repeats,
     blocks: Blocklist,
     following: Following,
     /// The names of the ports, by index.
     ports: BTreeMap<u8, Name>,
-    /// When the last automatic isolations began.
-    recent: VecDeque<Time>,
+    /// The last automatic restrictions.
+    recent: VecDeque<Begun>,
     found: Vec<Finding>,
     /// Contacts made before are not judged by silence.
     sighted_since: Time,
@@ -83,6 +96,8 @@ impl Engine {
             contacts: Contacts::new(&settings),
             detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
             incidents: Incidents::new(settings.limits.incidents),
+            ledger: Ledger::new(settings.limits.devices),
+            repeats: Repeats::new(settings.limits.devices),
             blocks: Blocklist::default(),
             following: Following::default(),
             ports: BTreeMap::new(),
@@ -129,12 +144,7 @@ impl Engine {
         }
         if now >= self.next_second_look {
             self.next_second_look = now.plus(SECOND_LOOK);
-            for (id, finding) in self.incidents.unspent(now) {
-                let action = self.consider(&finding, now);
-                if matches!(action, Action::Isolated | Action::WouldIsolate) {
-                    self.act(id, &finding, action, now, out);
-                }
-            }
+            self.look_again(now, out);
         }
     }
 
@@ -218,76 +228,6 @@ impl Engine {
                 self.outcome(&contact, Outcome::Silent, deadline);
                 self.conclude(deadline, out);
             }
-        }
-    }
-
-    /// Turns findings into incidents, and those into decisions.
-    fn conclude(&mut self, now: Time, out: &mut Output) {
-        for finding in std::mem::take(&mut self.found) {
-            let (id, news) = self.incidents.add(&finding, now);
-            let grave = finding.severity <= self.settings.isolate_severity;
-            let action = if grave { self.consider(&finding, now) } else { Action::None };
-            if news || matches!(action, Action::Isolated | Action::WouldIsolate) {
-                self.act(id, &finding, action, now, out);
-            }
-        }
-    }
-
-    /// Tells of a finding and carries out what was decided about it.
-    fn act(&mut self, id: u64, finding: &Finding, action: Action, now: Time, out: &mut Output) {
-        let Some(device) = self.describe(finding.device) else { return };
-        if action != Action::None {
-            self.incidents.set_action(id, action.clone());
-        }
-        let coverage = self.sighted(finding.flow.port);
-        self.incidents.set_coverage(id, coverage);
-        let isolates = matches!(action, Action::Isolated | Action::WouldIsolate);
-        out.events.push(Timed {
-            time: now,
-            event: Event::Alert(Alert {
-                incident: id,
-                detector: finding.detector,
-                signature: finding.signature,
-                severity: finding.severity,
-                device: device.clone(),
-                flow: finding.flow,
-                evidence: finding.evidence.clone(),
-                first_evidence: finding.first_evidence,
-                action,
-                coverage,
-            }),
-        });
-        if isolates {
-            self.isolate(finding, id, device, now, out);
-        }
-    }
-
-    /// Whether a device is to be isolated, and if not, why.
-    fn consider(&mut self, finding: &Finding, now: Time) -> Action {
-        let Some(device) = self.inventory.get(finding.device) else { return Action::NoOwnAddress };
-        if matches!(finding.device, DeviceKey::Local(_)) && device.gateway {
-            return Action::Gateway;
-        }
-        if inventory::is_protected(device, &self.settings) {
-            return Action::Protected;
-        }
-        let targets = self.inventory.cut(device, finding.flow.src);
-        if targets.is_empty() {
-            return Action::NoOwnAddress;
-        }
-        if targets.iter().all(|target| self.is_isolated(*target)) {
-            return Action::AlreadyIsolated;
-        }
-        let window = self.settings.budget_window_ns;
-        while self.recent.front().is_some_and(|begun| now.since(*begun) >= window) {
-            self.recent.pop_front();
-        }
-        if self.recent.len() >= self.settings.budget as usize || self.blocks.len() >= MAX_BLOCKS {
-            return Action::BudgetSpent;
-        }
-        match self.settings.mode {
-            Mode::Enforce => Action::Isolated,
-            Mode::Observe => Action::WouldIsolate,
         }
     }
 

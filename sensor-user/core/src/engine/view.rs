@@ -83,6 +83,7 @@ impl Engine {
             updated: incident.updated,
             action: incident.action.clone(),
             coverage: incident.coverage,
+            evidence: incident.evidence.clone(),
             findings: incident.findings.iter().map(finding).collect(),
         })
     }

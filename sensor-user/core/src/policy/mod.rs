@@ -3,8 +3,10 @@
 //! Entries made by a person and by an incident live in one list, so that one command shows and undoes both.
 
 mod allow;
+pub mod decide;
 mod level;
 mod list;
+pub mod repeat;
 mod target;
 
 use std::fmt;

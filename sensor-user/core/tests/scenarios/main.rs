@@ -4,10 +4,13 @@
 mod beacons;
 mod blocked;
 mod called;
+mod evidence;
 mod floods;
 mod followed;
+mod graded;
 mod guesses;
 mod levels;
+mod repeated;
 mod sent;
 mod spared;
 mod spoofed;

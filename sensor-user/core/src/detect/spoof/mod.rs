@@ -36,6 +36,7 @@ use self::places::Places;
 use super::{Began, Detector, Finding, Went};
 use crate::addr::{Mac, is_host};
 use crate::event::Evidence;
+use crate::evidence::{Family, by_severity};
 use crate::flow::{ICMP6, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::{FlowId, FlowSeen, Kind};
@@ -201,7 +202,8 @@ fn finding(
     evidence: Evidence,
 ) -> Finding {
     let device = DeviceKey::Local(mac);
-    Finding { detector: "spoof", signature, severity, device, flow, evidence, first_evidence }
+    let (family, weight) = (Family::Spoof, by_severity(severity));
+    Finding { detector: "spoof", signature, severity, family, weight, device, flow, evidence, first_evidence }
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! How far the evidence against a device goes: from what it adds up to, to a level. Pure arithmetic; whether something is
+//! done, and to whom, is for the engine.
+//!
+//! The thresholds are chances of 1 %, 0.1 %, 0.01 % and one in a million, as natural logarithms (see
+//! [`crate::evidence`]). A sum of weights that are partly assumed is no probability: how often a healthy device passes
+//! them is not measured yet on years of traffic. Hence what is not decisive by itself acts only where
+//! [`DecideSettings::graded`] is switched on, and is told as what would be done elsewhere.
+
+use crate::evidence::{Family, HINT, Sum};
+use crate::settings::DecideSettings;
+use crate::time::{HOUR, MINUTE};
+
+use super::Level;
+
+/// More than so many nats throttle.
+pub const THROTTLE: f64 = 6.9;
+/// More than so many pin, if not by a model alone.
+pub const PIN: f64 = 9.2;
+/// More than so many isolate, if two families agree.
+pub const ISOLATE: f64 = 13.8;
+
+/// How long an automatic throttle lasts, ns; new evidence renews it.
+const THROTTLE_FOR: u64 = 10 * MINUTE;
+/// How long an automatic pin lasts, ns; new evidence renews it.
+const PIN_FOR: u64 = HOUR;
+
+/// The level that evidence earns; none: it is told only. `decisive` is whether a detector stands for its finding alone: its
+/// severity isolates. A model never does, nor does it count as one of two.
+pub fn earned(sum: &Sum, decisive: bool) -> Option<Level> {
+    let total = sum.total();
+    // What a family has left of one hint is not much of a witness.
+    let witnesses =
+        sum.shares.iter().filter(|(family, nats)| *family != Family::Model && *nats >= HINT / 2.0);
+    let witnesses = witnesses.count();
+    if decisive || (total > ISOLATE && witnesses >= 2) {
+        Some(Level::Isolate)
+    } else if total > PIN && witnesses >= 1 {
+        Some(Level::Pin)
+    } else if total > THROTTLE {
+        Some(Level::Throttle)
+    } else {
+        None
+    }
+}
+
+/// What is to come of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Course {
+    /// It is told.
+    Tell,
+    /// It is told, and what would be done.
+    Would(Level),
+    /// The device is put under this level.
+    Act(Level),
+}
+
+/// What is to come of a finding: see [`earned`]. A device on `probation` goes straight back to that level.
+pub fn course(sum: &Sum, decisive: bool, probation: Option<Level>, settings: &DecideSettings) -> Course {
+    match earned(sum, decisive).max(probation).map(|level| level.min(settings.highest)) {
+        None => Course::Tell,
+        Some(level) if decisive || settings.graded => Course::Act(level),
+        Some(level) => Course::Would(level),
+    }
+}
+
+/// How long an automatic restriction lasts, ns, where isolations last `isolate_for_ns`, the first, the second and so on, and
+/// there were so many `before`.
+pub fn lasts(level: Level, isolate_for_ns: &[u64], before: usize) -> u64 {
+    match level {
+        Level::Throttle => THROTTLE_FOR,
+        Level::Pin => PIN_FOR,
+        _ => isolate_for_ns.get(before).or(isolate_for_ns.last()).copied().unwrap_or(HOUR),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_rise_with_the_evidence_and_isolation_takes_two_witnesses() {
+        use Family::{Beacon, Brute, Lateral, Model, Novelty, Scan};
+        type Shares = &'static [(Family, f64)];
+        let cases: [(Shares, bool, Option<Level>); 11] = [
+            (&[], false, None),
+            (&[(Scan, 6.9)], false, None),
+            (&[(Scan, 6.93)], false, Some(Level::Throttle)),
+            (&[(Scan, 9.7)], false, Some(Level::Pin)),
+            (&[(Beacon, 6.0), (Model, 3.0)], false, Some(Level::Throttle)),
+            (
+                &[(Novelty, 1.0), (Beacon, 1.0), (Brute, 1.0), (Lateral, 1.0), (Model, 7.0)],
+                false,
+                Some(Level::Throttle),
+            ),
+            (&[(Lateral, 16.0)], false, Some(Level::Pin)),
+            (&[(Scan, 11.0), (Model, 3.0)], false, Some(Level::Pin)),
+            (&[(Scan, 13.5), (Brute, 0.5)], false, Some(Level::Pin)),
+            (&[(Scan, 11.0), (Brute, 4.7)], false, Some(Level::Isolate)),
+            (&[(Scan, 2.0)], true, Some(Level::Isolate)),
+        ];
+        for (shares, decisive, want) in cases {
+            assert_eq!(earned(&Sum { shares: shares.to_vec() }, decisive), want, "{shares:?} {decisive}");
+        }
+    }
+
+    #[test]
+    fn only_decisive_evidence_acts_unless_graded_and_none_beyond_the_highest() {
+        let sum = Sum { shares: vec![(Family::Scan, 11.0), (Family::Brute, 4.7)] };
+        for (decisive, graded, highest, want) in [
+            (false, false, Level::Isolate, Course::Would(Level::Isolate)),
+            (false, true, Level::Isolate, Course::Act(Level::Isolate)),
+            (false, true, Level::Throttle, Course::Act(Level::Throttle)),
+            (true, false, Level::Isolate, Course::Act(Level::Isolate)),
+            (true, false, Level::Pin, Course::Act(Level::Pin)),
+        ] {
+            assert_eq!(course(&sum, decisive, None, &DecideSettings { highest, graded }), want);
+        }
+        let settings = DecideSettings { highest: Level::Isolate, graded: true };
+        assert_eq!(course(&Sum::default(), false, None, &settings), Course::Tell);
+        let probation = Some(Level::Pin);
+        assert_eq!(course(&Sum::default(), false, probation, &settings), Course::Act(Level::Pin));
+        let settings = DecideSettings { highest: Level::Throttle, graded: false };
+        assert_eq!(course(&Sum::default(), false, probation, &settings), Course::Would(Level::Throttle));
+    }
+
+    #[test]
+    fn isolations_last_longer_each_time() {
+        let steps = [10 * MINUTE, HOUR, 24 * HOUR];
+        let got = [0, 1, 2, 3, 99].map(|before| lasts(Level::Isolate, &steps, before));
+        assert_eq!(got, [10 * MINUTE, HOUR, 24 * HOUR, 24 * HOUR, 24 * HOUR]);
+        assert_eq!(lasts(Level::Pin, &steps, 2), PIN_FOR);
+        assert_eq!(lasts(Level::Isolate, &[], 0), HOUR);
+    }
+}

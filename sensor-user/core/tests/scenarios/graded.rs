@@ -1,0 +1,182 @@
+//! What evidence that is not decisive by itself brings about, where that is switched on.
+
+use sensor_core::policy::{Allow, List};
+use sensor_core::settings::DecideSettings;
+use sensor_core::time::MINUTE;
+
+use crate::*;
+
+fn graded() -> Settings {
+    Settings { decide: DecideSettings { graded: true, highest: Level::Isolate }, ..enforcing() }
+}
+
+/// A network where host 66 has a server it always used.
+fn used(settings: Settings) -> Lan {
+    let mut lan = Lan::new(settings);
+    lan.populate(1..=20);
+    lan.tcp(66, 3, 104, Some(SYN_ACK));
+    lan.pass(SECOND);
+    lan
+}
+
+impl Lan {
+    /// Host n finds hosts from `from` on silent.
+    fn fail(&mut self, n: u8, from: u8, count: u8) {
+        for m in from..from + count {
+            self.tcp(n, m, 8080, None);
+            self.pass(2 * SECOND);
+        }
+    }
+
+    fn entries(&self) -> Vec<Block> {
+        self.engine.snapshot(self.now).blocks
+    }
+
+    fn changes(&self) -> Vec<(Change, Level)> {
+        let change = |event: &Event| match event {
+            Event::Isolation(isolation) => Some((isolation.change, isolation.level)),
+            _ => None,
+        };
+        self.out.events.iter().filter_map(|timed| change(&timed.event)).collect()
+    }
+}
+
+#[test]
+fn a_device_is_raised_in_place_as_the_evidence_grows() {
+    let mut lan = used(graded());
+    lan.fail(66, 100, 4);
+    assert_eq!(lan.entries(), []);
+    lan.fail(66, 104, 1);
+    let [throttled] = &lan.entries()[..] else { panic!() };
+    assert_eq!((throttled.level, throttled.would), (Level::Throttle, false));
+    assert_eq!(throttled.until.map(|until| until.since(throttled.since)), Some(10 * MINUTE));
+    lan.fail(66, 105, 2);
+    let [pinned] = &lan.entries()[..] else { panic!() };
+    assert_eq!((pinned.id, pinned.level), (throttled.id, Level::Pin));
+    assert!(pinned.until > throttled.until);
+    let List::Learned { allowed, .. } = &pinned.list else { panic!("{pinned:?}") };
+    assert!(allowed.iter().map(Allow::to_string).any(|allow| allow == "tcp/104 10.0.0.3"), "{allowed:?}");
+    lan.fail(66, 107, 3);
+    let [isolated] = &lan.entries()[..] else { panic!() };
+    assert_eq!((isolated.id, isolated.level), (throttled.id, Level::Isolate));
+    assert_eq!(
+        lan.changes(),
+        [(Change::Added, Level::Throttle), (Change::Changed, Level::Pin), (Change::Changed, Level::Isolate)]
+    );
+    assert_eq!(lan.actions(), [Action::Throttled, Action::Pinned, Action::Isolated]);
+    // One release undoes all of it.
+    lan.engine.command(lan.now, Command::Remove(Which::Id(isolated.id)), &mut lan.out).unwrap();
+    assert_eq!((lan.entries(), lan.cut()), (vec![], vec![]));
+}
+
+#[test]
+fn what_is_not_decisive_only_tells_unless_decisions_are_graded() {
+    let mut lan = used(enforcing());
+    lan.fail(66, 100, 7);
+    assert_eq!(lan.actions(), [Action::UngradedThrottle, Action::UngradedPin]);
+    assert_eq!((lan.entries(), lan.changes(), lan.cut()), (vec![], vec![], vec![]));
+    lan.fail(66, 107, 3);
+    assert_eq!(lan.actions().last(), Some(&Action::Isolated), "as ever");
+}
+
+#[test]
+fn nothing_goes_beyond_the_highest_level() {
+    for (highest, graded) in
+        [(Level::Throttle, true), (Level::Throttle, false), (Level::Pin, true), (Level::Pin, false)]
+    {
+        let decide = DecideSettings { highest, graded };
+        let mut lan = used(Settings { decide, ..enforcing() });
+        lan.fail(66, 100, 20);
+        let levels: Vec<_> = lan.entries().iter().map(|block| block.level).collect();
+        assert_eq!(levels, [highest], "{decide:?}");
+    }
+    let mut lan = used(Settings { isolate_severity: 0, ..graded() });
+    lan.fail(66, 100, 20);
+    assert_eq!(lan.entries(), [], "a person decides");
+}
+
+#[test]
+fn new_evidence_renews_and_nothing_lowers() {
+    let mut lan = used(graded());
+    lan.fail(66, 100, 7);
+    let before = lan.entries()[0].until;
+    lan.pass(20 * MINUTE);
+    // The scan weighs a quarter now: too little to throttle, and the pin stays as it is.
+    for m in 1..=14 {
+        lan.session((66, 4), host(4), 22, (2_400 + m % 5 * 40, 2_500 + m % 3 * 60), SECOND);
+    }
+    lan.pass(SECOND);
+    let entry = &lan.entries()[0];
+    assert_eq!((entry.level, entry.until), (Level::Pin, before));
+    // A port scan on top is enough for a pin.
+    for port in 1..=10 {
+        lan.tcp(66, 5, port, Some(RST_ACK));
+    }
+    lan.pass(SECOND);
+    let entry = &lan.entries()[0];
+    assert_eq!((entry.level, lan.entries().len()), (Level::Pin, 1));
+    assert!(entry.until > before, "{:?}", lan.changes());
+    lan.pass(HOUR + SECOND);
+    assert_eq!(lan.entries(), []);
+}
+
+#[test]
+fn observe_mode_grades_and_drops_nothing() {
+    let mut lan = used(Settings { mode: Mode::Observe, ..graded() });
+    lan.fail(66, 100, 10);
+    assert_eq!(lan.actions(), [Action::WouldThrottle, Action::WouldPin, Action::WouldIsolate]);
+    let [entry] = &lan.entries()[..] else { panic!() };
+    assert!(entry.would && entry.level == Level::Isolate);
+    assert_eq!(lan.cut(), []);
+}
+
+#[test]
+fn gateways_and_the_protected_are_never_restricted_and_a_persons_entry_stays() {
+    for settings in [
+        Settings { gateways: [mac(66)].into(), ..graded() },
+        Settings { protected: [Target::Mac(mac(66))].into(), ..graded() },
+        Settings { protected_nets: vec!["10.0.0.64/29".parse().unwrap()], ..graded() },
+    ] {
+        let mut lan = used(settings);
+        lan.fail(66, 100, 20);
+        assert_eq!((lan.entries(), lan.cut()), (vec![], vec![]));
+    }
+    let mut lan = used(graded());
+    let mine =
+        lan.add(Add { level: Some(Level::Throttle), for_ns: Some(HOUR), ..block(Target::Mac(mac(66))) });
+    lan.fail(66, 100, 7);
+    assert_eq!(lan.entries()[0], mine, "an entry of its own is made beside it");
+    assert_eq!(lan.entries()[1].level, Level::Pin);
+}
+
+#[test]
+fn those_who_look_a_little_like_it_are_left_alone() {
+    // A server whose clients are often off, over a day; monitoring that pings them; a PC that finds two printers gone.
+    let mut lan = used(graded());
+    for m in 100..200 {
+        let answer = (m % 4 != 0).then_some(SYN_ACK);
+        lan.tcp(5, m, 9100, answer);
+        lan.see((mac(6), mac(m)), (host(6), host(m)), (0x800, 0), 1, 0);
+        if m % 4 != 0 {
+            lan.see((mac(m), mac(6)), (host(m), host(6)), (0, 0), 1, 0);
+        }
+        lan.pass(MINUTE);
+    }
+    lan.fail(7, 210, 2);
+    assert_eq!((lan.entries(), lan.cut()), (vec![], vec![]), "{:?}", lan.alerts());
+}
+
+#[test]
+fn throttles_have_a_budget_of_their_own() {
+    let mut lan = Lan::new(Settings { budget: 1, ..graded() });
+    lan.populate(1..=20);
+    for n in [60, 61] {
+        lan.arp(n, 1);
+        lan.fail(n, 100, 5);
+    }
+    assert_eq!(lan.entries().len(), 1);
+    assert_eq!(lan.actions().last(), Some(&Action::BudgetSpent));
+    lan.fail(61, 105, 5);
+    let levels: Vec<_> = lan.entries().iter().map(|block| block.level).collect();
+    assert_eq!(levels, [Level::Throttle, Level::Isolate], "the throttle did not use up the isolation");
+}

@@ -1,0 +1,113 @@
+//! Who does it again: longer isolations, probation, and what forgets them.
+
+use sensor_core::settings::DecideSettings;
+use sensor_core::time::MINUTE;
+
+use crate::*;
+
+const DAY: u64 = 24 * HOUR;
+
+impl Lan {
+    /// Host 66 finds hosts from `from` on silent.
+    fn silent(&mut self, from: u8, count: u8) {
+        for m in from..from + count {
+            self.tcp(66, m, 8080, None);
+        }
+        self.pass(2 * SECOND);
+    }
+
+    /// How long the one entry lasts in all, and its level.
+    fn held(&self) -> Option<(u64, Level)> {
+        let blocks = self.engine.snapshot(self.now).blocks;
+        blocks.first().and_then(|block| Some((block.until?.since(block.since), block.level)))
+    }
+}
+
+fn scanned(settings: Settings) -> Lan {
+    let mut lan = Lan::new(settings);
+    lan.populate(1..=5);
+    lan.arp(66, 1);
+    lan.silent(10, 10);
+    lan
+}
+
+#[test]
+fn each_isolation_of_a_device_lasts_longer_and_a_month_without_forgets() {
+    let mut lan = scanned(enforcing());
+    assert_eq!(lan.held(), Some((HOUR, Level::Isolate)));
+    for (from, lasts) in [(30, DAY), (50, 7 * DAY), (70, 7 * DAY)] {
+        lan.pass(lan.held().map_or(0, |(ns, _)| ns + 2 * HOUR));
+        assert_eq!(lan.held(), None);
+        lan.silent(from, 10);
+        assert_eq!(lan.held(), Some((lasts, Level::Isolate)), "{from}");
+    }
+    lan.pass(7 * DAY + 31 * DAY);
+    lan.silent(90, 10);
+    assert_eq!(lan.held(), Some((HOUR, Level::Isolate)));
+    // Another device's first is its first.
+    lan.arp(67, 1);
+    for m in 100..110 {
+        lan.tcp(67, m, 8080, None);
+    }
+    lan.pass(2 * SECOND);
+    let blocks = lan.engine.snapshot(lan.now).blocks;
+    assert_eq!(blocks[1].until.map(|until| until.since(blocks[1].since)), Some(HOUR));
+}
+
+#[test]
+fn a_persons_release_begins_anew_without_probation() {
+    let mut lan = scanned(Settings { decide: GRADED, ..enforcing() });
+    lan.engine
+        .command(lan.now, Command::Remove(Which::Held(Who::Target(Target::Ip(host(66))))), &mut lan.out)
+        .unwrap();
+    lan.silent(30, 5);
+    assert_eq!(lan.held(), Some((10 * MINUTE, Level::Throttle)), "no probation");
+    lan.silent(35, 5);
+    assert_eq!(lan.held().map(|(_, level)| level), Some(Level::Isolate));
+    let until = lan.engine.snapshot(lan.now).blocks[0].until;
+    assert!(until.is_some_and(|until| until.since(lan.now) <= HOUR), "the first again");
+}
+
+const GRADED: DecideSettings = DecideSettings { highest: Level::Isolate, graded: true };
+
+#[test]
+fn on_probation_the_same_goes_straight_back_where_decisions_are_graded() {
+    for (decide, after, want) in [
+        (GRADED, 50 * MINUTE, Some((DAY, Level::Isolate))),
+        (GRADED, 70 * MINUTE, Some((10 * MINUTE, Level::Throttle))),
+        (DecideSettings { graded: false, ..GRADED }, 50 * MINUTE, None),
+    ] {
+        let mut lan = scanned(Settings { decide, ..enforcing() });
+        lan.pass(HOUR + SECOND);
+        lan.pass(after);
+        lan.silent(30, 4);
+        assert_eq!(lan.held(), None, "four failures are nothing");
+        lan.silent(34, 1);
+        assert_eq!(lan.held(), want, "{decide:?} {after}");
+    }
+}
+
+#[test]
+fn on_probation_a_device_that_behaves_or_does_something_else_is_left_alone() {
+    let mut lan = scanned(Settings { decide: GRADED, ..enforcing() });
+    lan.pass(HOUR + SECOND);
+    // It finds its servers again, and two that are off; its maker's web servers cannot be reached.
+    for m in 1..=5 {
+        lan.tcp(66, m, 445, Some(SYN_ACK));
+        lan.pass(MINUTE);
+    }
+    lan.silent(30, 2);
+    for n in 1..=12 {
+        lan.see((mac(66), mac(1)), (host(66), ip(&format!("203.0.113.{n}"))), (50_000 + n, 443), TCP, SYN);
+        lan.pass(SECOND);
+    }
+    lan.pass(10 * SECOND);
+    assert_eq!(lan.held(), None, "{:?}", lan.alerts());
+    let mut lan = scanned(Settings { decide: GRADED, ..enforcing() });
+    lan.pass(HOUR + SECOND);
+    for n in 0..14 {
+        lan.session((66, 3), host(3), 22, (2_400 + n % 5 * 40, 2_500 + n % 3 * 60), SECOND);
+    }
+    lan.pass(SECOND);
+    assert_eq!(lan.held(), None, "guesses are no scan: {:?}", lan.alerts());
+}
