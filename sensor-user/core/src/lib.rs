@@ -15,6 +15,7 @@ pub mod event;
 pub mod flow;
 pub mod incident;
 pub mod inventory;
+pub mod model;
 pub mod observation;
 pub mod policy;
 pub mod settings;

@@ -1,0 +1,6 @@
+//! What is usual for a class of devices, learned from their own traffic.
+
+pub mod network;
+pub mod random;
+pub mod scale;
+pub mod tail;
