@@ -10,6 +10,7 @@ mod learn;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 
+pub(super) use learn::loss;
 pub use learn::{Learner, Learning};
 
 use super::random::Random;
