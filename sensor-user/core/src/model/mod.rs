@@ -5,6 +5,7 @@
 //! [`reservoir`] holds, kept in files ([`file`]), and watched by [`drift`]. All of it works on what it is given and keeps no
 //! state elsewhere, so that rows can be scored in one thread while another trains on a copy of the reservoir.
 
+pub mod baseline;
 pub mod drift;
 pub mod explain;
 pub mod features;

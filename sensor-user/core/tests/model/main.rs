@@ -3,6 +3,7 @@
 
 mod hostile;
 mod quality;
+mod speed;
 mod synthetic;
 
 /// Time this thread was on a CPU, in seconds: what else runs on the machine does not count. (Linux, proc(5).)
