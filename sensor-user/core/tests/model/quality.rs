@@ -1,11 +1,12 @@
 //! How well models tell the odd from the usual, and what spoilt training does to that.
 
+use sensor_core::model::baseline::{Forest, Pca};
 use sensor_core::model::drift::{Comparison, Poisoning};
 use sensor_core::model::features::Subject;
 use sensor_core::model::file::write;
-use sensor_core::model::network::Learning;
 use sensor_core::model::random::Random;
 use sensor_core::model::reservoir::Rows;
+use sensor_core::model::scale::quantile;
 use sensor_core::model::train::{Trained, Training, train};
 use sensor_core::model::{Model, RANKS, Scratch, Usual};
 
@@ -14,8 +15,7 @@ use crate::synthetic::{Attack, Class, host};
 
 /// Small enough for each run of the tests.
 pub fn quick() -> Training {
-    let learning = Learning { batch: 64, ..Learning::default() };
-    Training { learning, epochs: 20, epoch_rows: 2_048, rounds: 1, rate: 1e-4, ..Training::default() }
+    Training { epochs: 20, epoch_rows: 2_048, rounds: 1, rate: 1e-4, ..Training::default() }
 }
 
 /// The part of the rows of a host that alarm, once its level is known.
@@ -160,9 +160,9 @@ fn slow_poisoning_is_told_and_what_stays_the_same_is_not() {
 /// Rows of each host.
 const EACH: u64 = 4_000;
 
-/// Full size: `cargo test --release -p sensor-core --test model -- --ignored --nocapture spoilt`.
+/// `cargo test --release -p sensor-core --test model -- --ignored --nocapture spoilt`.
 #[test]
-#[ignore = "takes minutes; prints what design and README quote"]
+#[ignore = "takes minutes; prints what it measures"]
 fn spoilt_training_costs_little() {
     for subject in [Subject::Window, Subject::Flow] {
         let class = Class::new(subject);
@@ -196,5 +196,40 @@ fn spoilt_training_costs_little() {
                 );
             }
         }
+    }
+}
+
+/// Against the baselines, each with the threshold that a thousandth of fresh usual rows of the same hosts pass, without the
+/// hosts' levels: `cargo test --release -p sensor-core --test model -- --ignored --nocapture baselines`.
+#[test]
+#[ignore = "prints what it measures"]
+fn baselines() {
+    for subject in [Subject::Window, Subject::Flow] {
+        let class = Class::new(subject);
+        let rows = class.rows(0..12, EACH, 1);
+        let training = Training { rate: 1e-5, ..Training::default() };
+        let model = train(&rows, subject, "pump", &training, (7, 0)).unwrap().model;
+        let (all, mut random) = ((0..rows.len()).collect::<Vec<_>>(), Random::new(3));
+        let forms: Vec<_> = subject.labels().iter().map(|label| label.form).collect();
+        let pca = Pca::learn(&rows.values(), &all, &forms, 12, &mut random);
+        let forest = Forest::learn(&rows.values(), &all, &mut random);
+        let mut scratch = Scratch::default();
+        compare(subject, "autoencoder", &class, &mut |row| model.measure.score(row, &mut scratch));
+        compare(subject, "PCA", &class, &mut |row| pca.score(row));
+        compare(subject, "forest", &class, &mut |row| forest.score(row));
+    }
+}
+
+/// Prints the part of each attack that passes the threshold.
+fn compare(subject: Subject, name: &str, class: &Class, score: &mut dyn FnMut(&[f32]) -> f32) {
+    let mut random = Random::new(99);
+    let mut usual: Vec<f32> = (0..40_000).map(|at| score(&class.usual(at % 12, &mut random))).collect();
+    let threshold = quantile(&mut usual, 0.999);
+    for (attack, strength) in
+        [(Attack::Mixed, 1.0), (Attack::Near, 1.0), (Attack::Greater, 0.5), (Attack::Greater, 1.0)]
+    {
+        let rows = (0..4_000).map(|at| class.attack(at % 12, attack, strength, &mut random));
+        let found = rows.filter(|row| score(row) > threshold).count();
+        println!("{subject:?}, {name}: {attack:?} {strength}: {:.3}", found as f64 / 4e3);
     }
 }

@@ -26,7 +26,7 @@ pub struct Learning {
 
 impl Default for Learning {
     fn default() -> Self {
-        Self { rate: 2e-3, mask: 0.1, huber: 1.0, batch: 256 }
+        Self { rate: 2e-3, mask: 0.1, huber: 1.0, batch: 64 }
     }
 }
 
@@ -261,7 +261,8 @@ mod tests {
         let learn = || {
             let mut random = Random::new(8);
             let rows = surface(256, &mut random);
-            let mut learner = Learner::new(Network::new(16, &[4], &mut random), Learning::default());
+            let learning = Learning { batch: 256, ..Learning::default() };
+            let mut learner = Learner::new(Network::new(16, &[4], &mut random), learning);
             (0..5).for_each(|_| _ = learner.step(&rows.view(), &mut random));
             learner.network().clone()
         };
