@@ -110,7 +110,7 @@ pub fn write(model: &Model) -> Vec<u8> {
 /// Reads a model.
 ///
 /// # Errors
-/// If the bytes are anything but what [`write`] gives, or a number could not have come out of training.
+/// If the bytes are anything but what [`write()`] gives, or a number could not have come out of training.
 pub fn read(bytes: &[u8]) -> Result<Model, FileError> {
     if bytes.len() > MAX_BYTES {
         return Err(FileError::TooLong(bytes.len()));

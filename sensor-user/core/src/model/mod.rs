@@ -2,7 +2,7 @@
 //!
 //! A [`Model`] gives a row of features ([`features`]) a score: how badly a network that knows the usual rows of the class
 //! ([`network`]) gives it back. What a score is worth stands in its [`tail`]. Models are made by [`train`] from what a
-//! [`reservoir`] holds, kept in files ([`file`]), and watched by [`drift`]. All of it works on what it is given and keeps no
+//! [`reservoir`] holds, kept in files ([`mod@file`]), and watched by [`drift`]. All of it works on what it is given and keeps no
 //! state elsewhere, so that rows can be scored in one thread while another trains on a copy of the reservoir.
 
 pub mod baseline;

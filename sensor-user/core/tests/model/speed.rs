@@ -12,7 +12,8 @@ use sensor_core::model::baseline::{Forest, Pca};
 use sensor_core::model::features::{Subject, Watch};
 use sensor_core::model::network::{Batch, Learner, Learning, Network, Work};
 use sensor_core::model::random::Random;
-use sensor_core::model::scale::Scaler;
+use sensor_core::model::reservoir::Rows;
+use sensor_core::model::scale::{Form, Scaler};
 use sensor_core::observation::{EndReason, FlowId, Kind};
 use sensor_core::time::{MINUTE, Time};
 
@@ -82,19 +83,22 @@ fn speed() {
             }
         });
         println!("  learned from in batches of 256: {learned:.3e} rows/s");
-        let pca = Pca::learn(&values, &all, &forms, 12, &mut random);
-        let forest = Forest::learn(&values, &all, &mut random);
-        let score = |score: &dyn Fn(&[f32]) -> f32| {
-            rate(ROWS, || {
-                values.rows().into_iter().for_each(|row| _ = black_box(score(row.as_slice().unwrap())))
-            })
-        };
-        println!(
-            "  PCA: {:.3e} rows/s, forest: {:.3e}",
-            score(&|row| pca.score(row)),
-            score(&|row| forest.score(row))
-        );
+        baselines(&rows, &forms, &mut random);
     }
+}
+
+fn baselines(rows: &Rows, forms: &[Form], random: &mut Random) {
+    let (values, all) = (rows.values(), (0..rows.len()).collect::<Vec<_>>());
+    let pca = Pca::learn(&values, &all, forms, 12, random);
+    let forest = Forest::learn(&values, &all, random);
+    let score = |score: &dyn Fn(&[f32]) -> f32| {
+        rate(ROWS, || values.rows().into_iter().for_each(|row| _ = black_box(score(row.as_slice().unwrap()))))
+    };
+    println!(
+        "  PCA: {:.3e} rows/s, forest: {:.3e}",
+        score(&|row| pca.score(row)),
+        score(&|row| forest.score(row))
+    );
 }
 
 /// A device's contact, its outcome and its end: what a conversation costs before it is scored.

@@ -257,8 +257,7 @@ mod tests {
 
         let (who, row) = watch.due(Time(160 * SECOND)).unwrap();
         assert_eq!(who, device(2));
-        let answers = [("flows_in", 1.0), ("flows_out", 0.0), ("sources", 1.0), ("bytes_out", 500.0)];
-        check(Subject::Window, &row, &answers);
+        check(Subject::Window, &row, &[("flows_in", 1.0), ("sources", 1.0), ("bytes_out", 500.0)]);
         let (who, row) = watch.due(Time(160 * SECOND)).unwrap();
         assert_eq!(who, device(1));
         check(
