@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
@@ -21,6 +21,28 @@ pub fn allowed() -> Result<Vec<usize>> {
 pub fn pin(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu).and_then(|()| sched_setaffinity(SELF, &set)).with_context(|| format!("going to CPU {cpu}"))
+}
+
+/// Keeps a thread on the CPU it is on, until it is dropped, which is for the same thread to do.
+#[derive(Debug)]
+pub struct Stay {
+    before: CpuSet,
+}
+
+impl Stay {
+    /// Keeps this thread where it is.
+    pub fn here() -> Result<Self> {
+        let before = sched_getaffinity(SELF).context("asking for the CPUs")?;
+        pin(sched_getcpu().context("asking for this CPU")?)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        // It worked before, and a test that is over loses nothing.
+        let _ = sched_setaffinity(SELF, &self.before);
+    }
 }
 
 /// CPU time of this thread so far.

@@ -9,9 +9,12 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use sensor_ebpf::counter::{PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP};
-use sensor_ebpf::flow::FlowValue;
+use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
 use sensor_ebpf::rule::{RuleValue, SLOTS};
+use sensor_ebpf::table::{Place, Set, TableKey};
 use sensor_user::bpf::{FlowKey, Maps, OBJECT, PROGRAM, RuleKey, load_programs};
+
+use crate::cpu::Stay;
 
 /// XDP verdict of linux/bpf.h.
 pub const XDP_DROP: u32 = 1;
@@ -49,6 +52,10 @@ pub struct TestSensor {
     pub maps: Maps,
     ports: Array<MapData, [u8; 4]>,
     memory: Memory,
+    /// Each CPU has counters, seals and a sample of dropped frames of its own, and flows belong to the CPU that entered them:
+    /// a test whose thread moved to another CPU between two frames would see the first frame of that CPU. Who wants
+    /// several CPUs asks which there are before, and has threads of its own there.
+    _stay: Stay,
 }
 
 /// What the program remembers of hosts and packets besides flows.
@@ -58,17 +65,28 @@ struct Memory {
     fragments: HashMap<MapData, [u64; 2], u32>,
     throttled: Array<MapData, [u64; 3]>,
     internal: LpmTrie<MapData, [u64; 2], u32>,
+    flow4: Array<MapData, SetBytes<FlowKey4>>,
+    flow6: Array<MapData, SetBytes<FlowKey6>>,
 }
+
+/// A set of a flow table as plain bytes.
+#[derive(Clone, Copy)]
+struct SetBytes<K>(Set<K>);
+
+// SAFETY: integers only, and only sets without a flow are written, of which every byte is 0.
+unsafe impl<K: Copy + 'static> Pod for SetBytes<K> {}
 
 impl Memory {
     fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        let words = [open(ebpf, "PAIRS")?, open(ebpf, "PLACES")?];
+        let words = [open(ebpf, "PAIRS")?, again(ebpf, "PLACES")?];
         Ok(Self {
             words,
             hosts: open(ebpf, "HOSTS")?,
             fragments: open(ebpf, "FRAGMENTS")?,
             throttled: open(ebpf, "THROTTLED")?,
             internal: again(ebpf, "INTERNAL")?,
+            flow4: again(ebpf, "FLOW4")?,
+            flow6: again(ebpf, "FLOW6")?,
         })
     }
 }
@@ -79,10 +97,12 @@ fn open<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Resul
     Ok(T::try_from(map)?)
 }
 
-/// A second handle of a map, which the rules will take.
-fn again(ebpf: &Ebpf, name: &str) -> Result<LpmTrie<MapData, [u64; 2], u32>> {
-    let Some(Map::LpmTrie(map)) = ebpf.map(name) else { bail!("no trie {name}") };
-    Ok(Map::LpmTrie(MapData::from_id(map.info()?.id())?).try_into()?)
+/// A second handle of a map, which others will take.
+fn again<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, name: &str) -> Result<T> {
+    let Some(Map::LpmTrie(map) | Map::LruHashMap(map) | Map::Array(map)) = ebpf.map(name) else {
+        bail!("no trie, table or array {name}");
+    };
+    Ok(T::try_from(Map::from_map_data(MapData::from_id(map.info()?.id())?)?)?)
 }
 
 /// Takes all entries out of a table.
@@ -92,13 +112,14 @@ fn empty<K: Pod, V: Pod>(table: &mut HashMap<MapData, K, V>) -> Result<()> {
 }
 
 impl TestSensor {
-    /// Loads it with the tables and rings of the product.
+    /// Loads it with the tables and rings of the product. This thread stays on its CPU until the sensor is dropped.
     pub fn load() -> Result<Self> {
         Self::load_with(&[])
     }
 
     /// Loads it with some maps of another size: entries of a table, bytes of a ring.
     pub fn load_with(sizes: &[(&str, u32)]) -> Result<Self> {
+        let stay = Stay::here()?;
         let mut loader = EbpfLoader::new();
         for (map, size) in sizes {
             loader.map_max_entries(map, *size);
@@ -109,8 +130,8 @@ impl TestSensor {
         let memory = Memory::take(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf)?;
         // Without seals, which last for a jiffy of the machine: tests want the same at any speed.
-        maps.rules.start(JIFFY_NS, false)?;
-        let mut sensor = Self { ebpf, maps, ports, memory };
+        maps.rules.start(JIFFY_NS, maps.flows.sets(), false)?;
+        let mut sensor = Self { ebpf, maps, ports, memory, _stay: stay };
         sensor.come_by(PORT)?;
         Ok(sensor)
     }
@@ -206,12 +227,39 @@ impl TestSensor {
 
     /// Takes out all flows, rules and records.
     pub fn clear(&mut self) -> Result<()> {
-        for key in self.flows()?.into_keys() {
-            ensure!(self.maps.flows.take(&key)?.is_some(), "a swept flow was not there");
-        }
+        self.clear_flows()?;
         self.set_rules(&[])?;
         self.records();
         Ok(())
+    }
+
+    /// Takes out all flows.
+    pub fn clear_flows(&mut self) -> Result<()> {
+        for key in self.flows()?.into_keys() {
+            let place = self.place(&key)?;
+            match key {
+                FlowKey::V4(_) => self.memory.flow4.set(place.set, SetBytes(Set::default()), 0)?,
+                FlowKey::V6(_) => self.memory.flow6.set(place.set, SetBytes(Set::default()), 0)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a flow belongs.
+    pub fn place(&self, key: &FlowKey) -> Result<Place> {
+        let config = self.maps.rules.config()?;
+        Ok(match key {
+            FlowKey::V4(key) => Place::of(key.hash(&config.secret), config.sets4),
+            FlowKey::V6(key) => Place::of(key.hash(&config.secret), config.sets6),
+        })
+    }
+
+    /// Changes the set of a flow table that an IPv4 flow belongs to, as nobody but the program should.
+    pub fn change_set(&mut self, key: FlowKey4, with: impl FnOnce(&mut Set<FlowKey4>)) -> Result<()> {
+        let index = self.place(&FlowKey::V4(key))?.set;
+        let SetBytes(mut set) = self.memory.flow4.get(&index, 0)?;
+        with(&mut set);
+        Ok(self.memory.flow4.set(index, SetBytes(set), 0)?)
     }
 }
 

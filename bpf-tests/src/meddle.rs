@@ -12,6 +12,9 @@ use aya::maps::{Array, HashMap, Map, MapData};
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
+/// Words of the switches.
+const CONFIG_WORDS: usize = size_of::<sensor_ebpf::control::Config>() / 4;
+
 fn hash(pin: &Path) -> Result<HashMap<MapData, [u64; 2], [u64; 2]>> {
     let data = MapData::from_pin(pin).with_context(|| format!("opening {}", pin.display()))?;
     Ok(Map::from_map_data(data)?.try_into()?)
@@ -33,9 +36,9 @@ pub fn raise_generation(maps: &Path) -> Result<()> {
     change(maps, |switches| switches[1] = switches[1].wrapping_add(1))
 }
 
-fn change(maps: &Path, with: impl FnOnce(&mut [u32; 32])) -> Result<()> {
+fn change(maps: &Path, with: impl FnOnce(&mut [u32; CONFIG_WORDS])) -> Result<()> {
     let data = MapData::from_pin(maps.join("CONFIG")).context("opening the switches")?;
-    let mut config: Array<MapData, [u32; 32]> = Map::from_map_data(data)?.try_into()?;
+    let mut config: Array<MapData, [u32; CONFIG_WORDS]> = Map::from_map_data(data)?.try_into()?;
     let mut switches = config.get(&0, 0)?;
     with(&mut switches);
     Ok(config.set(0, switches, 0)?)

@@ -15,7 +15,7 @@ const RULE: u32 = 7;
 /// A sensor that seals.
 fn sealing() -> TestSensor {
     let mut sensor = TestSensor::load().expect("loads");
-    sensor.maps.rules.start(JIFFY_NS, true).expect("starts");
+    sensor.maps.rules.start(JIFFY_NS, sensor.maps.flows.sets(), true).expect("starts");
     sensor
 }
 

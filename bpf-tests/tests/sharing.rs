@@ -72,3 +72,13 @@ fn frames_of_a_flow_are_counted_exactly_whichever_cpu_they_come_on() {
         note::skipped("one CPU shared nothing: this machine gives no second");
     }
 }
+
+/// The counters, the seals and the sample of drops are of each CPU.
+#[test]
+fn a_thread_stays_on_its_cpu_as_long_as_it_has_a_sensor() {
+    let before = cpu::allowed().expect("the CPUs");
+    let sensor = TestSensor::load().expect("loads");
+    assert_eq!(cpu::allowed().expect("the CPUs").len(), 1);
+    drop(sensor);
+    assert_eq!(cpu::allowed().expect("the CPUs"), before);
+}

@@ -4,27 +4,33 @@
 
 use crate::event::FlowRecord;
 use crate::flow::{
-    FlowKey4, FlowKey6, FlowValue, FragmentKey, Judged, KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane, Macs,
-    STATE_TOLD, VERDICT_PASS, mix, ports,
+    FlowKey4, FlowKey6, FlowValue, FragmentKey, Judged, KIND_ARP, KIND_FRAGMENT, KIND_IP, KIND_MASK, Lane,
+    Macs, STATE_TOLD, VERDICT_PASS, mix, ports,
 };
 use crate::judge::{ASK_ARP, ASK_IP, Judgement, Question};
-use crate::parse::{Link, Net4, Net6, Upper, mac_bytes};
+use crate::parse::{Link, Net4, Net6, PROTO_TCP, Upper, mac_bytes};
 use crate::rule::{Address, mapped as mapped_address};
 
 /// The time of a frame, as the kernel has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moment {
-    /// Jiffies, wrapping.
-    pub jiffies: u32,
+    /// Jiffies.
+    pub jiffies: u64,
     /// Policy generation read before the frame was judged.
     pub generation: u32,
 }
 
 impl Moment {
-    /// Both as one word.
+    /// The generation and the lower half of the jiffies as one word.
     #[inline(always)]
     pub const fn word(self) -> u64 {
-        self.jiffies as u64 | (self.generation as u64) << 32
+        self.low_j() as u64 | (self.generation as u64) << 32
+    }
+
+    /// The lower half of the jiffies, which wraps.
+    #[inline(always)]
+    pub const fn low_j(self) -> u32 {
+        self.jiffies as u32
     }
 }
 
@@ -104,8 +110,7 @@ impl Key for FlowKey4 {
 
     #[inline(always)]
     fn both(&self) -> u64 {
-        let (src, dst) = self.addresses();
-        crate::flow::double(src, dst)
+        FlowKey4::both(self)
     }
 
     #[inline(always)]
@@ -228,7 +233,7 @@ pub fn settle(value: &mut FlowValue, judgement: Judgement, now: Moment, now_ns: 
         // Half the range of the wrapping clock (24 days at 1,000 Hz) is as far as it can be compared; a longer rule is
         // looked up again then. The "or 1" keeps 0 for "never".
         let left_j = if left_j > i32::MAX as u64 { i32::MAX as u32 } else { left_j as u32 };
-        value.until_j = now.jiffies.wrapping_add(left_j).wrapping_add(1) | 1;
+        value.until_j = now.low_j().wrapping_add(left_j).wrapping_add(1) | 1;
     }
     value.judged =
         Judged::new(judgement.verdict, judgement.by_mac, now.generation).with_seal(judgement.seals);
@@ -242,16 +247,70 @@ pub fn alike(value: &FlowValue, frame: &Frame<'_>) -> bool {
     frame.upper.kind != KIND_ARP && value.macs() == Macs::new(frame.link.src, frame.link.dst)
 }
 
-/// Whether the cached verdict must be made anew: the policy changed, or it lapsed.
+/// The cached judgement on a frame of a flow, `judged` as it was when the flow was found. None if it must be made anew, because
+/// the policy changed or it lapsed; if it does not speak for the frame; or if a record is due.
 #[inline(always)]
-pub fn stale(value: &FlowValue, now: Moment) -> bool {
-    value.judged.generation() != now.generation || lapsed(value, now)
+pub fn cached(value: &FlowValue, judged: Judged, frame: &Frame<'_>, now: Moment) -> Option<Judgement> {
+    let speaks = !judged.is_bound() || alike(value, frame);
+    let stale = judged.generation() != now.generation || lapsed(value, now);
+    if !speaks || stale || due(value, frame) {
+        return None;
+    }
+    let (verdict, seals) = (judged.verdict(), judged.seals());
+    Some(Judgement { verdict, rule_id: value.rule_id, seals, ..Judgement::default() })
 }
 
 /// Whether the cached verdict was for a time that is over.
 #[inline(always)]
 pub fn lapsed(value: &FlowValue, now: Moment) -> bool {
-    value.until_j != 0 && now.jiffies.wrapping_sub(value.until_j) as i32 >= 0
+    value.until_j != 0 && now.low_j().wrapping_sub(value.until_j) as i32 >= 0
+}
+
+/// No flow is over that was quiet for less, ns.
+pub const LEAST_TIMEOUT_NS: u64 = 10 * SECOND_NS;
+const SECOND_NS: u64 = 1_000_000_000;
+/// FIN or RST (RFC 9293).
+const ENDS: u8 = 0x01 | 0x04;
+/// SYN.
+const BEGINS: u8 = 0x02;
+
+/// How long a flow may be quiet before it is over, ns. Established TCP is given long: closing it early would make its
+/// next packet look like a new contact.
+#[inline(always)]
+pub const fn idle_timeout_ns(lane: Lane, tcp_flags: u8) -> u64 {
+    let kind = lane.vlan() & KIND_MASK;
+    if kind == KIND_ARP {
+        return 120 * SECOND_NS;
+    }
+    if kind != KIND_IP || lane.proto() != PROTO_TCP {
+        return 60 * SECOND_NS;
+    }
+    if is_closed(tcp_flags) {
+        LEAST_TIMEOUT_NS
+    } else if tcp_flags == BEGINS {
+        30 * SECOND_NS
+    } else {
+        600 * SECOND_NS
+    }
+}
+
+/// Whether a TCP connection was closed, by all its flags seen.
+#[inline(always)]
+pub const fn is_closed(tcp_flags: u8) -> bool {
+    tcp_flags & ENDS != 0
+}
+
+/// Whether a flow was quiet for so long that it is over. What its ends send then is a new flow.
+#[inline(always)]
+pub fn is_over(value: &FlowValue, lane: Lane, now_j: u64, jiffy_ns: u64) -> bool {
+    // 64 bits of ns are 584 years.
+    quiet_j(value, now_j).wrapping_mul(jiffy_ns) >= idle_timeout_ns(lane, value.tcp_flags)
+}
+
+/// For how long a flow was quiet, jiffies. Another CPU may be a jiffy ahead.
+#[inline(always)]
+pub const fn quiet_j(value: &FlowValue, now_j: u64) -> u64 {
+    now_j.saturating_sub(value.last_j)
 }
 
 /// Counts a frame of this verdict that came on the CPU that owns its flow. (On other CPUs the program adds atomically.)

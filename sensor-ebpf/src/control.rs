@@ -1,9 +1,11 @@
 //! Switches user space sets and the program reads.
 
+use crate::table::Secret;
+
 /// Largest interface index a port may have (entries of the ports map).
 pub const MAX_IFINDEX: u32 = 65_536;
 
-/// The one entry of the config map, 128 bytes.
+/// The one entry of the config map, 136 bytes; the first 64 are what each frame of a known flow needs.
 ///
 /// Order rule: user space writes the rule maps, then raises `generation`. The program reads it before it judges and
 /// stores it with the verdict, so that a race only costs one more evaluation.
@@ -14,16 +16,22 @@ pub struct Config {
     pub armed: u32,
     /// Generation of the policy; a cached verdict of another one is made anew.
     pub generation: u32,
+    /// What flows are hashed with. Made by chance once, and then the same for as long as the flow tables live.
+    pub secret: Secret,
+    /// Sets of the IPv4 flow table.
+    pub sets4: u32,
+    /// Sets of the IPv6 flow table.
+    pub sets6: u32,
+    /// Jiffies in [`crate::account::LEAST_TIMEOUT_NS`]: a flow that was quiet for less is not over.
+    pub quiet_j: u32,
+    /// 1: hosts all of whose frames are dropped are sealed (see [`crate::seal`]).
+    pub seal: u32,
     /// Nanoseconds of a jiffy (1e9 / CONFIG_HZ), measured by user space at start.
     pub jiffy_ns: u64,
     /// [`crate::ABI`].
     pub abi: u32,
     /// 0, which only the verifier does not know (see `veil` in the program).
     pub zero: u32,
-    /// 1: all verdicts are to pass (`sekisho bypass`). The program reads `armed` alone; this tells user space why it is 0.
-    pub bypass: u32,
-    /// 1: hosts all of whose frames are dropped are sealed (see [`crate::seal`]).
-    pub seal: u32,
     /// Hosts are charged for new destinations from then on, ns of CLOCK_MONOTONIC: right after a start everything is new.
     pub reflex_from_ns: u64,
     /// Throttled devices: new destinations.
@@ -34,10 +42,8 @@ pub struct Config {
     pub bypass_since_ns: u64,
     /// The account (uid) that changed `bypass` last.
     pub bypass_by: u32,
-    /// Zero.
-    pub pad: u32,
-    /// Zero.
-    pub pad2: [u64; 5],
+    /// 1: all verdicts are to pass (`sekisho bypass`). The program reads `armed` alone; this tells user space why it is 0.
+    pub bypass: u32,
 }
 
 /// A rate with a burst, as the generic cell rate algorithm (ITU-T I.371) has it.
@@ -134,7 +140,7 @@ pub struct Clock {
     pub jiffies: u64,
 }
 
-const _: () = assert!(size_of::<Config>() == 128);
+const _: () = assert!(size_of::<Config>() == 136);
 const _: () = assert!(size_of::<Port>() == 4);
 const _: () = assert!(size_of::<Clock>() == 16);
 const _: () = assert!(size_of::<Reflex>() == 24);

@@ -166,7 +166,7 @@ pub enum Reason {
     ShortEthernet,
     /// Ends within a VLAN tag.
     ShortVlan,
-    /// More VLAN tags, MPLS labels and other headers before the packet than are followed. Dropped while any rule is armed.
+    /// More VLAN tags, MPLS labels and other headers before the packet than are followed. Dropped while a rule restricts anybody.
     DeepLink,
     /// Link control that must always pass: the bridge group addresses 01:80:c2:00:00:0x (STP, LACP, LLDP, 802.1X), and PTP.
     LinkControl,

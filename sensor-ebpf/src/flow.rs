@@ -29,10 +29,6 @@ pub const fn mix(a: u64, b: u64) -> u64 {
 
 /// Most ports (bridge members) a sensor can tell apart; index 0 is "a port nobody registered".
 pub const MAX_PORTS: u32 = 256;
-/// Entries of the IPv4 flow table (least recently used goes when it is full).
-pub const FLOW4_CAPACITY: u32 = 262_144;
-/// Entries of the IPv6 flow table.
-pub const FLOW6_CAPACITY: u32 = 65_536;
 
 /// The bits of `vlan` that hold the VLAN identifier (IEEE 802.1Q, 12 bits); the four above hold the kind of flow.
 pub const VLAN_MASK: u16 = 0x0fff;
@@ -47,53 +43,60 @@ pub const KIND_MASK: u16 = 0xf000;
 
 /// What both keys have besides the addresses, 8 bytes.
 ///
-/// Keys are made of words and not of the fields these hold, because the kernel reads them by words to hash them: a word
-/// read just after it was written field by field stalls the processor, for as long as half the program takes.
-#[repr(C)]
+/// A word and not the fields it holds, because it is hashed and compared as one.
+#[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Lane {
-    /// Source and destination port, as they lie in the packet.
-    ports: u32,
-    /// From the lowest bit: IP protocol (8), index of the port (8), VLAN and kind (16).
-    rest: u32,
-}
+pub struct Lane(
+    /// From the lowest bit: source and destination port as they lie in the packet (32), IP protocol (8), index of the port
+    /// (8), VLAN and kind (16).
+    u64,
+);
 
 impl Lane {
+    /// That of no frame: there is no such kind of flow.
+    pub const NOBODY: Self = Self(u64::MAX);
+
     /// Puts it together. `ports` are the source and the destination port, four bytes as they lie in the packet; `vlan` is
     /// the outer VLAN identifier (0: untagged) and the kind of flow (`KIND_*`).
     #[inline(always)]
     pub const fn new(ports: u32, proto: u8, port: u8, vlan: u16) -> Self {
-        Self { ports, rest: proto as u32 | (port as u32) << 8 | (vlan as u32) << 16 }
+        Self(double(ports, proto as u32 | (port as u32) << 8 | (vlan as u32) << 16))
+    }
+
+    /// All of it.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
     }
 
     /// Source port, network byte order; for ICMP type and code (type in the first byte), for ARP the operation.
     #[inline(always)]
     pub const fn sport(self) -> u16 {
-        self.ports as u16
+        self.0 as u16
     }
 
     /// Destination port, network byte order; for an ICMP error that of the packet it answers.
     #[inline(always)]
     pub const fn dport(self) -> u16 {
-        (self.ports >> 16) as u16
+        (self.0 >> 16) as u16
     }
 
     /// IP protocol number, after the extension headers.
     #[inline(always)]
     pub const fn proto(self) -> u8 {
-        self.rest as u8
+        (self.0 >> 32) as u8
     }
 
     /// Index of the bridge port it came in by.
     #[inline(always)]
     pub const fn port(self) -> u8 {
-        (self.rest >> 8) as u8
+        (self.0 >> 40) as u8
     }
 
     /// Outer VLAN identifier (0: untagged) and kind of flow (`KIND_*`), host byte order.
     #[inline(always)]
     pub const fn vlan(self) -> u16 {
-        (self.rest >> 16) as u16
+        (self.0 >> 48) as u16
     }
 }
 
@@ -129,6 +132,12 @@ impl FlowKey4 {
     #[inline(always)]
     pub const fn addresses(&self) -> (u32, u32) {
         halves(self.addresses)
+    }
+
+    /// Both in one word, as they lie in the header.
+    #[inline(always)]
+    pub(crate) const fn both(&self) -> u64 {
+        self.addresses
     }
 }
 
@@ -180,7 +189,7 @@ pub const VERDICT_RATE: u8 = 3;
 /// Verdict of a flow: likewise, by a rule in observe mode; a frame over the budget passes and is counted.
 pub const VERDICT_WOULD_RATE: u8 = 4;
 
-/// Value of a flow, 96 bytes; what each frame needs comes first.
+/// Value of a flow, 104 bytes; the first 48 are what each frame that passes needs.
 ///
 /// Frames are counted apart by whether they came on the CPU that entered the flow, its owner, or on another. The owner
 /// adds plainly, which is exact because nobody else writes there and XDP does not interrupt itself on a CPU; the others
@@ -189,36 +198,32 @@ pub const VERDICT_WOULD_RATE: u8 = 4;
 /// What two CPUs at work on one flow may get wrong: a TCP flag that one saw at the very moment in which the other saw a new
 /// one may be missed, and of two judgements at one moment (whose verdicts are both right) `until_j` and `rule_id` may be the
 /// one's and the verdict the other's, until the policy changes again. And a frame that was just being counted when the
-/// table gave its flow's entry to a new flow may count for that one.
+/// table gave its flow's slot to a new flow may count for that one.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FlowValue {
     /// Frames the owner saw and did not drop.
     pub owner_passed: u64,
-    /// Frames the owner dropped (or would have).
-    pub owner_dropped: u64,
     /// Bytes of whole frames as XDP sees them (no preamble, no FCS), of all the owner saw.
     pub owner_bytes: u64,
     /// The cached verdict, with the generation it was made from.
     pub judged: Judged,
+    /// When its last frame came, in jiffies.
+    pub last_j: u64,
     /// [`Macs`] of the first frame (ARP: of the last that was told): the first eight bytes.
     pub macs_low: u64,
     /// The other four.
     pub macs_high: u32,
-    /// When its last frame came, in jiffies.
-    pub last_j: u32,
-    /// The cached verdict lapses then, in jiffies; 0: never.
-    pub until_j: u32,
     /// The CPU that entered the flow.
     pub owner: u16,
     /// `STATE_*` bits.
     pub state: u8,
     /// All TCP flags seen, or-ed (RFC 9293 header byte 13).
     pub tcp_flags: u8,
-    /// Time to live (hop limit) of the first frame.
-    pub ttl: u8,
-    /// Zero.
-    pub pad: [u8; 3],
+    /// Frames the owner dropped (or would have).
+    pub owner_dropped: u64,
+    /// The cached verdict lapses then, in jiffies (the lower half of them); 0: never.
+    pub until_j: u32,
     /// The rule behind the verdict, 0 for none.
     pub rule_id: u32,
     /// When the flow began, ns of CLOCK_MONOTONIC (of the capture in a replay).
@@ -229,6 +234,10 @@ pub struct FlowValue {
     pub other_dropped: u64,
     /// Bytes other CPUs saw.
     pub other_bytes: u64,
+    /// Time to live (hop limit) of the first frame.
+    pub ttl: u8,
+    /// Zero.
+    pub pad: [u8; 7],
 }
 
 /// A verdict, the generation of the policy it was made from, and whether rules by MAC address had a say. One word, written
@@ -344,7 +353,7 @@ impl FlowValue {
 const _: () = assert!(size_of::<FragmentKey>() == 16);
 const _: () = assert!(size_of::<FlowKey4>() == 16);
 const _: () = assert!(size_of::<FlowKey6>() == 40);
-const _: () = assert!(size_of::<FlowValue>() == 96 && align_of::<FlowValue>() == 8);
+const _: () = assert!(size_of::<FlowValue>() == 104 && align_of::<FlowValue>() == 8);
 
 /// Eight bytes as they lie in memory, of the first four and the last four.
 #[inline(always)]

@@ -36,6 +36,8 @@ pub const ARMED_NET: u32 = 4;
 pub const ARMED_SCOPE: u32 = 8;
 /// Armed bit: new destinations are counted, for the reflex of a segment or a throttled device.
 pub const ARMED_REFLEX: u32 = 16;
+/// Armed bit: one of the rules restricts somebody, so that not all of them protect or are only observed.
+pub const ARMED_ENFORCED: u32 = 32;
 /// The bits for which a frame is judged at all.
 pub const ARMED_RULES: u32 = ARMED_MAC | ARMED_IP | ARMED_NET | ARMED_SCOPE;
 
@@ -86,6 +88,8 @@ pub struct Judgement {
     pub spared: bool,
     /// All that the source sends from there is dropped (see [`crate::seal`]).
     pub seals: bool,
+    /// A rule restricts the source, whatever it may still send.
+    pub held: bool,
 }
 
 /// The rule maps, as a judge asks them.
@@ -183,6 +187,7 @@ pub fn judge(ask: &Question, policy: &impl Policy, ends: &mut [End; 2]) -> Judge
     let mut judgement = Judgement {
         by_mac: placed || ask.armed & ARMED_MAC != 0,
         spared: source.spared != 0,
+        held: source.enforced.level != LEVEL_NONE,
         ..Judgement::default()
     };
     if forbids(&source.enforced, ask, policy, 0) {

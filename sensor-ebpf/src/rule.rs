@@ -67,6 +67,11 @@ impl RuleValue {
     pub const fn new(rule_id: u32, level: u8) -> Self {
         Self { until_ns: 0, rule_id, level, flags: FLAG_BOTH, list: 0 }
     }
+
+    /// Whether it restricts anybody: neither protection nor only observed, and of a level that is known.
+    pub const fn is_enforced(&self) -> bool {
+        self.level >= LEVEL_THROTTLE && self.level <= LEVEL_CUT && self.flags & FLAG_OBSERVE == 0
+    }
 }
 
 /// An IP address as the rules have it: 16 bytes as they lie in a header, in two words; IPv4 mapped into IPv6 (RFC 4291

@@ -262,8 +262,14 @@ pub struct PortStatus {
     pub packets: u64,
     /// Bytes received.
     pub bytes: u64,
-    /// Frames dropped by a rule.
+    /// Frames dropped by a rule or a budget since the program was loaded.
     pub drops: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub drop_bytes: u64,
+    /// Frames that would have been dropped: observe mode.
+    #[serde(default)]
+    pub would_drops: u64,
     /// What became of all that reached it.
     #[serde(default)]
     pub ledger: Ledger,
@@ -351,6 +357,9 @@ pub struct Status {
     pub live: LiveStatus,
     /// Counters of the engine by name.
     pub stats: BTreeMap<String, u64>,
+    /// Entries of the block list that hold, by level.
+    #[serde(default)]
+    pub restricted: BTreeMap<String, u64>,
 }
 
 /// A device, as it is named.

@@ -6,44 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its table is to fail")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use sensor_core::event::{Change, Event, Timed};
-use sensor_core::settings::{Mode, Settings};
-use sensor_user::source::replay::{self, Outcome};
-
-/// Everything a capture brought, by names a table can hold.
-struct Seen {
-    outcome: Outcome,
-    /// MAC and IP addresses of each device blamed.
-    blamed: BTreeSet<String>,
-    /// Addresses of each device isolated, in order of time.
-    isolated: Vec<BTreeSet<String>>,
-    /// All events, printed.
-    log: String,
-}
+use sensor_core::settings::Mode;
+use sensor_eval::capture::Seen;
+use sensor_eval::expect::{self, Expected, Grade, Never};
 
 fn run(path: &Path, mode: Mode) -> Seen {
-    let settings = Settings { mode, ..Settings::default() };
-    let (mut blamed, mut isolated, mut log) = (BTreeSet::new(), Vec::new(), String::new());
-    let outcome = replay::run(path, &settings, |timed: &Timed, _| {
-        log += &format!("{timed:?}\n");
-        let names = |device: &sensor_core::event::DeviceRef| {
-            let ips = device.ips.iter().map(ToString::to_string);
-            ips.chain([device.mac.to_string()]).collect::<BTreeSet<_>>()
-        };
-        match &timed.event {
-            Event::Alert(alert) => blamed.extend(names(&alert.device)),
-            Event::Isolation(isolation) if isolation.change == Change::Added => {
-                assert_eq!(isolation.would, mode == Mode::Observe, "{}", path.display());
-                isolated.extend(isolation.device.as_ref().map(names));
-            }
-            _ => {}
-        }
-    });
-    let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
-    Seen { outcome, blamed, isolated, log }
+    sensor_eval::capture::run(path, mode).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A capture kept with the tests.
@@ -62,29 +32,12 @@ fn data(what: &str) -> Option<PathBuf> {
     None
 }
 
-/// One line of the table of expectations.
-struct Expected {
-    file: String,
-    blame: Vec<String>,
-    never: Vec<String>,
-}
-
 fn table(data: &Path) -> Vec<Expected> {
-    let list = |cell: &str| cell.split(',').filter(|s| *s != "-").map(str::to_owned).collect();
-    let text = fs::read_to_string(data.join("expect.tsv")).unwrap();
-    text.lines()
-        .skip(1)
-        .map(|line| {
-            let cells: Vec<&str> = line.split('\t').collect();
-            Expected { file: cells[0].to_owned(), blame: list(cells[1]), never: list(cells[2]) }
-        })
-        .collect()
+    expect::table(&data.join("expect.tsv")).unwrap()
 }
 
 fn all_captures(data: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(data.join("manifest.tsv")).unwrap();
-    let files = text.lines().skip(1).filter_map(|line| line.split('\t').next());
-    files.filter(|f| f.ends_with(".pcap") || f.ends_with(".pcapng")).map(|f| data.join(f)).collect()
+    expect::captures(data).unwrap().into_iter().map(|file| data.join(file)).collect()
 }
 
 #[test]
@@ -97,8 +50,8 @@ fn captures_kept_here() {
     ] {
         let seen = run(&kept(name), Mode::Enforce);
         assert_eq!(seen.outcome.summary.problem, None, "{name}");
-        assert!(blamed.is_none_or(|who| seen.blamed.contains(who)), "{name}: {:?}", seen.blamed);
-        assert_eq!(blamed.is_none(), seen.blamed.is_empty(), "{name}: {:?}", seen.blamed);
+        assert!(blamed.is_none_or(|who| seen.blamed().contains(who)), "{name}: {:?}", seen.calls);
+        assert_eq!(blamed.is_none(), seen.calls.is_empty(), "{name}: {:?}", seen.calls);
         if let Some(who) = isolated {
             assert!(seen.isolated.iter().any(|names| names.contains(who)), "{name}: {:?}", seen.isolated);
         }
@@ -127,33 +80,28 @@ fn the_telnet_worm_is_cut_off_and_its_router_not() {
 }
 
 #[test]
-fn scanners_are_blamed() {
-    let Some(data) = data("the scans") else { return };
-    let scans: Vec<_> = table(&data).into_iter().filter(|e| e.file.starts_with("scan/")).collect();
-    assert!(scans.len() >= 11, "the table of expectations lost its scans");
-    for expected in scans {
+fn whoever_must_be_blamed_is() {
+    let Some(data) = data("who is blamed") else { return };
+    let must: Vec<_> = table(&data).into_iter().filter(|e| e.grade == Grade::Must).collect();
+    assert!(must.len() >= 47, "the table of expectations lost some of its lines");
+    for expected in must {
         let seen = run(&data.join(&expected.file), Mode::Enforce);
-        let blamed = expected.blame.iter().any(|who| seen.blamed.contains(who));
-        assert!(blamed, "{}: expected one of {:?}, got {:?}", expected.file, expected.blame, seen.blamed);
+        let blamed = expected.blame.is_empty() || seen.calls_of(&expected.blame).next().is_some();
+        assert!(blamed, "{}: expected one of {:?}, got {:?}", expected.file, expected.blame, seen.calls);
     }
 }
 
 #[test]
 fn the_innocent_are_never_cut_off() {
     let Some(data) = data("benign captures") else { return };
-    let mut expected: BTreeMap<String, Vec<String>> =
-        table(&data).into_iter().map(|e| (e.file, e.never)).filter(|(_, never)| !never.is_empty()).collect();
-    for path in all_captures(&data) {
-        let file = path.strip_prefix(&data).unwrap().to_str().unwrap().to_owned();
-        let calm = ["benign/", "benign-periodic/", "device/", "device-iot-sentinel/", "ics-medical/"];
-        if calm.iter().any(|folder| file.starts_with(folder)) {
-            expected.insert(file, vec!["*".to_owned()]);
-        }
-    }
+    let mut expected: BTreeMap<String, Never> = table(&data).into_iter().map(|e| (e.file, e.never)).collect();
+    let benign = expect::captures(&data).unwrap().into_iter().filter(|file| expect::is_benign(file));
+    expected.extend(benign.map(|file| (file, Never::Anybody)));
     for (file, never) in expected {
-        let seen = run(&data.join(&file), Mode::Enforce);
-        let hit = seen.isolated.iter().flatten().find(|who| never.contains(who) || never[0] == "*");
-        assert_eq!(hit, None, "{file}: isolated {:?}, never {never:?}", seen.isolated);
+        for mode in [Mode::Enforce, Mode::Observe] {
+            let seen = run(&data.join(&file), mode);
+            assert_eq!(never.hit(&seen.cut), None, "{file}: isolated {:?}, never {never:?}", seen.isolated);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod eval;
 mod lab;
 mod results;
 mod setup;
@@ -48,6 +49,8 @@ enum Task {
     Run(RunArgs),
     /// Measure the data path beside its peers; writes target/bench.json
     Bench,
+    /// Hold the detectors against real captures with ground truth; writes target/eval/report.{md,json}
+    Eval(eval::EvalArgs),
     /// Remove labs that were kept or whose run was killed
     Clean,
     /// A host of the lab: listens, and talks to its peers, until it is ended
@@ -92,6 +95,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Run(RunArgs { bridge: Some(bridge), extra, .. }) => run_on_bridge(&tree, &bridge, &extra),
         Task::Run(RunArgs { keep, extra, .. }) => lab::run(&tree, keep, &extra),
         Task::Bench => bench::bench(&tree),
+        Task::Eval(args) => eval::eval(&tree, &args),
         Task::Clean => lab::clean(),
         Task::LabHost(args) => lab::host::serve(&args),
         Task::LabGet { address, path } => lab::host::get(address, &path),

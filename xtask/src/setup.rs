@@ -1,7 +1,8 @@
 //! Installs what the other commands need and says what and why; one line when all is there.
 //!
 //! Two things come from outside the workspace: Debian packages, and the linker for BPF, which is built here since
-//! it has to match the compiler's LLVM. The compiler itself is looked for in [`compiler`].
+//! it has to match the compiler's LLVM. The compiler itself is looked for in [`compiler`]. Other kernels, and QEMU where the
+//! machine has none, are fetched by what needs them and installed nowhere.
 
 pub mod compiler;
 mod debian;
@@ -55,7 +56,6 @@ const PACKAGES: &[Package] = &[
     (Part::Tests, "faketime", "shows the daemon, and it alone, another time of day"),
     (Part::Tests, "tcpreplay", "real captures on the wire"),
     (Part::Tests, "netcat-openbsd", "connections between test hosts"),
-    (Part::Vm, "qemu-system-x86", "runs the tests on other kernels"),
     (Part::Vm, "busybox-static", "the rest of a system under those kernels"),
     (Part::Vm, "kmod", "finds the modules of those kernels"),
     (Part::Vm, "xz-utils", "decompresses them"),
@@ -160,7 +160,7 @@ fn bpf_filesystem() -> Result<bool> {
 }
 
 /// Whether a program is on PATH.
-fn on_path(program: &str) -> bool {
+pub fn on_path(program: &str) -> bool {
     env::var_os("PATH")
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

@@ -1,8 +1,11 @@
 //! `cargo xtask vm`: the tests of the kernel side on other kernels, each in a machine emulated by QEMU.
 
+mod archive;
+mod cards;
 mod guest;
 mod image;
 mod kernel;
+mod qemu;
 mod table;
 
 use std::fs::{self, File};
@@ -18,19 +21,25 @@ use crate::build;
 use crate::results::Count;
 use crate::setup::{self, Part};
 use crate::sh::{self, Tree};
+use archive::Archive;
 use guest::Report;
 use image::Image;
-use kernel::Archive;
+use kernel::{Flavour, Kernels};
+use qemu::Qemu;
 
 /// Debian's kernels that the product is tested on: the oldest it supports, those of long life, and the newest there is.
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "newest"];
 
 /// Test programs that have the kernel run single frames. They need no `sekisho`, whose build takes a minute.
-const FRAMES: [&str; 8] = ["abi", "levels", "pressure", "seal", "sharing", "told", "verdicts", "verifier"];
+const FRAMES: [&str; 9] =
+    ["abi", "levels", "pressure", "seal", "sharing", "table", "told", "verdicts", "verifier"];
 /// Another, with the frames of all captures, for which CI has no time.
 const CAPTURES: &str = "parity";
 /// The way from a command to a host that is cut off on the wire: a test program and a filter.
 const WIRE: (&str, &str) = ("daemon", "each_kind_of_address_is_cut_off_and_let_go_while_the_daemon_runs");
+
+/// What is shown on network cards, which only guests have that are given some.
+const CARDS: &str = "cards";
 
 /// A guest's time for all tests, and for what CI runs: four times what it takes on two CPUs that do nothing else.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -47,6 +56,9 @@ pub struct VmArgs {
     /// Only what CI runs: single frames, and one way from a command to the wire
     #[arg(long, conflicts_with_all = ["tests", "filters"])]
     quick: bool,
+    /// Only what is shown on network cards and bonds, on kernels for hardware and cards that are emulated
+    #[arg(long, conflicts_with_all = ["tests", "quick"])]
+    cards: bool,
     /// Filters for the test programs, as `cargo test` has them after `--`
     #[arg(last = true)]
     filters: Vec<String>,
@@ -56,6 +68,8 @@ pub struct VmArgs {
 struct Plan {
     /// Test programs, and filters for them.
     steps: Vec<(String, String)>,
+    /// Whether the machine has network cards.
+    cards: bool,
     /// Whether the user left nothing out: each program is to run a test then, and few may be skipped.
     whole: bool,
     /// The time a guest has.
@@ -66,21 +80,24 @@ impl Plan {
     fn quick() -> Self {
         let steps = FRAMES.into_iter().map(|name| (name, "")).chain([WIRE]);
         let steps = steps.map(|(name, filter)| (name.to_owned(), filter.to_owned())).collect();
-        Self { steps, whole: true, limit: QUICK_LIMIT }
+        Self { steps, cards: false, whole: true, limit: QUICK_LIMIT }
     }
 
     fn of(args: &VmArgs, tests: &[(String, PathBuf)]) -> Self {
         if args.quick {
             return Self::quick();
         }
-        let names = if args.tests.is_empty() {
-            tests.iter().map(|(name, _)| name.clone()).collect()
-        } else {
-            args.tests.clone()
+        let names = match (args.cards, args.tests.is_empty()) {
+            (true, _) => vec![CARDS.to_owned()],
+            (false, true) => {
+                tests.iter().map(|(name, _)| name.clone()).filter(|name| name != CARDS).collect()
+            }
+            (false, false) => args.tests.clone(),
         };
         let filter = args.filters.join(" ");
         let steps = names.into_iter().map(|name| (name, filter.clone())).collect();
-        Self { steps, whole: filter.is_empty() && args.tests.is_empty(), limit: LIMIT }
+        let whole = filter.is_empty() && args.tests.is_empty();
+        Self { steps, cards: args.cards, whole, limit: LIMIT }
     }
 
     fn needs_product(&self) -> bool {
@@ -126,23 +143,25 @@ fn matrix(
     let lock = File::create(home.join("lock"))?;
     lock.lock().context("cannot lock the folder of the guests")?;
     let archive = Archive::open(&home)?;
+    let on_offer = Kernels::of(&archive, if plan.cards { Flavour::HARDWARE } else { Flavour::CLOUD })?;
     // A name that is mistaken is told before the first kernel is run for minutes.
     let mut releases: Vec<&str> = Vec::new();
     for kernel in kernels {
-        let release = archive.resolve(kernel)?;
+        let release = on_offer.resolve(kernel)?;
         if !releases.contains(&release) {
             releases.push(release);
         }
     }
+    let qemu = Qemu::find(&archive, plan.cards.then_some(cards::NEWEST))?;
     let work = Work::new(&home)?;
     let mut image = Image::new(tree, &work.0, tests, plan)?;
     let mut reports = Vec::new();
     for release in releases {
-        let kernel = archive.kernel(release)?;
+        let kernel = on_offer.get(release)?;
         image.modules(&kernel)?;
         let initrd = work.0.join("initrd");
         image.write(&initrd)?;
-        reports.push((release.to_owned(), guest::run(&kernel, &initrd, plan, &home)?));
+        reports.push((release.to_owned(), guest::run(&qemu, &kernel, &initrd, plan, &home)?));
     }
     table::print(&reports);
     let bad: Vec<&str> =
@@ -172,7 +191,7 @@ impl Drop for Work {
 /// Builds the tests as `cargo test` does; returns the test programs, by name.
 fn programs(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
     let mut command = tree.cargo();
-    command.args(["test", "--package", "bpf-tests", "--tests", "--no-run", "--quiet"]);
+    command.args(["test", "--package", "bpf-tests", "--test", "*", "--no-run", "--quiet"]);
     command.arg("--message-format=json-render-diagnostics");
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("cannot start `{}`", sh::describe(&command)))?;

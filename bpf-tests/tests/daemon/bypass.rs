@@ -113,6 +113,25 @@ fn the_bypass_works_while_the_daemon_hangs() -> Result<()> {
     })
 }
 
+/// Nobody in a hurry knows where the pins are.
+#[test]
+fn a_daemon_that_answers_is_enough_to_find_the_bypass_by() -> Result<()> {
+    site(4, |site| {
+        let daemon = start(site)?;
+        ensure!(site.ask(&["bypass", "status"])?["bypass"]["on"] == false);
+        ensure!(site.ask(&["bypass", "on"])?["bridge"] == "br0");
+        check(site, "with the bypass on", true)?;
+        site.ask(&["bypass", "off", "--bridge", "br0"])?;
+        check(site, "with the bypass off", false)?;
+        // Who names pins means those, whatever the daemon says.
+        let other = site.tell(&["bypass", "on", "--pin-dir", "/sys/fs/bpf/no-such-place"])?;
+        other.check_failed(&["nothing is loaded in /sys/fs/bpf/no-such-place"])?;
+        daemon.kill()?;
+        bypass(site, "on")?;
+        check(site, "with the daemon dead", true)
+    })
+}
+
 #[test]
 fn a_bypass_of_nothing_is_told() -> Result<()> {
     site(1, |site| {

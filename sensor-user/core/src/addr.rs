@@ -65,7 +65,9 @@ pub enum AddrError {
     #[error("`{0}` is not a name; names have up to 31 letters, digits and signs, no spaces")]
     Name(String),
     /// All of IPv4 lies in it.
-    #[error("`{0}` is so wide a network that IPv4 addresses written as IPv6 lie in it; give a narrower one")]
+    #[error(
+        "`{0}` takes in all of IPv4 too, which is ::ffff:0:0/96 in IPv6; give a narrower one, such as 2000::/3"
+    )]
     Wide(String),
 }
 

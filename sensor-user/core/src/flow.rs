@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use lru::LruCache;
+use sensor_ebpf::account::{idle_timeout_ns, is_closed};
+use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane};
 
 use crate::addr::Mac;
 use crate::event::{FlowEnded, Half};
 use crate::inventory::capacity;
 use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
-use crate::time::{MINUTE, SECOND, Time};
+use crate::time::{MINUTE, Time};
 use crate::tunnel::Inner;
 
 /// IP protocol numbers (IANA).
@@ -32,24 +34,17 @@ pub const ACK: u8 = 0x10;
 /// A conversation without news for this long is ended although its end was never told.
 const FORGOTTEN: u64 = 20 * MINUTE;
 
-/// How long a flow may be quiet before it is over, ns. Established TCP is given long: closing it early would make its
-/// next packet look like a new contact.
-pub fn idle_timeout(id: &FlowId, tcp_flags: u8) -> u64 {
-    match (id.kind, id.proto) {
-        (Kind::Ip, TCP) if tcp_flags & (FIN | RST) != 0 => 10 * SECOND,
-        (Kind::Ip, TCP) if tcp_flags == SYN => 30 * SECOND,
-        (Kind::Ip, TCP) => 10 * MINUTE,
-        (Kind::Arp, _) => 2 * MINUTE,
-        _ => MINUTE,
-    }
-}
-
-/// Why a flow that was quiet for `idle_ns` is over, if it is.
+/// Why a flow that was quiet for `idle_ns` is over, if it is (see [`idle_timeout_ns`]).
 pub fn retire(id: &FlowId, tcp_flags: u8, idle_ns: u64) -> Option<EndReason> {
-    if idle_ns < idle_timeout(id, tcp_flags) {
+    let kind = match id.kind {
+        Kind::Ip => KIND_IP,
+        Kind::Arp => KIND_ARP,
+        Kind::Fragment => KIND_FRAGMENT,
+    };
+    if idle_ns < idle_timeout_ns(Lane::new(0, id.proto, 0, kind), tcp_flags) {
         return None;
     }
-    let closed = id.proto == TCP && tcp_flags & (FIN | RST) != 0;
+    let closed = id.proto == TCP && is_closed(tcp_flags);
     Some(if closed { EndReason::Closed } else { EndReason::Timeout })
 }
 
@@ -111,6 +106,21 @@ pub struct Talk {
     pub dmac: Mac,
     /// It was answered, and not by a refusal.
     pub answered: bool,
+}
+
+/// What news of a flow mean to its conversation.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Passage {
+    /// The direction that began it.
+    pub id: FlowId,
+    /// MAC address of who began it.
+    pub smac: Mac,
+    /// What came since the flow was last told.
+    pub more: Half,
+    /// Both sides spoke.
+    pub answered: bool,
+    /// The conversation, if it is over with this.
+    pub ended: Option<FlowEnded>,
 }
 
 /// One direction: what ended flows of it had, and what the one that goes on has.
@@ -214,18 +224,25 @@ impl Conversations {
         })
     }
 
-    /// Notes how a flow went on; the conversation comes back if it is over with this.
-    pub fn progress(&mut self, progress: &FlowProgress) -> Option<FlowEnded> {
+    /// Notes how a flow went on; none if its conversation is not known.
+    pub fn progress(&mut self, progress: &FlowProgress) -> Option<Passage> {
         let key = Key::of(&progress.id);
         let conversation = self.table.get_mut(&key)?;
         let track = &mut conversation.halves[usize::from(conversation.id.src != progress.id.src)];
         track.seen = true;
         track.live = progress.end.is_none();
-        track.current = Half {
+        let current = Half {
             packets: progress.packets,
             bytes: progress.bytes,
             drops: u64::from(progress.drops),
             tcp_flags: progress.tcp_flags,
+        };
+        let old = std::mem::replace(&mut track.current, current);
+        let more = Half {
+            packets: current.packets.saturating_sub(old.packets),
+            bytes: current.bytes.saturating_sub(old.bytes),
+            drops: current.drops.saturating_sub(old.drops),
+            tcp_flags: current.tcp_flags,
         };
         if progress.end.is_some() {
             track.ended = track.total();
@@ -233,8 +250,11 @@ impl Conversations {
         }
         conversation.last = conversation.last.max(progress.last);
         conversation.touched = progress.time;
-        let reason = progress.end.filter(|_| conversation.halves.iter().all(|t| !t.live))?;
-        self.table.pop(&key).map(|c| c.ended(reason))
+        let (id, smac) = (conversation.id, conversation.smac);
+        let answered = conversation.halves.iter().all(|track| track.seen);
+        let over = progress.end.filter(|_| conversation.halves.iter().all(|t| !t.live));
+        let ended = over.and_then(|reason| self.table.pop(&key).map(|c| c.ended(reason)));
+        Some(Passage { id, smac, more, answered, ended })
     }
 
     /// Ends conversations that were forgotten by the data path.

@@ -124,6 +124,13 @@ impl Inventory {
         }
     }
 
+    /// The device that speaks from an address by that MAC address.
+    pub fn speaker(&self, mac: Mac, ip: IpAddr) -> Option<&Device> {
+        let local = self.devices.peek(&DeviceKey::Local(mac))?;
+        let behind = local.gateway && !local.is_own(ip);
+        if behind { self.devices.peek(&DeviceKey::Routed(ip)) } else { Some(local) }
+    }
+
     /// The device of that name.
     pub fn get(&self, key: DeviceKey) -> Option<&Device> {
         self.devices.peek(&key)

@@ -90,6 +90,15 @@ pub struct PortScanSettings {
     pub isolate: u32,
 }
 
+/// When what a device sends to a host that is new to it is too much (see `detect::exfil`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExfilSettings {
+    /// Bytes sent beyond those received, to a host outside the internal networks.
+    pub outside_bytes: u64,
+    /// The same inside.
+    pub inside_bytes: u64,
+}
+
 /// What is done about hosts over their budget of new destinations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReflexMode {
@@ -212,6 +221,8 @@ pub struct Settings {
     pub lateral: LateralSettings,
     /// Ports of one host.
     pub port_scan: PortScanSettings,
+    /// Bytes sent to new hosts.
+    pub exfil: ExfilSettings,
 }
 
 impl Default for Settings {
@@ -276,6 +287,8 @@ impl Default for Settings {
             },
             lateral: LateralSettings { window_ns: MINUTE, limit: 4 },
             port_scan: PortScanSettings { window_ns: 5 * MINUTE, alert: 8, isolate: 20 },
+            // Between 5 MB, which a device alone seldom sends anywhere new, and 200 MB, which a PC does now and then.
+            exfil: ExfilSettings { outside_bytes: 50_000_000, inside_bytes: 500_000_000 },
         }
     }
 }

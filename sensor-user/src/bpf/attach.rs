@@ -246,11 +246,13 @@ impl Attachments {
         if matches!(self.kernel, Kernel::Attended(_)) {
             return self.leave(ifindex, counters);
         }
+        let others = self.attached.keys().chain(self.unfiltered.keys()).copied();
+        let others: Vec<u32> = others.filter(|other| *other != ifindex).collect();
         let Some(port) = self.attached.get(&ifindex) else {
-            return self.offloads.put_back(ifindex).map(|_| None);
+            return self.offloads.put_back_all_but(&others).map(|_| None);
         };
         pins::remove_link(&port.pin)?;
-        if let Err(error) = self.offloads.put_back(ifindex) {
+        if let Err(error) = self.offloads.put_back_all_but(&others) {
             log::warn!("{}: {error}", port.name);
         }
         self.table.unregister(ifindex)?;

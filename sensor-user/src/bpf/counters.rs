@@ -7,12 +7,45 @@ use sensor_ebpf::rule::{RuleCounters, SLOTS};
 use super::error::BpfError;
 use super::pod::Raw;
 use super::sensor::{MapSource, open};
+use crate::clock::Now;
 
-/// Numbers user space keeps beside the counters of a port, in its last places of the map of reasons, which the program never
-/// counts in: they live just as long as the counters they are about, whatever becomes of the daemon.
-pub const MARKS: usize = 8;
-/// What user space keeps of a port; all zero for a new one.
-pub type Marks = [u64; MARKS];
+/// How many numbers user space keeps of a port.
+const MARKS: usize = 10;
+
+/// What user space keeps beside the counters of a port, in its last places of the map of reasons, which the program never
+/// counts in: it lives just as long as the counters it is about, whatever becomes of the daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Marks {
+    /// What is known of the NIC's counter.
+    pub flags: u64,
+    /// What the NIC had counted beyond the program when that was put on the port.
+    pub beyond: u64,
+    /// What the NIC had missed by then.
+    pub missed_before: u64,
+    /// How far `beyond` may be wrong.
+    pub doubt: u64,
+    /// Frames of flows that are over, and their bytes.
+    pub closed: [u64; 2],
+    /// Frames of flows that were forgotten unread, and their bytes.
+    pub unread: [u64; 2],
+    /// When the last whole sweep of the flow tables began, in jiffies.
+    pub told_j: u64,
+    /// Flows that began earlier are of the port that had this index before, ns of CLOCK_MONOTONIC.
+    pub since_ns: u64,
+}
+
+impl Marks {
+    fn words(&self) -> [u64; MARKS] {
+        let Self { flags, beyond, missed_before, doubt, closed: [a, b], unread: [c, d], told_j, since_ns } =
+            *self;
+        [flags, beyond, missed_before, doubt, a, b, c, d, told_j, since_ns]
+    }
+
+    fn of([flags, beyond, missed_before, doubt, a, b, c, d, told_j, since_ns]: [u64; MARKS]) -> Self {
+        Self { flags, beyond, missed_before, doubt, closed: [a, b], unread: [c, d], told_j, since_ns }
+    }
+}
+
 /// Where they begin among a port's places.
 const FIRST_MARK: u32 = REASONS_OF_PORT - MARKS as u32;
 const _: () = assert!(Reason::ALL.len() <= FIRST_MARK as usize);
@@ -107,14 +140,14 @@ impl Counters {
     ///
     /// [`BpfError::Map`].
     pub fn marks(&self, index: u8) -> Result<Marks, BpfError> {
-        let mut marks = Marks::default();
-        for (key, mark) in self.mark_keys(index).zip(&mut marks) {
+        let mut words = [0; MARKS];
+        for (key, mark) in self.mark_keys(index).zip(&mut words) {
             let cpus = self.reasons.get(&key, 0);
             let cpus =
                 cpus.map_err(|error| BpfError::map(format!("reading the marks of port {index}"), error))?;
             *mark = cpus.iter().copied().fold(0, u64::wrapping_add);
         }
-        Ok(marks)
+        Ok(Marks::of(words))
     }
 
     /// Keeps something of a port.
@@ -123,7 +156,7 @@ impl Counters {
     ///
     /// [`BpfError::Map`].
     pub fn set_marks(&mut self, index: u8, marks: &Marks) -> Result<(), BpfError> {
-        for (key, mark) in self.mark_keys(index).zip(marks) {
+        for (key, mark) in self.mark_keys(index).zip(&marks.words()) {
             let fault = |error| BpfError::map(format!("setting the marks of port {index}"), error);
             let mut cpus = vec![0; self.reasons.get(&key, 0).map_err(fault)?.len()];
             if let Some(first) = cpus.first_mut() {
@@ -171,10 +204,11 @@ impl Counters {
         self.rules.set(rule_id % SLOTS, zeros, 0).map_err(fault)
     }
 
-    /// Takes the counts by reason of a port over to index 0; what was kept of the port is forgotten.
+    /// Takes the counts by reason of a port over to index 0; what was kept of the port is forgotten, but that its flows are none
+    /// of the next one's.
     fn take_reasons(&mut self, index: u8) -> Result<(), BpfError> {
         let fault = |error| BpfError::map(format!("moving the counts of port {index}"), error);
-        self.set_marks(index, &Marks::default())?;
+        self.set_marks(index, &Marks { since_ns: Now::read().mono.0, ..Marks::default() })?;
         for reason in 0..FIRST_MARK {
             let key = u32::from(index) * REASONS_OF_PORT + reason;
             let counted = self.reasons.get(&key, 0).map_err(fault)?;

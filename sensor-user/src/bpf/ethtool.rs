@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::netlink::{Family, attributes, find, put, put_nested};
+use super::netlink::{Family, attributes, find, put, put_nested, put_text, text};
 
 // Of linux/ethtool_netlink.h.
 const ETHTOOL_MSG_FEATURES_GET: u8 = 11;
@@ -60,10 +60,8 @@ impl Ethtool {
     pub fn switch(&mut self, ifindex: u32, names: &[&str], on: bool) -> io::Result<()> {
         let mut bits = Vec::new();
         for name in names {
-            let mut text = name.as_bytes().to_vec();
-            text.push(0);
             let mut bit = Vec::new();
-            put(&mut bit, ETHTOOL_A_BITSET_BIT_NAME, &text);
+            put_text(&mut bit, ETHTOOL_A_BITSET_BIT_NAME, name);
             if on {
                 put(&mut bit, ETHTOOL_A_BITSET_BIT_VALUE, &[]);
             }
@@ -88,9 +86,6 @@ fn header(ifindex: u32) -> Vec<u8> {
 /// The names of the bits in one of the sets of an answer.
 fn names(answer: &[u8], set: u16) -> BTreeSet<String> {
     let bits = find(answer, set).and_then(|set| find(set, ETHTOOL_A_BITSET_BITS)).unwrap_or_default();
-    let name = |bit| {
-        let name = find(bit, ETHTOOL_A_BITSET_BIT_NAME)?.split(|byte| *byte == 0).next()?;
-        Some(String::from_utf8_lossy(name).into_owned())
-    };
+    let name = |bit| find(bit, ETHTOOL_A_BITSET_BIT_NAME).map(text);
     attributes(bits).filter_map(|(_, bit)| name(bit)).collect()
 }

@@ -1,12 +1,13 @@
-//! The flow tables: swept for what grew, emptied of what ended.
+//! The flow tables, swept for what grew and what ended.
 //!
-//! aya reads a table entry by entry, and begins anew when the entry it stands on is evicted meanwhile: ten times
-//! slower at best, and endless under load. So tables are read in batches here.
+//! They are arrays of sets (see [`sensor_ebpf::table`]), which are read in batches: aya reads them one by one, with two system
+//! calls for each.
 
 use std::os::fd::AsFd;
 
 use aya::maps::{Map, MapData, MapError};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
+use sensor_ebpf::table::{Set, Slot, WAYS};
 
 use super::error::BpfError;
 use super::pod::Wire;
@@ -22,16 +23,19 @@ pub enum FlowKey {
     V6(FlowKey6),
 }
 
-/// Entries read by one call.
-const CHUNK: usize = 4096;
+/// Sets read by one call: half a megabyte, a quarter of a millisecond.
+const CHUNK: usize = 512;
+/// Calls, and flows, after which a sweep lets other things be done.
+const CALLS: usize = 16;
+const MANY: usize = 4096;
+/// How often a set is read that was being written, which takes a tenth of a microsecond.
+const TRIES: usize = 16;
 
 /// How far a sweep of both tables has come.
 #[derive(Debug)]
 pub struct Sweep {
     stage: Stage,
     cursor: Option<u32>,
-    /// Entries to read by one call; grows when a bucket of the table has more.
-    chunk: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +47,7 @@ enum Stage {
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { stage: Stage::V4, cursor: None, chunk: CHUNK }
+        Self { stage: Stage::V4, cursor: None }
     }
 }
 
@@ -67,12 +71,17 @@ impl Flows {
         Ok(Self { v4: self.v4.share()?, v6: self.v6.share()? })
     }
 
-    /// How many flows each table has room for: IPv4 and ARP, IPv6.
-    pub fn capacity(&self) -> [u32; 2] {
-        [self.v4.capacity, self.v6.capacity]
+    /// How many sets each table has: IPv4 and ARP, IPv6.
+    pub fn sets(&self) -> [u32; 2] {
+        [self.v4.sets, self.v6.sets]
     }
 
-    /// Reads all flows. A table at its bound takes 0.14 s; see [`Flows::sweep_some`] for doing other things meanwhile.
+    /// How many flows each table has room for, likewise.
+    pub fn capacity(&self) -> [u32; 2] {
+        self.sets().map(|sets| sets.saturating_mul(WAYS as u32))
+    }
+
+    /// Reads all flows, those that are over too; see [`Flows::sweep_some`] for doing other things meanwhile.
     ///
     /// # Errors
     ///
@@ -94,27 +103,30 @@ impl Flows {
         sweep: &mut Sweep,
         mut each: impl FnMut(FlowKey, &FlowValue),
     ) -> Result<bool, BpfError> {
-        let (finished, next) = match sweep.stage {
-            Stage::V4 => (self.v4.read(sweep, |key, value| each(FlowKey::V4(*key), value))?, Stage::V6),
-            Stage::V6 => (self.v6.read(sweep, |key, value| each(FlowKey::V6(*key), value))?, Stage::Done),
-            Stage::Done => return Ok(false),
-        };
-        if finished {
-            *sweep = Sweep { stage: next, ..Sweep::default() };
+        let mut flows = 0;
+        for _ in 0..CALLS {
+            let cursor = &mut sweep.cursor;
+            let mut count = |key: FlowKey, value: &FlowValue| {
+                flows += 1;
+                each(key, value);
+            };
+            let (finished, next) = match sweep.stage {
+                Stage::V4 => {
+                    (self.v4.read(cursor, |slot| count(FlowKey::V4(slot.key), &slot.value))?, Stage::V6)
+                }
+                Stage::V6 => {
+                    (self.v6.read(cursor, |slot| count(FlowKey::V6(slot.key), &slot.value))?, Stage::Done)
+                }
+                Stage::Done => return Ok(false),
+            };
+            if finished {
+                *sweep = Sweep { stage: next, cursor: None };
+            }
+            if flows >= MANY {
+                break;
+            }
         }
         Ok(sweep.stage != Stage::Done)
-    }
-
-    /// Takes a flow out of its table; `None` if it was not there (any more).
-    ///
-    /// # Errors
-    ///
-    /// [`BpfError::Map`].
-    pub fn take(&mut self, key: &FlowKey) -> Result<Option<FlowValue>, BpfError> {
-        match key {
-            FlowKey::V4(key) => self.v4.take(key),
-            FlowKey::V6(key) => self.v6.take(key),
-        }
     }
 }
 
@@ -122,58 +134,70 @@ impl Flows {
 struct Table<K> {
     name: &'static str,
     map: MapData,
-    capacity: u32,
-    keys: Vec<K>,
-    values: Vec<FlowValue>,
+    sets: u32,
+    indices: Vec<u32>,
+    read: Vec<Set<K>>,
 }
 
-impl<K: Wire> Table<K> {
-    /// Opens a table and makes sure its keys and values are of the sizes the kernel will read and write.
+impl<K: Copy + Default> Table<K>
+where
+    Set<K>: Wire,
+{
+    /// Opens a table and makes sure its sets are of the size the kernel will write.
     fn open(ebpf: &mut impl MapSource, name: &'static str) -> Result<Self, BpfError> {
-        let Map::LruHashMap(map) = ebpf.map(name)? else {
-            return Err(BpfError::Object(format!("no LRU hash map {name}")));
+        let Map::Array(map) = ebpf.map(name)? else {
+            return Err(BpfError::Object(format!("no array {name}")));
         };
         let info = map.info().map_err(|error| BpfError::map(format!("asking about {name}"), error))?;
-        let wanted = (size_of::<K>() as u32, size_of::<FlowValue>() as u32);
-        if (info.key_size(), info.value_size()) != wanted {
+        if info.value_size() as usize != size_of::<Set<K>>() {
             return Err(BpfError::Object(format!(
-                "map {name} has keys and values of other sizes than {wanted:?}"
+                "map {name} has sets of {} bytes, not of {}",
+                info.value_size(),
+                size_of::<Set<K>>()
             )));
         }
-        Ok(Self { name, capacity: info.max_entries(), map, keys: Vec::new(), values: Vec::new() })
+        Ok(Self::of(name, map, info.max_entries()))
+    }
+
+    fn of(name: &'static str, map: MapData, sets: u32) -> Self {
+        Self { name, map, sets, indices: vec![0; CHUNK], read: vec![Set::default(); CHUNK] }
     }
 
     fn share(&self) -> Result<Self, BpfError> {
         let fault = |error: MapError| BpfError::map(format!("sharing {}", self.name), error);
         let fd = self.map.fd().as_fd().try_clone_to_owned();
         let fd = fd.map_err(|error| BpfError::Object(format!("sharing {}: {error}", self.name)))?;
-        let map = MapData::from_fd(fd).map_err(fault)?;
-        Ok(Self { name: self.name, map, capacity: self.capacity, keys: Vec::new(), values: Vec::new() })
+        Ok(Self::of(self.name, MapData::from_fd(fd).map_err(fault)?, self.sets))
     }
 
-    /// Reads the next entries; true when they were the last.
-    fn read(&mut self, sweep: &mut Sweep, mut each: impl FnMut(&K, &FlowValue)) -> Result<bool, BpfError> {
-        self.keys.resize(sweep.chunk, K::default());
-        self.values.resize(sweep.chunk, FlowValue::default());
-        let end = sys::lookup_batch(self.map.fd().as_fd(), sweep.cursor, &mut self.keys, &mut self.values)
-            .map_err(|error| BpfError::map(format!("sweeping {}", self.name), error))?;
+    /// Reads the next sets; true when they were the last.
+    fn read(&mut self, cursor: &mut Option<u32>, mut each: impl FnMut(&Slot<K>)) -> Result<bool, BpfError> {
+        let fault = |error| BpfError::map(format!("sweeping {}", self.name), error);
+        let map = self.map.fd().as_fd();
+        let end = sys::lookup_batch(map, *cursor, &mut self.indices, &mut self.read).map_err(fault)?;
         let (count, finished) = match end {
             BatchEnd::More(count, next) => {
-                sweep.cursor = Some(next);
+                *cursor = Some(next);
                 (count, false)
             }
             BatchEnd::Last(count) => (count, true),
-            BatchEnd::TooSmall => {
-                sweep.chunk *= 2;
-                (0, false)
-            }
+            // Only tables with buckets have any that are too large.
+            BatchEnd::TooSmall => (0, true),
         };
-        self.keys.iter().zip(&self.values).take(count).for_each(|(key, value)| each(key, value));
+        for (index, set) in self.indices.iter().zip(&mut self.read).take(count) {
+            let mut tries = 0;
+            while !set.is_whole() {
+                tries += 1;
+                if tries > TRIES {
+                    return Err(BpfError::Object(format!(
+                        "set {index} of {} is written without end",
+                        self.name
+                    )));
+                }
+                *set = sys::lookup(map, index).map_err(fault)?.unwrap_or_default();
+            }
+            set.flows().for_each(&mut each);
+        }
         Ok(finished)
-    }
-
-    fn take(&mut self, key: &K) -> Result<Option<FlowValue>, BpfError> {
-        sys::take(self.map.fd().as_fd(), key)
-            .map_err(|error| BpfError::map(format!("taking a flow out of {}", self.name), error))
     }
 }

@@ -122,6 +122,16 @@ pub fn all() -> io::Result<Vec<Interface>> {
     read(&Netlink::route()?.ask(RTM_GETLINK, NLM_F_DUMP, &bytes(&LinkMessage::default()))?)
 }
 
+/// The interfaces that a bond, or anything else that has some, is made of.
+pub fn members(master: u32) -> io::Result<Vec<Interface>> {
+    let mut question = LinkMessage::default();
+    question.attributes.push(LinkAttribute::Controller(master));
+    let mut found = read(&Netlink::route()?.ask(RTM_GETLINK, NLM_F_DUMP, &bytes(&question))?)?;
+    // For a kernel that answers more than it was asked.
+    found.retain(|interface| interface.master == Some(master));
+    Ok(found)
+}
+
 /// Takes a program off that was attached without a link; `EBUSY` if it was attached with one.
 pub fn xdp_off(ifindex: u32, mode: Mode) -> io::Result<()> {
     let flags = match mode {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -14,10 +15,10 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
 use sensor_ebpf::counter::PortCounters;
-use sensor_ebpf::flow::{FlowValue, MAX_PORTS};
+use sensor_ebpf::flow::{FlowKey4, FlowKey6, MAX_PORTS};
 use sensor_ebpf::rule::{Address, FLAG_BOTH, LEVEL_ISOLATE, LEVEL_PROTECT, RuleValue, mapped};
 
-use super::counters::Counters;
+use super::counters::{Counters, Marks};
 use super::error::{BpfError, chain};
 use super::flows::Flows;
 use super::pins::{Pins, remove_tree};
@@ -25,6 +26,7 @@ use super::pod::{Raw, Wire};
 use super::port_table;
 use super::rules::Rules;
 use super::sensor::{MapSource, open};
+use super::sys::{self, BatchEnd};
 
 /// A program that was taken off a port may still be at work on a frame: for less than this.
 const GRACE: Duration = Duration::from_millis(20);
@@ -113,6 +115,13 @@ impl Old {
             for index in 0..MAX_PORTS {
                 let cells = self.port_cells(index)?;
                 counters.set_port(index as u8, &cells)?;
+                // Its flows end with the old tables.
+                let sum = cells.iter().fold(PortCounters::default(), |mut sum, cpu| {
+                    sum.add(cpu);
+                    sum
+                });
+                let closed = [sum.packets.wrapping_sub(sum.ignored_packets), sum.bytes];
+                counters.set_marks(index as u8, &Marks { closed, ..Marks::default() })?;
                 self.counted.insert(index, cells);
             }
         }
@@ -130,17 +139,27 @@ impl Old {
         if self.layout == Layout::One {
             self.settle_counters(counters)?;
         }
-        let (mut flows, mut frames, mut bytes) = (0u64, 0u64, 0u64);
-        Flows::open(&mut self)?.sweep(|_, value: &FlowValue| {
+        let (mut flows, mut sum) = (0u64, Count::default());
+        let mut add = |count: Count| {
             flows += 1;
-            frames = frames.wrapping_add(value.packets());
-            bytes = bytes.wrapping_add(value.bytes());
-        })?;
+            sum.frames = sum.frames.wrapping_add(count.frames);
+            sum.bytes = sum.bytes.wrapping_add(count.bytes);
+        };
+        match self.layout {
+            Layout::One => {
+                sweep_one::<FlowKey4>(&self.dir, "FLOW4", &mut add)?;
+                sweep_one::<FlowKey6>(&self.dir, "FLOW6", &mut add)?;
+            }
+            Layout::Present => Flows::open(&mut self)?
+                .sweep(|_, value| add(Count { frames: value.packets(), bytes: value.bytes() }))?,
+        }
         remove_tree(&self.dir)?;
         Ok(format!(
-            "took over from {}: {} rules; {flows} flows of its tables, of {frames} frames and {bytes} bytes, begin anew",
+            "took over from {}: {} rules; {flows} flows of its tables, of {} frames and {} bytes, begin anew",
             self.name,
-            self.rules.len()
+            self.rules.len(),
+            sum.frames,
+            sum.bytes
         ))
     }
 
@@ -186,6 +205,44 @@ const REASONS_OF_ONE: u32 = 19;
 fn open_new(pins: &Pins, name: &str) -> Result<Map, BpfError> {
     let fault = |error| BpfError::Object(format!("map {name}: {}", chain(&error)));
     MapData::from_pin(pins.map(name)).and_then(Map::from_map_data).map_err(fault)
+}
+
+/// What a flow counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    frames: u64,
+    bytes: u64,
+}
+
+/// Gives what each flow of a table of ABI 1, a hash table, counted.
+fn sweep_one<K: Wire>(dir: &Path, name: &str, add: &mut impl FnMut(Count)) -> Result<(), BpfError> {
+    let Map::LruHashMap(table) = pinned(dir, name)? else {
+        return Err(BpfError::Object(format!("the old {name} is no LRU hash table")));
+    };
+    let (mut cursor, mut room) = (None, 4096);
+    loop {
+        let (mut keys, mut values) = (vec![K::default(); room], vec![[0u64; 12]; room]);
+        let end = sys::lookup_batch(table.fd().as_fd(), cursor, &mut keys, &mut values)
+            .map_err(|error| BpfError::map(format!("sweeping the old {name}"), error))?;
+        let (count, next) = match end {
+            BatchEnd::More(count, next) => (count, Some(next)),
+            BatchEnd::Last(count) => (count, None),
+            BatchEnd::TooSmall => {
+                room *= 2;
+                continue;
+            }
+        };
+        for [passed, dropped, bytes, .., others, others_dropped, others_bytes] in
+            values.into_iter().take(count)
+        {
+            let frames = [dropped, others, others_dropped].into_iter().fold(passed, u64::wrapping_add);
+            add(Count { frames, bytes: bytes.wrapping_add(others_bytes) });
+        }
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Counters of a port as ABI 1 had them.

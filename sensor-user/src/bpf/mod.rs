@@ -42,7 +42,7 @@ mod tap;
 mod wire;
 
 pub use attach::{Attached, Attachments, Mode, Unfiltered};
-pub use counters::{Counters, MARKS, Marks};
+pub use counters::{Counters, Marks};
 pub use driver::Problem;
 pub use error::BpfError;
 pub use flows::{FlowKey, Flows, Sweep};

@@ -102,10 +102,8 @@ impl Family {
     /// Looks a family up; `NotFound` if this kernel does not have it.
     pub fn open(name: &str) -> io::Result<Self> {
         let mut netlink = Netlink::open(NETLINK_GENERIC)?;
-        let mut text = name.as_bytes().to_vec();
-        text.push(0);
         let mut attributes = Vec::new();
-        put(&mut attributes, CTRL_ATTR_FAMILY_NAME, &text);
+        put_text(&mut attributes, CTRL_ATTR_FAMILY_NAME, name);
         let answers = netlink.ask(CONTROLLER, 0, &generic(CTRL_CMD_GETFAMILY, &attributes))?;
         let number = answers.iter().find_map(|answer| {
             let number = find(answer.get(GENERIC_HEADER..)?, CTRL_ATTR_FAMILY_ID)?;
@@ -136,6 +134,17 @@ pub fn put(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
     to.extend(kind.to_ne_bytes());
     to.extend(value);
     to.resize(to.len().next_multiple_of(4), 0);
+}
+
+/// Appends an attribute of text, with the zero byte at its end that the kernel wants.
+pub fn put_text(to: &mut Vec<u8>, kind: u16, text: &str) {
+    put(to, kind, &[text.as_bytes(), &[0]].concat());
+}
+
+/// The text of an attribute.
+pub fn text(value: &[u8]) -> String {
+    let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
 }
 
 /// Appends an attribute of attributes.
@@ -175,6 +184,8 @@ mod tests {
         assert_eq!(find(&outer, 6), None);
         assert_eq!(attributes(&outer[..outer.len() - 1]).count(), 0, "cut short");
         assert_eq!(attributes(&[3, 0, 1, 0]).count(), 0, "shorter than its own head");
+        put_text(&mut outer, 7, "rx-gro");
+        assert_eq!(find(&outer, 7).map(|value| (value.len(), text(value))), Some((7, "rx-gro".to_owned())));
     }
 
     #[test]

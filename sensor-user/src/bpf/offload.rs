@@ -2,7 +2,8 @@
 //! port, and put back when the program leaves it.
 //!
 //! A card that strips the VLAN tag hides it, and one that merges segments (LRO, hardware GRO) makes frames that were
-//! never on the wire; some drivers refuse an XDP program beside it.
+//! never on the wire; some drivers refuse an XDP program beside it. In a bond it is the members' cards that do it, whatever
+//! the bond says of itself.
 //!
 //! What was switched off is noted on the BPF file system, among the pins: a symbolic link `offloads/IFINDEX` whose
 //! "target" is the network namespace and the features, `4026531840 rx-lro,rx-vlan-hw-parse`. There it lives exactly as
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::iter;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -94,9 +96,28 @@ impl From<&Features> for OffloadPlan {
     }
 }
 
-/// What an interface's offloads would need; nothing if the kernel cannot tell.
-pub fn plan(ifindex: u32) -> OffloadPlan {
-    let features = Ethtool::open().and_then(|mut ethtool| ethtool.features(ifindex));
+/// What a port's offloads would need; nothing if the kernel cannot tell.
+pub fn plan(port: u32) -> OffloadPlan {
+    let mut all = OffloadPlan::default();
+    for card in cards(port) {
+        let OffloadPlan { switchable, fixed } = plan_of(card);
+        all.switchable.extend(switchable);
+        all.fixed.extend(fixed);
+    }
+    all
+}
+
+/// The interfaces whose cards bring a port its frames: its own, and its members' if it is a bond.
+fn cards(port: u32) -> Vec<u32> {
+    let members = link::members(port).unwrap_or_else(|error| {
+        log::debug!("members of interface {port}: {error}");
+        Vec::new()
+    });
+    iter::once(port).chain(members.iter().map(|member| member.ifindex)).collect()
+}
+
+fn plan_of(card: u32) -> OffloadPlan {
+    let features = Ethtool::open().and_then(|mut ethtool| ethtool.features(card));
     features.ok().flatten().map_or_else(OffloadPlan::default, |features| OffloadPlan::from(&features))
 }
 
@@ -114,12 +135,22 @@ impl OffloadSwitch {
         Self { dir, namespace }
     }
 
-    /// Switches off what is on. What cannot be is told, and no error: the program works beside it, and sees less. What
-    /// cannot be noted is not switched off.
-    pub fn switch_off(&self, ifindex: u32) -> PortOffloads {
+    /// Switches off what is on on a port. What cannot be is told, and no error: the program works beside it, and sees
+    /// less. What cannot be noted is not switched off.
+    pub fn switch_off(&self, port: u32) -> PortOffloads {
+        let mut all = PortOffloads::default();
+        for card in cards(port) {
+            let PortOffloads { off, on } = self.switch_off_card(card);
+            all.off.extend(off);
+            all.on.extend(on);
+        }
+        all
+    }
+
+    fn switch_off_card(&self, ifindex: u32) -> PortOffloads {
         self.try_switch_off(ifindex).unwrap_or_else(|error| {
             log::warn!("offloads of {} are left on: {error}", name(ifindex));
-            let OffloadPlan { switchable, fixed } = plan(ifindex);
+            let OffloadPlan { switchable, fixed } = plan_of(ifindex);
             PortOffloads { off: self.noted(ifindex), on: switchable.union(&fixed).copied().collect() }
         })
     }
@@ -149,11 +180,7 @@ impl OffloadSwitch {
 
     /// Puts back what was switched off on an interface; gives what that was. An interface that is gone has nothing to be
     /// put back.
-    ///
-    /// # Errors
-    ///
-    /// [`BpfError::Pin`] if the note cannot be removed.
-    pub fn put_back(&self, ifindex: u32) -> Result<Offloads, BpfError> {
+    fn put_back(&self, ifindex: u32) -> Result<Offloads, BpfError> {
         let mut off = self.noted(ifindex);
         if !off.is_empty() {
             let names: Vec<_> = off.iter().map(|offload| offload.name()).collect();
@@ -177,7 +204,7 @@ impl OffloadSwitch {
         Ok(off)
     }
 
-    /// Puts back what was switched off on interfaces other than these; gives their names, and what it was.
+    /// Puts back what was switched off for ports other than these; gives the names of the interfaces, and what it was.
     ///
     /// # Errors
     ///
@@ -188,7 +215,9 @@ impl OffloadSwitch {
             entries => entries.map_err(pin_error("reading", &self.dir))?,
         };
         let index = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
-        let mut others: Vec<_> = entries.flatten().filter_map(index).filter(|i| !ports.contains(i)).collect();
+        let spared: BTreeSet<u32> = ports.iter().flat_map(|port| cards(*port)).collect();
+        let mut others: Vec<_> =
+            entries.flatten().filter_map(index).filter(|i| !spared.contains(i)).collect();
         others.sort_unstable();
         let mut done = Vec::new();
         for ifindex in others {

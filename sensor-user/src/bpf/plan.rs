@@ -1,4 +1,4 @@
-//! What the verdict depends on besides the rules, read back: segments, the reflex, internal networks, budgets.
+//! What the verdict depends on besides the rules, read back: segments, the reflex, internal networks, budgets, places.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,25 @@ use super::pod::Raw;
 use super::rules::{Rules, unless_missing};
 
 impl Rules {
+    /// Has the program forget who lived at ports that no longer have their index: they are known anew where they are heard next,
+    /// also by those who may move nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn forget_places(&mut self, kept: &BTreeSet<u8>) -> Result<(), BpfError> {
+        let fault = |error| BpfError::map("looking through the places", error);
+        let is_gone = |place: u32| !kept.iter().any(|index| u32::from(*index) == place);
+        let mut gone = Vec::new();
+        for entry in self.places.iter() {
+            let (mac, place) = entry.map_err(fault)?;
+            gone.extend(is_gone(place).then_some(mac));
+        }
+        gone.iter().try_for_each(|mac| {
+            unless_missing(|| "forgetting a place".to_owned(), self.places.remove(mac)).map(drop)
+        })
+    }
+
     /// The segment of each port and VLAN that is in one, by its index. Takes about 2 ms.
     ///
     /// # Errors

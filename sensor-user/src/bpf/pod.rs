@@ -4,8 +4,9 @@ use aya::Pod;
 use sensor_ebpf::control::{Bucket, Clock, Config, Port, Reflex};
 use sensor_ebpf::counter::PortCell;
 use sensor_ebpf::event::FlowRecord;
-use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
+use sensor_ebpf::flow::{FlowKey4, FlowKey6};
 use sensor_ebpf::rule::{AllowKey, RuleCounters, RuleValue};
+use sensor_ebpf::table::Set;
 
 /// A key or value as aya's maps want it. (Neither the trait nor most of the types are ours, hence the wrapper.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,7 @@ wire!(
     u32,
     u64,
     [u64; 2],
+    [u64; 12],
     Bucket,
     Clock,
     Config,
@@ -39,11 +41,20 @@ wire!(
     FlowRecord,
     FlowKey4,
     FlowKey6,
-    FlowValue,
     AllowKey,
     RuleCounters,
     RuleValue
 );
+
+macro_rules! sets {
+    ($($key:ty),+) => { $(
+        // SAFETY: repr(C) of integers only. It has padding, so it is only ever read from the kernel: whatever that writes is
+        // a valid pattern.
+        unsafe impl Wire for Set<$key> {}
+    )+ };
+}
+
+sets!(FlowKey4, FlowKey6);
 
 // SAFETY: `Wire` demands just what `Pod` does, and the wrapper is transparent.
 unsafe impl<T: Wire> Pod for Raw<T> {}

@@ -120,6 +120,8 @@ pub struct Ports {
     changed: BTreeSet<u32>,
     netlink: Netlink,
     resync: Interval,
+    /// The kernel must be asked for all interfaces. It stays so until it was, also if that is given up in between.
+    unsure: bool,
 }
 
 impl Ports {
@@ -147,6 +149,7 @@ impl Ports {
             events: VecDeque::new(),
             netlink,
             resync,
+            unsure: false,
         })
     }
 
@@ -185,14 +188,16 @@ impl Ports {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            let resync = tokio::select! {
+            if self.unsure {
+                let interfaces = self.netlink.interfaces().await?;
+                self.unsure = false;
+                self.compare(&interfaces);
+                continue;
+            }
+            self.unsure = tokio::select! {
                 message = self.netlink.notices.next() => self.hear(message.ok_or(PortsError::Closed)?.0.payload),
                 _ = self.resync.tick() => true,
             };
-            if resync {
-                let interfaces = self.netlink.interfaces().await?;
-                self.compare(&interfaces);
-            }
         }
     }
 
@@ -220,6 +225,8 @@ impl Ports {
         let port = BridgePort::from(interface);
         if interface.master != Some(self.ifindex) {
             self.leave(port.ifindex);
+            // A member of a port that is a bond.
+            self.changed.extend(interface.master.filter(|master| self.ports.contains_key(master)));
             return;
         }
         let ifindex = port.ifindex;
@@ -312,5 +319,36 @@ impl Netlink {
 impl Drop for Netlink {
     fn drop(&mut self) {
         self.connection.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_given_up_while_the_kernel_is_asked_is_asked_again() {
+        let mut ports = Ports {
+            bridge: "lo".to_owned(),
+            // The loopback device, which is always there and has no ports.
+            ifindex: 1,
+            ports: BTreeMap::from([(
+                u32::MAX,
+                BridgePort { ifindex: u32::MAX, name: "gone".to_owned(), xdp: None },
+            )]),
+            others: Vec::new(),
+            events: VecDeque::new(),
+            changed: BTreeSet::new(),
+            netlink: Netlink::open().expect("a netlink socket"),
+            // The first is due at once, the next one after the end of the test.
+            resync: interval(Duration::from_secs(3_600)),
+            unsure: false,
+        };
+        timeout(Duration::ZERO, ports.next()).await.expect_err("the kernel had no time to answer");
+        let event =
+            timeout(Duration::from_secs(10), ports.next()).await.expect("asked again").expect("answered");
+        assert_eq!(event, PortEvent::Left { ifindex: u32::MAX, name: "gone".to_owned() });
     }
 }

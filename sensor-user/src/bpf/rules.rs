@@ -1,15 +1,18 @@
 //! The rules: by MAC and IP address, prefix, port, VLAN and segment; what belongs to them, and the switch that arms them.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
+use sensor_ebpf::account::LEAST_TIMEOUT_NS;
 use sensor_ebpf::control::{Config, Port, REFLEX_OFF, Rate, Reflex};
-use sensor_ebpf::judge::{ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
+use sensor_ebpf::judge::{ARMED_ENFORCED, ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE};
 use sensor_ebpf::rule::{Address, AllowKey, LEVEL_NONE, RuleValue, SCOPE_CAPACITY, SEGMENTS, scope_of_port};
+use sensor_ebpf::table::Secret;
 
 use super::error::{BpfError, chain};
 use super::pinned::PinnedMaps;
@@ -51,10 +54,13 @@ pub struct Rules {
     pub(super) reflex: Array<MapData, Raw<Reflex>>,
     pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
+    pub(super) places: HashMap<MapData, u64, u32>,
     /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
     /// milliseconds, so it is not done for each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
+    /// The rules that restrict somebody: to look for one among those that do not may take the reading of all.
+    enforced: BTreeSet<RuleKey>,
     /// What the generation rises by.
     step: u32,
 }
@@ -87,8 +93,10 @@ impl Rules {
             reflex: open(ebpf, "REFLEX")?,
             internal: open(ebpf, "INTERNAL")?,
             allow: open(ebpf, "ALLOW")?,
+            places: open(ebpf, "PLACES")?,
             scopes: BTreeSet::new(),
             counting: false,
+            enforced: BTreeSet::new(),
             step: STEP,
         })
     }
@@ -110,7 +118,7 @@ impl Rules {
     fn of_maps(mut maps: PinnedMaps) -> Result<Self, BpfError> {
         let mut rules = Self::open(&mut maps)?;
         rules.step = STRANGERS_STEP;
-        rules.look()?;
+        rules.list()?;
         Ok(rules)
     }
 
@@ -139,16 +147,21 @@ impl Rules {
         self.write(Config { armed: 0, ..config })
     }
 
-    /// Writes what the program needs to know before its first frame. Rules that are there stay in force. With `seal`, hosts
-    /// all of whose frames are dropped cost less, and are counted for their port and their rule but not in their flows.
+    /// Writes what the program needs to know before its first frame; `sets` are those of the flow tables. Rules that are there
+    /// stay in force, and flows are found as before. With `seal`, hosts all of whose frames are dropped cost less, and are
+    /// counted for their port and their rule but not in their flows.
     ///
     /// # Errors
     ///
     /// [`BpfError::Map`].
-    pub fn start(&mut self, jiffy_ns: u64, seal: bool) -> Result<(), BpfError> {
-        self.look()?;
+    pub fn start(&mut self, jiffy_ns: u64, sets: [u32; 2], seal: bool) -> Result<(), BpfError> {
+        self.list()?;
+        let [sets4, sets6] = sets;
+        let quiet_j = (LEAST_TIMEOUT_NS / jiffy_ns.max(1)) as u32;
         let config = self.config()?;
-        self.write(Config { jiffy_ns, abi: ABI, seal: u32::from(seal), ..config })?;
+        let secret = if config.secret == Secret::default() { fresh_secret() } else { config.secret };
+        let seal = u32::from(seal);
+        self.write(Config { jiffy_ns, abi: ABI, seal, sets4, sets6, secret, quiet_j, ..config })?;
         self.commit()
     }
 
@@ -158,7 +171,7 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub(super) fn attend(&mut self) -> Result<Config, BpfError> {
-        self.look()?;
+        self.list()?;
         self.config()
     }
 
@@ -184,7 +197,18 @@ impl Rules {
                 BpfError::RulesFull { key }
             }
             error => error,
-        })
+        })?;
+        self.note(key, &rule);
+        Ok(())
+    }
+
+    /// Notes whether a rule that is there restricts somebody.
+    fn note(&mut self, key: RuleKey, rule: &RuleValue) {
+        if rule.is_enforced() {
+            self.enforced.insert(key);
+        } else {
+            self.enforced.remove(&key);
+        }
     }
 
     /// Removes the rule with that key; false if there was none.
@@ -205,7 +229,9 @@ impl Rules {
                 done
             }
         };
-        unless_missing(|| format!("removing the rule for {key}"), done)
+        let removed = unless_missing(|| format!("removing the rule for {key}"), done)?;
+        self.enforced.remove(&key);
+        Ok(removed)
     }
 
     /// All rules in the kernel, lapsed ones included, sorted by key.
@@ -228,6 +254,7 @@ impl Rules {
             rules.push((RuleKey::Scope(*index), rule));
         }
         rules.sort_by_key(|(key, _)| *key);
+        self.enforced = rules.iter().filter(|(_, rule)| rule.is_enforced()).map(|(key, _)| *key).collect();
         Ok(rules)
     }
 
@@ -355,7 +382,7 @@ impl Rules {
         self.write(Config { throttle_new: new, throttle_kib: kib, ..config })
     }
 
-    /// The bits of the tables that are not empty; call [`Rules::list`] first if somebody else may have changed them.
+    /// The bits of the tables that are not empty, and of what is in them; call [`Rules::list`] first if somebody else may have changed them.
     ///
     /// # Errors
     ///
@@ -372,6 +399,9 @@ impl Rules {
         }
         if self.counting {
             bits |= ARMED_REFLEX;
+        }
+        if !self.enforced.is_empty() {
+            bits |= ARMED_ENFORCED;
         }
         Ok(bits)
     }
@@ -404,6 +434,11 @@ impl Rules {
     pub(super) fn write(&mut self, config: Config) -> Result<(), BpfError> {
         self.config.set(0, Raw(config), 0).map_err(|error| BpfError::map("writing the config map", error))
     }
+}
+
+/// A secret by chance: the standard library's hasher is keyed by the system's random numbers.
+fn fresh_secret() -> Secret {
+    std::array::from_fn(|word| RandomState::new().hash_one(word))
 }
 
 /// The index a port has in the pinned maps, 0 if none.

@@ -161,7 +161,7 @@ impl Parts {
         }
         let table = PortTable::open(&mut ebpf, &ports.list(), &mut maps.counters)?;
         if !pins.attended() {
-            maps.rules.start(jiffy_ns, true)?;
+            maps.rules.start(jiffy_ns, maps.flows.sets(), true)?;
         }
         Ok(Self { ebpf, table, clock, inherited, before, maps, log, jiffy_ns, notes: Vec::new() })
     }

@@ -13,13 +13,10 @@ use super::pod::Wire;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
-const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-/// Hash tables since Linux 5.14.
-const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
@@ -34,9 +31,6 @@ const BPF_XDP: u32 = 37;
 
 /// A power of two of pages, be they of 4 or of 64 KiB.
 const RING_BYTES: u32 = 1 << 16;
-
-/// What the kernel returns for an operation a map type does not have (its own ENOTSUPP, not the one of POSIX).
-const ENOTSUPP: i32 = 524;
 
 #[repr(C)]
 #[derive(Default)]
@@ -165,8 +159,12 @@ pub struct XdpLinkInfo {
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     let attr: *mut T = attr;
     // SAFETY: the caller vouches for the attribute.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+    check(unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) })
+}
+
+/// The answer of a system call, which is negative when it failed.
+pub fn check<T: Default + PartialOrd>(answer: T) -> io::Result<T> {
+    if answer < T::default() { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
 /// Takes the descriptor a command answered with.
@@ -329,19 +327,19 @@ pub fn lookup_batch<K: Wire, V: Wire>(
     }
 }
 
-/// Takes an entry out of a map and returns its last value; `None` if there was none.
-///
-/// On a kernel older than 5.14 it is read, then deleted; what is counted in between is lost.
-pub fn take<K: Wire, V: Wire>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+/// Reads an entry of a map; `None` if there is none.
+pub fn lookup<K: Wire, V: Wire>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     let mut value = V::default();
-    let unsupported = [Some(libc::EINVAL), Some(ENOTSUPP), Some(libc::EOPNOTSUPP)];
-    match element(BPF_MAP_LOOKUP_AND_DELETE_ELEM, map, key, &mut value) {
-        Err(error) if unsupported.contains(&error.raw_os_error()) => {}
-        answer => return found(answer, value),
-    }
-    let read = found(element(BPF_MAP_LOOKUP_ELEM, map, key, &mut value), value)?;
-    found(element(BPF_MAP_DELETE_ELEM, map, key, &mut V::default()), ())?;
-    Ok(read.map(|_| value))
+    let mut attr = Element {
+        map_fd: map.as_raw_fd() as u32,
+        key: (&raw const *key) as u64,
+        value: (&raw mut value) as u64,
+        ..Element::default()
+    };
+    // SAFETY: the attribute of this command; key and value are of the map's sizes (checked when it was opened), the value of
+    // a type for which every pattern is valid, and both live until after the call.
+    let answer = unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attr) };
+    found(answer.map(drop), value)
 }
 
 /// "No such entry" is an answer, not an error.
@@ -351,23 +349,4 @@ fn found<T>(answer: io::Result<()>, value: T) -> io::Result<Option<T>> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Runs a command on one entry of a map.
-fn element<K: Wire, V: Wire>(
-    command: libc::c_long,
-    map: BorrowedFd<'_>,
-    key: &K,
-    value: &mut V,
-) -> io::Result<()> {
-    let mut attr = Element {
-        map_fd: map.as_raw_fd() as u32,
-        key: (&raw const *key) as u64,
-        // Deleting takes no value, and the kernel refuses fields a command does not use.
-        value: if command == BPF_MAP_DELETE_ELEM { 0 } else { (&raw mut *value) as u64 },
-        ..Element::default()
-    };
-    // SAFETY: the attribute of these commands; key and value are of the map's sizes (checked when it was opened), the
-    // value of a type for which every pattern is valid, and both live until after the call.
-    unsafe { bpf(command, &mut attr) }.map(drop)
 }

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use sensor_core::addr::Mac;
 
+use super::sys::check;
+
 /// Bytes of a frame that are looked at.
 const SNAP: usize = 128;
 /// Most instructions of a filter, a little under the kernel's bound (BPF_MAXINSNS, 4,096).
@@ -163,12 +165,14 @@ impl Tap {
         let mut bytes = vec![0; SNAP];
         // SAFETY: a buffer that lives, and its length.
         let read = unsafe { libc::recv(self.socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-        let Ok(read) = usize::try_from(read) else {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
-        };
-        bytes.truncate(read);
-        Ok(Some(bytes))
+        match check(read) {
+            Ok(read) => {
+                bytes.truncate(read as usize);
+                Ok(Some(bytes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Frames that were wanted and found no room since this was last asked.
@@ -198,10 +202,6 @@ impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
 #[cfg(test)]

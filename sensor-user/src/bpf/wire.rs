@@ -5,6 +5,8 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use super::sys::check;
+
 /// Bytes of received frames that may wait.
 const WAITING: libc::c_int = 16 << 20;
 
@@ -23,12 +25,9 @@ impl Wire {
     pub fn open(ifindex: u32, patience: Duration) -> io::Result<Self> {
         let protocol = (libc::ETH_P_ALL as u16).to_be();
         // SAFETY: no address is passed.
-        let fd = unsafe {
+        let fd = check(unsafe {
             libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::c_int::from(protocol))
-        };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        })?;
         // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
         let wire = Self { socket: unsafe { OwnedFd::from_raw_fd(fd) } };
         wire.bind(ifindex, protocol)?;
@@ -47,16 +46,14 @@ impl Wire {
         address.sll_ifindex = ifindex as i32;
         let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: the address lives until after the call and is of the length stated.
-        let done = unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        check(unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
     }
 
     fn option<T>(&self, option: libc::c_int, value: &T) -> io::Result<()> {
         let (fd, length) = (self.socket.as_raw_fd(), size_of::<T>() as libc::socklen_t);
         let value: *const T = value;
         // SAFETY: the value lives until after the call and is of the length stated.
-        let done = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, value.cast(), length) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, value.cast(), length) }).map(drop)
     }
 
     /// Sends a frame.
@@ -66,8 +63,7 @@ impl Wire {
     /// Those of send(2).
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: the frame lives until after the call and is of the length stated.
-        let sent = unsafe { libc::send(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        check(unsafe { libc::send(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
     }
 
     /// Receives a frame, cut to the room there is; gives its length. `None` if none came in time.
@@ -77,14 +73,12 @@ impl Wire {
     /// Those of recv(2).
     pub fn receive(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
         // SAFETY: the room lives until after the call and is of the length stated.
-        let got = unsafe { libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) };
-        if got >= 0 {
-            return Ok(Some(got as usize));
-        }
-        let error = io::Error::last_os_error();
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
-            _ => Err(error),
+        match check(unsafe { libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) }) {
+            Ok(got) => Ok(Some(got as usize)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+                _ => Err(error),
+            },
         }
     }
 }

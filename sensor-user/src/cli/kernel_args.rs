@@ -61,9 +61,9 @@ pub struct BypassArgs {
     /// The bridge; without this all that are pinned there
     #[arg(long, value_name = "NAME")]
     pub bridge: Option<String>,
-    /// Where the kernel's side is pinned
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
-    pub pin_dir: PathBuf,
+    /// Where the kernel's side is pinned; without this where the daemon says, or /sys/fs/bpf/sekisho if none answers
+    #[arg(long, value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
     /// The daemon to tell, if one runs.
     #[command(flatten)]
     pub ask: AskArgs,

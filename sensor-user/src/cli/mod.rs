@@ -11,7 +11,7 @@ mod kernel_args;
 mod run;
 mod seen;
 mod show;
-mod table;
+pub mod table;
 #[cfg(test)]
 mod tests;
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use sensor_core::policy::Level;
+
 use super::show::Here;
 use super::table::{column, numbers, table};
 use crate::label;
-use crate::protocol::{BlindInfo, Hits, LiveStatus, PortStatus};
+use crate::protocol::{BlindInfo, LiveStatus, PortStatus, Status};
 
 /// What became of all that reached the ports.
 pub fn ledgers(live: &LiveStatus, here: &Here) -> String {
@@ -59,22 +61,25 @@ fn loss(reason: &str) -> String {
     }
 }
 
-/// What rules did, in words.
-pub fn hits<'a>(all: impl Iterator<Item = &'a Hits>) -> String {
-    let mut sum = Hits::default();
-    for hits in all {
-        sum.dropped += hits.dropped;
-        sum.dropped_bytes += hits.dropped_bytes;
-        sum.would_drop += hits.would_drop;
-        sum.would_drop_bytes += hits.would_drop_bytes;
-    }
-    let frames =
-        |count, bytes| format!("{} ({})", label::count(count, "frame", "frames"), label::bytes(bytes));
+/// What was dropped at the ports, in words.
+pub fn dropped(ports: &[PortStatus]) -> String {
+    let sum = |count: fn(&PortStatus) -> u64| ports.iter().map(count).sum();
+    let frames = |count| label::count(count, "frame", "frames");
     format!(
-        "{}; only counted: {}",
-        frames(sum.dropped, sum.dropped_bytes),
-        frames(sum.would_drop, sum.would_drop_bytes)
+        "{} ({}); only counted: {}",
+        frames(sum(|port| port.drops)),
+        label::bytes(sum(|port| port.drop_bytes)),
+        frames(sum(|port| port.would_drops))
     )
+}
+
+/// How many entries hold and at which levels, the strictest first, and how many only count.
+pub fn restricted(status: &Status) -> String {
+    let stat = |name| status.stats.get(name).copied().unwrap_or_default();
+    let of = |level: &Level| status.restricted.get(level.name()).map(|count| format!("{count} {level}"));
+    let levels: Vec<_> = Level::ALL.iter().rev().filter_map(of).collect();
+    let levels = if levels.is_empty() { String::new() } else { format!(" ({})", levels.join(", ")) };
+    format!("{}{levels}; only counted: {}", stat("blocks"), stat("blocks_would"))
 }
 
 /// That too little is seen, and why.

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
-use super::seen::{blind_words, hits, ledgers};
+use super::seen::{blind_words, dropped, ledgers, restricted};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
 use crate::protocol::{
@@ -68,18 +68,17 @@ pub fn status(status: &Status, here: &Here) -> String {
         text.push_str(&format!("{}\n", blind_words(blind, here)));
     }
     text.push_str(&format!(
-        "\n  devices        {}\n  incidents      {}\n  cut off        {} (only counted: {})\n  conversations  {} \
+        "\n  devices        {}\n  incidents      {}\n  restricted     {}\n  conversations  {} \
          now, {} since the start\n",
         stat("devices"),
         stat("incidents"),
-        stat("blocks"),
-        stat("blocks_would"),
+        restricted(status),
         stat("flows_live"),
         stat("flows_new"),
     ));
     text.push_str(&format!(
         "  dropped        {}\n  lost           {}\n  pinned at      {}\n\n",
-        hits(live.rules.values()),
+        dropped(&live.ports),
         losses(status),
         label::plain(&live.pins)
     ));

@@ -133,6 +133,7 @@ fn status(mode: &str) -> Value {
         "uptime_secs": 7_380, "ring_lost": 0, "store_errors": 0, "pins": "/sys/fs/bpf/sekisho",
         "ports": [{
             "name": "eth1", "ifindex": 4, "index": 1, "mode": "native", "packets": 10, "bytes": 1_000, "drops": 2,
+            "drop_bytes": 120, "would_drops": 1,
             "ledger": {
                 "arrived": 10, "nic_bytes": 1_000, "accounted": { "flows": 5, "refused": 1 },
                 "ignored": { "link_control": 1 }, "lost": { "unseen": 0, "unread": 2 }, "pending": 1,
@@ -143,7 +144,8 @@ fn status(mode: &str) -> Value {
         "blind": null,
         "rules": { "5": { "dropped": 12, "dropped_bytes": 720, "would_drop": 0, "would_drop_bytes": 0 } },
         "leaks": 0,
-        "stats": { "devices": 4, "incidents": 1, "blocks": 1, "blocks_would": 0, "flows_live": 7, "flows_new": 20 },
+        "stats": { "devices": 4, "incidents": 1, "blocks": 3, "blocks_would": 1, "flows_live": 7, "flows_new": 20 },
+        "restricted": { "isolate": 1, "pin": 2 },
     })
 }
 
@@ -195,8 +197,8 @@ fn the_status_is_shown_to_people() {
     assert_eq!(
         show::status(&enforce, &here()),
         "Sekisho 0.1.0 watches br0 in enforce mode, for 2h 3m.\n\n  devices        4\n  incidents      1\n  \
-         cut off        1 (only counted: 0)\n  conversations  7 now, 20 since the start\n  \
-         dropped        12 frames (720 B); only counted: 0 frames (0 B)\n  lost           nothing\n  \
+         restricted     3 (1 isolate, 2 pin); only counted: 1\n  conversations  7 now, 20 since the start\n  \
+         dropped        2 frames (120 B); only counted: 1 frame\n  lost           nothing\n  \
          pinned at      /sys/fs/bpf/sekisho\n\n\
          PORT  XDP     FRAMES   BYTES  DROPPED\neth1  native      10  1.0 kB        2\n\n\
          PORT  ARRIVED  ACCOUNTED  IGNORED  LOST  PENDING     SEEN\n\

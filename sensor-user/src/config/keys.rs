@@ -130,6 +130,11 @@ pub const KEYS: &[Key] = keys! {
     "detect.port_scan.isolate": "points for an isolation", "isolate = 20"
         => |c, i| c.settings.port_scan.isolate, i.count(1..=65_536)? as u32;
 
+    "detect.exfil.outside_mb": "MB sent to a new host outside that are too many", "outside_mb = 50"
+        => |c, i| c.settings.exfil.outside_bytes, i.count(1..=1_000_000)? * 1_000_000;
+    "detect.exfil.inside_mb": "MB sent to a new host inside that are too many", "inside_mb = 500"
+        => |c, i| c.settings.exfil.inside_bytes, i.count(1..=1_000_000)? * 1_000_000;
+
     "timeouts.dark": "wait for an answer from an inside address nobody uses", r#"dark = "50ms""#
         => |c, i| c.settings.dark_answer_ns, i.duration(MILLISECOND..=MINUTE)?;
     "timeouts.internal": "wait for an answer from inside", r#"internal = "1s""#

@@ -49,7 +49,11 @@ fn status(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Status {
     let stats = json(&snapshot.stats);
     let stats = stats.as_object().into_iter().flatten();
     let stats = stats.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?))).collect();
-    Status { time: clock.stamp(snapshot.time), live: live.clone(), stats }
+    let mut restricted = BTreeMap::new();
+    for block in snapshot.blocks.iter().filter(|block| !block.would) {
+        *restricted.entry(block.level.name().to_owned()).or_default() += 1;
+    }
+    Status { time: clock.stamp(snapshot.time), live: live.clone(), stats, restricted }
 }
 
 fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo {

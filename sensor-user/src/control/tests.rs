@@ -74,6 +74,8 @@ fn view() -> View {
         packets: 10,
         bytes: 1_000,
         drops: 2,
+        drop_bytes: 120,
+        would_drops: 0,
         ledger: Ledger { arrived: 10, coverage: 1.0, ..Ledger::default() },
     };
     let live = LiveStatus {
@@ -228,6 +230,7 @@ async fn what_there_is_to_see_is_shown() {
     let status = daemon.ask(json!({ "version": 1, "request": "status" })).await;
     let status: crate::protocol::Status = serde_json::from_value(status["ok"].clone()).unwrap();
     assert_eq!((status.live, status.stats["devices"]), (view().live, 1));
+    assert_eq!(status.restricted, BTreeMap::from([("isolate".to_owned(), 1)]));
     assert_eq!(daemon.ask(json!({ "version": 1, "request": "incidents" })).await["ok"], json!([]));
 }
 
@@ -288,7 +291,10 @@ async fn garbage_is_answered_with_what_is_wrong() {
             "the request is not understood: unknown field `reson`",
         ),
         (r#"{"version":1,"request":"block_add","with":{"targets":["vlan 4095"]}}"#, "`4095` is not a VLAN"),
-        (r#"{"version":1,"request":"block_add","with":{"targets":["::/0"]}}"#, "`::/0` is so wide"),
+        (
+            r#"{"version":1,"request":"block_add","with":{"targets":["::/0"]}}"#,
+            "`::/0` takes in all of IPv4 too",
+        ),
         (
             r#"{"version":1,"request":"block_add","with":{"devices":["a"],"level":"off"}}"#,
             "`off` is no level; those are observe, throttle",

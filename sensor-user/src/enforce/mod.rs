@@ -20,8 +20,8 @@ pub struct Enforcer {
     /// When hosts are charged for new destinations from, if that is not decided yet.
     reflex_from: Time,
     wanted: BTreeMap<Target, RuleValue>,
-    /// What is allowed, by all lists.
-    allowed: BTreeSet<AllowKey>,
+    /// What is allowed, by the number of the list: to read it back from the kernel takes tens of milliseconds.
+    allowed: BTreeMap<u16, BTreeSet<AllowKey>>,
     /// The ports; none: not told yet, and what the kernel holds about ports stays.
     ports: Option<PortIndices>,
     /// A commit failed: known flows may have old verdicts.
@@ -32,11 +32,15 @@ impl Enforcer {
     /// An enforcer that wants no rule yet, at a start at `now`. What the kernel holds from an earlier daemon stays until
     /// the first [`Enforcer::reconcile`].
     pub fn new(rules: Rules, plan: Plan, now: Time) -> Self {
+        let mut allowed: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for key in &plan.allow {
+            allowed.entry(key.list).or_default().insert(*key);
+        }
         Self {
             rules,
             reflex_from: now.plus(plan.grace_ns.max(1)),
             wanted: BTreeMap::new(),
-            allowed: plan.allow.clone(),
+            allowed,
             plan,
             ports: None,
             uncommitted: false,
@@ -68,17 +72,22 @@ impl Enforcer {
             Decision::Protect(target) => drop(self.wanted.insert(*target, datapath::protection())),
             Decision::Clear(target) => drop(self.wanted.remove(target)),
             Decision::Allow(list, allowed) => {
-                self.allowed.extend(allowed.iter().map(|allow| allow.key(*list)));
+                let keys = allowed.iter().map(|allow| allow.key(*list));
+                self.allowed.entry(*list).or_default().extend(keys);
             }
-            Decision::Forbid(list) => self.allowed.retain(|key| key.list != *list),
+            Decision::Forbid(list) => drop(self.allowed.remove(list)),
             Decision::Begin(_) => {}
         }
         true
     }
 
-    /// Tells which port has which index; false if that is known. [`Enforcer::reconcile`] carries it out.
+    /// Tells which port has which index; false if that is known. [`Enforcer::reconcile`] carries it out. Who lived at a port
+    /// that left is forgotten at once, before another port gets its index.
     pub fn set_ports(&mut self, ports: PortIndices) -> bool {
         let new = self.ports.as_ref() != Some(&ports);
+        if new && let Err(error) = self.rules.forget_places(&ports.values().copied().collect()) {
+            log::warn!("{error}");
+        }
         self.ports = Some(ports);
         new
     }
@@ -118,6 +127,9 @@ impl Enforcer {
     }
 
     fn carry_out(&mut self, decision: &Decision) -> Result<(), BpfError> {
+        if let Decision::Forbid(list) = decision {
+            return self.forbid(*list);
+        }
         if !self.note(decision) {
             return Ok(());
         }
@@ -132,14 +144,20 @@ impl Enforcer {
             Decision::Allow(list, allowed) => {
                 allowed.iter().try_for_each(|allow| self.rules.allow(allow.key(*list), true))
             }
-            Decision::Forbid(list) => {
-                // The verdicts that go by it are made anew first.
-                self.commit()?;
-                let mut gone = self.rules.allowed()?.into_iter().filter(|key| key.list == *list);
-                gone.try_for_each(|key| self.rules.allow(key, false))
-            }
-            Decision::Begin(_) => Ok(()),
+            Decision::Forbid(_) | Decision::Begin(_) => Ok(()),
         }
+    }
+
+    /// Takes an allow list out. What somebody else put into it is found by [`Enforcer::reconcile`].
+    fn forbid(&mut self, list: u16) -> Result<(), BpfError> {
+        let gone = self.allowed.remove(&list).unwrap_or_default();
+        // The verdicts that go by it are made anew first.
+        self.commit()?;
+        gone.iter().try_for_each(|key| self.rules.allow(*key, false))
+    }
+
+    fn is_allowed(&self, key: &AllowKey) -> bool {
+        self.allowed.get(&key.list).is_some_and(|keys| keys.contains(key))
     }
 
     /// The kernel's key of a target; none for a place that is not there.
@@ -163,7 +181,7 @@ impl Enforcer {
     pub fn reconcile(&mut self) -> Result<usize, BpfError> {
         let mut repair = Repair { differences: 0, result: Ok(()) };
         let allowed = self.rules.allowed()?;
-        for key in self.allowed.difference(&allowed) {
+        for key in self.allowed.values().flatten().filter(|key| !allowed.contains(key)) {
             repair.done(self.rules.allow(*key, true));
         }
         self.reconcile_plan(&mut repair)?;
@@ -178,8 +196,9 @@ impl Enforcer {
             repair.result = repair.result.and(committed);
         }
         // Only now does no rule go by them any more.
-        for key in allowed.difference(&self.allowed) {
-            repair.done(self.rules.allow(*key, false));
+        let stray: Vec<AllowKey> = allowed.into_iter().filter(|key| !self.is_allowed(key)).collect();
+        for key in stray {
+            repair.done(self.rules.allow(key, false));
         }
         repair.result.map(|()| repair.differences)
     }

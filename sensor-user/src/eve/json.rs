@@ -270,6 +270,9 @@ fn category(detector: &str) -> &'static str {
     match detector {
         "scan" | "port_scan" => "Detection of a Network Scan",
         "lateral" => "Lateral Movement",
+        "brute" => "Attempted User Privilege Gain",
+        "beacon" => "Malware Command and Control Activity Detected",
+        "flood" => "Detection of a Denial of Service Attack",
         _ => "Potentially Bad Traffic",
     }
 }

@@ -6,7 +6,7 @@ use sensor_core::coverage::Coverage;
 use sensor_core::time::{MINUTE, SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
 
-use super::tally::{Count, PortTally};
+use super::tally::PortTally;
 use crate::bpf::{Marks, Nic};
 use crate::protocol::{Ledger, LedgerBytes};
 
@@ -20,13 +20,14 @@ const LOOKS: u32 = 10;
 /// Bits of the first mark.
 const NIC_KNOWN: u64 = 1;
 const NIC_SETTLED: u64 = 2;
-const TALLY_KNOWN: u64 = 4;
 
 /// All that was counted of a port at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
     /// By its NIC; none if that could not be asked.
     pub nic: Option<Nic>,
+    /// Frames the NIC counted while the program's counters were read after its own.
+    pub meanwhile: u64,
     /// By the program.
     pub program: PortCounters,
     /// By the program, of each reason.
@@ -73,6 +74,8 @@ pub struct Account {
     /// What the NIC had counted beyond the program when that was put on the port. It may be less.
     beyond: u64,
     missed_before: u64,
+    /// By how many frames `beyond` may be wrong, having been settled on a busy port; the first quiet moment tells.
+    doubt: u64,
     flags: u64,
     looks: u32,
     nic: Option<Nic>,
@@ -88,24 +91,28 @@ pub struct Account {
 impl Account {
     /// Takes up what was kept of it.
     pub fn restore(marks: &Marks) -> Self {
-        let [flags, beyond, missed_before, ..] = *marks;
-        Self { flags, beyond, missed_before, ..Self::default() }
+        let Marks { flags, beyond, missed_before, doubt, .. } = *marks;
+        Self { flags, beyond, missed_before, doubt, ..Self::default() }
     }
 
-    /// What was kept of its sweeps: of flows that are over, and of those that were forgotten unread.
-    pub fn tally_of(marks: &Marks) -> Option<(Count, Count)> {
-        let [flags, _, _, packets, bytes, unread_packets, unread_bytes, _] = *marks;
-        let unread = Count { packets: unread_packets, bytes: unread_bytes };
-        (flags & TALLY_KNOWN != 0).then_some((Count { packets, bytes }, unread))
+    /// What is to be kept of it. `told_j` is when the last whole sweep began, in jiffies.
+    pub fn marks(&self, tally: &PortTally, told_j: u64) -> Marks {
+        let PortTally { closed, unread, since, .. } = *tally;
+        Marks {
+            flags: self.flags,
+            beyond: self.beyond,
+            missed_before: self.missed_before,
+            doubt: self.doubt,
+            closed: [closed.packets, closed.bytes],
+            unread: [unread.packets, unread.bytes],
+            told_j,
+            since_ns: since.0,
+        }
     }
 
-    /// What is to be kept of it.
-    pub fn marks(&self, tally: &PortTally) -> Marks {
-        let known = if tally.known { TALLY_KNOWN } else { 0 };
-        let (closed, unread) = (tally.closed, tally.unread);
-        let flags = self.flags | known;
-        let (beyond, missed) = (self.beyond, self.missed_before);
-        [flags, beyond, missed, closed.packets, closed.bytes, unread.packets, unread.bytes, 0]
+    /// Whether it is known where its NIC's counter stands to the program's.
+    pub fn is_settled(&self) -> bool {
+        self.flags & NIC_SETTLED != 0
     }
 
     /// Looks at what was counted by now.
@@ -145,18 +152,25 @@ impl Account {
             self.beyond = self.beyond.wrapping_sub(last.packets - nic.packets);
             self.missed_before = self.missed_before.min(nic.missed);
         }
-        if self.flags & NIC_SETTLED == 0 {
-            let quiet = last.is_some_and(|last| last == nic) && seen == self.program.packets;
+        let quiet = last.is_some_and(|last| last == nic) && seen == self.program.packets;
+        if !self.is_settled() {
             self.beyond = nic.packets.wrapping_sub(seen);
+            self.doubt = if quiet { 0 } else { counted.meanwhile };
             self.looks += 1;
             self.flags |= NIC_KNOWN | if quiet || self.looks >= LOOKS { NIC_SETTLED } else { 0 };
             return;
         }
         // Frames that are between the one counter and the other are no loss: on a busy port there are some at any moment, of
         // 60 ms at most.
-        let between = seen.saturating_sub(self.program.packets) / 16;
+        let between = seen.saturating_sub(self.program.packets) / 16 + self.doubt;
         let ahead = nic.packets.wrapping_sub(self.beyond).wrapping_sub(seen) as i64;
         self.unseen = self.unseen.max(u64::try_from(ahead).unwrap_or(0).saturating_sub(between));
+        if quiet {
+            // Frames the NIC had counted by the time the program's counters were read, but not when its own were.
+            let late = ahead.clamp(0, self.doubt.min(i64::MAX as u64) as i64);
+            self.beyond = self.beyond.wrapping_add_signed(late);
+            self.doubt = 0;
+        }
     }
 
     /// Frames that reached the port: as the NIC counted, else as the program did.
@@ -237,6 +251,7 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tally::Count;
     use super::*;
 
     fn nic(packets: u64) -> Option<Nic> {
@@ -247,6 +262,7 @@ mod tests {
         let read = Count { packets, bytes: 100 * packets };
         Counted {
             nic,
+            meanwhile: 0,
             program: PortCounters {
                 packets,
                 bytes: 100 * packets,
@@ -254,7 +270,7 @@ mod tests {
                 ..PortCounters::default()
             },
             reasons: [0; Reason::ALL.len()],
-            tally: PortTally { live: read, known: true, ..PortTally::default() },
+            tally: PortTally { live: read, ..PortTally::default() },
         }
     }
 
@@ -280,12 +296,11 @@ mod tests {
         assert_eq!((ledger.arrived, ledger.accounted["flows"], ledger.pending), (500, 500, 0));
         assert!(ledger.lost.values().all(|lost| *lost == 0), "{ledger:?}");
         // A new daemon takes it up.
-        let marks = account.marks(&account.tally);
+        let marks = account.marks(&account.tally, 7);
         let mut again = Account::restore(&marks);
         again.look(second(3), &counted(nic(1_600), 600));
         assert_eq!((again.ledger(second(3)).arrived, again.ledger(second(3)).pending), (600, 0));
-        assert_eq!(Account::tally_of(&marks), Some((Count::default(), Count::default())));
-        assert_eq!(Account::tally_of(&Marks::default()), None);
+        assert_eq!(marks.told_j, 7);
     }
 
     #[test]
@@ -330,6 +345,25 @@ mod tests {
         account.look(second(20), &counted(nic(4_000), 2_003));
         account.look(second(21), &counted(nic(4_000), 2_003));
         assert_eq!(account.ledger(second(21)).lost["unseen"], 1_000);
+    }
+
+    #[test]
+    fn what_came_while_it_settled_on_a_busy_port_is_no_loss_and_what_is_lost_later_is() {
+        let mut account = Account::default();
+        for n in 0..LOOKS.into() {
+            // Two frames came between the reading of the one counter and of the other.
+            let counted = counted(nic(1_000 + n * 100), n * 100 + 2);
+            account.look(second(n), &Counted { meanwhile: 2, ..counted });
+        }
+        // A new daemon, and then it is quiet.
+        let mut account = Account::restore(&account.marks(&PortTally::default(), 0));
+        account.look(second(20), &counted(nic(3_000), 2_000));
+        account.look(second(21), &counted(nic(3_000), 2_000));
+        let ledger = account.ledger(second(21));
+        assert_eq!((ledger.arrived, ledger.lost["unseen"], ledger.pending), (2_000, 0, 0));
+        account.look(second(22), &counted(nic(3_102), 2_101));
+        account.look(second(23), &counted(nic(3_102), 2_101));
+        assert_eq!(account.ledger(second(23)).lost["unseen"], 1, "each one lost from then on is told");
     }
 
     #[test]

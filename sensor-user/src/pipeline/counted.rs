@@ -45,7 +45,7 @@ impl Pipeline {
         let Parts { attachments, counters, sweeper, .. } = &mut self.parts;
         for port in attachments.attached() {
             if !self.accounts.has(port.index)
-                && let Err(error) = self.accounts.open(port.index, counters, &mut sweeper.tally)
+                && let Err(error) = self.accounts.open(port.index, counters, sweeper)
             {
                 log::debug!("the account of port {}: {error}", port.name);
             }
@@ -160,6 +160,8 @@ impl Pipeline {
                     packets: counters.packets,
                     bytes: counters.bytes,
                     drops: counters.drop_packets,
+                    drop_bytes: counters.drop_bytes,
+                    would_drops: counters.would_drop_packets,
                     ledger: self.accounts.ledger(port.index, now),
                 })
                 .collect(),

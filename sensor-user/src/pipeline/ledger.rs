@@ -7,6 +7,7 @@ use sensor_core::event::Blind;
 use sensor_core::time::{SECOND, Time};
 
 use super::account::{Account, Counted};
+use super::sweep::Sweeper;
 use super::tally::Tally;
 use crate::bpf::{Attached, BpfError, Counters, Nic, interfaces};
 use crate::protocol::Ledger;
@@ -53,11 +54,10 @@ impl Accounts {
     }
 
     /// Takes up a port, with what was kept of it.
-    pub fn open(&mut self, index: u8, counters: &Counters, tally: &mut Tally) -> Result<(), BpfError> {
+    pub fn open(&mut self, index: u8, counters: &Counters, sweeper: &mut Sweeper) -> Result<(), BpfError> {
         let marks = counters.marks(index)?;
-        if let Some((closed, unread)) = Account::tally_of(&marks) {
-            tally.restore(index, closed, unread);
-        }
+        sweeper.tally.restore(index, &marks);
+        sweeper.resume(marks.told_j);
         self.ports.insert(index, Account::restore(&marks));
         Ok(())
     }
@@ -74,31 +74,36 @@ impl Accounts {
     }
 
     /// Keeps what must outlive the daemon.
-    pub fn keep(&self, counters: &mut Counters, tally: &Tally) -> Result<(), BpfError> {
-        self.ports
-            .iter()
-            .try_for_each(|(index, account)| counters.set_marks(*index, &account.marks(&tally.port(*index))))
+    pub fn keep(&self, counters: &mut Counters, sweeper: &Sweeper) -> Result<(), BpfError> {
+        self.ports.iter().try_for_each(|(index, account)| {
+            counters.set_marks(*index, &account.marks(&sweeper.tally.port(*index), sweeper.told_j()))
+        })
     }
 
     /// Looks at what was counted by now.
     pub fn look(&mut self, now: Time, ports: &[&Attached], counters: &Counters, tally: &Tally) -> Seen {
         // The NICs first: what they counted the program has seen by the time it is asked, but for what is under way.
-        let nics = nics();
+        let before = nics();
+        let read = |port: &Attached| Ok((counters.port(port.index)?, counters.reasons(port.index)?));
+        let read: Vec<_> = ports.iter().map(|port| (port, read(port))).collect();
+        // And what came meanwhile, which only matters while it is found out where they stand to each other.
+        let after = if self.ports.values().all(Account::is_settled) { None } else { nics() };
         let mut interval = Interval::default();
         let mut unheard = 0;
-        for port in ports {
+        for (port, read) in read {
             let Some(account) = self.ports.get_mut(&port.index) else { continue };
-            let read =
-                counters.port(port.index).and_then(|program| Ok((program, counters.reasons(port.index)?)));
             let (program, reasons) = match read {
                 Ok(read) => read,
                 Err(error) => {
+                    let error: BpfError = error;
                     log::debug!("the account of port {}: {error}", port.name);
                     continue;
                 }
             };
-            let nic = nics.as_ref().and_then(|nics| nics.get(&port.ifindex).copied());
-            let counted = Counted { nic, program, reasons, tally: tally.port(port.index) };
+            let of = |nics: &Option<BTreeMap<u32, Nic>>| Some(*nics.as_ref()?.get(&port.ifindex)?);
+            let nic = of(&before);
+            let meanwhile = nic.zip(of(&after)).map_or(0, |(a, b)| b.packets.saturating_sub(a.packets));
+            let counted = Counted { nic, meanwhile, program, reasons, tally: tally.port(port.index) };
             let look = account.look(now, &counted);
             interval.coverage.add(&look.coverage);
             interval.unread += look.unread;

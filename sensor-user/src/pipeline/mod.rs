@@ -301,7 +301,7 @@ impl Pipeline {
             engine.observe(&Observation::Progress(progress), out);
         });
         let kept = match swept {
-            Ok(true) => self.accounts.keep(counters, &sweeper.tally),
+            Ok(true) => self.accounts.keep(counters, sweeper),
             other => other.map(drop),
         };
         self.check(kept);

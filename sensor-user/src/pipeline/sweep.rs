@@ -1,10 +1,11 @@
-//! Reading the kernel's flow tables: how flows went on, and which are over.
+//! Reading the kernel's flow tables: how flows went on, and which ended.
 
 use std::collections::BTreeMap;
 
 use sensor_core::flow::retire;
-use sensor_core::observation::{EndReason, FlowId, FlowProgress};
+use sensor_core::observation::{FlowId, FlowProgress};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
+use sensor_ebpf::account::quiet_j;
 use sensor_ebpf::control::Clock;
 use sensor_ebpf::flow::FlowValue;
 
@@ -37,8 +38,8 @@ pub struct Sweeper {
     going: Option<(Sweep, Start)>,
     begun: Time,
     next: Time,
-    /// Frames of a flow quiet since then were told by the last sweep.
-    told_until: Time,
+    /// When the last whole sweep began. What was over by then, and what was quiet since, was told.
+    told: Clock,
     pace: Pace,
     /// What was read.
     pub tally: Tally,
@@ -86,13 +87,9 @@ fn id(key: &FlowKey) -> FlowId {
     }
 }
 
-/// When the last frame of a flow came, and how long that was before the sweep began.
-fn last(value: &FlowValue, clock: &Clock, jiffy_ns: u64) -> (Time, u64) {
-    let idle_j = (clock.jiffies as u32).wrapping_sub(value.last_j);
-    // A frame that came after the clock was read is in the future by a few jiffies.
-    let idle_j = if idle_j > u32::MAX / 2 { 0 } else { idle_j };
-    let idle_ns = u64::from(idle_j) * jiffy_ns;
-    (Time(clock.monotonic_ns.saturating_sub(idle_ns)), idle_ns)
+/// How long before that moment the last frame of a flow came, ns; 0 if it came after it.
+fn idle_ns(value: &FlowValue, jiffies: u64, jiffy_ns: u64) -> u64 {
+    quiet_j(value, jiffies).saturating_mul(jiffy_ns)
 }
 
 impl Sweeper {
@@ -104,11 +101,21 @@ impl Sweeper {
             going: None,
             begun: now,
             next: now,
-            told_until: Time(0),
+            told: Clock::default(),
             pace: Pace::default(),
             tally: Tally::default(),
             leaks: Leaks::default(),
         }
+    }
+
+    /// When the last whole sweep began, in jiffies: see [`Sweeper::resume`].
+    pub fn told_j(&self) -> u64 {
+        self.told.jiffies
+    }
+
+    /// Takes up what an earlier daemon knew: the ends of flows that were over by then were told.
+    pub fn resume(&mut self, told_j: u64) {
+        self.told.jiffies = self.told.jiffies.max(told_j);
     }
 
     /// Whether there is something to do.
@@ -147,64 +154,50 @@ impl Sweeper {
                 (Sweep::default(), start()?)
             }
         };
-        let more = self.advance(&mut sweep, &start, now, &mut told).inspect_err(|_| self.tally.give_up())?;
+        let more = self.read(&mut sweep, &start, now, &mut told).inspect_err(|_| self.tally.give_up())?;
         if more {
             self.going = Some((sweep, start));
             return Ok(false);
         }
-        self.told_until = Time(start.clock.monotonic_ns);
+        self.told = start.clock;
         self.pace.finish(self.begun, start.entered);
         self.tally.finish(&start.counted);
         Ok(true)
     }
 
-    /// Reads on, and takes flows out that are over; whether there is more to read.
-    fn advance(
-        &mut self,
-        sweep: &mut Sweep,
-        start: &Start,
-        now: Time,
-        told: &mut impl FnMut(FlowProgress),
-    ) -> Result<bool, BpfError> {
-        let (more, over) = self.read(sweep, start, now, told)?;
-        for key in over {
-            let Some(value) = self.flows.take(&key)? else { continue };
-            let (id, (time, idle_ns)) = (id(&key), last(&value, &start.clock, self.jiffy_ns));
-            let before = self.tally.close(id.port, &key, &value);
-            self.leaks.look(now, &key, &value, before.as_ref());
-            let end = retire(&id, value.tcp_flags, idle_ns).or(Some(EndReason::Timeout));
-            told(FlowProgress::new(id, &value, now, time, end));
-        }
-        Ok(more)
-    }
-
-    /// Reads the next few thousand flows; whether there are more, and which of these are over.
+    /// Reads the next few thousand flows; whether there are more.
     fn read(
         &mut self,
         sweep: &mut Sweep,
         start: &Start,
         now: Time,
         told: &mut impl FnMut(FlowProgress),
-    ) -> Result<(bool, Vec<FlowKey>), BpfError> {
-        let Self { flows, jiffy_ns, told_until, begun, pace, tally, leaks, .. } = self;
-        let mut over = Vec::new();
+    ) -> Result<bool, BpfError> {
+        let Self { flows, jiffy_ns, told: before, begun, pace, tally, leaks, .. } = self;
         let since = pace.last.map_or(*begun, |(last, _)| last);
-        let more = flows.sweep_some(sweep, |key, value| {
-            let (id, (time, idle_ns)) = (id(&key), last(value, &start.clock, *jiffy_ns));
+        flows.sweep_some(sweep, |key, value| {
+            let id = id(&key);
+            let end_by = |jiffies| retire(&id, value.tcp_flags, idle_ns(value, jiffies, *jiffy_ns));
+            // It stays in the table until another needs its slot.
+            if end_by(before.jiffies).is_some() {
+                return;
+            }
             if value.first_ns >= since.0 {
                 pace.found[usize::from(matches!(key, FlowKey::V6(_)))] += 1;
             }
-            if retire(&id, value.tcp_flags, idle_ns).is_some() {
-                over.push(key);
-                return;
+            let end = end_by(start.clock.jiffies);
+            let read = if end.is_some() {
+                tally.close(id.port, &key, value)
+            } else {
+                tally.see(id.port, &key, value)
+            };
+            leaks.look(now, &key, value, read.as_ref());
+            let quiet = idle_ns(value, start.clock.jiffies, *jiffy_ns);
+            let last = Time(start.clock.monotonic_ns.saturating_sub(quiet));
+            if end.is_some() || last.plus(SECOND) >= Time(before.monotonic_ns) {
+                told(FlowProgress::new(id, value, now, last, end));
             }
-            let before = tally.see(id.port, &key, value);
-            leaks.look(now, &key, value, before.as_ref());
-            if time.plus(SECOND) >= *told_until {
-                told(FlowProgress::new(id, value, now, time, None));
-            }
-        })?;
-        Ok((more, over))
+        })
     }
 }
 

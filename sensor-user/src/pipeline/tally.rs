@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use sensor_core::time::Time;
 use sensor_ebpf::counter::PortCounters;
 use sensor_ebpf::flow::FlowValue;
 
-use crate::bpf::FlowKey;
+use crate::bpf::{FlowKey, Marks};
 
 /// Frames and their bytes. Sums wrap, so that differences are right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,6 +64,8 @@ pub struct Read {
     pub passed: u64,
     port: u8,
     round: bool,
+    /// The flow is over.
+    over: bool,
 }
 
 /// What was read of one port's flows.
@@ -76,8 +79,10 @@ pub struct PortTally {
     pub unread: Count,
     /// Of flows in the tables, by the sweep that goes on.
     pub(super) next: Count,
-    /// Whether what was counted before the first sweep is known to have been read.
-    pub known: bool,
+    /// Of flows that are over, by the sweep that goes on.
+    pub(super) ending: Count,
+    /// Flows that began earlier are of the port that had this index before.
+    pub since: Time,
 }
 
 impl PortTally {
@@ -146,34 +151,45 @@ impl Tally {
     }
 
     /// Takes up what an earlier daemon knew of a port.
-    pub fn restore(&mut self, index: u8, closed: Count, unread: Count) {
-        self.ports.insert(index, PortTally { closed, unread, known: true, ..PortTally::default() });
+    pub fn restore(&mut self, index: u8, marks: &Marks) {
+        let count = |[packets, bytes]: [u64; 2]| Count { packets, bytes };
+        let (closed, unread) = (count(marks.closed), count(marks.unread));
+        self.ports
+            .insert(index, PortTally { closed, unread, since: Time(marks.since_ns), ..PortTally::default() });
     }
 
-    /// Forgets a port. Flows of it that are still in the tables do not count for the next port of this index.
+    /// Forgets a port.
     pub fn forget(&mut self, index: u8) {
         self.ports.remove(&index);
     }
 
     /// Notes a reading of a flow that goes on; gives the one before.
     pub fn see(&mut self, port: u8, key: &FlowKey, value: &FlowValue) -> Option<Read> {
-        let count = Count::of(value);
-        let read = Read { count, passed: passed(value), port, round: self.round };
-        let number = self.number(key, value);
-        self.ports.entry(port).or_default().next.add(count);
-        self.reads.insert(number, read)
+        self.note(port, key, value, false)
     }
 
     /// Notes the last reading of a flow that is over; gives the one before.
     pub fn close(&mut self, port: u8, key: &FlowKey, value: &FlowValue) -> Option<Read> {
-        self.ports.entry(port).or_default().closed.add(Count::of(value));
-        self.reads.remove(&self.number(key, value))
+        self.note(port, key, value, true)
+    }
+
+    fn note(&mut self, port: u8, key: &FlowKey, value: &FlowValue, over: bool) -> Option<Read> {
+        let count = Count::of(value);
+        let tally = self.ports.entry(port).or_default();
+        if value.first_ns < tally.since.0 {
+            return None;
+        }
+        if over { &mut tally.ending } else { &mut tally.next }.add(count);
+        let read = Read { count, passed: passed(value), port, round: self.round, over };
+        self.reads.insert(self.number(key, value), read)
     }
 
     /// Gives a sweep up that could not be finished. What it read is read anew by the next.
     pub fn give_up(&mut self) {
         let round = self.round;
-        self.ports.values_mut().for_each(|tally| tally.next = Count::default());
+        for tally in self.ports.values_mut() {
+            (tally.next, tally.ending) = (Count::default(), Count::default());
+        }
         self.reads.values_mut().for_each(|read| read.round = !round);
     }
 
@@ -184,18 +200,15 @@ impl Tally {
             if read.round != round {
                 ports.entry(read.port).or_default().closed.add(read.count);
             }
-            read.round == round
+            read.round == round && !read.over
         });
         self.round = !self.round;
         for tally in self.ports.values_mut() {
             tally.live = std::mem::take(&mut tally.next);
+            tally.closed.add(std::mem::take(&mut tally.ending));
         }
         for (index, counted) in counted {
             let tally = self.ports.entry(*index).or_default();
-            if !tally.known {
-                tally.known = true;
-                tally.closed = counted.less(tally.live);
-            }
             tally.unread = tally.unread.at_least(counted.less(tally.read()));
         }
     }
@@ -226,7 +239,7 @@ mod tests {
 
     fn tally() -> Tally {
         let mut tally = Tally::default();
-        tally.finish(&counted(0));
+        tally.restore(1, &Marks::default());
         tally
     }
 
@@ -282,20 +295,25 @@ mod tests {
     #[test]
     fn a_new_daemon_goes_on_where_the_last_one_was() {
         let mut tally = Tally::default();
-        let of = |packets| Count { packets, bytes: packets * 100 };
-        tally.restore(1, of(50), of(7));
+        let of = |packets| [packets, packets * 100];
+        tally.restore(1, &Marks { closed: of(50), unread: of(7), ..Marks::default() });
         tally.see(1, &flow(1), &value(5, 10));
         // 60 of 70 were read or are there, 7 were lost before, and 3 while nobody read.
         tally.finish(&counted(70));
         check(&tally, 60, 10);
-        // Of a port nobody knew of, what was counted before is taken for read, be it more than it counted itself: flows of
-        // the port that had its index before may be in the tables.
+    }
+
+    #[test]
+    fn flows_of_the_port_that_had_the_index_before_are_none_of_a_ports() {
         let mut tally = Tally::default();
-        tally.see(1, &flow(1), &value(5, 10));
+        tally.restore(1, &Marks { since_ns: 6, ..Marks::default() });
+        assert!(tally.see(1, &flow(1), &value(5, 10)).is_none());
+        tally.see(1, &flow(2), &value(7, 3));
         tally.finish(&counted(3));
         check(&tally, 3, 0);
         tally.close(1, &flow(1), &value(5, 10));
-        tally.finish(&counted(5));
-        check(&tally, 3, 2);
+        tally.close(1, &flow(2), &value(7, 4));
+        tally.finish(&counted(4));
+        check(&tally, 4, 0);
     }
 }

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use super::Plan;
+use super::cards;
 use super::kernel::Kernel;
+use super::qemu::Qemu;
 use crate::results::{Count, Line, Outcome};
 use crate::ui;
 
@@ -90,11 +92,11 @@ impl Report {
 }
 
 /// Runs a guest to its end; its log is left as `<home>/<release>.log`, and the kernel's as `<release>.console`.
-pub fn run(kernel: &Kernel, archive: &Path, plan: &Plan, home: &Path) -> Result<Report> {
+pub fn run(qemu: &Qemu, kernel: &Kernel, archive: &Path, plan: &Plan, home: &Path) -> Result<Report> {
     let release = &kernel.release;
     let console = home.join(format!("{release}.console"));
     let log = home.join(format!("{release}.log"));
-    let mut child = start(kernel, archive, &console)?;
+    let mut child = start(qemu, kernel, archive, plan, &console)?;
     let mut report = Report::default();
     let followed = follow(&mut child, &mut report, release, &log, plan.limit);
     // One that has ended cannot be killed.
@@ -110,22 +112,17 @@ pub fn run(kernel: &Kernel, archive: &Path, plan: &Plan, home: &Path) -> Result<
     Ok(report)
 }
 
-fn start(kernel: &Kernel, archive: &Path, console: &Path) -> Result<Child> {
+fn start(qemu: &Qemu, kernel: &Kernel, archive: &Path, plan: &Plan, console: &Path) -> Result<Child> {
     let cpus = thread::available_parallelism().map_or(1, usize::from).clamp(2, 4);
     // Ended with this program, however that ends. Emulation, because it works everywhere.
-    let mut command = Command::new("setpriv");
-    command.args([
-        "--pdeathsig",
-        "KILL",
-        "--",
-        "qemu-system-x86_64",
-        "-accel",
-        "tcg",
-        "-cpu",
-        "max,la57=off",
-    ]);
+    let mut command = if plan.cards { cards::network() } else { Command::new("env") };
+    command.args(["setpriv", "--pdeathsig", "KILL", "--"]).args(qemu.words());
+    command.args(["-accel", "tcg", "-cpu", "max,la57=off"]);
     command.args(["-smp", &cpus.to_string(), "-m", MEMORY, "-nodefaults", "-no-user-config", "-no-reboot"]);
     command.args(["-display", "none", "-monitor", "none", "-nic", "none"]);
+    if plan.cards {
+        cards::plug(&mut command);
+    }
     command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(archive);
     // The kernel is not to doubt the emulated clock: to go over to another it patches code that other CPUs run, which
     // emulation does not always get right.
@@ -133,7 +130,7 @@ fn start(kernel: &Kernel, archive: &Path, console: &Path) -> Result<Child> {
     command.arg("-serial").arg(format!("file:{}", console.display()));
     command.args(["-chardev", "stdio,id=out,signal=off", "-serial", "chardev:out"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    command.spawn().context("cannot start qemu-system-x86_64: run `cargo xtask setup`")
+    command.spawn().context("cannot start qemu")
 }
 
 /// Reads what the guest tells until it is done. Returns what kept it from that.

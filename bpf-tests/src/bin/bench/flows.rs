@@ -12,6 +12,7 @@ use bpf_tests::cpu;
 use bpf_tests::frame::{Frame, SYN, mac};
 use bpf_tests::kernel::{TestSensor, XDP_PASS, run_times};
 use bpf_tests::small::Small;
+use sensor_ebpf::table::WAYS;
 use sensor_user::bpf::Rings;
 
 use crate::report::{Aim, Line, Table, middle};
@@ -114,9 +115,10 @@ fn read_until(rings: &mut Rings, done: &AtomicBool) -> u64 {
 pub fn memory(_home: usize, _away: usize) -> Result<Vec<Table>> {
     let _sensor = TestSensor::load()?;
     let lines = [("FLOW4", "IPv4 and ARP"), ("FLOW6", "IPv6")].map(|(map, what)| -> Result<Line> {
-        let (bytes, entries) = locked(map)?;
-        let name = format!("{what}: {entries} flows, {:.1} MB", bytes as f64 / 1e6);
-        Ok(Line::alone(name, bytes as f64 / entries as f64, None))
+        let (bytes, sets) = locked(map)?;
+        let flows = sets * WAYS as u64;
+        let name = format!("{what}: {flows} flows, {:.1} MB", bytes as f64 / 1e6);
+        Ok(Line::alone(name, bytes as f64 / flows as f64, None))
     });
     Ok(vec![Table {
         title: "Memory of the flow tables (memlock of the maps), all of it taken at the start",

@@ -39,7 +39,8 @@ pub fn dropped_host() -> Vec<(RuleKey, RuleValue)> {
 /// A loaded program with these rules, set up as the product does: with seals.
 pub fn sensor(rules: &[(RuleKey, RuleValue)]) -> Result<TestSensor> {
     let mut sensor = unsealed(rules)?;
-    sensor.maps.rules.start(sensor.maps.rules.config()?.jiffy_ns, true)?;
+    let jiffy_ns = sensor.maps.rules.config()?.jiffy_ns;
+    sensor.maps.rules.start(jiffy_ns, sensor.maps.flows.sets(), true)?;
     Ok(sensor)
 }
 

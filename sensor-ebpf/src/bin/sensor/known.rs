@@ -7,14 +7,17 @@ use aya_ebpf::programs::XdpContext;
 use sensor_ebpf::account::{self, Moment};
 use sensor_ebpf::counter::PortCell;
 use sensor_ebpf::flow::{FlowValue, Judged, VERDICT_DROP, VERDICT_PASS, VERDICT_WOULD_DROP};
+use sensor_ebpf::table::{Place, TableKey};
 use sensor_ebpf::{seal, usual};
 
+use crate::flows::{self, FEW, Found};
 use crate::packet::PacketCursor;
 use crate::{action, jiffies, maps};
 
 /// A usual packet of a known flow.
 struct Known<'a> {
     value: &'a mut FlowValue,
+    judged: Judged,
     cell: &'a mut PortCell,
     tcp_flags: u8,
     len: u64,
@@ -28,7 +31,8 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
     let at = PacketCursor::new(ctx, 0);
     let len = at.len();
     let cell = maps::port_cell(port)?;
-    let now = Moment { generation: maps::CONFIG.get(0)?.generation, jiffies: jiffies() };
+    let config = maps::CONFIG.get(0)?;
+    let now = Moment { generation: config.generation, jiffies: jiffies() };
     if cell.sealed == now.word()
         && let Some(host) = seal::host(at, port)
         && let Some(seal) = maps::seal(host)
@@ -38,28 +42,33 @@ pub fn frame(ctx: &XdpContext) -> Option<u32> {
         maps::count_rule(seal.rule_id, VERDICT_DROP, len);
         return Some(action(VERDICT_DROP));
     }
-    let (value, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
-        (maps::FLOW4.get_ptr_mut(&packet.key(port))?, packet.tcp_flags)
+    let (found, tcp_flags) = if let Some(packet) = usual::ipv4(at, len as usize) {
+        let key = packet.key(port);
+        let place = Place::of(key.hash(&config.secret), config.sets4);
+        (flows::find::<FEW, _>(&maps::FLOW4, &key, place)?, packet.tcp_flags)
     } else {
         let packet = usual::ipv6(at, len as usize)?;
         // Not on the stack: this function's comes on top of that of all others.
         let key = &mut maps::scratch()?.packet.key6;
         *key = packet.key(port);
-        (maps::FLOW6.get_ptr_mut(&*key)?, packet.tcp_flags)
+        let place = Place::of(key.hash(&config.secret), config.sets6);
+        (flows::find::<FEW, _>(&maps::FLOW6, key, place)?, packet.tcp_flags)
     };
-    // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
-    let value = unsafe { &mut *value };
-    judge(ctx, Known { value, cell, tcp_flags, len, now })
+    let Found { value, judged } = found;
+    // It may be over.
+    if account::quiet_j(value, now.jiffies) >= u64::from(config.quiet_j) {
+        return None;
+    }
+    judge(ctx, Known { value, judged, cell, tcp_flags, len, now })
 }
 
 /// The flow's verdict, if it is not to be made anew and the flow was told.
 #[inline(always)]
 fn judge(ctx: &XdpContext, known: Known<'_>) -> Option<u32> {
-    let (value, now) = (&*known.value, known.now);
+    let (value, judged, now) = (&*known.value, known.judged, known.now);
     if !account::is_told(value) {
         return None;
     }
-    let judged = value.judged;
     if judged.is_bound() && value.macs() != usual::macs(PacketCursor::new(ctx, 0))? {
         return None;
     }

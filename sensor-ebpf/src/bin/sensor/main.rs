@@ -1,7 +1,7 @@
 //! The XDP program of every bridge port: parse, judge, account, tell.
 //!
 //! It only filters; the kernel's bridge forwards. In doubt a frame passes and the reason is counted. A known flow costs
-//! one look-up in a hash table: its verdict is cached with the generation of the policy it was made from, so that the
+//! one look-up in a table: its verdict is cached with the generation of the policy it was made from, so that the
 //! price of a frame does not grow with the number of rules.
 //!
 //! It must not know what a device or an incident is.
@@ -12,37 +12,39 @@
 #![feature(asm_experimental_arch)]
 
 mod budget;
+mod flows;
 mod known;
 mod maps;
 mod packet;
 mod rules;
 mod tell;
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
-use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Clock, Config};
 use sensor_ebpf::counter::{PortCell, REASONS_OF_PORT, Reason};
 use sensor_ebpf::flow::{FlowValue, VERDICT_DROP, VERDICT_PASS};
-use sensor_ebpf::judge::{ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
+use sensor_ebpf::judge::{ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
 use sensor_ebpf::parse::{self, Cursor, ETHER_ARP, ETHER_IPV4, Link, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule;
 use sensor_ebpf::seal::Host;
+use sensor_ebpf::table::{Place, TableKey};
 
 use crate::budget::Budgets;
+use crate::flows::{ALL, Entered, Flows, Found};
 use crate::maps::{Packet, Scratch, Work};
 use crate::packet::PacketCursor;
 
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
-/// `bpf_map_update_elem`: only if there is no such key (linux/bpf.h).
-const BPF_NOEXIST: u64 = 1;
 
 /// What one frame needs besides its headers.
 struct Env<'a> {
@@ -155,7 +157,7 @@ impl Examine for Rest {
         if join(packet.key4.both(), &mut packet.upper, &packet.link, env.port) {
             packet.key4.lane = account::lane(&packet.upper, &packet.link, env.port);
         }
-        Some(flow(env, &maps::FLOW4, &packet.key4, packet))
+        Some(flow(env, &maps::FLOW4, env.config.sets4, &packet.key4, packet))
     }
 }
 
@@ -174,7 +176,7 @@ impl Examine for Ipv6 {
         if join(packet.key6.both(), &mut packet.upper, &packet.link, env.port) {
             packet.key6.lane = account::lane(&packet.upper, &packet.link, env.port);
         }
-        Some(flow(env, &maps::FLOW6, &packet.key6, packet))
+        Some(flow(env, &maps::FLOW6, env.config.sets6, &packet.key6, packet))
     }
 }
 
@@ -207,8 +209,8 @@ fn join(both: u64, upper: &mut Upper, link: &Link, port: u8) -> bool {
 }
 
 /// The verdict on a frame that belongs to no flow: link control passes unless its port is cut, all else is judged by its
-/// MAC addresses and its place. What hides behind too many headers to be read passes only while there are no rules, or from who
-/// is protected.
+/// MAC addresses and its place. What hides behind too many headers to be read passes only while no rule restricts anybody, or
+/// from who is protected.
 #[inline(always)]
 fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     let link = &packet.link;
@@ -231,7 +233,8 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
         ..Question::default()
     };
     let judgement = rules::judge(env.work);
-    if judgement.verdict == VERDICT_PASS && !judgement.spared && reason as u8 == Reason::DeepLink as u8 {
+    let hidden = reason as u8 == Reason::DeepLink as u8 && armed & ARMED_ENFORCED != 0;
+    if hidden && judgement.verdict != VERDICT_DROP && !judgement.spared {
         return VERDICT_DROP;
     }
     limited(env, judgement)
@@ -253,30 +256,23 @@ fn limited(env: &mut Env<'_>, judgement: Judgement) -> u8 {
 
 /// Counts a frame in its flow and returns its verdict: the flow's, unless that is stale or does not speak for the frame.
 #[inline(always)]
-fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, packet: &Packet) -> u8 {
+fn flow<K: Key + TableKey>(env: &mut Env<'_>, table: &Flows<K>, sets: u32, key: &K, packet: &Packet) -> u8 {
     let Packet { link, upper, arp_sha, .. } = packet;
     let frame = &Frame { link, upper, arp_sha: *arp_sha, len: env.len, port: env.port };
     if frame.upper.fault != Reason::None as u8 {
         count_reason(env.port, frame.upper.fault);
     }
-    let mut judgement = Judgement::default();
-    let found = table.get_ptr_mut(key);
-    let mut alike = false;
-    if let Some(value) = found {
-        // SAFETY: the entry lives until the program ends (RCU); how CPUs share it is told at `FlowValue`.
-        let value = unsafe { &mut *value };
-        alike = account::alike(value, frame);
-        let judged = value.judged;
-        let speaks = alike || !judged.is_bound();
-        if speaks && !account::stale(value, env.now) && !account::due(value, frame) {
-            judgement.verdict = judged.verdict();
-            judgement.rule_id = value.rule_id;
-            judgement.seals = judged.seals();
-            seal(env, link, key, judgement);
-            return update(env, value, key, frame, judgement);
-        }
+    let place = Place::of(key.hash(&env.config.secret), sets);
+    let mut found = flows::find::<ALL, K>(table, key, place)
+        .filter(|found| !account::is_over(found.value, key.lane(), env.now.jiffies, env.config.jiffy_ns));
+    if let Some(Found { value, judged }) = &mut found
+        && let Some(judgement) = account::cached(value, *judged, frame, env.now)
+    {
+        seal(env, link, key, judgement);
+        return update(env, value, key, frame, judgement);
     }
     let now_ns = now_ns();
+    let mut judgement = Judgement::default();
     if env.armed != 0 {
         account::ask(&mut env.work.ask, key, frame, env.armed, now_ns);
         judgement = rules::judge(env.work);
@@ -284,12 +280,10 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         judgement.seals &= packet.header == ETHERNET && link.ether_type == ETHER_IPV4 && env.config.seal != 0;
         seal(env, link, key, judgement);
     }
-    let Some(value) = found else {
-        return first(env, table, key, frame, judgement, now_ns);
+    let Some(Found { value, .. }) = found else {
+        return first(env, table, place, key, frame, judgement, now_ns);
     };
-    // SAFETY: as above.
-    let value = unsafe { &mut *value };
-    if alike || !judgement.by_mac {
+    if account::alike(value, frame) || !judgement.by_mac {
         account::settle(value, judgement, env.now, now_ns, env.config.jiffy_ns);
     }
     if account::due(value, frame) {
@@ -297,7 +291,7 @@ fn flow<K: Key>(env: &mut Env<'_>, table: &LruHashMap<K, FlowValue>, key: &K, pa
         account::told(value, told);
     }
     if judgement.verdict != VERDICT_DROP {
-        settle_place(frame);
+        settle_place(frame, judgement.held);
     }
     update(env, value, key, frame, judgement)
 }
@@ -339,9 +333,10 @@ fn sample<K: Key>(env: &mut Env<'_>, key: &K, frame: &Frame<'_>, judgement: Judg
 
 /// Enters a new flow. It is told first, so that it is entered as told only when it was.
 #[inline(always)]
-fn first<K: Key>(
+fn first<K: Key + TableKey>(
     env: &mut Env<'_>,
-    table: &LruHashMap<K, FlowValue>,
+    table: &Flows<K>,
+    place: Place,
     key: &K,
     frame: &Frame<'_>,
     judgement: Judgement,
@@ -379,24 +374,20 @@ fn first<K: Key>(
     account::told(&mut env.work.value, told);
     sample(env, key, frame, Judgement { verdict, ..judgement });
     if verdict != VERDICT_DROP {
-        settle_place(frame);
+        settle_place(frame, judgement.held);
     }
-    match table.insert(key, &env.work.value, BPF_NOEXIST) {
-        Ok(()) => env.cell.passed.flows_new += 1,
-        // Another CPU was first (EEXIST), or the bucket is busy (EBUSY) or no memory is left: the frame is judged all
-        // the same. In the first case it is counted with the flow that is there.
-        Err(_) => match table.get_ptr_mut(key) {
-            // SAFETY: as in `flow`.
-            Some(value) => {
-                let value = unsafe { &mut *value };
-                account::note(value, frame, env.now);
-                maps::count(value, len, verdict);
-            }
-            None => {
-                env.cell.passed.flows_failed += 1;
-                unentered(env);
-            }
-        },
+    let entered = flows::enter(table, key, place, &env.work.value, env.config.jiffy_ns);
+    if entered == Entered::New {
+        env.cell.passed.flows_new += 1;
+    } else if entered == Entered::Before
+        && let Some(Found { value, .. }) = flows::find::<ALL, K>(table, key, place)
+    {
+        account::note(value, frame, env.now);
+        maps::count(value, len, verdict);
+    } else {
+        // The frame is judged all the same.
+        env.cell.passed.flows_failed += 1;
+        unentered(env);
     }
     verdict
 }
@@ -421,12 +412,17 @@ fn unentered(env: &mut Env<'_>) {
     counters.unentered_bytes += u64::from(env.len);
 }
 
-/// Notes where the source of a frame lives.
+/// Notes where the source of a frame lives. One that is `held` moves nobody: it may have borrowed the address, and the rules for
+/// its place would hold for who has it.
 #[inline(always)]
-fn settle_place(frame: &Frame<'_>) {
+fn settle_place(frame: &Frame<'_>, held: bool) {
     let (mac, port) = (frame.link.src, u32::from(frame.port));
     // SAFETY: the value is copied at once.
-    if unsafe { maps::PLACES.get(mac).copied() } != Some(port) {
+    let stays = match unsafe { maps::PLACES.get(mac).copied() } {
+        Some(place) => place == port || held,
+        None => false,
+    };
+    if !stays {
         // If it cannot be entered now, a later flow does.
         let _ = maps::PLACES.insert(mac, port, 0);
     }
@@ -442,11 +438,19 @@ fn count_reason(port: u8, reason: u8) {
     }
 }
 
-/// Jiffies, wrapping.
+/// A number LLVM knows nothing of, so that it leaves in the checks the verifier wants.
 #[inline(always)]
-fn jiffies() -> u32 {
+fn hidden(mut n: u64) -> u64 {
+    // SAFETY: a register is set to what it is. (No instruction at all would upset the line numbers of LLVM 22.)
+    unsafe { asm!("{n} = {n}", n = inout(reg) n, options(pure, nomem, nostack)) };
+    n
+}
+
+/// Jiffies.
+#[inline(always)]
+fn jiffies() -> u64 {
     // SAFETY: a helper without arguments.
-    unsafe { bpf_jiffies64() as u32 }
+    unsafe { bpf_jiffies64() }
 }
 
 /// ns of CLOCK_MONOTONIC.

@@ -13,10 +13,7 @@ use sensor_ebpf::control::{
 };
 use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
-use sensor_ebpf::flow::{
-    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, FragmentKey, MAX_PORTS, VERDICT_DROP,
-    VERDICT_PASS,
-};
+use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue, FragmentKey, MAX_PORTS, VERDICT_DROP, VERDICT_PASS};
 use sensor_ebpf::judge::{End, Judgement, Question};
 use sensor_ebpf::parse::{Link, Upper};
 use sensor_ebpf::rule::{
@@ -24,6 +21,12 @@ use sensor_ebpf::rule::{
     RuleValue, SCOPE_CAPACITY, SEGMENTS, SLOTS,
 };
 use sensor_ebpf::seal::{Host, SEAL_CAPACITY, Seal};
+use sensor_ebpf::table::{SETS4, SETS6};
+
+use crate::flows::Flows;
+
+/// Flag of a map (linux/bpf.h): its entries begin at a page, so that what is aligned in one is aligned in memory.
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// What is kept off the stack, of which older kernels (6.1) allow 512 bytes in all. And what was written here and read again
 /// is no more to the verifier than some bytes: so it does not follow every outcome of the parser (a constant here, a byte
@@ -84,10 +87,10 @@ pub static PORT_COUNTERS: PerCpuArray<PortCell> = PerCpuArray::with_max_entries(
 pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_CAPACITY, 0);
 /// IPv4 and ARP flows.
 #[map]
-pub static FLOW4: LruHashMap<FlowKey4, FlowValue> = LruHashMap::with_max_entries(FLOW4_CAPACITY, 0);
+pub static FLOW4: Flows<FlowKey4> = Flows::with_max_entries(SETS4, BPF_F_MMAPABLE);
 /// IPv6 flows.
 #[map]
-pub static FLOW6: LruHashMap<FlowKey6, FlowValue> = LruHashMap::with_max_entries(FLOW6_CAPACITY, 0);
+pub static FLOW6: Flows<FlowKey6> = Flows::with_max_entries(SETS6, BPF_F_MMAPABLE);
 /// Rules by MAC address.
 #[map]
 pub static RULES_MAC: HashMap<u64, RuleValue> = HashMap::with_max_entries(RULE_CAPACITY, 0);

@@ -1,6 +1,5 @@
 //! Telling user space: one record a new flow, and of dropped frames a sample, through a ring.
 
-use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
@@ -9,7 +8,7 @@ use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECO
 use sensor_ebpf::flow::KIND_ARP;
 use sensor_ebpf::judge::Judgement;
 
-use crate::{Env, maps};
+use crate::{Env, hidden, maps};
 
 /// Ring flags (linux/bpf.h): whether the reader is woken.
 const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -56,7 +55,7 @@ fn plain<K: Key>(
     let Some(mut entry) = ring.reserve::<FlowRecord>(0) else { return false };
     // SAFETY: memory of the ring's, of any bytes; the record is made of integers and is written whole.
     account::record(unsafe { entry.assume_init_mut() }, kind, key, judgement, frame, now_ns);
-    entry.submit(wakeup(env.now.jiffies));
+    entry.submit(wakeup(env.now.low_j()));
     true
 }
 
@@ -80,16 +79,8 @@ fn tunnel<K: Key>(env: &mut Env<'_>, key: &K, judgement: Judgement, frame: &Fram
             unsafe { bpf_xdp_load_bytes(env.ctx, at, record.inner.as_mut_ptr().cast::<c_void>(), len) };
         record.flow.inner_len = if read == 0 { len } else { 0 };
     }
-    entry.submit(wakeup(env.now.jiffies));
+    entry.submit(wakeup(env.now.low_j()));
     true
-}
-
-/// A number LLVM knows nothing of, so that it leaves in the checks the verifier wants.
-#[inline(always)]
-fn hidden(mut n: u64) -> u64 {
-    // SAFETY: a register is set to what it is. (No instruction at all would upset the line numbers of LLVM 22.)
-    unsafe { asm!("{n} = {n}", n = inout(reg) n, options(pure, nomem, nostack)) };
-    n
 }
 
 /// Wakes the reader at most once a jiffy and CPU: a wake-up costs 5 us, a hundred times the record itself. What comes

@@ -10,13 +10,14 @@ use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
-use sensor_ebpf::flow::{
-    FLOW4_CAPACITY, FLOW6_CAPACITY, FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS,
+use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::judge::{
+    self, ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question,
 };
-use sensor_ebpf::judge::{self, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question};
 use sensor_ebpf::parse::{self, ETHER_ARP, ETHER_IPV4, Link, Slice, Upper};
 use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule::{RULE_REFLEX, RuleValue};
+use sensor_ebpf::table::{SETS4, SETS6, WAYS};
 
 pub use key::{RuleKey, address, ip, net};
 pub use plan::{Plan, PortIndices, protection, value};
@@ -67,8 +68,8 @@ impl Datapath {
     /// An empty data path whose frames come in by the port of that index.
     pub fn new(port: u8) -> Self {
         Self {
-            flow4: LruCache::new(capacity(FLOW4_CAPACITY as usize)),
-            flow6: LruCache::new(capacity(FLOW6_CAPACITY as usize)),
+            flow4: LruCache::new(capacity(SETS4 as usize * WAYS)),
+            flow6: LruCache::new(capacity(SETS6 as usize * WAYS)),
             fragments: LruCache::new(capacity(sensor_ebpf::control::FRAGMENT_CAPACITY as usize)),
             rules: Rules::default(),
             budgets: Budgets::default(),
@@ -134,7 +135,7 @@ impl Datapath {
     /// flow, of a drop, or none. What lies behind the flow in a record counts only if it is of a tunnel.
     pub fn frame(&mut self, bytes: &[u8], len: u32, time: Time) -> &[TunnelRecord] {
         self.records.clear();
-        let now = Moment { jiffies: (time.0 / JIFFY) as u32, generation: self.config.generation };
+        let now = Moment { jiffies: time.0 / JIFFY, generation: self.config.generation };
         let verdict = self.examine(&Passage { bytes, len, time, now });
         self.cell.count(verdict, u64::from(len));
         &self.records
@@ -197,7 +198,8 @@ impl Datapath {
             kind: if reason == Reason::LinkControl { ASK_CONTROL } else { ASK_LINK },
             ..Question::default()
         });
-        if judgement.verdict == VERDICT_PASS && !judgement.spared && reason == Reason::DeepLink {
+        let hidden = reason == Reason::DeepLink && armed & ARMED_ENFORCED != 0;
+        if hidden && judgement.verdict != VERDICT_DROP && !judgement.spared {
             return VERDICT_DROP;
         }
         self.limited(judgement, passage)
@@ -235,15 +237,10 @@ impl Datapath {
         }
         let now = passage.now;
         let found = table(self).get(&key).copied();
-        let cached = found.filter(|value| {
-            let speaks = account::alike(value, frame) || !value.judged.is_bound();
-            speaks && !account::stale(value, now) && !account::due(value, frame)
-        });
+        let cached = found.and_then(|value| account::cached(&value, value.judged, frame, now));
         let mut spent = Spent::default();
         let judgement = match cached {
-            Some(value) => {
-                Judgement { rule_id: value.rule_id, verdict: value.judged.verdict(), ..Judgement::default() }
-            }
+            Some(judgement) => judgement,
             None if self.config.armed == 0 => Judgement::default(),
             None => {
                 let mut ask = Question::default();
@@ -278,7 +275,7 @@ impl Datapath {
         self.cell.passed.flows_new += u64::from(found.is_none());
         let entered = if found.is_none() { verdict } else { judgement.verdict };
         if cached.is_none() && entered != VERDICT_DROP {
-            self.rules.place_of(frame.link.src, self.port);
+            self.rules.place_of(frame.link.src, self.port, judgement.held);
         }
         table(self).put(key, value);
         verdict
@@ -384,8 +381,7 @@ fn sweep<K: std::hash::Hash + Eq + Copy>(
     let mut over = Vec::new();
     for (key, value) in table.iter().rev() {
         let id = id(key);
-        let now_j = (now.0 / JIFFY) as u32;
-        let idle_ns = u64::from(now_j.wrapping_sub(value.last_j)) * JIFFY;
+        let idle_ns = account::quiet_j(value, now.0 / JIFFY) * JIFFY;
         let end = if all { Some(EndReason::Shutdown) } else { retire(&id, value.tcp_flags, idle_ns) };
         let last = Time(now.0.saturating_sub(idle_ns));
         told.push(FlowProgress::new(id, value, now, last, end));

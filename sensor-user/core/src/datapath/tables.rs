@@ -8,7 +8,7 @@ use sensor_ebpf::control::{
 };
 use sensor_ebpf::flow::VERDICT_DROP;
 use sensor_ebpf::judge::{
-    ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE, Policy, Question, segment,
+    ARMED_ENFORCED, ARMED_IP, ARMED_MAC, ARMED_NET, ARMED_REFLEX, ARMED_SCOPE, Policy, Question, segment,
 };
 use sensor_ebpf::parse::MacKey;
 use sensor_ebpf::reflex::Ledger;
@@ -57,19 +57,27 @@ impl Rules {
         }
     }
 
-    /// The bits of the tables that are not empty.
+    fn rules(&self) -> impl Iterator<Item = &RuleValue> {
+        let exact = self.mac.values().chain(self.ip.values());
+        exact.chain(self.net.values()).chain(self.scope.values())
+    }
+
+    /// The bits of the tables that are not empty, and of what is in them.
     pub fn armed(&self) -> u32 {
         let bit = |armed: bool, bit| if armed { bit } else { 0 };
         bit(!self.mac.is_empty(), ARMED_MAC)
             | bit(!self.ip.is_empty(), ARMED_IP)
             | bit(!self.net.is_empty(), ARMED_NET)
             | bit(!self.scope.is_empty(), ARMED_SCOPE)
+            | bit(self.rules().any(RuleValue::is_enforced), ARMED_ENFORCED)
             | bit(self.reflex.values().any(|reflex| reflex.mode != REFLEX_OFF), ARMED_REFLEX)
     }
 
-    /// Notes where the source of a frame lives.
-    pub(super) fn place_of(&mut self, mac: MacKey, port: u8) {
-        if self.places.len() < PLACE_CAPACITY as usize {
+    /// Notes where the source of a frame lives; one that is `held` moves nobody.
+    pub(super) fn place_of(&mut self, mac: MacKey, port: u8, held: bool) {
+        let moves =
+            if self.places.contains_key(&mac) { !held } else { self.places.len() < PLACE_CAPACITY as usize };
+        if moves {
             self.places.insert(mac, u32::from(port));
         }
     }
@@ -204,4 +212,19 @@ pub(super) fn config(rules: &Rules, generation: u32, throttle: [Rate; 2]) -> Con
 /// The index of a segment, for a rule.
 pub fn segment_key(number: u32) -> RuleKey {
     RuleKey::Scope(scope_of_segment(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_held_enters_a_place_and_moves_nobody() {
+        let mut rules = Rules::default();
+        for (port, held, expected) in [(1, true, 1), (2, true, 1), (3, false, 3), (2, true, 3), (2, false, 2)]
+        {
+            rules.place_of(7, port, held);
+            assert_eq!(rules.place(&7), expected, "heard at {port}, held: {held}");
+        }
+    }
 }

@@ -1,16 +1,26 @@
-//! The detectors: each looks at first contacts and their outcome, and says what it finds.
+//! The detectors: each looks at first contacts and their outcome, at flows as they begin and go on, or at conversations
+//! that ended, and says what it finds.
 //!
 //! A detector knows neither the others nor what is done about its findings. All of them are listed in [`REGISTRY`].
 
+mod beacon;
+mod brute;
+mod clients;
+mod exfil;
 mod fanout;
+mod flood;
 mod lateral;
 mod portscan;
 mod scan;
+mod spoof;
+mod spread;
+mod swarm;
 
 use crate::contact::{Contact, Outcome};
-use crate::event::{Evidence, Value};
+use crate::event::{Evidence, FlowEnded, Half, Value};
+use crate::flow::Role;
 use crate::inventory::DeviceKey;
-use crate::observation::FlowId;
+use crate::observation::{FlowId, FlowProgress, FlowSeen};
 use crate::settings::Settings;
 use crate::time::Time;
 
@@ -45,6 +55,62 @@ pub struct Usual {
     pub usual: Option<u32>,
 }
 
+/// A flow that was not dropped began: one direction of a conversation, or an ARP speaker under another MAC address.
+#[derive(Clone, Copy, Debug)]
+pub struct Began<'a> {
+    /// The flow.
+    pub seen: &'a FlowSeen,
+    /// Who sent it.
+    pub device: DeviceKey,
+    /// What it means to its conversation.
+    pub role: Role,
+    /// The sender's MAC address carries many.
+    pub gateway: bool,
+    /// The destination lies in an internal network.
+    pub internal: bool,
+    /// See [`Contact::clean_since`].
+    pub clean_since: Time,
+}
+
+/// One direction of a conversation went on.
+#[derive(Clone, Copy, Debug)]
+pub struct Went<'a> {
+    /// What the data path told of it.
+    pub progress: &'a FlowProgress,
+    /// What came since it was last told.
+    pub more: Half,
+    /// Both sides spoke.
+    pub answered: bool,
+    /// The direction that began the conversation.
+    pub id: FlowId,
+    /// Who began it.
+    pub device: DeviceKey,
+    /// The destination of who began it lies in an internal network.
+    pub internal: bool,
+    /// See [`Contact::clean_since`].
+    pub clean_since: Time,
+}
+
+impl Went<'_> {
+    /// Whether this is the direction of who began the conversation.
+    pub fn is_forward(&self) -> bool {
+        self.progress.id.src == self.id.src
+    }
+}
+
+/// A conversation ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// Both its directions.
+    pub flow: &'a FlowEnded,
+    /// Who began it.
+    pub device: DeviceKey,
+    /// Its destination lies in an internal network.
+    pub internal: bool,
+    /// See [`Contact::clean_since`].
+    pub clean_since: Time,
+}
+
 /// A detector. What it holds against a device from before [`Contact::clean_since`] counts as forgotten.
 pub trait Detector: Send {
     /// A device makes a contact.
@@ -52,6 +118,15 @@ pub trait Detector: Send {
 
     /// A first contact has an outcome at `now`.
     fn outcome(&mut self, _contact: &Contact, _outcome: Outcome, _now: Time, _found: &mut Vec<Finding>) {}
+
+    /// A flow began.
+    fn began(&mut self, _began: &Began<'_>, _found: &mut Vec<Finding>) {}
+
+    /// A conversation went on.
+    fn went(&mut self, _went: &Went<'_>, _found: &mut Vec<Finding>) {}
+
+    /// A conversation ended; this is told at `now`, seconds after its last frame.
+    fn ended(&mut self, _ended: &Ended<'_>, _now: Time, _found: &mut Vec<Finding>) {}
 
     /// What is usual for a device, for those that learn it.
     fn usual(&self, _device: DeviceKey) -> Option<Usual> {
@@ -63,11 +138,17 @@ pub trait Detector: Send {
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
 /// All detectors, in the order they are asked.
-pub const REGISTRY: [Build; 4] = [
+pub const REGISTRY: [Build; 10] = [
     |settings| Box::new(scan::Scan::new(settings)),
     |settings| Box::new(portscan::PortScan::new(settings)),
     |settings| Box::new(lateral::Lateral::new(settings)),
     |settings| Box::new(fanout::Fanout::new(settings)),
+    |settings| Box::new(swarm::Swarm::new(settings)),
+    |settings| Box::new(spoof::Spoof::new(settings)),
+    |settings| Box::new(brute::Brute::new(settings)),
+    |settings| Box::new(beacon::Beacon::new(settings)),
+    |settings| Box::new(exfil::Exfil::new(settings)),
+    |settings| Box::new(flood::Flood::new(settings)),
 ];
 
 /// A list for evidence.

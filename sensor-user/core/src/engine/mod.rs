@@ -7,6 +7,7 @@ mod add;
 mod command;
 mod follow;
 mod hold;
+mod pass;
 mod pin;
 mod reach;
 mod sight;
@@ -21,7 +22,7 @@ use crate::event::{Action, Alert, Change, DeviceRef, Event, Timed};
 use crate::flow::{Conversations, Role, TCP, UDP};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
-use crate::observation::{FlowProgress, FlowSeen, Observation, Verdict};
+use crate::observation::{FlowSeen, Observation, Verdict};
 use crate::policy::{Blocklist, Decision, MAX_BLOCKS, Name, Save, Target};
 use crate::settings::{Mode, Settings};
 use crate::time::{MINUTE, SECOND, Time};
@@ -121,7 +122,7 @@ impl Engine {
     pub fn tick(&mut self, now: Time, out: &mut Output) {
         self.judge_lapsed(now, out);
         while let Some(ended) = self.conversations.expire(now) {
-            out.events.push(Timed { time: now, event: Event::Flow(ended) });
+            self.ended(ended, now, out);
         }
         for id in self.blocks.lapsed(now) {
             self.release(id, Change::Expired, now, out);
@@ -141,7 +142,7 @@ impl Engine {
     pub fn finish(&mut self, now: Time, out: &mut Output) {
         self.tick(now, out);
         while let Some(ended) = self.conversations.drain() {
-            out.events.push(Timed { time: now, event: Event::Flow(ended) });
+            self.ended(ended, now, out);
         }
     }
 
@@ -163,8 +164,9 @@ impl Engine {
         self.follow(seen, out);
         let (role, evicted) = self.conversations.begin(seen);
         if let Some(ended) = evicted {
-            out.events.push(Timed { time: seen.time, event: Event::Flow(ended) });
+            self.ended(ended, seen.time, out);
         }
+        self.began(seen, role, sighting.device);
         match (role, sighting.device) {
             (Role::Opens, Some(device)) if !self.is_cut(seen) => self.opens(device, seen),
             (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
@@ -216,13 +218,6 @@ impl Engine {
                 self.outcome(&contact, Outcome::Silent, deadline);
                 self.conclude(deadline, out);
             }
-        }
-    }
-
-    fn progress(&mut self, progress: &FlowProgress, out: &mut Output) {
-        self.inventory.refresh(progress.id.src, progress.last);
-        if let Some(ended) = self.conversations.progress(progress) {
-            out.events.push(Timed { time: progress.time, event: Event::Flow(ended) });
         }
     }
 

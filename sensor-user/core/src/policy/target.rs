@@ -191,6 +191,8 @@ mod tests {
         {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
+        let wide = "::/0".parse::<Target>().expect_err("too wide").to_string();
+        assert!(wide.starts_with("`::/0` takes in all of IPv4 too"), "{wide}");
         assert!("a".repeat(MAX_NAME).parse::<Name>().is_ok());
         assert!("a".repeat(MAX_NAME + 1).parse::<Name>().is_err());
     }

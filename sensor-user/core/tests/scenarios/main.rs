@@ -1,18 +1,23 @@
 //! Small networks, told flow by flow: what the engine makes of them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its own words is to fail")]
 
+mod beacons;
 mod blocked;
 mod called;
+mod floods;
 mod followed;
+mod guesses;
 mod levels;
+mod sent;
 mod spared;
+mod spoofed;
 
 use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
 use sensor_core::engine::{Add, Command, CommandError, Engine, Output, Reply, Which, Who};
 use sensor_core::event::{Action, Change, Event, Value};
-use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation, Verdict};
+use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, Observation, Verdict};
 use sensor_core::policy::{Block, Decision, Direction, Level, Restriction, Save, Target};
 use sensor_core::settings::{Mode, Settings};
 use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time};
@@ -147,6 +152,63 @@ impl Lan {
         if let Some(flags) = answer {
             self.see((mac(m), mac(n)), (host(m), host(n)), (port, sport), TCP, flags);
         }
+    }
+
+    /// Host n opens a connection with a host behind the router of that MAC address, which answers.
+    fn tcp_by(&mut self, n: u8, router: Mac, far: IpAddr) {
+        self.sport += 1;
+        let sport = self.sport;
+        self.see((mac(n), router), (host(n), far), (sport, 443), TCP, SYN);
+        self.see((router, mac(n)), (far, host(n)), (443, sport), TCP, SYN_ACK);
+        self.pass(100 * MILLISECOND);
+    }
+
+    /// How a flow of host n's went on: all frames and bytes since `first`; over, if it is.
+    fn went(&mut self, ips: (IpAddr, IpAddr), ports: (u16, u16), first: Time, bytes: u64, over: bool) {
+        let (vlan, port) = (self.place.1, self.place.0);
+        let id = FlowId {
+            src: ips.0,
+            dst: ips.1,
+            sport: ports.0,
+            dport: ports.1,
+            proto: TCP,
+            kind: Kind::Ip,
+            vlan,
+            port,
+        };
+        let progress = FlowProgress {
+            time: self.now,
+            id,
+            packets: bytes / 200 + 2,
+            bytes,
+            drops: 0,
+            first,
+            last: self.now,
+            tcp_flags: if over { 0x1b } else { 0x1a },
+            end: over.then_some(EndReason::Closed),
+        };
+        self.engine.observe(&Observation::Progress(progress), &mut self.out);
+    }
+
+    /// A whole TCP conversation of host n with a host that is reached by the MAC address of m: bytes sent and received,
+    /// and how long it takes.
+    fn session(&mut self, (n, m): (u8, u8), server: IpAddr, port: u16, (up, down): (u64, u64), ns: u64) {
+        self.sport = if self.sport > 60_000 { 40_000 } else { self.sport + 1 };
+        let (sport, first) = (self.sport, self.now);
+        self.see((mac(n), mac(m)), (host(n), server), (sport, port), TCP, SYN);
+        self.see((mac(m), mac(n)), (server, host(n)), (port, sport), TCP, SYN_ACK);
+        self.pass(ns);
+        self.went((host(n), server), (sport, port), first, up, true);
+        self.went((server, host(n)), (port, sport), first, down, true);
+    }
+
+    /// The alerts so far: detector, severity, last byte of the MAC address of who is blamed.
+    fn alerts(&self) -> Vec<(&'static str, u8, u8)> {
+        let alert = |event: &Event| match event {
+            Event::Alert(alert) => Some((alert.detector, alert.severity, alert.device.mac.0[5])),
+            _ => None,
+        };
+        self.out.events.iter().filter_map(|timed| alert(&timed.event)).collect()
     }
 
     /// The devices isolated so far, by number.

@@ -1,0 +1,32 @@
+//! Who uses a service: what several devices do alike is how the service is used.
+
+use std::net::IpAddr;
+
+use lru::LruCache;
+
+use crate::inventory::{DeviceKey, capacity};
+
+/// Other devices that make something common.
+pub const COMMON: usize = 3;
+
+/// The clients of services, a few of each.
+#[derive(Debug)]
+pub struct Clients {
+    table: LruCache<(IpAddr, u16), Vec<DeviceKey>>,
+}
+
+impl Clients {
+    /// None yet, and room for so many services.
+    pub fn new(services: usize) -> Self {
+        Self { table: LruCache::new(capacity(services)) }
+    }
+
+    /// Notes a client of a service; true if [`COMMON`] others were noted.
+    pub fn is_common(&mut self, service: (IpAddr, u16), client: DeviceKey) -> bool {
+        let clients = self.table.get_or_insert_mut(service, Vec::new);
+        if clients.len() <= COMMON && !clients.contains(&client) {
+            clients.push(client);
+        }
+        clients.iter().filter(|other| **other != client).count() >= COMMON
+    }
+}
