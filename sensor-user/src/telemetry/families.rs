@@ -17,8 +17,19 @@ const LATENCY: [f64; 15] =
 
 /// Detectors whose counters are shown as 0 before they find anything: a rule on the rise of a counter does not see one
 /// that appears. A detector that is missing here is shown from its first finding on.
-const DETECTORS: [&str; 10] =
-    ["scan", "fanout", "lateral", "port_scan", "swarm", "spoof", "brute", "beacon", "exfil", "flood"];
+const DETECTORS: [&str; 11] = [
+    "scan",
+    "fanout",
+    "lateral",
+    "port_scan",
+    "swarm",
+    "spoof",
+    "brute",
+    "beacon",
+    "exfil",
+    "flood",
+    "unusual",
+];
 
 /// All families.
 pub struct Families {

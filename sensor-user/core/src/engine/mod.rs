@@ -7,6 +7,7 @@ mod add;
 mod command;
 mod follow;
 mod hold;
+mod learn;
 mod pass;
 mod pin;
 mod reach;
@@ -17,7 +18,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::contact::{Contact, Contacts, Facts, Outcome};
 use crate::coverage::Sight;
-use crate::detect::{Detector, Finding, REGISTRY};
+use crate::detect::unusual::Unusual;
+use crate::detect::{Detector, Finding, REGISTRY, is_advisory};
 use crate::event::{Action, Alert, Change, DeviceRef, Event, Timed};
 use crate::flow::{Conversations, Role, TCP, UDP};
 use crate::incident::Incidents;
@@ -54,6 +56,8 @@ pub struct Engine {
     conversations: Conversations,
     contacts: Contacts,
     detectors: Vec<Box<dyn Detector>>,
+    /// Away only while it is asked.
+    unusual: Option<Box<Unusual>>,
     incidents: Incidents,
     blocks: Blocklist,
     following: Following,
@@ -82,6 +86,7 @@ impl Engine {
             conversations: Conversations::new(settings.limits.flows),
             contacts: Contacts::new(&settings),
             detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
+            unusual: Some(Box::new(Unusual::new(&settings))),
             incidents: Incidents::new(settings.limits.incidents),
             blocks: Blocklist::default(),
             following: Following::default(),
@@ -124,6 +129,8 @@ impl Engine {
         while let Some(ended) = self.conversations.expire(now) {
             self.ended(ended, now, out);
         }
+        self.ask_unusual(now, |unusual, clean, found| unusual.tick(now, clean, found));
+        self.conclude(now, out);
         for id in self.blocks.lapsed(now) {
             self.release(id, Change::Expired, now, out);
         }
@@ -196,6 +203,8 @@ impl Engine {
         for detector in &mut self.detectors {
             detector.contact(&contact, &mut self.found);
         }
+        let peer = self.inventory.holder(contact.id.dst).map(|peer| peer.key);
+        self.ask_unusual(contact.time, |unusual, clean, found| unusual.contact(&contact, peer, clean, found));
     }
 
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time) {
@@ -205,6 +214,7 @@ impl Engine {
         for detector in &mut self.detectors {
             detector.outcome(contact, outcome, now, &mut self.found);
         }
+        self.ask_unusual(now, |unusual, clean, found| unusual.outcome(contact, outcome, now, clean, found));
     }
 
     /// Judges contacts whose time is up. One to a device that was restricted meanwhile says nothing, and is left out.
@@ -225,7 +235,7 @@ impl Engine {
     fn conclude(&mut self, now: Time, out: &mut Output) {
         for finding in std::mem::take(&mut self.found) {
             let (id, news) = self.incidents.add(&finding, now);
-            let grave = finding.severity <= self.settings.isolate_severity;
+            let grave = finding.severity <= self.settings.isolate_severity && !is_advisory(finding.detector);
             let action = if grave { self.consider(&finding, now) } else { Action::None };
             if news || matches!(action, Action::Isolated | Action::WouldIsolate) {
                 self.act(id, &finding, action, now, out);

@@ -209,6 +209,11 @@ impl Level {
         self.value
     }
 
+    /// Scores taken in, up to 65,535.
+    pub fn seen(&self) -> u16 {
+        self.seen
+    }
+
     /// Takes in one more score. Leave out what comes while an incident of the host is open.
     pub fn observe(&mut self, score: f32) {
         self.seen = self.seen.saturating_add(1);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::random::Random;
 use crate::inventory::DeviceKey;
@@ -59,6 +59,24 @@ impl Rows {
     /// The time of each row.
     pub fn times(&self) -> &[Time] {
         &self.times
+    }
+
+    /// Those of the hosts of a choice.
+    pub fn only(&self, chosen: impl Fn(DeviceKey) -> bool) -> Self {
+        let hosts: BTreeSet<_> = self.hosts.iter().copied().collect();
+        let hosts: BTreeSet<_> = hosts.into_iter().filter(|host| chosen(*host)).collect();
+        let which: Vec<_> = self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, host)| hosts.contains(host))
+            .map(|(at, _)| at)
+            .collect();
+        Self {
+            values: self.values.select(Axis(0), &which),
+            hosts: which.iter().filter_map(|at| self.hosts.get(*at).copied()).collect(),
+            times: which.iter().filter_map(|at| self.times.get(*at).copied()).collect(),
+        }
     }
 
     fn fits(&self, row: &[f32]) -> bool {

@@ -11,6 +11,7 @@ mod levels;
 mod sent;
 mod spared;
 mod spoofed;
+mod unusual;
 
 use std::net::IpAddr;
 
