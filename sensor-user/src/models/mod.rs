@@ -5,6 +5,7 @@
 //! in force, and takes its place by itself only if there is none whose threshold promises anything, or if it hardly differs;
 //! else a person decides.
 
+mod answer;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use sensor_core::model::train::Training;
 use sensor_core::time::HOUR;
 
 use crate::clock::Now;
+pub use answer::{info, scores};
 pub use shelf::{CLASS, Kept, Shelf, ShelfError};
 pub use train::{Done, Failed, training};
 use train::{Job, start};
@@ -97,11 +99,6 @@ impl Models {
     /// What is being trained.
     pub fn going(&self) -> Option<Subject> {
         self.going.as_ref().map(|going| going.subject)
-    }
-
-    /// Has models trained as soon as may be.
-    pub fn order(&mut self) {
-        self.ordered = [true; 2];
     }
 
     /// Looks after the training: takes over what is done, starts what is due. To be called now and then.

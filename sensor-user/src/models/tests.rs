@@ -94,19 +94,27 @@ fn the_first_models_are_in_force_at_once_and_after_a_restart() {
 #[test]
 fn training_comes_when_it_is_due_or_ordered_and_there_is_enough() {
     let dir = tempfile::tempdir().unwrap();
-    // Too few rows: nothing is tried, unless by order, and then it fails and is told.
+    // Too few rows: nothing is tried, and an order says so.
     let mut few = engine(10);
     let mut models = open(dir.path(), 24, &mut few);
+    let plans = models.order(&few);
+    assert!(plans.iter().all(|plan| !plan.will_train && plan.rows == 80), "{plans:?}");
+    assert_eq!(plans[0].what, "is not trained: there are 80 rows to learn from, and 400 are needed");
     models.step(NOW, &mut few);
     assert!(models.going().is_none());
-    models.order();
-    settle(&mut models, NOW, &mut few);
-    assert_eq!((models.kept().len(), files(dir.path()).len()), (0, 0));
 
     let mut enough = engine(60);
     let mut never = open(dir.path(), 0, &mut enough);
     settle(&mut never, NOW, &mut enough);
     assert_eq!(never.kept().len(), 0);
+    assert!(never.order(&enough).iter().all(|plan| plan.will_train));
+    never.step(NOW, &mut enough);
+    assert_eq!(never.going(), Some(Subject::Flow));
+    let plans = never.order(&enough);
+    assert!(plans[0].what.starts_with("is being trained") && plans[1].what.contains("after"), "{plans:?}");
+    settle(&mut never, NOW, &mut enough);
+    assert_eq!(never.kept().len(), 2);
+    fs::remove_dir_all(dir.path()).unwrap();
     let mut models = open(dir.path(), 24, &mut enough);
     for (hours, want) in [(0, 2), (23, 2), (25, 4)] {
         settle(&mut models, later(hours), &mut enough);
@@ -190,4 +198,38 @@ fn a_challenger_takes_over_only_where_it_may() {
     ] {
         assert_eq!(decide(in_force, challenger, &rows).0, want, "{what}");
     }
+}
+
+#[test]
+fn an_order_puts_an_older_model_in_force_and_a_restart_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = engine(60);
+    let mut models = open(dir.path(), 1, &mut engine);
+    settle(&mut models, NOW, &mut engine);
+    let old = engine.model(Subject::Window).unwrap().hash.clone();
+    settle(&mut models, later(2), &mut engine);
+    assert_ne!(engine.model(Subject::Window).unwrap().hash, old);
+    for (hash, want) in [
+        ("abc", "a model is named by the first 4 digits"),
+        ("../../x", "a model is named by the first 4 digits"),
+        ("0000000000", "there is no model 0000000000; `sekisho model list` shows"),
+    ] {
+        let refused = models.promote(hash, &mut engine).unwrap_err();
+        assert!(refused.starts_with(want), "{refused}");
+    }
+    let kept = models.promote(&old[..6], &mut engine).unwrap();
+    models.remember(kept)().unwrap();
+    let list = models.list(&engine);
+    let in_force: Vec<_> = list.models.iter().filter(|model| model.in_force).collect();
+    assert_eq!((list.models.len(), in_force.len()), (4, 2));
+    assert!(in_force.iter().any(|model| model.hash == old), "{list:?}");
+    let mut other = Engine::new(Settings::default());
+    open(dir.path(), 1, &mut other);
+    assert_eq!(other.model(Subject::Window).unwrap().hash, old);
+}
+
+#[test]
+fn scores_of_a_device_that_is_not_known_are_refused() {
+    let refused = scores("10.0.0.7", &Engine::new(Settings::default()), crate::clock::WallClock::UNIX);
+    assert!(refused.unwrap_err().contains("10.0.0.7"));
 }

@@ -9,6 +9,7 @@ mod bypass;
 mod counted;
 mod keeper;
 mod leak;
+mod learned;
 mod ledger;
 mod ports;
 mod printer;
@@ -369,6 +370,7 @@ impl Pipeline {
                 // A client that left does not wait.
                 let _ = reply.send(view);
             }
+            Ask::Model(ask, reply) => self.ask_models(ask, reply),
             Ask::Bypass(on, by, reply) => {
                 // A client that left does not wait.
                 let _ = reply.send(self.switch_bypass(on, by));

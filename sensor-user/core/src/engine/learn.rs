@@ -1,9 +1,11 @@
 //! What models learn from, and which are in force.
 
 use super::Engine;
+use super::command::CommandError;
 use crate::addr::is_host;
 use crate::detect::Finding;
 use crate::detect::unusual::{Clean, InForce, Scored, Unusual};
+use crate::event::DeviceRef;
 use crate::inventory::{DeviceKey, Inventory};
 use crate::model::features::Subject;
 use crate::model::reservoir::{Reservoir, Rows};
@@ -47,7 +49,20 @@ impl Engine {
         Some(unusual.rows(subject, &|device| !self.is_suspect(device, now)))
     }
 
-    /// The device of an address or name, and its last scores, the newest first.
+    /// The device of a name, MAC or IP address.
+    ///
+    /// # Errors
+    ///
+    /// If none is known by it.
+    pub fn find_device(&self, text: &str) -> Result<(DeviceKey, DeviceRef), CommandError> {
+        let targets = self.device_targets(text)?;
+        let device = targets.iter().find_map(|target| self.inventory.find(*target));
+        let key = device.map(|device| device.key);
+        let found = key.and_then(|key| Some((key, self.describe(key)?)));
+        found.ok_or_else(|| CommandError::UnknownDevice(text.to_owned()))
+    }
+
+    /// The last scores of a device, the newest first.
     pub fn scores(&self, device: DeviceKey) -> Vec<Scored> {
         let unusual = self.unusual.iter();
         unusual.flat_map(|unusual| unusual.scores(device)).copied().collect()
