@@ -20,6 +20,7 @@ use crate::config::{self, Config, DaemonSettings};
 use crate::control::{Ask, Server};
 use crate::enforce::Enforcer;
 use crate::eve::EventType;
+use crate::models::Models;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
@@ -135,6 +136,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let lists = config.settings.lists().map(|(number, name, _)| (number, name)).collect();
     let known = adopt::Known { plan: &plan, lists };
     let mut engine = Engine::new(config.settings);
+    let models = models(&options, &config.daemon, now, &mut engine);
     let orphans = match orphans(&mut rules, &mut attachments, &ports, &known, &blocks, now) {
         Ok(orphans) => orphans,
         Err(error) => {
@@ -177,6 +179,7 @@ async fn live(options: RunOptions) -> Result<()> {
             ports,
             metrics,
             keeper: Keeper::start(store).context("starting the store's thread")?,
+            models,
             telling: Telling {
                 json: options.json,
                 kinds: options.events,
@@ -199,6 +202,20 @@ async fn live(options: RunOptions) -> Result<()> {
     result?;
     log::info!("stopped; what is isolated stays isolated (`sekisho detach` takes the filter off)");
     Ok(())
+}
+
+/// What was learned so far. Without a place to keep it the daemon does all else.
+fn models(options: &RunOptions, daemon: &DaemonSettings, now: Now, engine: &mut Engine) -> Option<Models> {
+    // A clock from before 1970 is a clock that is not set yet.
+    engine.set_rows_ahead(u64::try_from(now.clock().offset_ns).unwrap_or(0));
+    let dir = daemon.model_dir.clone().unwrap_or_else(|| options.state_dir.join("models"));
+    match Models::open(&dir, daemon.train_hours, engine) {
+        Ok(models) => Some(models),
+        Err(error) => {
+            log::error!("{error}; nothing is learned of what is usual");
+            None
+        }
+    }
 }
 
 /// The entries that are in force, but not on the list.

@@ -18,6 +18,7 @@ pub mod eve;
 pub mod label;
 pub mod load;
 pub mod makers;
+pub mod models;
 pub mod patience;
 pub mod pipeline;
 pub mod protocol;

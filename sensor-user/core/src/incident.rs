@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::coverage::Sighted;
-use crate::detect::Finding;
+use crate::detect::{Finding, is_advisory};
 use crate::event::Action;
 use crate::evidence::Sum;
 use crate::inventory::DeviceKey;
@@ -124,6 +124,7 @@ impl Incidents {
                 .findings
                 .iter()
                 .map(|(_, finding)| finding)
+                .filter(|finding| !is_advisory(finding.detector))
                 .min_by_key(|finding| finding.severity)
                 .cloned()
         };
@@ -154,6 +155,12 @@ impl Incidents {
         if let Some(incident) = self.all.get_mut(&id) {
             incident.coverage = coverage;
         }
+    }
+
+    /// Whether a device has an incident that goes on.
+    pub fn is_open(&self, device: DeviceKey, now: Time) -> bool {
+        let open = self.open.get(&device).and_then(|id| self.all.get(id));
+        open.is_some_and(|incident| now.since(incident.updated) < QUIET)
     }
 
     /// Closes a device's incident: what comes next is a new one.

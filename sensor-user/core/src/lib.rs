@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod flow;
 pub mod incident;
 pub mod inventory;
+pub mod model;
 pub mod observation;
 pub mod policy;
 pub mod settings;

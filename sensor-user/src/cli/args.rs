@@ -10,6 +10,7 @@ use sensor_core::settings::Mode;
 
 use super::block::BlockTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
+use super::model::ModelTask;
 use crate::bpf::DEFAULT_PIN_DIR;
 use crate::duration;
 use crate::eve::EventType;
@@ -109,6 +110,9 @@ pub enum ClientTask {
     Devices(AskArgs),
     /// Show what was found
     Incidents(IncidentsArgs),
+    /// Show what was learned to be usual, have it learned anew, and what it says of a device
+    #[command(subcommand)]
+    Model(ModelTask),
     /// In an emergency: take every verdict to "pass" at once, and back
     #[command(after_long_help = "\
 While it is on, nothing is dropped: whoever is cut off gets through. Nothing is forgotten: the daemon goes on watching and \

@@ -8,6 +8,7 @@ mod bypass;
 mod check;
 mod client;
 mod kernel_args;
+mod model;
 mod run;
 mod seen;
 mod show;
@@ -31,6 +32,8 @@ pub use args::{
     MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
+
+pub use model::{ExplainArgs, ModelTask, PromoteArgs};
 
 pub use block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 
@@ -84,6 +87,12 @@ pub enum CliError {
     /// There is no such incident.
     #[error("there is no incident {0}; `sekisho incidents` shows those there are")]
     NoIncident(u64),
+    /// The models had no part in an incident.
+    #[error(
+        "no model had a part in incident {0}: it has no finding of the detector `unusual`; `sekisho incidents {0}` shows \
+         what it has"
+    )]
+    NoModelFinding(u64),
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

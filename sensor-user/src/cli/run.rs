@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
 use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
-use super::{CliError, bypass, check, show, table};
+use super::{CliError, bypass, check, model, show, table};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -18,6 +18,7 @@ use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Req
 pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
     let text = match task {
         ClientTask::Check(args) => return check::check(args, out),
+        ClientTask::Model(task) => model::model(task)?,
         ClientTask::Bypass(args) => bypass::bypass(args, &here())?,
         ClientTask::Status(args) => ask(args, Request::Status, |status, at| show::status(&status, at))?,
         ClientTask::Devices(args) => {
@@ -36,17 +37,17 @@ pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
 }
 
 /// Where and when people read.
-fn here() -> show::Here {
+pub fn here() -> show::Here {
     show::Here { now: Stamp::now(), zone: TimeZone::system(), width: table::screen_width() }
 }
 
 /// A program's output: one line.
-fn json(value: &Value) -> String {
+pub fn json(value: &Value) -> String {
     format!("{value}\n")
 }
 
 /// Asks one thing, and shows its answer in the way it is wanted.
-fn ask<T: serde::de::DeserializeOwned>(
+pub fn ask<T: serde::de::DeserializeOwned>(
     args: &AskArgs,
     request: Request,
     human: impl Fn(T, &show::Here) -> String,

@@ -442,6 +442,94 @@ fn a_daemon_that_is_not_there_is_told() {
     }
 }
 
+fn models() -> Value {
+    json!({
+        "models": [{
+            "class": "all", "subject": "flow", "hash": "0123abcd", "file": "all-flow-20251231-0123abcd.model",
+            "made": "2025-12-31T23:00:00.000000+0000", "rows": 21_000, "rows_left_out": 200, "devices": 30,
+            "devices_left_out": 1, "threshold": "guessed", "limit": 2.5, "rate": null, "in_force": true,
+        }],
+        "rows": { "flow": 30_000, "window": 700 }, "rows_needed": 20_000, "training": "flow",
+    })
+}
+
+#[test]
+fn models_are_shown() {
+    let (text, asked) = command("model list", vec![ok(models())]);
+    assert_eq!(asked[0], json!({ "version": 1, "request": "models" }));
+    let want = "\
+HASH      CLASS  OF             MADE                 ROWS   DEVICES  ODD  STATE
+0123abcd  all    conversations  2025-12-31 23:00:00  21000       30    1  in force, only learns
+ODD: devices that were left out; the log names them.
+
+To learn from: 30000 conversations, 700 minutes; a training needs 20000 of a kind.
+A model of conversations is being trained.
+";
+    let text = text.unwrap();
+    assert_eq!(words(&text), words(want), "{text}");
+    let none = json!({ "models": [], "rows": { "flow": 3 }, "rows_needed": 20_000, "training": null });
+    let (text, _) = command("model list", vec![ok(none)]);
+    let want =
+        "There is no model yet.\n\nTo learn from: 3 conversations; a training needs 20000 of a kind.\n";
+    assert_eq!(text.unwrap(), want);
+    let (text, _) = command("model list -o json", vec![ok(models())]);
+    assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), models());
+}
+
+/// Words alone: how wide a table is depends on the terminal, and the hour on its zone.
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().filter(|word| !word.contains(':') && !word.starts_with("20")).collect()
+}
+
+#[test]
+fn models_are_ordered_about() {
+    let plan =
+        json!([{ "subject": "window", "rows": 9, "will_train": false, "what": "is not trained: why" }]);
+    let (text, asked) = command("model train", vec![ok(plan)]);
+    assert_eq!(text.unwrap(), "The model of minutes is not trained: why.\n");
+    assert_eq!(asked[0], json!({ "version": 1, "request": "model_train" }));
+    let (text, asked) = command("model promote 0123", vec![ok(models()["models"][0].clone())]);
+    let want = "Model 0123abcd of conversations is in force. It only learns: its threshold is a guess.\n";
+    assert_eq!(text.unwrap(), want);
+    assert_eq!(asked[0], json!({ "version": 1, "request": "model_promote", "with": "0123" }));
+    let refusal = json!({ "version": 1, "error": { "kind": "refused", "message": "there is no model 77" } });
+    assert_eq!(command("model promote 77", vec![refusal]).0, Err("there is no model 77".to_owned()));
+}
+
+#[test]
+fn what_made_a_device_stand_out_is_explained() {
+    let mut one = incident();
+    one["findings"].as_array_mut().unwrap().push(json!({
+        "time": "2025-12-31T23:00:00.700000+0000", "detector": "unusual", "signature": "unusual: a minute",
+        "severity": 3, "evidence": { "bytes_out": "7000 bytes; usual 0 to 1200, half up to 300 (61 % of the score)" },
+    }));
+    let (text, _) = command("model explain 3", vec![ok(json!([one]))]);
+    let text = text.unwrap();
+    assert!(
+        text.contains("unusual: a minute [low]") && text.contains("7000 bytes; usual 0 to 1200"),
+        "{text}"
+    );
+    assert!(!text.contains("first contacts fail"), "{text}");
+    let none = "no model had a part in incident 3: it has no finding of the detector `unusual`; `sekisho incidents 3` shows \
+        what it has";
+    assert_eq!(command("model explain 3", vec![ok(json!([incident()]))]).0, Err(none.to_owned()));
+    assert!(
+        command("model explain 4", vec![ok(json!([]))]).0.unwrap_err().starts_with("there is no incident 4")
+    );
+
+    let mut said = json!({ "device": { "mac": "00:1b:21:0a:0b:0c", "ips": [], "name": "MRI 2" }, "scores": [{
+        "time": "2025-12-31T23:00:00.000000+0000", "subject": "window", "score": 1.25, "over_own_level": 0.5,
+        "rank": 0.75, "limit": 2.0, "over_limit": false,
+    }] });
+    let (text, asked) = command("model explain 10.0.0.7", vec![ok(said.clone())]);
+    assert_eq!(asked[0], json!({ "version": 1, "request": "model_scores", "with": "10.0.0.7" }));
+    let text = text.unwrap();
+    assert!(text.starts_with("MRI 2\n") && text.contains("minutes   0.50   2.00  75.00 %"), "{text}");
+    said["scores"] = json!([]);
+    let (text, _) = command("model explain 10.0.0.7", vec![ok(said)]);
+    assert_eq!(text.unwrap(), "MRI 2: nothing of it was scored yet.\n");
+}
+
 #[test]
 fn a_configuration_is_checked() {
     let dir = TempDir::new().unwrap();

@@ -150,6 +150,11 @@ pub const KEYS: &[Key] = keys! {
     "visibility.coverage": "the part of what comes that must be seen", "coverage = 0.99"
         => |c, i| c.settings.coverage, i.number(0.0..=1.0)?;
 
+    "model.train_hours": "hours between trainings of what is usual", "train_hours = 24"
+        => |c, i| c.daemon.train_hours, i.count(0..=8_760)?;
+    "model.dir": "where models are kept", r#"dir = "/var/lib/sekisho/models""#
+        => |c, i| c.daemon.model_dir, Some(i.text()?).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+
     "limits.devices": "most devices", "devices = 65536"
         => |c, i| c.settings.limits.devices, i.count(16..=1_048_576)? as usize;
     "limits.flows": "most conversations", "flows = 262144"

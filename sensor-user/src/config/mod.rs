@@ -42,6 +42,10 @@ pub struct DaemonSettings {
     pub oui_file: PathBuf,
     /// The group whose members may use the control socket.
     pub socket_group: String,
+    /// Time between trainings of models, hours; 0: only by order.
+    pub train_hours: u64,
+    /// Where models are kept; none: in the state directory.
+    pub model_dir: Option<PathBuf>,
 }
 
 impl Default for DaemonSettings {
@@ -50,6 +54,8 @@ impl Default for DaemonSettings {
             metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9935))),
             oui_file: PathBuf::from(crate::makers::DEFAULT_PATH),
             socket_group: "sekisho".to_owned(),
+            train_hours: 24,
+            model_dir: None,
         }
     }
 }

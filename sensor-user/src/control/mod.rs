@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use sensor_core::engine::{Command, CommandError, Reply};
 use sensor_core::snapshot::Snapshot;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::protocol::BypassInfo;
@@ -32,6 +33,21 @@ pub enum Ask {
     Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
     /// Switch the bypass, by order of an account (uid). The answer is how it is then, or why that is not known.
     Bypass(bool, u32, oneshot::Sender<Result<BypassInfo, String>>),
+    /// Something about models. The answer is as it goes out, or why there is none.
+    Model(ModelAsk, oneshot::Sender<Result<Value, String>>),
+}
+
+/// What a client wants of the models.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ModelAsk {
+    /// All there are.
+    List,
+    /// Have new ones trained.
+    Train,
+    /// Put the one of this hash in force.
+    Promote(String),
+    /// The last scores of this device.
+    Scores(String),
 }
 
 /// Everything there is to see.

@@ -5,9 +5,13 @@ use sensor_core::engine::{Add, Command, Which, Who};
 use sensor_core::policy::Target;
 use serde_json::Value;
 
+use super::ModelAsk;
 use crate::protocol::{
     BlockAdd, BlockSelect, MAX_REASON, MAX_TARGETS, Refusal, RefusalKind, Request, VERSION,
 };
+
+/// Digits of a whole hash.
+const MAX_HASH: usize = 64;
 
 /// Longest name of a device, in bytes.
 const MAX_DEVICE: usize = 256;
@@ -21,6 +25,8 @@ pub enum Wish {
     Order(Command),
     /// To switch the bypass.
     Bypass(bool),
+    /// Something about models.
+    Model(ModelAsk),
 }
 
 /// A part of what there is to see.
@@ -50,6 +56,10 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
+        Request::Models => Ok(Wish::Model(ModelAsk::List)),
+        Request::ModelTrain => Ok(Wish::Model(ModelAsk::Train)),
+        Request::ModelPromote(text) => model(&text).map(ModelAsk::Promote).map(Wish::Model),
+        Request::ModelScores(text) => device(text).map(ModelAsk::Scores).map(Wish::Model),
         Request::BlockRemove(select) => {
             let which = match select {
                 BlockSelect::Id(id) => Which::Id(id),
@@ -111,6 +121,15 @@ fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
 
 fn address(error: AddrError) -> Refusal {
     bad(error.to_string())
+}
+
+/// A hash, or the beginning of one.
+fn model(text: &str) -> Result<String, Refusal> {
+    if text.len() <= MAX_HASH && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(bad("a model is named by the beginning of its hash, as `sekisho model list` shows it"))
+    }
 }
 
 /// A device's name is looked up, not obeyed by a terminal.

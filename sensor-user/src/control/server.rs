@@ -228,6 +228,11 @@ impl Client {
                 let switched = switched.map_err(|message| Refusal { kind: RefusalKind::Refused, message })?;
                 Ok(serde_json::to_value(switched).unwrap_or_default())
             }
+            Wish::Model(ask) => {
+                let (sender, receiver) = oneshot::channel();
+                let said = self.ask(Ask::Model(ask, sender), receiver).await?;
+                said.map_err(|message| Refusal { kind: RefusalKind::Refused, message })
+            }
         }
     }
 

@@ -131,6 +131,10 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 let by = Some(by.to_string());
                 drop(answer.send(Ok(BypassInfo { on, since: Some(Stamp(1)), by })));
             }
+            Ask::Model(ModelAsk::Promote(hash), answer) => {
+                drop(answer.send(Err(format!("there is no model {hash}"))));
+            }
+            Ask::Model(ask, answer) => drop(answer.send(Ok(json!(format!("{ask:?}"))))),
             Ask::Command(Command::Remove(which), answer) => {
                 let name = match which {
                     Which::Id(id) => id.to_string(),
@@ -232,6 +236,34 @@ async fn what_there_is_to_see_is_shown() {
     assert_eq!((status.live, status.stats["devices"]), (view().live, 1));
     assert_eq!(status.restricted, BTreeMap::from([("isolate".to_owned(), 1)]));
     assert_eq!(daemon.ask(json!({ "version": 1, "request": "incidents" })).await["ok"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_asked_of_the_models_reaches_the_pipeline() {
+    let daemon = Daemon::start();
+    for (request, want) in [
+        (json!({ "version": 1, "request": "models" }), json!({ "ok": "List" })),
+        (json!({ "version": 1, "request": "model_train" }), json!({ "ok": "Train" })),
+        (
+            json!({ "version": 1, "request": "model_scores", "with": "MRI 2" }),
+            json!({ "ok": "Scores(\"MRI 2\")" }),
+        ),
+        (
+            json!({ "version": 1, "request": "model_promote", "with": "01AB" }),
+            json!({ "error": { "kind": "refused", "message": "there is no model 01ab" } }),
+        ),
+        (
+            json!({ "version": 1, "request": "model_promote", "with": "../../etc" }),
+            json!({ "error": { "kind": "bad_request", "message": "a model is named by the beginning of its hash, as \
+                `sekisho model list` shows it" } }),
+        ),
+    ] {
+        let mut want = want;
+        want["version"] = 1.into();
+        assert_eq!(daemon.ask(request.clone()).await, want, "{request}");
+    }
+    let long = daemon.ask(json!({ "version": 1, "request": "model_promote", "with": "a".repeat(65) })).await;
+    assert_eq!(long["error"]["kind"], "bad_request");
 }
 
 #[tokio::test]

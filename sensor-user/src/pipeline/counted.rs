@@ -9,8 +9,9 @@ use sensor_ebpf::counter::{PortCounters, Reason};
 use super::{Parts, Pipeline};
 use crate::bpf::{Attached, Mode, Offloads, Problem, Unfiltered};
 use crate::clock::WallClock;
+use crate::models::SUBJECTS;
 use crate::protocol::{AttachMode, BlindInfo, Hits, LiveStatus, PortStatus, UnfilteredPort};
-use crate::telemetry::{LiveSample, PortSample, RingSample};
+use crate::telemetry::{LiveSample, ModelSample, PortSample, RingSample};
 
 impl Pipeline {
     /// The ports and what each counted.
@@ -104,6 +105,15 @@ impl Pipeline {
                 Err(error) => log::debug!("counters of reasons: {error}"),
             }
         }
+        let engine = &self.parts.engine;
+        let in_force = SUBJECTS.into_iter().filter_map(|subject| {
+            let in_force = engine.model(subject)?;
+            let (class, hash) = (in_force.model.class.clone(), in_force.hash.clone());
+            Some(ModelSample { class, subject: subject.name(), hash })
+        });
+        let rows = SUBJECTS
+            .into_iter()
+            .filter_map(|subject| Some((subject.name(), engine.reservoir(subject)?.rows().len() as u64)));
         let sample = LiveSample {
             ports: counted
                 .into_iter()
@@ -131,6 +141,8 @@ impl Pipeline {
             blind: self.accounts.blind().map(|blind| blind.causes.clone()).unwrap_or_default(),
             leaks: self.parts.sweeper.leaks.frames(),
             hits: self.hits.1,
+            models: in_force.collect(),
+            model_rows: rows.collect(),
         };
         self.parts.metrics.update(&sample);
     }

@@ -9,6 +9,7 @@ mod bypass;
 mod counted;
 mod keeper;
 mod leak;
+mod learned;
 mod ledger;
 mod ports;
 mod printer;
@@ -32,6 +33,7 @@ use crate::clock::{Now, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
+use crate::models::Models;
 use crate::protocol::Hits;
 use crate::telemetry::{Metrics, Repair};
 use ledger::Accounts;
@@ -115,6 +117,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// The store.
     pub keeper: Keeper,
+    /// What is learned; none if it cannot be kept.
+    pub models: Option<Models>,
     /// Standard output.
     pub telling: Telling,
     /// Requests of clients.
@@ -271,6 +275,9 @@ impl Pipeline {
             self.next_sample = now.plus(SAMPLE);
             self.keep_ports();
             self.parts.keeper.retry();
+            if let Some(models) = &mut self.parts.models {
+                models.step(Now::read(), &mut self.parts.engine);
+            }
             self.watch_bypass();
             self.look(now);
             self.sample(now);
@@ -363,6 +370,7 @@ impl Pipeline {
                 // A client that left does not wait.
                 let _ = reply.send(view);
             }
+            Ask::Model(ask, reply) => self.ask_models(ask, reply),
             Ask::Bypass(on, by, reply) => {
                 // A client that left does not wait.
                 let _ = reply.send(self.switch_bypass(on, by));

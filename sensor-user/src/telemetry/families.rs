@@ -17,8 +17,19 @@ const LATENCY: [f64; 15] =
 
 /// Detectors whose counters are shown as 0 before they find anything: a rule on the rise of a counter does not see one
 /// that appears. A detector that is missing here is shown from its first finding on.
-const DETECTORS: [&str; 10] =
-    ["scan", "fanout", "lateral", "port_scan", "swarm", "spoof", "brute", "beacon", "exfil", "flood"];
+const DETECTORS: [&str; 11] = [
+    "scan",
+    "fanout",
+    "lateral",
+    "port_scan",
+    "swarm",
+    "spoof",
+    "brute",
+    "beacon",
+    "exfil",
+    "flood",
+    "unusual",
+];
 
 /// All families.
 pub struct Families {
@@ -63,6 +74,8 @@ pub struct Families {
     pub leaks: IntCounter,
     rule_frames: IntCounterVec,
     rule_bytes: IntCounterVec,
+    model_info: IntGaugeVec,
+    model_rows: IntGaugeVec,
 }
 
 /// Makes and registers families.
@@ -136,6 +149,8 @@ impl Families {
             leaks: new.counter("sekisho_isolation_leak_packets_total", "Frames that passed although their rule was in force for a second or more.")?,
             rule_frames: new.counters("sekisho_rule_packets_total", "Frames rules of the block list dropped (drop) or would have dropped (would_drop).", &["verdict"])?,
             rule_bytes: new.counters("sekisho_rule_bytes_total", "Bytes of these.", &["verdict"])?,
+            model_info: new.gauges("sekisho_model_info", "The model in force of a class of devices, by the beginning of its hash; always 1.", &["class", "subject", "hash"])?,
+            model_rows: new.gauges("sekisho_model_rows", "Rows kept to learn from: of conversations (flow), of minutes of a device (window).", &["subject"])?,
         };
         families.begin();
         Ok(families)
@@ -173,6 +188,18 @@ impl Families {
             for offload in &port.offloads_on {
                 self.port_offload_on.with_label_values(&[port.name.as_str(), offload]).set(1);
             }
+        }
+    }
+
+    /// Shows the models in force, and how much there is to learn from.
+    pub fn models(&self, sample: &LiveSample) {
+        self.model_info.reset();
+        for model in &sample.models {
+            let labels = [model.class.as_str(), model.subject, model.hash.as_str()];
+            self.model_info.with_label_values(&labels).set(1);
+        }
+        for (subject, rows) in &sample.model_rows {
+            self.model_rows.with_label_values(&[*subject]).set(i64::try_from(*rows).unwrap_or(i64::MAX));
         }
     }
 

@@ -99,6 +99,21 @@ pub struct LiveSample {
     pub leaks: u64,
     /// What the rules of all entries did since the start.
     pub hits: Hits,
+    /// The models in force.
+    pub models: Vec<ModelSample>,
+    /// Rows there are to learn from, by subject.
+    pub model_rows: Vec<(&'static str, u64)>,
+}
+
+/// A model in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModelSample {
+    /// The class of devices.
+    pub class: String,
+    /// What its rows are about.
+    pub subject: &'static str,
+    /// The beginning of its hash.
+    pub hash: String,
 }
 
 /// The metrics. One task owns it; the server has a handle of the registry behind it.
@@ -149,6 +164,7 @@ impl Metrics {
         raise(&f.leaks, sample.leaks);
         f.hits(&sample.hits);
         f.problems(sample);
+        f.models(sample);
         self.forget_ports(sample);
     }
 

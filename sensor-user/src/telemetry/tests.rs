@@ -57,6 +57,8 @@ fn sample() -> LiveSample {
         blind: vec![BlindCause::Unread],
         leaks: 3,
         hits: Hits { dropped: 10, dropped_bytes: 1_000, would_drop: 1, would_drop_bytes: 60 },
+        models: vec![ModelSample { class: "all".to_owned(), subject: "flow", hash: "0123abcd".to_owned() }],
+        model_rows: vec![("flow", 20_000)],
     }
 }
 
@@ -147,6 +149,8 @@ fn counters_follow_the_kernels() {
         ("sekisho_isolation_leak_packets_total", 3.0),
         ("sekisho_rule_packets_total{verdict=\"drop\"}", 10.0),
         ("sekisho_rule_bytes_total{verdict=\"would_drop\"}", 60.0),
+        ("sekisho_model_info{class=\"all\",hash=\"0123abcd\",subject=\"flow\"}", 1.0),
+        ("sekisho_model_rows{subject=\"flow\"}", 20_000.0),
     ] {
         assert_eq!(value(&metrics, name), Some(want), "{name}");
     }

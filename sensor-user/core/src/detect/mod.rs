@@ -1,7 +1,8 @@
 //! The detectors: each looks at first contacts and their outcome, at flows as they begin and go on, or at conversations
 //! that ended, and says what it finds.
 //!
-//! A detector knows neither the others nor what is done about its findings. All of them are listed in [`REGISTRY`].
+//! A detector knows neither the others nor what is done about its findings. All of them are listed in [`REGISTRY`], but
+//! for [`unusual`], which learns from all devices and must be told of which it may.
 
 mod beacon;
 mod brute;
@@ -15,6 +16,7 @@ mod scan;
 mod spoof;
 mod spread;
 mod swarm;
+pub mod unusual;
 
 use crate::contact::{Contact, Outcome};
 use crate::event::{Evidence, FlowEnded, Half, Value};
@@ -137,6 +139,11 @@ pub trait Detector: Send {
     fn usual(&self, _device: DeviceKey) -> Option<Usual> {
         None
     }
+}
+
+/// Whether a detector's findings only advise: whatever the settings say, they isolate nobody.
+pub fn is_advisory(detector: &str) -> bool {
+    detector == unusual::NAME
 }
 
 /// Builds one detector.

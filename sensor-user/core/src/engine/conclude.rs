@@ -1,6 +1,6 @@
 //! From findings to incidents, and from those to what is done about a device, or why nothing is.
 
-use crate::detect::Finding;
+use crate::detect::{Finding, is_advisory};
 use crate::event::{Action, Alert, Event, Timed};
 use crate::inventory::{self, DeviceKey};
 use crate::policy::decide::{self, Course};
@@ -42,7 +42,8 @@ impl Engine {
         }
         let sum = self.ledger.sum(finding.device, now);
         let probation = self.probation(finding, now);
-        match decide::course(&sum, finding.severity <= graves, probation, &self.settings.decide) {
+        let decisive = finding.severity <= graves && !is_advisory(finding.detector);
+        match decide::course(&sum, decisive, probation, &self.settings.decide) {
             Course::Tell => Action::None,
             Course::Act(level) => {
                 let action = self.consider(finding, self.affordable(level), now);

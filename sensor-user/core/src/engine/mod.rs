@@ -8,6 +8,7 @@ mod command;
 mod conclude;
 mod follow;
 mod hold;
+mod learn;
 mod pass;
 mod pin;
 mod reach;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::contact::{Contact, Contacts, Facts, Outcome};
 use crate::coverage::Sight;
+use crate::detect::unusual::Unusual;
 use crate::detect::{Detector, Finding, REGISTRY};
 use crate::event::{Change, DeviceRef, Event, Timed};
 use crate::evidence::Ledger;
@@ -65,6 +67,8 @@ pub struct Engine {
     conversations: Conversations,
     contacts: Contacts,
     detectors: Vec<Box<dyn Detector>>,
+    /// Away only while it is asked.
+    unusual: Option<Box<Unusual>>,
     incidents: Incidents,
     ledger: Ledger,
     repeats: Repeats,
@@ -95,6 +99,7 @@ impl Engine {
             conversations: Conversations::new(settings.limits.flows),
             contacts: Contacts::new(&settings),
             detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
+            unusual: Some(Box::new(Unusual::new(&settings))),
             incidents: Incidents::new(settings.limits.incidents),
             ledger: Ledger::new(settings.limits.devices),
             repeats: Repeats::new(settings.limits.devices),
@@ -139,6 +144,8 @@ impl Engine {
         while let Some(ended) = self.conversations.expire(now) {
             self.ended(ended, now, out);
         }
+        self.ask_unusual(now, |unusual, clean, found| unusual.tick(now, clean, found));
+        self.conclude(now, out);
         for id in self.blocks.lapsed(now) {
             self.release(id, Change::Expired, now, out);
         }
@@ -206,6 +213,8 @@ impl Engine {
         for detector in &mut self.detectors {
             detector.contact(&contact, &mut self.found);
         }
+        let peer = self.inventory.holder(contact.id.dst).map(|peer| peer.key);
+        self.ask_unusual(contact.time, |unusual, clean, found| unusual.contact(&contact, peer, clean, found));
     }
 
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time) {
@@ -215,6 +224,7 @@ impl Engine {
         for detector in &mut self.detectors {
             detector.outcome(contact, outcome, now, &mut self.found);
         }
+        self.ask_unusual(now, |unusual, clean, found| unusual.outcome(contact, outcome, now, clean, found));
     }
 
     /// Judges contacts whose time is up. One to a device that was restricted meanwhile says nothing, and is left out.

@@ -63,6 +63,11 @@ impl Engine {
                 detector.ended(&ended, now, &mut self.found);
             }
         }
+        let device = self.inventory.speaker(flow.smac, flow.id.src).map(|device| device.key);
+        let peer = self.inventory.holder(flow.id.dst).map(|peer| peer.key);
+        self.ask_unusual(now, |unusual, clean, found| {
+            unusual.ended(&flow, [device, peer], now, clean, found)
+        });
         out.events.push(Timed { time: now, event: Event::Flow(flow) });
         self.conclude(now, out);
     }

@@ -14,6 +14,7 @@ mod repeated;
 mod sent;
 mod spared;
 mod spoofed;
+mod unusual;
 
 use std::net::IpAddr;
 

@@ -1,0 +1,340 @@
+//! Unusual: a conversation, or a minute of a device, is unlike all that was learned.
+//!
+//! Signal: rows of numbers of each conversation that ended and of each minute in which a device did something
+//! ([`features`](crate::model::features)).
+//! Statistic: how badly a network that learned the usual rows of all devices gives a row back, over the device's own level
+//! (the running median of its scores), against the threshold its training promised a rate of false alarms for.
+//! Cold start: nothing is found without a model in force whose threshold is [`Promised`](Threshold::Promised), and of a
+//! device only once [`KNOWN_AFTER`] of its rows were scored. Recovery: a finding is told at most once an hour for a device,
+//! and half as often each time it goes on, down to once a day.
+//! Learning: rows of devices that are *clean* (no open incident, no entry of the block list) go into a bounded reservoir,
+//! as the whole of what models are trained on.
+//! Known false alarms: anything that is done for the first time, and be it the yearly stock-taking; a device that many
+//! others suddenly ask. So it only advises: severity 3, and no setting lets it isolate ([`is_advisory`](super::is_advisory)).
+//! Papers: Mirsky et al., Kitsune (NDSS 2018) and Nguyen et al., DIoT (ICDCS 2019) for networks that give rows back.
+//!
+//! It differs from the other detectors in that it is told who is clean and who has a destination, and is given models.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lru::LruCache;
+
+use super::Finding;
+use crate::contact::{Contact, Outcome};
+use crate::event::{Evidence, FlowEnded, Value};
+use crate::evidence::Family;
+use crate::inventory::{DeviceKey, capacity};
+use crate::model::explain::Cause;
+use crate::model::features::{Subject, Watch};
+use crate::model::reservoir::{Reservoir, Rows};
+use crate::model::{Judgement, Level, Model, Scratch, Threshold};
+use crate::observation::FlowId;
+use crate::settings::Settings;
+use crate::time::{HOUR, MINUTE, Time};
+
+/// The detector's name.
+pub const NAME: &str = "unusual";
+/// Most rows that are kept to learn from, of each subject; 4 bytes a feature and about 50 a row.
+pub const MAX_ROWS: usize = 65_536;
+/// Rows of a device that must have been scored before one is called: its level is a guess until then.
+pub const KNOWN_AFTER: u16 = 30;
+/// Scores of a device that can be looked at.
+pub const MAX_SCORES: usize = 8;
+/// Length of a window.
+const WINDOW: u64 = MINUTE;
+/// A device is told again after this time at the soonest...
+const FIRST_GAP: u64 = HOUR;
+/// ...and after this at the latest, if it goes on.
+const LAST_GAP: u64 = 24 * HOUR;
+/// Features that are named in a finding.
+const CAUSES: usize = 3;
+
+/// Severity of its findings, the least there is.
+const SEVERITY: u8 = 3;
+
+/// Whether a device has nothing against it, so that it may be learned from.
+pub type Clean<'a> = &'a dyn Fn(DeviceKey) -> bool;
+
+/// A model in force.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// The model.
+    pub model: Arc<Model>,
+    /// What it is called: the beginning of its file's hash.
+    pub hash: String,
+}
+
+/// A score of a device.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Scored {
+    /// When.
+    pub time: Time,
+    /// Of what.
+    pub subject: Subject,
+    /// What the model said.
+    pub judgement: Judgement,
+    /// The part of the rows learned from that score no more, 0 to 1.
+    pub rank: f64,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    /// By subject.
+    levels: [Option<Level>; 2],
+    /// The last conversation it began.
+    last: Option<FlowId>,
+    scores: VecDeque<Scored>,
+    /// When it was told last, and for how long it is not told again.
+    told: Option<(Time, u64)>,
+}
+
+/// The detector.
+pub struct Unusual {
+    watch: Watch,
+    hosts: LruCache<DeviceKey, Host>,
+    /// By subject.
+    reservoirs: [Reservoir; 2],
+    models: [Option<InForce>; 2],
+    scratch: Scratch,
+    /// Added to times of rows, so that rows of several runs are of one clock.
+    ahead_ns: u64,
+}
+
+const fn place(subject: Subject) -> usize {
+    match subject {
+        Subject::Flow => 0,
+        Subject::Window => 1,
+    }
+}
+
+/// The weight of a score that a healthy device reaches at this rate: a p-value as ln(1/(2 sqrt p)), a valid way from p to e
+/// (Vovk and Wang 2021). Models promise nothing below 1e-12.
+fn weight(rate: f64) -> f64 {
+    -(2.0 * rate.clamp(1e-12, 1.0).sqrt()).ln()
+}
+
+impl Unusual {
+    /// A detector without a model, and with nothing to learn from.
+    pub fn new(settings: &Settings) -> Self {
+        let limits = &settings.limits;
+        let reservoir =
+            |subject: Subject| Reservoir::new(MAX_ROWS, subject.labels().len(), place(subject) as u64 + 1);
+        Self {
+            watch: Watch::new(limits.devices, limits.flows, WINDOW),
+            hosts: LruCache::new(capacity(limits.devices)),
+            reservoirs: [reservoir(Subject::Flow), reservoir(Subject::Window)],
+            models: [None, None],
+            scratch: Scratch::default(),
+            ahead_ns: 0,
+        }
+    }
+
+    /// From now on times of rows are so much later than those of what is observed. Without it they are the same.
+    pub fn set_ahead(&mut self, ahead_ns: u64) {
+        self.ahead_ns = ahead_ns;
+    }
+
+    /// Puts a model in force in place of the one of its subject. What is usual for each device is learned anew by it.
+    pub fn put(&mut self, in_force: InForce) {
+        let at = place(in_force.model.subject);
+        for (_, host) in self.hosts.iter_mut() {
+            if let Some(level) = host.levels.get_mut(at) {
+                *level = None;
+            }
+        }
+        if let Some(model) = self.models.get_mut(at) {
+            *model = Some(in_force);
+        }
+    }
+
+    /// The model in force.
+    pub fn model(&self, subject: Subject) -> Option<&InForce> {
+        self.models.get(place(subject)).and_then(Option::as_ref)
+    }
+
+    /// The rows to learn from.
+    pub fn reservoir(&self, subject: Subject) -> &Reservoir {
+        let [flows, windows] = &self.reservoirs;
+        match subject {
+            Subject::Flow => flows,
+            Subject::Window => windows,
+        }
+    }
+
+    /// The same, to change them.
+    pub fn reservoir_mut(&mut self, subject: Subject) -> &mut Reservoir {
+        let [flows, windows] = &mut self.reservoirs;
+        match subject {
+            Subject::Flow => flows,
+            Subject::Window => windows,
+        }
+    }
+
+    /// The rows to learn from, less those of devices that are not clean any more.
+    pub fn rows(&self, subject: Subject, clean: Clean<'_>) -> Rows {
+        self.reservoir(subject).rows().only(clean)
+    }
+
+    /// The last scores of a device, the newest first.
+    pub fn scores(&self, device: DeviceKey) -> impl Iterator<Item = &Scored> {
+        self.hosts.peek(&device).into_iter().flat_map(|host| host.scores.iter().rev())
+    }
+
+    /// A device makes a contact; `peer` has the destination, if that is known.
+    pub fn contact(
+        &mut self,
+        contact: &Contact,
+        peer: Option<DeviceKey>,
+        clean: Clean<'_>,
+        found: &mut Vec<Finding>,
+    ) {
+        self.tick(contact.time, clean, found);
+        self.watch.contact(contact, peer);
+    }
+
+    /// A first contact has an outcome.
+    pub fn outcome(
+        &mut self,
+        contact: &Contact,
+        outcome: Outcome,
+        now: Time,
+        clean: Clean<'_>,
+        found: &mut Vec<Finding>,
+    ) {
+        self.tick(now, clean, found);
+        self.watch.outcome(contact, outcome, now);
+    }
+
+    /// A conversation ended, of these devices, if they are known.
+    pub fn ended(
+        &mut self,
+        flow: &FlowEnded,
+        [device, peer]: [Option<DeviceKey>; 2],
+        now: Time,
+        clean: Clean<'_>,
+        found: &mut Vec<Finding>,
+    ) {
+        self.tick(now, clean, found);
+        let row = self.watch.ended(flow, device, peer, now);
+        let Some(device) = device else { return };
+        if self.models.iter().any(Option::is_some) {
+            self.hosts.get_or_insert_mut(device, Host::default).last = Some(flow.id);
+        }
+        self.take(Subject::Flow, device, &row, now, clean, found);
+    }
+
+    /// Takes in the windows that are over.
+    pub fn tick(&mut self, now: Time, clean: Clean<'_>, found: &mut Vec<Finding>) {
+        while let Some((device, row)) = self.watch.due(now) {
+            self.take(Subject::Window, device, &row, now, clean, found);
+        }
+    }
+
+    /// Scores a row, and keeps it to learn from.
+    fn take(
+        &mut self,
+        subject: Subject,
+        device: DeviceKey,
+        row: &[f32],
+        now: Time,
+        clean: Clean<'_>,
+        found: &mut Vec<Finding>,
+    ) {
+        let is_clean = clean(device);
+        if is_clean {
+            let time = now.plus(self.ahead_ns);
+            self.reservoir_mut(subject).offer(device, time, row);
+        }
+        let at = place(subject);
+        let Some(Some(InForce { model, hash })) = self.models.get(at) else { return };
+        let host = self.hosts.get_or_insert_mut(device, Host::default);
+        let Some(level) = host.levels.get_mut(at) else { return };
+        let level = level.get_or_insert_with(|| model.level());
+        let judgement = model.judge(row, level, &mut self.scratch);
+        let known = level.seen() >= KNOWN_AFTER;
+        if is_clean {
+            level.observe(judgement.score);
+        }
+        if host.scores.len() >= MAX_SCORES {
+            host.scores.pop_front();
+        }
+        host.scores.push_back(Scored { time: now, subject, judgement, rank: model.rank(judgement.score) });
+        let promised = matches!(model.threshold, Threshold::Promised { .. });
+        let Some(flow) = host.last.filter(|_| judgement.alarm && known && promised) else { return };
+        if !host.may_tell(now) {
+            return;
+        }
+        let causes = model.explain(row, CAUSES, &mut self.scratch);
+        found.push(Finding {
+            detector: NAME,
+            signature: signature(subject),
+            severity: SEVERITY,
+            family: Family::Model,
+            weight: weight(judgement.rate),
+            device,
+            flow,
+            evidence: evidence(&judgement, model.threshold.at(), hash, &causes),
+            first_evidence: now,
+        });
+    }
+}
+
+impl Host {
+    /// Whether it is to be told now. If so, it is not told again for a while.
+    fn may_tell(&mut self, now: Time) -> bool {
+        let gap = match self.told {
+            Some((last, gap)) if now.since(last) < gap => return false,
+            // It went on, or began again soon.
+            Some((last, gap)) if now.since(last) < 2 * LAST_GAP => gap.saturating_mul(2).min(LAST_GAP),
+            _ => FIRST_GAP,
+        };
+        self.told = Some((now, gap));
+        true
+    }
+}
+
+fn signature(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Flow => "unusual: a conversation unlike those that were learned",
+        Subject::Window => "unusual: a minute unlike those that were learned",
+    }
+}
+
+fn evidence(judgement: &Judgement, threshold: f64, hash: &str, causes: &[Cause]) -> Evidence {
+    let hundredths = |number: f64| Value::Number((number * 100.0).round() / 100.0);
+    let rows = (1.0 / judgement.rate.max(f64::MIN_POSITIVE)).round();
+    let mut evidence = vec![
+        ("score_over_own_level", hundredths(f64::from(judgement.over))),
+        ("limit", hundredths(threshold)),
+        ("usual_once_in_rows", Value::Count(rows as u64)),
+        ("model", Value::Text(hash.to_owned())),
+    ];
+    evidence.extend(causes.iter().map(|cause| (cause.label.name, Value::Text(words(cause)))));
+    evidence
+}
+
+/// A feature's value and what is usual, for people: `7000 bytes; usual 0 to 1200, half up to 300 (61 % of the score)`.
+fn words(cause: &Cause) -> String {
+    let Cause { label, value, usual, part, .. } = cause;
+    let unit = if label.unit.is_empty() { String::new() } else { format!(" {}", label.unit) };
+    format!(
+        "{}{unit}; usual {} to {}, half up to {} ({:.0} % of the score)",
+        short(*value),
+        short(usual.low),
+        short(usual.high),
+        short(usual.middle),
+        part * 100.0
+    )
+}
+
+/// A number with as many digits as say something.
+fn short(number: f32) -> String {
+    let number = f64::from(number);
+    let digits = if number.abs() >= 100.0 { 0 } else { 2 };
+    let text = format!("{number:.digits$}");
+    match text.strip_suffix(".00") {
+        Some(whole) => whole.to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,193 @@
+//! Models on the disk: a bounded number of files in one directory, and for each subject the name of the one in force.
+//!
+//! A file is called `<class>-<subject>-<date>-<hash>.model` and written whole or not at all. What cannot be read is told
+//! and left alone.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sensor_core::model::features::Subject;
+use sensor_core::model::{Model, file};
+
+/// The one class there is so far: all devices.
+pub const CLASS: &str = "all";
+/// Models kept of each subject, besides the one in force.
+const KEPT: usize = 8;
+/// Files looked at, at most.
+const MAX_FILES: usize = 1_024;
+/// Digits of a hash that people see.
+const DIGITS: usize = 8;
+
+/// Why a model cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {path}: {source}; check that the disk has room and that the daemon may write there")]
+pub struct ShelfError {
+    what: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl ShelfError {
+    fn of(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { what, path, source }
+    }
+}
+
+/// A model that is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The model.
+    pub model: Arc<Model>,
+    /// The name of its file.
+    pub file: String,
+    /// The beginning of its hash.
+    pub hash: String,
+}
+
+/// The directory.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    dir: PathBuf,
+}
+
+impl Shelf {
+    /// The shelf in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn open(dir: &Path) -> Result<Self, ShelfError> {
+        fs::create_dir_all(dir).map_err(ShelfError::of("make the directory", dir))?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All models that can be read, the oldest first. What a writer that was stopped left behind is cleared away.
+    pub fn read(&self) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().take(MAX_FILES);
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("model") => match read_one(&path) {
+                    Ok(model) => kept.push(model),
+                    Err(what) => log::error!("the model {} is left alone: {what}", path.display()),
+                },
+                Some("new") => {
+                    if let Err(error) = fs::remove_file(&path) {
+                        log::warn!("cannot remove {}: {error}", path.display());
+                    }
+                }
+                _ => {}
+            }
+        }
+        kept.sort_by(|a, b| (a.model.facts.made_secs, &a.file).cmp(&(b.model.facts.made_secs, &b.file)));
+        kept
+    }
+
+    /// The name of the file of the model in force.
+    pub fn in_force(&self, subject: Subject) -> Option<String> {
+        let bytes = read_at_most(&self.marker(subject), 256).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        Some(text.trim().to_owned())
+    }
+
+    /// Remembers which model is in force.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn put_in_force(&self, kept: &Kept) -> Result<(), ShelfError> {
+        write(&self.marker(kept.model.subject), format!("{}\n", kept.file).as_bytes())
+    }
+
+    /// Writes a model.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn put(&self, model: Model) -> Result<Kept, ShelfError> {
+        let bytes = file::write(&model);
+        let hash = hash(&bytes);
+        let made = i64::try_from(model.facts.made_secs).unwrap_or(0);
+        let made = Timestamp::from_second(made).unwrap_or_default().to_zoned(TimeZone::UTC);
+        let subject = model.subject.name();
+        let file = format!("{CLASS}-{subject}-{}-{hash}.model", made.strftime("%Y%m%d"));
+        write(&self.dir.join(&file), &bytes)?;
+        Ok(Kept { model: Arc::new(model), file, hash })
+    }
+
+    /// Removes the oldest models of each subject beyond those kept, but not what is in force. `kept` is in order of age.
+    pub fn prune(&self, kept: &mut Vec<Kept>) {
+        for subject in [Subject::Flow, Subject::Window] {
+            let in_force = self.in_force(subject);
+            let others = |one: &Kept| one.model.subject == subject && Some(&one.file) != in_force.as_ref();
+            let mut over = kept.iter().filter(|one| others(one)).count().saturating_sub(KEPT);
+            kept.retain(|one| {
+                if over == 0 || !others(one) {
+                    return true;
+                }
+                over -= 1;
+                if let Err(error) = fs::remove_file(self.dir.join(&one.file)) {
+                    log::warn!("cannot remove the old model {}: {error}", one.file);
+                }
+                false
+            });
+        }
+    }
+
+    fn marker(&self, subject: Subject) -> PathBuf {
+        self.dir.join(format!("{CLASS}-{}.in-force", subject.name()))
+    }
+}
+
+fn read_one(path: &Path) -> Result<Kept, String> {
+    let bytes = read_at_most(path, file::MAX_BYTES + 1).map_err(|error| error.to_string())?;
+    let model = file::read(&bytes).map_err(|error| error.to_string())?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    Ok(Kept { model: Arc::new(model), file: name, hash: hash(&bytes) })
+}
+
+/// The bytes of a file, or as many of them as are wanted.
+pub fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The beginning of the hash a model's file ends with.
+fn hash(bytes: &[u8]) -> String {
+    let hash = bytes.last_chunk::<32>().into_iter().flatten();
+    let mut text: String = hash.map(|byte| format!("{byte:02x}")).collect();
+    text.truncate(DIGITS);
+    text
+}
+
+/// Writes a file whole or not at all.
+///
+/// # Errors
+///
+/// If it cannot be written; an older one is as it was then.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ShelfError> {
+    let mut young = path.as_os_str().to_owned();
+    young.push(".new");
+    let young = PathBuf::from(young);
+    let written = File::create(&young)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&young, path))
+        // The name is on the disk when the directory is.
+        .and_then(|()| path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all()));
+    written.map_err(|source| {
+        // It may not be there at all; the first error is the one to tell.
+        let _ = fs::remove_file(&young);
+        ShelfError::of("write", path)(source)
+    })
+}

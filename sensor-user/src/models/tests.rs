@@ -1,0 +1,235 @@
+//! Models are trained beside the loop, kept whole and bounded, and take over only where they may.
+
+use std::fs;
+
+use sensor_core::addr::Mac;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::model::random::Random;
+use sensor_core::model::reservoir::Rows;
+use sensor_core::model::tail::Tail;
+use sensor_core::model::{Model, Threshold};
+use sensor_core::settings::Settings;
+use sensor_core::time::Time;
+
+use super::train::{decide, work};
+use super::*;
+
+const NOW: Now = Now { mono: Time(HOUR), unix_ns: 1_764_000_000_000_000_000 };
+
+/// So little that it is done at once.
+fn little() -> Training {
+    Training { rounds: 1, epochs: 2, epoch_rows: 256, least_rows: 400, ..training() }
+}
+
+/// Rows of eight devices.
+fn rows(subject: Subject, each: u64) -> Rows {
+    let width = subject.labels().len();
+    let mut random = Random::new(5);
+    let mut rows = Rows::new(width);
+    for at in 0..each * 8 {
+        let row: Vec<f32> = (0..width).map(|_| random.normal().abs() as f32).collect();
+        let time = NOW.unix_ns as u64 - at * 1_000_000_000;
+        rows.push(DeviceKey::Local(Mac([2, 0, 0, 0, 0, (at % 8) as u8])), Time(time), &row);
+    }
+    rows
+}
+
+fn engine(each: u64) -> Engine {
+    let mut engine = Engine::new(Settings::default());
+    for subject in SUBJECTS {
+        let rows = rows(subject, each);
+        let values = rows.values();
+        for ((row, host), time) in values.rows().into_iter().zip(rows.hosts()).zip(rows.times()) {
+            engine.reservoir_mut(subject).unwrap().offer(*host, *time, &row.to_vec());
+        }
+    }
+    engine
+}
+
+fn open(dir: &Path, hours: u64, engine: &mut Engine) -> Models {
+    let mut models = Models::open(dir, hours, engine).unwrap();
+    models.training = little();
+    models
+}
+
+/// Looks after it until nothing goes on.
+fn settle(models: &mut Models, now: Now, engine: &mut Engine) {
+    models.step(now, engine);
+    while models.going().is_some() {
+        std::thread::yield_now();
+        models.step(now, engine);
+    }
+}
+
+fn later(hours: u64) -> Now {
+    let ns = hours * HOUR;
+    Now { mono: NOW.mono.plus(ns), unix_ns: NOW.unix_ns + ns as i64 }
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_first_models_are_in_force_at_once_and_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = engine(60);
+    let mut models = open(dir.path(), 24, &mut one);
+    settle(&mut models, NOW, &mut one);
+    assert_eq!(models.kept().len(), 2);
+    let hashes = SUBJECTS.map(|subject| one.model(subject).unwrap().hash.clone());
+    let names = files(dir.path());
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(names.contains(&format!("all-flow-20251124-{}.model", hashes[0])), "{names:?}");
+
+    let mut other = Engine::new(Settings::default());
+    let models = open(dir.path(), 24, &mut other);
+    assert_eq!(SUBJECTS.map(|subject| other.model(subject).unwrap().hash.clone()), hashes);
+    assert_eq!(models.kept().len(), 2);
+}
+
+#[test]
+fn training_comes_when_it_is_due_or_ordered_and_there_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    // Too few rows: nothing is tried, and an order says so.
+    let mut few = engine(10);
+    let mut models = open(dir.path(), 24, &mut few);
+    let plans = models.order(&few);
+    assert!(plans.iter().all(|plan| !plan.will_train && plan.rows == 80), "{plans:?}");
+    assert_eq!(plans[0].what, "is not trained: there are 80 rows to learn from, and 400 are needed");
+    models.step(NOW, &mut few);
+    assert!(models.going().is_none());
+
+    let mut enough = engine(60);
+    let mut never = open(dir.path(), 0, &mut enough);
+    settle(&mut never, NOW, &mut enough);
+    assert_eq!(never.kept().len(), 0);
+    assert!(never.order(&enough).iter().all(|plan| plan.will_train));
+    never.step(NOW, &mut enough);
+    assert_eq!(never.going(), Some(Subject::Flow));
+    let plans = never.order(&enough);
+    assert!(plans[0].what.starts_with("is being trained") && plans[1].what.contains("after"), "{plans:?}");
+    settle(&mut never, NOW, &mut enough);
+    assert_eq!(never.kept().len(), 2);
+    fs::remove_dir_all(dir.path()).unwrap();
+    let mut models = open(dir.path(), 24, &mut enough);
+    for (hours, want) in [(0, 2), (23, 2), (25, 4)] {
+        settle(&mut models, later(hours), &mut enough);
+        assert_eq!(models.kept().len(), want, "after {hours} h");
+    }
+    // Another daemon knows when that was.
+    let mut models = open(dir.path(), 24, &mut enough);
+    settle(&mut models, later(26), &mut enough);
+    assert_eq!(models.kept().len(), 4);
+}
+
+#[test]
+fn few_files_are_kept_and_what_is_in_force_is_among_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = engine(60);
+    let mut models = open(dir.path(), 1, &mut engine);
+    settle(&mut models, NOW, &mut engine);
+    let first = models.kept().iter().find(|one| one.model.subject == Subject::Flow).unwrap().clone();
+    // What is in force promises something; those that come do not, and stay challengers.
+    let mut model = Model::clone(&first.model);
+    model.threshold = promised(1.0);
+    let first = models.shelf.put(model).unwrap();
+    models.shelf.put_in_force(&first).unwrap();
+    engine.put_model(in_force(&first));
+    models.kept.insert(0, first.clone());
+    for hours in 1..15 {
+        settle(&mut models, later(hours), &mut engine);
+    }
+    let flows = models.kept().iter().filter(|one| one.model.subject == Subject::Flow).count();
+    assert_eq!((flows, engine.model(Subject::Flow).unwrap().hash.as_str()), (9, first.hash.as_str()));
+    let names = files(dir.path());
+    assert!(names.contains(&first.file));
+    assert_eq!(names.iter().filter(|name| name.starts_with("all-flow-")).count(), 9, "{names:?}");
+}
+
+#[test]
+fn files_that_are_no_models_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = engine(60);
+    settle(&mut open(dir.path(), 24, &mut one), NOW, &mut one);
+    let hash = one.model(Subject::Flow).unwrap().hash.clone();
+    let path = dir.path().join(format!("all-flow-20251124-{hash}.model"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    fs::write(dir.path().join("junk.model"), [0xff; 300]).unwrap();
+    fs::write(dir.path().join("half.model.new"), [1]).unwrap();
+
+    let mut other = Engine::new(Settings::default());
+    let models = open(dir.path(), 24, &mut other);
+    assert_eq!(models.kept().len(), 1);
+    assert!(other.model(Subject::Flow).is_none() && other.model(Subject::Window).is_some());
+    assert!(path.exists() && dir.path().join("junk.model").exists());
+    assert!(!dir.path().join("half.model.new").exists());
+}
+
+fn promised(at: f64) -> Threshold {
+    let tail = Tail { start: at / 2.0, rate: 0.02, scale: 0.1, shape: 0.0, points: 50_000 };
+    Threshold::Promised { at, rate: 2e-6, tail }
+}
+
+#[test]
+fn a_challenger_takes_over_only_where_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = rows(Subject::Window, 60);
+    let shelf = Shelf::open(dir.path()).unwrap();
+    let (subject, training, made_secs) = (Subject::Window, little(), 1);
+    let job = Job { rows: rows.clone(), subject, in_force: None, made_secs, shelf, training };
+    let done = work(job).unwrap();
+    assert!(done.takes_over && done.guessed.is_some(), "{}", done.words());
+    assert!(done.words().contains("it only learns and never alerts: "), "{}", done.words());
+    let guessed = Model::clone(&done.kept.model);
+    let of = |at| Model { threshold: promised(at), ..guessed.clone() };
+    for (what, in_force, challenger, want) in [
+        ("none is in force", None, &guessed, true),
+        ("neither promises anything", Some(&guessed), &guessed, true),
+        ("it promises more", Some(&guessed), &of(1.0), true),
+        ("it promises less", Some(&of(1.0)), &guessed, false),
+        ("it is much the same", Some(&of(1.0)), &of(1.05), true),
+        ("its threshold rose", Some(&of(1.0)), &of(1.2), false),
+    ] {
+        assert_eq!(decide(in_force, challenger, &rows).0, want, "{what}");
+    }
+}
+
+#[test]
+fn an_order_puts_an_older_model_in_force_and_a_restart_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = engine(60);
+    let mut models = open(dir.path(), 1, &mut engine);
+    settle(&mut models, NOW, &mut engine);
+    let old = engine.model(Subject::Window).unwrap().hash.clone();
+    settle(&mut models, later(2), &mut engine);
+    assert_ne!(engine.model(Subject::Window).unwrap().hash, old);
+    for (hash, want) in [
+        ("abc", "a model is named by the first 4 digits"),
+        ("../../x", "a model is named by the first 4 digits"),
+        ("0000000000", "there is no model 0000000000; `sekisho model list` shows"),
+    ] {
+        let refused = models.promote(hash, &mut engine).unwrap_err();
+        assert!(refused.starts_with(want), "{refused}");
+    }
+    let kept = models.promote(&old[..6], &mut engine).unwrap();
+    models.remember(kept)().unwrap();
+    let list = models.list(&engine);
+    let in_force: Vec<_> = list.models.iter().filter(|model| model.in_force).collect();
+    assert_eq!((list.models.len(), in_force.len()), (4, 2));
+    assert!(in_force.iter().any(|model| model.hash == old), "{list:?}");
+    let mut other = Engine::new(Settings::default());
+    open(dir.path(), 1, &mut other);
+    assert_eq!(other.model(Subject::Window).unwrap().hash, old);
+}
+
+#[test]
+fn scores_of_a_device_that_is_not_known_are_refused() {
+    let refused = scores("10.0.0.7", &Engine::new(Settings::default()), crate::clock::WallClock::UNIX);
+    assert!(refused.unwrap_err().contains("10.0.0.7"));
+}

@@ -1,0 +1,156 @@
+//! One training, on a thread of its own.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use rustix::process::setpriority_process;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::model::drift::Comparison;
+use sensor_core::model::features::Subject;
+use sensor_core::model::reservoir::Rows;
+use sensor_core::model::train::{TrainError, Training, train};
+use sensor_core::model::{Model, Threshold};
+
+use super::shelf::{CLASS, Kept, Shelf, ShelfError};
+
+/// The lowest priority there is.
+const NICE: i32 = 19;
+/// False alarms that are accepted for each row: the least that can be promised from as many rows as are kept, with room for
+/// hosts that are left out (45,000 rows will do). A device that does something each minute has 43,200 rows a month.
+const RATE: f64 = 2e-6;
+/// Devices that are named in the log.
+const NAMED: usize = 8;
+
+/// How models are trained here.
+pub fn training() -> Training {
+    Training { rate: RATE, ..Training::default() }
+}
+
+/// What a training needs.
+pub struct Job {
+    pub rows: Rows,
+    pub subject: Subject,
+    /// The model in force.
+    pub in_force: Option<Arc<Model>>,
+    pub made_secs: u64,
+    pub shelf: Shelf,
+    pub training: Training,
+}
+
+/// Why there is no new model.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// Nothing could be learned.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// It could not be kept.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+}
+
+/// A new model.
+#[derive(Debug)]
+pub struct Done {
+    /// The model.
+    pub kept: Kept,
+    /// It is in force now.
+    pub takes_over: bool,
+    /// How it compares with the one that was in force, if that promised anything.
+    pub comparison: Option<Comparison>,
+    /// Devices that were left out as odd.
+    pub odd: Vec<DeviceKey>,
+    /// Why it only learns and never alerts, if so.
+    pub guessed: Option<String>,
+}
+
+impl Done {
+    /// What to tell of it.
+    pub fn words(&self) -> String {
+        let facts = &self.kept.model.facts;
+        let mut text = format!(
+            "trained the model {} of a {} from {} rows of {} devices",
+            self.kept.hash,
+            self.kept.model.subject.name(),
+            facts.rows,
+            facts.hosts
+        );
+        match (&self.comparison, self.takes_over) {
+            (_, true) => text.push_str("; it is in force"),
+            (Some(c), false) => text.push_str(&format!(
+                "; it differs too much to take over by itself (scores shifted by {:.2}, threshold by {:+.0} %): `sekisho \
+                 model promote {}` puts it in force",
+                c.shift,
+                (c.rise.exp() - 1.0) * 100.0,
+                self.kept.hash
+            )),
+            (None, false) => text.push_str("; the one in force promises more and stays"),
+        }
+        if let Some(why) = &self.guessed {
+            text.push_str(&format!("; it only learns and never alerts: {why}"));
+        }
+        if !self.odd.is_empty() {
+            let named: Vec<_> = self.odd.iter().take(NAMED).map(name).collect();
+            let more = self.odd.len().saturating_sub(named.len());
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            text.push_str(&format!(
+                "; look at the devices that were left out as odd: {}{more}",
+                named.join(", ")
+            ));
+        }
+        text
+    }
+}
+
+fn name(device: &DeviceKey) -> String {
+    match device {
+        DeviceKey::Local(mac) => mac.to_string(),
+        DeviceKey::Routed(ip) => ip.to_string(),
+    }
+}
+
+/// Starts a training. What comes of it comes by the channel; nothing, if the thread broke down.
+///
+/// # Errors
+///
+/// If no thread can be started.
+pub fn start(job: Job) -> io::Result<Receiver<Result<Done, Failed>>> {
+    let (sender, receiver) = sync_channel(1);
+    thread::Builder::new().name("training".to_owned()).spawn(move || {
+        // No process: this thread alone.
+        if let Err(error) = setpriority_process(None, NICE) {
+            log::warn!("the training has no low priority: {error}");
+        }
+        // Nobody waits any more: then nobody needs to know.
+        let _ = sender.send(work(job));
+    })?;
+    Ok(receiver)
+}
+
+/// Trains, compares and writes.
+pub fn work(job: Job) -> Result<Done, Failed> {
+    let Job { rows, subject, in_force, made_secs, shelf, training } = job;
+    let trained = train(&rows, subject, CLASS, &training, (made_secs, made_secs))?;
+    let (takes_over, comparison) = decide(in_force.as_deref(), &trained.model, &rows);
+    let kept = shelf.put(trained.model)?;
+    if takes_over {
+        shelf.put_in_force(&kept)?;
+    }
+    let guessed = trained.guessed.map(|why| why.to_string());
+    Ok(Done { kept, takes_over, comparison, odd: trained.odd_hosts, guessed })
+}
+
+/// Whether a challenger takes over by itself, and how it compares with what is in force if both promise something.
+pub fn decide(in_force: Option<&Model>, challenger: &Model, rows: &Rows) -> (bool, Option<Comparison>) {
+    let promises = |model: &Model| matches!(model.threshold, Threshold::Promised { .. });
+    match in_force {
+        Some(old) if promises(old) && promises(challenger) => {
+            let comparison = Comparison::new(old, challenger, rows);
+            (comparison.may_take_over(), Some(comparison))
+        }
+        // One that never alerts is no better than none.
+        Some(old) => (!promises(old), None),
+        None => (true, None),
+    }
+}
