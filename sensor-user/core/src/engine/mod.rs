@@ -7,6 +7,7 @@ mod add;
 mod command;
 mod conclude;
 mod follow;
+mod fuse;
 mod hold;
 mod pass;
 mod pin;
@@ -56,6 +57,8 @@ struct Begun {
     time: Time,
     device: DeviceKey,
     level: Level,
+    /// Another one of these reached it before: it is of its infection tree.
+    infected: bool,
 }
 
 /// The engine.
