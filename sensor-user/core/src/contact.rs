@@ -98,6 +98,8 @@ fn waiting_key(id: &FlowId) -> Waiting {
 /// What is known of a destination or service a device tried.
 #[derive(Clone, Copy, Debug)]
 struct Tried {
+    /// The first time; the first since it was tried in vain and released.
+    first: Time,
     last: Time,
     /// It answered once.
     answered: bool,
@@ -112,11 +114,14 @@ fn is_new<K: std::hash::Hash + Eq>(
 ) -> bool {
     let known = tried.get_mut(&key);
     let Some(known) = known else {
-        tried.put(key, Tried { last: now, answered: false });
+        tried.put(key, Tried { first: now, last: now, answered: false });
         return true;
     };
     let in_vain = !known.answered && known.last < clean_since;
     known.last = now;
+    if in_vain {
+        known.first = now;
+    }
     in_vain
 }
 
@@ -241,6 +246,12 @@ impl Contacts {
         let service = self.services.peek_mut(&(device, dst, way, service));
         peer.into_iter().chain(service).for_each(|tried| tried.answered = true);
         Some((contact, Outcome::Answered))
+    }
+
+    /// Whether a device turned to an address by TCP or UDP for the first time since then, and was answered.
+    pub fn reached(&self, device: DeviceKey, ip: IpAddr, since: Time) -> bool {
+        let tried = [Way::Tcp, Way::Udp].into_iter().filter_map(|way| self.peers.peek(&(device, ip, way)));
+        tried.into_iter().any(|tried| tried.answered && tried.first >= since)
     }
 
     /// The services that answered whoever tried them, the last tried first: who, at whose address, protocol, port (0 if

@@ -73,7 +73,8 @@ pub enum Action {
     Gateway,
     /// It is on the protected list.
     Protected,
-    /// Too many automatic isolations in the last minutes; a person must decide.
+    /// Too many automatic restrictions in the last minutes, and it is not of the infection tree of one of those; a person must
+    /// decide.
     BudgetSpent,
     /// None of its addresses is its own alone, so that a rule would hit others.
     NoOwnAddress,

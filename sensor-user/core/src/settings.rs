@@ -188,6 +188,8 @@ pub struct Settings {
     pub decide: DecideSettings,
     /// At most so many automatic isolations...
     pub budget: u32,
+    /// ...and at most this part of all devices, 0 to 1, but one...
+    pub budget_share: f64,
     /// ...within this time, ns.
     pub budget_window_ns: u64,
     /// Networks that count as inside.
@@ -247,6 +249,7 @@ impl Default for Settings {
             isolate_for_ns: vec![HOUR, 24 * HOUR, 7 * 24 * HOUR],
             decide: DecideSettings { highest: Level::Isolate, graded: false },
             budget: 5,
+            budget_share: 0.01,
             budget_window_ns: 10 * MINUTE,
             // RFC 1918, RFC 3927, RFC 4193, RFC 4291 2.5.6.
             internal: vec![

@@ -59,7 +59,7 @@ fn summary(file: &Path, config: &Config) -> String {
             "enforce, but severity 0: nothing is cut off by itself".to_owned()
         }
         Mode::Enforce => format!(
-            "enforce: devices with an incident of severity {} or graver are {} for {}, at most {} within {}{}",
+            "enforce: devices with an incident of severity {} or graver are {} for {}, at most {} and {} of all devices within {}{}",
             settings.isolate_severity,
             match settings.decide.highest {
                 Level::Throttle => "throttled",
@@ -68,6 +68,7 @@ fn summary(file: &Path, config: &Config) -> String {
             },
             times(settings),
             settings.budget,
+            label::percent(settings.budget_share),
             duration::show(settings.budget_window_ns),
             if settings.decide.graded { "; what adds up to a level acts too" } else { "" },
         ),

@@ -229,7 +229,7 @@ fn done(action: &str) -> &str {
         "already_isolated" => "held already",
         "gateway" => "not isolated: gateway",
         "protected" => "not isolated: protected",
-        "budget_spent" => "not isolated: too many",
+        "budget_spent" => "not held: too many",
         "no_own_address" => "not isolated: no own address",
         other => other,
     }

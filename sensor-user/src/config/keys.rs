@@ -72,6 +72,8 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.settings.isolate_for_ns, durations(i)?;
     "isolation.budget": "most automatic isolations in a while", "budget = 5"
         => |c, i| c.settings.budget, i.count(0..=10_000)? as u32;
+    "isolation.budget_share": "the part of all devices, in percent", "budget_share = 1"
+        => |c, i| c.settings.budget_share, i.number(0.0..=100.0)? / 100.0;
     "isolation.budget_window": "how long that while is", r#"budget_window = "10m""#
         => |c, i| c.settings.budget_window_ns, i.duration(SECOND..=7 * DAY)?;
     "isolation.protected": "what is never isolated", r#"protected = ["00:1b:21:0a:0b:0c", "10.0.0.7", "10.1.0.0/16"]"#

@@ -149,7 +149,9 @@ fn alert_sentence(alert: &Alert) -> String {
         Action::AlreadyIsolated => "held already",
         Action::Gateway => "not isolated: it is a gateway",
         Action::Protected => "not isolated: it is on the protected list",
-        Action::BudgetSpent => "not isolated: too many isolations in a short time, a person must decide",
+        Action::BudgetSpent => {
+            "not held: too many were in a short time, and none of them infected it; a person must decide"
+        }
         Action::NoOwnAddress => "not isolated: no address is its own alone",
     };
     format!(

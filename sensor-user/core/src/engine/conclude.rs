@@ -115,27 +115,10 @@ impl Engine {
         if targets.iter().all(|target| self.is_under(*target, level)) {
             return Action::AlreadyIsolated;
         }
-        let window = self.settings.budget_window_ns;
-        while self.recent.front().is_some_and(|begun| now.since(begun.time) >= window) {
-            self.recent.pop_front();
-        }
-        if self.is_spent(finding.device, level) || self.blocks.len() >= MAX_BLOCKS {
+        if self.is_spent(finding.device, level, now) || self.blocks.len() >= MAX_BLOCKS {
             return Action::BudgetSpent;
         }
         Action::of(level, self.settings.mode == Mode::Enforce)
-    }
-
-    /// Whether the budget has no room for one more. Throttles have one of their own, lest they use up the isolations'; a
-    /// device that is raised counts once.
-    fn is_spent(&self, device: DeviceKey, level: Level) -> bool {
-        let alike = self.recent.iter().filter(|begun| (begun.level >= Level::Pin) == (level >= Level::Pin));
-        let mut devices: Vec<DeviceKey> = alike.map(|begun| begun.device).collect();
-        if devices.contains(&device) {
-            return false;
-        }
-        devices.sort_unstable();
-        devices.dedup();
-        devices.len() >= self.settings.budget as usize
     }
 }
 

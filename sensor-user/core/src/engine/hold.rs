@@ -144,15 +144,25 @@ impl Engine {
         // There was room for a pin when it was decided.
         let Ok(list) = self.list_for(&block, None) else { return };
         block.list = list;
-        block.reason = match self.probation(finding, now) {
-            Some(_) => format!("{}, soon after its time was up", finding.signature),
-            None => finding.signature.to_owned(),
-        };
+        finding.signature.clone_into(&mut block.reason);
+        if self.probation(finding, now).is_some() {
+            block.reason.push_str(", soon after its time was up");
+        }
+        let infected_by = self.infected_by(finding.device, now);
+        if let Some(other) = infected_by.and_then(|other| self.describe(other)) {
+            let name = other.ips.first().map_or_else(|| other.mac.to_string(), ToString::to_string);
+            block.reason.push_str(&format!(", after {name} reached it"));
+        }
         block.origin = Origin::Incident(incident);
         let until = block.until.map_or(until, |old| old.max(until));
         block.until = Some(until);
         self.repeats.note(finding.device, level, finding.family, now, until);
-        self.recent.push_back(Begun { time: now, device: finding.device, level });
+        self.recent.push_back(Begun {
+            time: now,
+            device: finding.device,
+            level,
+            infected: infected_by.is_some(),
+        });
         let mut isolation = tell(&block, change, Some(device));
         self.enter(block, out);
         isolation.flow = Some(finding.flow);

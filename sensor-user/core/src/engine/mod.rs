@@ -7,6 +7,7 @@ mod add;
 mod command;
 mod conclude;
 mod follow;
+mod fuse;
 mod hold;
 mod learn;
 mod pass;
@@ -58,6 +59,8 @@ struct Begun {
     time: Time,
     device: DeviceKey,
     level: Level,
+    /// Another one of these reached it before: it is of its infection tree.
+    infected: bool,
 }
 
 /// The engine.

@@ -12,7 +12,7 @@ use crate::time::Time;
 use super::{Engine, Output};
 
 impl Engine {
-    fn is_internal(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_internal(&self, ip: IpAddr) -> bool {
         self.settings.internal.iter().any(|net| net.contains(ip))
     }
 

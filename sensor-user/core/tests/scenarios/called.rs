@@ -88,7 +88,7 @@ fn a_laptop_that_had_many_leases_is_no_gateway() {
 
 #[test]
 fn too_many_at_once_are_left_to_a_person() {
-    let mut lan = Lan::new(Settings { budget: 2, ..enforcing() });
+    let mut lan = Lan::new(Settings { budget: 2, budget_share: 1.0, ..enforcing() });
     lan.populate(1..=5);
     for n in 60..64 {
         lan.arp(n, 1);

@@ -7,6 +7,7 @@ mod called;
 mod evidence;
 mod floods;
 mod followed;
+mod fuse;
 mod graded;
 mod guesses;
 mod levels;

@@ -44,6 +44,7 @@ fn each_isolation_of_a_device_lasts_longer_and_a_month_without_forgets() {
     lan.pass(7 * DAY + 31 * DAY);
     lan.silent(90, 10);
     assert_eq!(lan.held(), Some((HOUR, Level::Isolate)));
+    lan.pass(20 * MINUTE);
     // Another device's first is its first.
     lan.arp(67, 1);
     for m in 100..110 {
