@@ -1,4 +1,4 @@
-//! The models of a running daemon: trained in the background from what the engine keeps, written to the disk, put in force.
+//! The models of a running daemon: trained in the background from what the engine keeps, written to the disk, put in force. What the engine keeps to learn from is written now and then, too.
 //!
 //! Training takes minutes. It runs on a thread of its own at the lowest priority, on a copy of the rows, and also writes the
 //! files: the loop that asks [`Models::step`] never waits for it or for the disk. A new model is the *challenger* of the one
@@ -6,6 +6,7 @@
 //! else a person decides.
 
 mod answer;
+mod rows;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use sensor_core::time::HOUR;
 
 use crate::clock::Now;
 pub use answer::{info, scores};
+use rows::Saver;
 pub use shelf::{CLASS, Kept, Shelf, ShelfError};
 pub use train::{Done, Failed, training};
 use train::{Job, start};
@@ -50,6 +52,7 @@ pub struct Models {
     ordered: [bool; 2],
     going: Option<Going>,
     training: Training,
+    saver: Saver,
 }
 
 impl Models {
@@ -71,10 +74,12 @@ impl Models {
             every_secs: (train_hours > 0).then(|| train_hours.saturating_mul(3_600)),
             going: None,
             training: training(),
+            saver: Saver::default(),
             kept,
             shelf,
         };
         for subject in SUBJECTS {
+            rows::restore(models.shelf.dir(), subject, engine);
             let Some(file) = models.shelf.in_force(subject) else { continue };
             let Some(one) = models.kept.iter().find(|one| one.file == file && one.model.subject == subject)
             else {
@@ -103,6 +108,7 @@ impl Models {
 
     /// Looks after the training: takes over what is done, starts what is due. To be called now and then.
     pub fn step(&mut self, now: Now, engine: &mut Engine) {
+        self.saver.step(self.shelf.dir(), now.mono, engine);
         if let Some(going) = &self.going {
             match going.done.try_recv() {
                 Err(TryRecvError::Empty) => return,
@@ -125,6 +131,11 @@ impl Models {
             (*ordered, *tried) = (false, secs);
         }
         self.start(subject, now, engine);
+    }
+
+    /// Writes what there is to learn from, for the next start. It waits for the disk.
+    pub fn close(&mut self, engine: &Engine) {
+        self.saver.close(self.shelf.dir(), engine);
     }
 
     fn start(&mut self, subject: Subject, now: Now, engine: &mut Engine) {

@@ -19,6 +19,8 @@ pub const CLASS: &str = "all";
 const KEPT: usize = 8;
 /// Files looked at, at most.
 const MAX_FILES: usize = 1_024;
+/// Bytes of the disk that are left to others: the block list goes before anything learned.
+const SPARED: u64 = 64 << 20;
 /// Digits of a hash that people see.
 const DIGITS: usize = 8;
 
@@ -180,7 +182,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ShelfError> {
     let mut young = path.as_os_str().to_owned();
     young.push(".new");
     let young = PathBuf::from(young);
-    let written = File::create(&young)
+    let written = spare(path, bytes.len() as u64)
+        .and_then(|()| File::create(&young))
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&young, path))
         // The name is on the disk when the directory is.
@@ -190,4 +193,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ShelfError> {
         let _ = fs::remove_file(&young);
         ShelfError::of("write", path)(source)
     })
+}
+
+/// Refuses to write so much that others would find the disk full.
+fn spare(path: &Path, bytes: u64) -> io::Result<()> {
+    let Some(dir) = path.parent() else { return Ok(()) };
+    let disk = nix::sys::statvfs::statvfs(dir)?;
+    if disk.blocks_available().saturating_mul(disk.fragment_size()) < bytes.saturating_add(SPARED) {
+        return Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            "the last 64 MiB of the disk are left to others",
+        ));
+    }
+    Ok(())
 }

@@ -233,3 +233,41 @@ fn scores_of_a_device_that_is_not_known_are_refused() {
     let refused = scores("10.0.0.7", &Engine::new(Settings::default()), crate::clock::WallClock::UNIX);
     assert!(refused.unwrap_err().contains("10.0.0.7"));
 }
+
+#[test]
+fn what_there_is_to_learn_from_outlives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = engine(20);
+    let mut models = open(dir.path(), 0, &mut one);
+    models.close(&one);
+    assert_eq!(files(dir.path()), ["all-flow.rows", "all-window.rows"]);
+    let mut other = Engine::new(Settings::default());
+    open(dir.path(), 0, &mut other);
+    for subject in SUBJECTS {
+        assert_eq!(other.rows(subject, NOW.mono), one.rows(subject, NOW.mono));
+        assert_eq!(other.reservoir(subject).unwrap().rows().len(), 160);
+    }
+    // One that cannot be used is told, and the others are.
+    fs::write(dir.path().join("all-flow.rows"), [0xa5; 999]).unwrap();
+    let mut third = Engine::new(Settings::default());
+    open(dir.path(), 0, &mut third).close(&third);
+    assert!(third.reservoir(Subject::Flow).unwrap().rows().is_empty());
+    assert_eq!(third.reservoir(Subject::Window).unwrap().rows().len(), 160);
+}
+
+#[test]
+fn rows_are_written_in_turns_now_and_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = engine(5);
+    let mut models = open(dir.path(), 0, &mut engine);
+    let half = |halves: u64| Now { mono: NOW.mono.plus(halves * HOUR / 2), ..NOW };
+    for (halves, want) in [(0, 0), (1, 1), (2, 2)] {
+        models.step(half(halves), &mut engine);
+        models.saver.join();
+        assert_eq!(files(dir.path()).len(), want, "{halves}");
+    }
+    fs::remove_file(dir.path().join("all-flow.rows")).unwrap();
+    models.step(half(3), &mut engine);
+    models.saver.join();
+    assert_eq!(files(dir.path()).len(), 2);
+}

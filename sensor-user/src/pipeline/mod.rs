@@ -225,6 +225,9 @@ impl Pipeline {
         let now = Now::read().mono;
         self.parts.engine.finish(now, &mut self.out);
         self.carry_out(None);
+        if let Some(models) = &mut self.parts.models {
+            models.close(&self.parts.engine);
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub mod file;
 pub mod network;
 pub mod random;
 pub mod reservoir;
+pub mod reservoir_file;
 pub mod scale;
 pub mod tail;
 pub mod train;

@@ -123,6 +123,26 @@ impl Reservoir {
         }
     }
 
+    /// A reservoir with these rows, of hosts that gave so many in all. Of more than `limit` rows the last are left out.
+    pub fn restore(rows: Rows, given: &BTreeMap<DeviceKey, u64>, limit: usize, seed: u64) -> Self {
+        let mut reservoir = Self::new(limit, rows.values.ncols(), seed);
+        let all = rows.values.rows().into_iter().zip(&rows.hosts).zip(&rows.times);
+        for (at, ((row, host), time)) in all.take(limit).enumerate() {
+            if reservoir.rows.push(*host, *time, &row.to_vec()) {
+                reservoir.add(*host, at);
+            }
+        }
+        for (host, share) in &mut reservoir.shares {
+            share.given = given.get(host).copied().unwrap_or_default().max(share.places.len() as u64);
+        }
+        reservoir
+    }
+
+    /// How many rows each host gave in all, of those that have some here.
+    pub fn given(&self) -> BTreeMap<DeviceKey, u64> {
+        self.shares.iter().map(|(host, share)| (*host, share.given)).collect()
+    }
+
     /// The rows; clone them to train in another thread.
     pub fn rows(&self) -> &Rows {
         &self.rows

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test")]
 
 mod hostile;
+mod kept_rows;
 mod quality;
 mod speed;
 mod synthetic;

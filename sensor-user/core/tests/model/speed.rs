@@ -12,7 +12,8 @@ use sensor_core::model::baseline::{Forest, Pca};
 use sensor_core::model::features::{Subject, Watch};
 use sensor_core::model::network::{Batch, Learner, Learning, Network, Work};
 use sensor_core::model::random::Random;
-use sensor_core::model::reservoir::Rows;
+use sensor_core::model::reservoir::{Reservoir, Rows};
+use sensor_core::model::reservoir_file;
 use sensor_core::model::scale::{Form, Scaler};
 use sensor_core::observation::{EndReason, FlowId, Kind};
 use sensor_core::time::{MINUTE, Time};
@@ -188,5 +189,43 @@ fn speed_of_networks() {
             }
         });
         println!("{inputs}-{hidden:?}-{inputs}: {alone:.3e} rows/s singly, {together:.3e} in batches of 256");
+    }
+}
+
+/// How long the loop that feeds the engine is held up by what it does for a training or a writing of the rows, and how long
+/// a thread needs for the rest. `cargo test --release -p sensor-core --test model -- --ignored --nocapture pauses`.
+#[test]
+#[ignore = "prints what it measures"]
+fn pauses() {
+    for subject in [Subject::Flow, Subject::Window] {
+        let class = Class::new(subject);
+        let rows = class.rows(0..1_000, 66, 1);
+        let mut full = Reservoir::new(65_536, subject.labels().len(), 1);
+        let values = rows.values();
+        for ((row, host), time) in values.rows().into_iter().zip(rows.hosts()).zip(rows.times()) {
+            full.offer(*host, *time, row.as_slice().unwrap());
+        }
+        let row = values.row(0).to_vec();
+        let offers = rate(1_000, || (0..1_000).for_each(|at| full.offer(host(at % 2_000), Time(at), &row)));
+        let mut bytes = Vec::new();
+        let milliseconds = |work: &mut dyn FnMut()| {
+            let began = cpu_seconds();
+            work();
+            (cpu_seconds() - began) * 1e3
+        };
+        let copy = milliseconds(&mut || drop(black_box(full.rows().only(|_| true))));
+        let clone = milliseconds(&mut || drop(black_box(full.clone())));
+        let write = milliseconds(&mut || bytes = reservoir_file::write(&full, subject));
+        let read = milliseconds(&mut || {
+            drop(black_box(reservoir_file::read(&bytes, subject, 65_536, 1).unwrap()));
+        });
+        let forget = milliseconds(&mut || full.forget(Time(1)));
+        println!(
+            "{subject:?}: {} rows, {} bytes as a file; offer {:.2} us, copy for training {copy:.1} ms, copy for writing {clone:.1} \
+             ms, forget {forget:.1} ms; on a thread: write {write:.1} ms, read {read:.1} ms",
+            full.rows().len(),
+            bytes.len(),
+            1e6 / offers,
+        );
     }
 }
