@@ -41,7 +41,9 @@ impl Models {
                 let when = if going.is_some() { "after the one that is under way" } else { "now" };
                 (
                     true,
-                    format!("is trained {when} from {rows} rows, which takes minutes; the log tells the end"),
+                    format!(
+                        "is trained {when} from {rows} rows, which may take minutes; the log tells the end"
+                    ),
                 )
             };
             TrainInfo { subject: subject.name().to_owned(), rows: rows as u64, will_train, what }

@@ -1,9 +1,11 @@
-//! The models of a running daemon: trained in the background from what the engine keeps, written to the disk, put in force. What the engine keeps to learn from is written now and then, too.
+//! The models of a running daemon: trained in the background from what the engine keeps, written to the disk, put in force.
+//! What the engine keeps to learn from is written now and then, too.
 //!
-//! Training takes minutes. It runs on a thread of its own at the lowest priority, on a copy of the rows, and also writes the
-//! files: the loop that asks [`Models::step`] never waits for it or for the disk. A new model is the *challenger* of the one
-//! in force, and takes its place by itself only if there is none whose threshold promises anything, or if it hardly differs;
-//! else a person decides.
+//! Training takes many seconds, minutes on a busy machine. It runs on a thread of its own at the lowest priority, on a copy
+//! of the rows, and also writes the files: the loop that asks [`Models::step`] never waits for it or for the disk. It is
+//! held up by the copying alone: of 65,536 rows 16 ms and, where old ones are forgotten, 28 ms more for a training, 8 ms
+//! for a writing. A new model is the *challenger* of the one in force, and takes its place by itself only if there is none
+//! whose threshold promises anything, or if it hardly differs; else a person decides.
 
 mod answer;
 mod rows;

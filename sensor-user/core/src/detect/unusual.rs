@@ -29,7 +29,7 @@ use crate::model::explain::Cause;
 use crate::model::features::{Subject, Watch};
 use crate::model::reservoir::{Reservoir, Rows};
 use crate::model::{Judgement, Level, Model, Scratch, Threshold};
-use crate::observation::FlowId;
+use crate::observation::{EndReason, FlowId};
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, Time};
 
@@ -217,7 +217,9 @@ impl Unusual {
     ) {
         self.tick(now, clean, found);
         let row = self.watch.ended(flow, device, peer, now);
-        let Some(device) = device else { return };
+        // The end of the run ended it, halfway.
+        let whole = flow.reason != EndReason::Shutdown;
+        let Some(device) = device.filter(|_| whole) else { return };
         if self.models.iter().any(Option::is_some) {
             self.hosts.get_or_insert_mut(device, Host::default).last = Some(flow.id);
         }

@@ -158,6 +158,18 @@ fn nothing_is_learned_of_a_device_that_something_is_held_against() {
 }
 
 #[test]
+fn what_the_end_of_the_run_cuts_short_is_no_lesson() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=9);
+    lan.ordinary(3);
+    let rows = |lan: &Lan| lan.engine.reservoir(Subject::Flow).unwrap().rows().len();
+    let before = rows(&lan);
+    lan.tcp(1, 9, 104, Some(SYN_ACK));
+    lan.engine.finish(lan.now, &mut lan.out);
+    assert_eq!(rows(&lan), before);
+}
+
+#[test]
 fn the_same_input_and_model_give_the_same_findings() {
     let run = || strange_times(enforcing(), Some(model(true)));
     let (one, other) = (run(), run());
