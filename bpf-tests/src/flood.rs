@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 
-use crate::frame::{Frame, SYN, mac};
+use crate::frame::{Frame, RST, SYN, mac};
 use crate::lab::Lab;
 use crate::traffic::on_host;
 
@@ -34,6 +34,12 @@ impl Flood {
     pub fn syn(&self, from: Ipv4Addr, to: u8) -> Vec<u8> {
         let to_address = Ipv4Addr::new(10, 77, 0, to);
         Frame::ethernet(mac(self.host), mac(to)).ip4(from, to_address).tcp(40_000, 80, SYN).build()
+    }
+
+    /// A frame that ends its connection, which nobody saw before, to another host, from this address.
+    pub fn reset(&self, from: Ipv4Addr, to: u8) -> Vec<u8> {
+        let to_address = Ipv4Addr::new(10, 77, 0, to);
+        Frame::ethernet(mac(self.host), mac(to)).ip4(from, to_address).tcp(40_000, 80, RST).build()
     }
 
     /// Sends all of them; returns how many. One for which there is no room is sent again.

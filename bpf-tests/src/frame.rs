@@ -12,6 +12,8 @@ const SHORTEST: usize = 60;
 pub const FIN: u8 = 0x01;
 /// TCP flag.
 pub const SYN: u8 = 0x02;
+/// RST.
+pub const RST: u8 = 0x04;
 /// TCP flag.
 pub const ACK: u8 = 0x10;
 

@@ -342,6 +342,9 @@ pub struct LiveStatus {
     pub ring_lost: u64,
     /// Saves that failed.
     pub store_errors: u64,
+    /// Events lost because nobody took them from standard output, the oldest first.
+    #[serde(default)]
+    pub events_lost: u64,
     /// Where the maps are pinned.
     pub pins: String,
     /// Whether too little is seen; none: enough.

@@ -2,10 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bpf_tests::daemon::{Site, mount_small, site};
+use bpf_tests::flood::Flood;
 use bpf_tests::lab::mac;
 use bpf_tests::traffic::{check_ways, until};
 
@@ -17,7 +21,12 @@ fn small_disk(site: &Site, kib: u32) -> Result<()> {
 
 /// Fills the disk of the state directory to the last byte.
 fn fill(site: &Site) -> Result<()> {
-    let mut file = File::create(site.state_dir().join("filling"))?;
+    fill_disk(&site.state_dir())
+}
+
+/// Fills the disk that a directory is on, to the last byte.
+fn fill_disk(dir: &Path) -> Result<()> {
+    let mut file = File::create(dir.join("filling"))?;
     let full = (0..100_000).find_map(|_| file.write_all(&[0; 512]).err());
     match full {
         Some(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
@@ -106,6 +115,57 @@ fn a_restart_with_a_full_disk_keeps_those_cut_off_who_were() -> Result<()> {
         fs::remove_file(site.state_dir().join("filling"))?;
         let _daemon = site.start(&["--mode", "enforce"])?;
         assert_eq!(site.ask(&["block", "list"])?.as_array().map(Vec::len), Some(1));
+        Ok(())
+    })
+}
+
+#[test]
+fn events_that_find_the_disk_full_wait_for_room_and_the_oldest_are_lost_first() -> Result<()> {
+    const WAITING: u16 = 8_192;
+    const MORE: u16 = 1_000;
+    site(3, |site| {
+        // The events of the first run are written to a disk of their own.
+        let disk = site.path("disk");
+        fs::create_dir(&disk)?;
+        mount_small(&disk, 16_384)?;
+        symlink(disk.join("events"), site.path("events-0"))?;
+        let daemon = site.start(&["--mode", "enforce", "--events", "flow,isolation"])?;
+        site.ask(&["block", "add", "--ip", "10.77.0.77", "--reason", "before"])?;
+        let before = daemon.event("the entry", |event| event["event_type"] == "isolation")?;
+        fill_disk(&disk)?;
+
+        // Conversations that end with their first frame, more than may wait to be told.
+        let flood = Flood::new(site.lab, 1)?;
+        flood.send(
+            (0..WAITING + MORE).map(|n| flood.reset(Ipv4Addr::new(10, 9, (n >> 8) as u8, n as u8), 2)),
+        )?;
+        // The sweep that ends them comes every few seconds.
+        let lost = |lost| lost >= f64::from(MORE / 2);
+        site.metric_becomes_within("sekisho_events_lost_total", &[], Duration::from_secs(60), lost)?;
+        let log = daemon.log()?;
+        ensure!(log.contains("cannot write events to standard output: No space left on device"), "{log}");
+        // Meanwhile whoever is to be cut off is, and nobody else.
+        site.ask(&["block", "add", "--ip", "10.77.0.1", "--reason", "after"])?;
+        check_ways(site.lab, "a full disk", false, &[(1, "10.77.0.2")])?;
+        check_ways(site.lab, "a full disk", true, &[(2, "10.77.0.3")])?;
+        let human = site.tell(&["status"])?.out;
+        ensure!(human.contains("events lost because nobody took them"), "{human}");
+
+        fs::remove_file(disk.join("filling"))?;
+        daemon.event("the latest entry", |event| event["isolation"]["reason"] == "after")?;
+        let lost = site.ask(&["status"])?["events_lost"].as_u64();
+        let events = daemon.events()?;
+        ensure!(events.first() == Some(&before), "what was told before stays: {:#?}", events.first());
+        let flows = events.iter().filter(|event| event["event_type"] == "flow");
+        let ended = flows.filter(|event| event["src_ip"].as_str().is_some_and(|ip| ip.starts_with("10.9.")));
+        let told = ended.count() as u64;
+        assert_eq!(
+            lost.map(|lost| told + lost >= u64::from(WAITING + MORE)),
+            Some(true),
+            "{told} told, {lost:?} lost"
+        );
+        let log = daemon.log()?;
+        ensure!(log.contains("events can be written to standard output again"), "{log}");
         Ok(())
     })
 }

@@ -136,6 +136,7 @@ impl Pipeline {
             rings: vec![RingSample { ring: "records", sent: total.records_sent, lost: total.records_lost }],
             engine: self.parts.engine.stats(),
             store_errors: self.parts.keeper.errors(),
+            events_lost: self.parts.telling.printer.lost(),
             enforce: self.parts.enforce,
             bypass: self.bypass.on,
             blind: self.accounts.blind().map(|blind| blind.causes.clone()).unwrap_or_default(),
@@ -179,6 +180,7 @@ impl Pipeline {
                 .collect(),
             unfiltered: self.parts.attachments.unfiltered().map(unfiltered).collect(),
             store_errors: self.parts.keeper.errors(),
+            events_lost: self.parts.telling.printer.lost(),
             pins: self.parts.pin_dir.display().to_string(),
             blind: self.accounts.blind().map(|blind| BlindInfo {
                 since: WallClock::live().stamp(blind.began),

@@ -89,6 +89,8 @@ pub struct LiveSample {
     pub engine: EngineStats,
     /// Saves that failed.
     pub store_errors: u64,
+    /// Events that standard output did not take in time.
+    pub events_lost: u64,
     /// Whether decisions are carried out.
     pub enforce: bool,
     /// Whether every verdict is taken to "pass".
@@ -158,6 +160,7 @@ impl Metrics {
         }
         f.engine(&sample.engine);
         raise(&f.store_errors, sample.store_errors);
+        raise(&f.events_lost, sample.events_lost);
         f.enforce.set(sample.enforce.into());
         f.bypass.set(sample.bypass.into());
         f.sight(&sample.blind);
