@@ -90,6 +90,9 @@ pub struct BlockAdd {
     /// Also if somebody who is protected, or a gateway, is among them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// Only say what would come of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
     /// For how long, ns; none: until taken out.
     #[serde(default)]
     pub for_ns: Option<u64>,
@@ -383,6 +386,9 @@ pub struct DeviceName {
     /// The name people gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Its class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
 }
 
 /// A device.
@@ -443,6 +449,9 @@ pub struct IncidentInfo {
     pub updated: Stamp,
     /// What was done about it.
     pub action: String,
+    /// Which level was `earned` last, which was `allowed`, what `lowered` it, and what is lost by it (`impact`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Value>,
     /// How much was seen when its last alert was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Value>,
@@ -595,9 +604,19 @@ pub struct Added {
     /// Whom it hits.
     #[serde(default)]
     pub impact: ImpactInfo,
+    /// Which services are lost by it, as in the `impact` of an incident's decision.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub lost: Value,
     /// Who among them is protected, and goes on.
     #[serde(default)]
     pub spared: Vec<String>,
+    /// It is entered; false: that was only looked at.
+    #[serde(default = "yes")]
+    pub entered: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Whom an entry hits, as far as is known.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
 use crate::observation::{DropSeen, EndReason, FlowId};
-use crate::policy::{BlockId, Direction, Level, Target};
+use crate::policy::ruling::Ruling;
+use crate::policy::{BlockId, Direction, Level, Name, Target};
 use crate::time::Time;
 use crate::tunnel::Inner;
 
@@ -24,6 +25,9 @@ pub struct DeviceRef {
     /// The name the configuration gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The class the configuration puts it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Name>,
 }
 
 /// A number or list that explains a finding.
@@ -67,6 +71,8 @@ pub enum Action {
     UngradedPin,
     /// The same: isolated.
     UngradedIsolate,
+    /// It earned a restriction, and what lowers it leaves nothing of it: see the alert's ruling.
+    Lowered,
     /// It is isolated already, or as restricted as it is to be.
     AlreadyIsolated,
     /// It is a gateway: its MAC carries many.
@@ -107,6 +113,11 @@ impl Action {
         matches!(self, Self::UngradedThrottle | Self::UngradedPin | Self::UngradedIsolate)
     }
 
+    /// Whether it came about by what was earned and allowed, as against by how things were already.
+    pub fn is_ruled(&self) -> bool {
+        !matches!(self, Self::None | Self::AlreadyIsolated)
+    }
+
     /// Whether the device is restricted by it, or in observe mode would be: there is an entry for it.
     pub(crate) fn acts(&self) -> bool {
         self.level().is_some() && !self.is_ungraded()
@@ -144,6 +155,8 @@ pub struct Alert {
     pub first_evidence: Time,
     /// What was done about it.
     pub action: Action,
+    /// Which level it earned, what was allowed and why, what is lost by it; none if it earned nothing.
+    pub ruling: Option<Ruling>,
     /// How much was seen of what came lately; none in a replay.
     pub coverage: Option<Sighted>,
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::addr::{Mac, Prefix};
+use crate::policy::class::Class;
 use crate::policy::{Allow, DEFAULT_LIST, Level, MAX_LISTS, Name, Target};
 use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
@@ -216,6 +217,8 @@ pub struct Settings {
     pub coverage: f64,
     /// Named sets of ports and VLANs.
     pub segments: BTreeMap<Name, Segment>,
+    /// Classes of devices.
+    pub classes: BTreeMap<Name, Class>,
     /// Allow lists of quarantined devices.
     pub allow: BTreeMap<Name, Vec<Allow>>,
     /// Throttled devices.
@@ -271,6 +274,7 @@ impl Default for Settings {
             external_answer_ns: 3 * SECOND,
             coverage: 0.99,
             segments: BTreeMap::new(),
+            classes: BTreeMap::new(),
             allow: BTreeMap::new(),
             // A PC with a browser open goes to a dozen new destinations at once; a worm goes to hundreds a second.
             throttle: ThrottleSettings {

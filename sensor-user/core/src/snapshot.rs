@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::addr::Mac;
 use crate::event::Evidence;
-use crate::policy::Block;
+use crate::policy::{Block, Name};
 use crate::time::Time;
 
 /// One device.
@@ -22,6 +22,8 @@ pub struct DeviceView {
     pub maker: Option<String>,
     /// The name the configuration gives it.
     pub name: Option<String>,
+    /// The class the configuration puts it in.
+    pub class: Option<Name>,
     /// First seen.
     pub first_seen: Time,
     /// Last seen.
@@ -57,6 +59,8 @@ pub struct IncidentView {
     pub updated: Time,
     /// What was done about it.
     pub action: crate::event::Action,
+    /// Which level was earned last, what was allowed and why, what is lost by it; none if nothing was earned.
+    pub ruling: Option<crate::policy::ruling::Ruling>,
     /// How much was seen when its last alert was told; none if nobody said.
     pub coverage: Option<crate::coverage::Sighted>,
     /// What the evidence against its device added up to with its last finding.

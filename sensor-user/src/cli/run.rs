@@ -99,6 +99,7 @@ fn add(args: &BlockAddArgs) -> Result<String, CliError> {
         direction: args.direction.map(|direction| direction.to_string()),
         allow: args.allow.map(|list| list.to_string()),
         force: args.force,
+        preview: args.preview,
         for_ns: args.for_ns,
         reason: args.reason.clone(),
     };

@@ -194,6 +194,37 @@ fn answers_are_shown_to_people() {
 }
 
 #[test]
+fn the_class_the_decision_and_what_is_lost_are_shown() {
+    let mut device = device();
+    device["class"] = "icu".into();
+    let shown = show::devices(&[read(device)], &show::Here { width: 100, ..here() });
+    assert!(shown.contains("blocked #5, icu\n"), "{shown}");
+    let mut told = incident();
+    told["device"]["class"] = "icu".into();
+    let loss =
+        json!({ "part": "uses", "service": "tcp/104", "peer": "10.0.0.3", "name": "PACS", "live": true });
+    let impact = json!({ "services": 2, "peers": 1, "conversations": 1, "lost": [loss], "vital": [] });
+    let lowered = json!([{ "to": "pin", "by": "class", "class": "icu" }]);
+    told["decision"] = json!({ "earned": "isolate", "allowed": "pin", "lowered": lowered, "impact": impact });
+    let told: IncidentInfo = read(told);
+    let shown = show::incidents(std::slice::from_ref(&told), None, &here());
+    assert!(shown.contains("MRI 2 [icu]"), "{shown}");
+    let shown = show::incident(&told, &here());
+    assert!(
+        shown.contains(
+            "  class    icu\n  earned   isolate\n  lowered  pin at most: the class icu allows no more\n  \
+             lost     2 services with 1 peer, 1 conversation now\n           uses tcp/104 of PACS (10.0.0.3)\n           \
+             and 1 more\n"
+        ),
+        "{shown}"
+    );
+    let looked = json!({ "block": block(), "extended": false, "lost": impact, "entered": false });
+    let shown = show::added(&read(looked), false, &here());
+    assert!(shown.starts_with("MRI 2 (10.0.0.7) would be cut off until "), "{shown}");
+    assert!(shown.contains("uses tcp/104 of PACS") && shown.ends_with("Nothing was changed.\n"), "{shown}");
+}
+
+#[test]
 fn the_status_is_shown_to_people() {
     let enforce: Status = read(status("enforce"));
     assert_eq!(

@@ -10,7 +10,7 @@ use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 use super::Config;
 use super::item::{Item, Read, one_host, quoted};
-use super::places;
+use super::{classes, places};
 use crate::duration::DAY;
 
 /// One key.
@@ -84,6 +84,8 @@ pub const KEYS: &[Key] = keys! {
     "decide.graded": "whether evidence that is not decisive alone adds up to acts", "graded = false"
         => |c, i| c.settings.decide.graded, i.flag()?;
 
+    "classes": "classes of devices, and how far it goes with them", r#"ventilators = { kind = "life-critical", members = ["10.1.0.0/16"] }"#
+        => |c, i| c.settings.classes, classes::classes(i)?;
     "segments": "named sets of ports and VLANs", r#"radiology = { ports = ["eth1"], vlans = [20], reflex = "enforce" }"#
         => |c, i| c.settings.segments, places::segments(i)?;
     "allow": "what quarantined devices may do", r#"repair = ["arp", "dhcp", "dns 10.0.0.1", "tcp/443 10.0.0.9"]"#

@@ -4,6 +4,7 @@
 //! list of what may stand in the file. Nothing here carries a setting out.
 
 mod check;
+mod classes;
 mod item;
 mod keys;
 mod places;

@@ -30,11 +30,12 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
 /// What an order brought about.
 pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
     match reply {
-        Reply::Added { block, extended, device, impact, spared } => {
+        Reply::Added { block, extended, device, impact, lost, spared, entered } => {
             let block = block_info(block, device.as_ref().map(device_name), clock);
             let (devices, conversations) = (impact.devices, impact.conversations);
             let impact = ImpactInfo { devices, conversations };
-            json(&Added { block, extended: *extended, impact, spared: spared.clone() })
+            let (extended, entered, spared) = (*extended, *entered, spared.clone());
+            json(&Added { block, extended, impact, lost: json(&**lost), spared, entered })
         }
         Reply::Removed(block) => json(&block_info(block, None, clock)),
     }
@@ -59,12 +60,7 @@ fn status(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Status {
 fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo {
     let port = live.ports.iter().find(|port| port.index == view.port).map(|port| port.name.clone());
     DeviceInfo {
-        device: DeviceName {
-            mac: view.mac.to_string(),
-            ips: texts(&view.ips),
-            maker: view.maker.clone(),
-            name: view.name.clone(),
-        },
+        device: name_of(view),
         more_ips: view.more_ips,
         first_seen: clock.stamp(view.first_seen),
         last_seen: clock.stamp(view.last_seen),
@@ -86,6 +82,7 @@ fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
         opened: clock.stamp(view.opened),
         updated: clock.stamp(view.updated),
         action: json(&view.action).as_str().unwrap_or_default().to_owned(),
+        decision: view.ruling.as_ref().map(json),
         coverage: view.coverage.as_ref().map(json),
         evidence: Some(json(&view.evidence)),
         findings: view.findings.iter().map(|f| finding(f, clock)).collect(),
@@ -111,12 +108,7 @@ fn blocks(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Vec<Bloc
         }
     }
     let info = |block: &Block| {
-        let device = owners.get(&block.id).map(|device| DeviceName {
-            mac: device.mac.to_string(),
-            ips: texts(&device.ips),
-            maker: device.maker.clone(),
-            name: device.name.clone(),
-        });
+        let device = owners.get(&block.id).map(|device| name_of(device));
         BlockInfo { hits: live.rules.get(&block.id.to_string()).copied(), ..block_info(block, device, clock) }
     };
     snapshot.blocks.iter().map(info).collect()
@@ -152,6 +144,17 @@ fn device_name(device: &DeviceRef) -> DeviceName {
         ips: texts(&device.ips),
         maker: device.maker.clone(),
         name: device.name.clone(),
+        class: device.class.as_ref().map(ToString::to_string),
+    }
+}
+
+fn name_of(view: &DeviceView) -> DeviceName {
+    DeviceName {
+        mac: view.mac.to_string(),
+        ips: texts(&view.ips),
+        maker: view.maker.clone(),
+        name: view.name.clone(),
+        class: view.class.as_ref().map(ToString::to_string),
     }
 }
 

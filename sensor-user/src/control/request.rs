@@ -116,6 +116,7 @@ fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
         reason,
         owner: owner.to_owned(),
         force: add.force,
+        preview: add.preview,
     }))
 }
 

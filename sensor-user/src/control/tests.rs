@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sensor_core::engine::{Add, Impact, Which, Who};
 use sensor_core::event::DeviceRef;
+use sensor_core::policy::preview::Preview;
 use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, EngineStats};
 use sensor_core::time::{HOUR, SECOND, Time};
@@ -45,6 +46,7 @@ fn view() -> View {
         more_ips: 0,
         maker: Some("Intel".to_owned()),
         name: None,
+        class: None,
         first_seen: Time(SECOND),
         last_seen: Time(2 * SECOND),
         port: 1,
@@ -102,7 +104,7 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
         match ask {
             Ask::Snapshot(answer) => drop(answer.send(view())),
             Ask::Command(Command::Add(add), answer) => {
-                let Add { who, level, direction, list, for_ns, reason, owner, force } = add;
+                let Add { who, level, direction, list, for_ns, reason, owner, force, preview } = add;
                 let target = |who: Who| match who {
                     Who::Target(target) => target,
                     Who::Device(_) => Target::Vlan(7),
@@ -122,10 +124,16 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                     ips: Vec::new(),
                     maker: None,
                     name: Some("MRI".to_owned()),
+                    class: Some("icu".parse().unwrap()),
                 };
                 let (device, impact) = (Some(device), Impact { devices: 1, conversations: 3 });
                 let spared = if force { vec!["CT".to_owned()] } else { Vec::new() };
-                drop(answer.send(Ok(Reply::Added { block, extended: false, device, impact, spared })));
+                let (level, entered) = (block.level, !preview);
+                let lost =
+                    Preview { level, peers: 1, services: 2, conversations: 3, lost: vec![], vital: vec![] };
+                let lost = Box::new(lost);
+                let reply = Reply::Added { block, extended: false, device, impact, lost, spared, entered };
+                drop(answer.send(Ok(reply)));
             }
             Ask::Bypass(on, by, answer) => {
                 let by = Some(by.to_string());
@@ -287,6 +295,12 @@ async fn orders_reach_the_pipeline() {
     assert_eq!((added.block.level.as_str(), added.block.direction.as_str()), ("quarantine", "from"));
     assert_eq!((added.block.allow.as_deref(), added.spared), (Some("repair"), vec!["CT".to_owned()]));
     assert_eq!((added.impact.devices, added.impact.conversations), (1, 3));
+    assert!(added.entered);
+    let with = json!({ "devices": ["MRI"], "preview": true });
+    let added = daemon.ask(json!({ "version": 1, "request": "block_add", "with": with })).await;
+    let added: crate::protocol::Added = serde_json::from_value(added["ok"].clone()).unwrap();
+    assert_eq!((added.entered, added.lost["services"].as_u64()), (false, Some(2)));
+    assert_eq!(added.block.device.unwrap().class.as_deref(), Some("icu"));
     let with = json!({ "device": "MRI 2" });
     let removed = daemon.ask(json!({ "version": 1, "request": "block_remove", "with": with })).await;
     assert!(removed["error"]["message"].as_str().unwrap().contains("entry for MRI 2"), "{removed}");

@@ -6,11 +6,12 @@ use sensor_core::event::{
     Timed, Value,
 };
 use sensor_core::observation::{DropReason, EndReason, FlowId};
+use sensor_core::policy::ruling::Ruling;
 use sensor_core::policy::{Level, Target};
 use sensor_ebpf::event::DROP_SAMPLE;
 
 use super::{ReplayStats, Teller, has_ports, protocol};
-use crate::{duration, label};
+use crate::{duration, label, ruling};
 
 /// The event as a sentence, without its time.
 pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String {
@@ -146,6 +147,7 @@ fn alert_sentence(alert: &Alert) -> String {
         Action::UngradedThrottle => "would be throttled (graded decisions are off)",
         Action::UngradedPin => "would be pinned (graded decisions are off)",
         Action::UngradedIsolate => "would be isolated (graded decisions are off)",
+        Action::Lowered => "told only",
         Action::AlreadyIsolated => "held already",
         Action::Gateway => "not isolated: it is a gateway",
         Action::Protected => "not isolated: it is on the protected list",
@@ -155,13 +157,29 @@ fn alert_sentence(alert: &Alert) -> String {
         Action::NoOwnAddress => "not isolated: no address is its own alone",
     };
     format!(
-        "alert     {}: {} [{grave}, incident {}]: {}; {done}{}",
+        "alert     {}: {} [{grave}, incident {}]: {}; {done}{}{}",
         name(&alert.device),
         alert.signature,
         alert.incident,
         numbers(&alert.evidence),
+        alert.ruling.as_ref().filter(|_| alert.action.is_ruled()).map_or_else(String::new, ruled),
         alert.coverage.as_ref().map_or_else(String::new, seen_only),
     )
+}
+
+/// Why less was done than was earned, and what is lost by what was done.
+fn ruled(ruling: &Ruling) -> String {
+    let decision = serde_json::to_value(ruling).unwrap_or_default();
+    let why = ruling::why(&decision);
+    let mut text = if why.is_empty() {
+        String::new()
+    } else {
+        format!(" (earned {}; {})", ruling.earned, why.join("; "))
+    };
+    if let Some(lost) = ruling::lost(&decision["impact"]) {
+        text.push_str(&format!("; lost by it: {lost}"));
+    }
+    text
 }
 
 /// What is to be said of how much was seen, if it was not all.

@@ -210,6 +210,9 @@ fn alert_event(teller: &Teller, object: &mut Map<String, Value>, alert: &Alert) 
     object.insert("evidence".into(), Value::Object(evidence.collect()));
     object.insert("first_evidence".into(), plain(&teller.clock.stamp(alert.first_evidence)));
     object.insert("incident_id".into(), alert.incident.into());
+    if let Some(ruling) = &alert.ruling {
+        object.insert("decision".into(), plain(ruling));
+    }
     if let Some(coverage) = &alert.coverage {
         object.insert("coverage".into(), plain(coverage));
     }

@@ -27,6 +27,7 @@ fn device() -> DeviceRef {
         ips: vec!["10.0.0.7".parse().unwrap(), "fe80::7".parse().unwrap()],
         maker: Some("Intel".to_owned()),
         name: None,
+        class: None,
     }
 }
 
@@ -58,6 +59,7 @@ fn alert(action: Action) -> Event {
         ],
         first_evidence: START,
         action,
+        ruling: None,
         coverage: None,
     })
 }
@@ -294,6 +296,47 @@ fn an_alert_says_how_much_was_seen() {
     );
     let sentence = teller().sentence(&timed, None);
     assert!(sentence.ends_with("isolated; seen was 97.00 % of what came lately"), "{sentence}");
+}
+
+#[test]
+fn an_alert_says_what_was_earned_what_was_allowed_and_what_is_lost() {
+    use sensor_core::policy::Service;
+    use sensor_core::policy::preview::{Loss, Part, Preview};
+    use sensor_core::policy::ruling::{Cause, Lowered, Ruling};
+    let service = Service { proto: 6, port: 104, peer: Some("10.0.0.3".parse().unwrap()) };
+    let (part, name) = (Part::Uses, Some("PACS".to_owned()));
+    let lost = vec![Loss { part, service, name, live: true, vital: false }];
+    let level = Level::Pin;
+    let impact = Preview { level, peers: 1, services: 1, conversations: 2, lost, vital: vec![] };
+    let class = Cause::Class { class: "icu".parse().unwrap() };
+    let lowered = vec![Lowered { to: Some(level), why: class }];
+    let Event::Alert(mut told) = alert(Action::Pinned) else { panic!() };
+    told.ruling = Some(Ruling { earned: Level::Isolate, lowered, impact: Some(impact) });
+    let timed = Timed { time: START, event: Event::Alert(told) };
+    assert_eq!(
+        teller().value(&timed, None)["decision"],
+        json!({
+            "earned": "isolate",
+            "allowed": "pin",
+            "lowered": [{ "to": "pin", "by": "class", "class": "icu" }],
+            "impact": {
+                "level": "pin", "peers": 1, "services": 1, "conversations": 2,
+                "lost": [{
+                    "part": "uses", "service": "tcp/104", "peer": "10.0.0.3", "name": "PACS", "live": true,
+                    "vital": false,
+                }],
+                "vital": [],
+            },
+        })
+    );
+    let sentence = teller().sentence(&timed, None);
+    assert!(
+        sentence.ends_with(
+            "; pinned to what it did before (earned isolate; pin at most: the class icu allows no more); lost by it: \
+             1 service with 1 peer (2 conversations now): uses tcp/104 of PACS (10.0.0.3)"
+        ),
+        "{sentence}"
+    );
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn device() -> DeviceRef {
         ips: vec!["10.0.0.7".parse().unwrap()],
         maker: Some("Intel".to_owned()),
         name: Some("MRI".to_owned()),
+        class: None,
     }
 }
 
@@ -88,6 +89,7 @@ fn alert(incident: u64) -> Timed {
         evidence: Vec::new(),
         first_evidence: Time(0),
         action: Action::Isolated,
+        ruling: None,
         coverage: None,
     });
     Timed { time: Time(1), event }

@@ -2,6 +2,7 @@
 
 use crate::event::{Change, DeviceRef};
 use crate::inventory::{self, Device, DeviceKey};
+use crate::policy::preview::Preview;
 use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
 use crate::time::Time;
 
@@ -56,8 +57,12 @@ pub enum Reply {
         device: Option<DeviceRef>,
         /// Whom it hits.
         impact: Impact,
+        /// Which services are lost by it.
+        lost: Box<Preview>,
         /// Who among them is protected, and goes on.
         spared: Vec<String>,
+        /// It is entered; else that was only looked at.
+        entered: bool,
     },
     /// The entry is gone.
     Removed(Block),

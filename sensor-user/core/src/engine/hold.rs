@@ -141,8 +141,9 @@ impl Engine {
         block.targets.truncate(MAX_TARGETS);
         block.follows |= block.targets.iter().any(|target| matches!(target, Target::Mac(_)));
         block.level = level;
+        let attack = self.attack_since(finding, now);
         // There was room for a pin when it was decided.
-        let Ok(list) = self.list_for(&block, None) else { return };
+        let Ok(list) = self.list_for(&block, None, attack) else { return };
         block.list = list;
         finding.signature.clone_into(&mut block.reason);
         if self.probation(finding, now).is_some() {

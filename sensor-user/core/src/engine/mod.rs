@@ -8,11 +8,13 @@ mod command;
 mod conclude;
 mod follow;
 mod fuse;
+mod habit;
 mod hold;
 mod learn;
 mod pass;
-mod pin;
+mod preview;
 mod reach;
+mod rule;
 mod sight;
 mod view;
 

@@ -46,7 +46,7 @@ impl Engine {
     }
 
     fn device_view(&self, device: &inventory::Device) -> DeviceView {
-        let DeviceRef { mac, ips, maker, name } = inventory::describe(device, &self.settings);
+        let DeviceRef { mac, ips, maker, name, class } = inventory::describe(device, &self.settings);
         let usual = self.detectors.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
         let block = |target| self.blocks.find(BlockName::Target(target));
         DeviceView {
@@ -55,6 +55,7 @@ impl Engine {
             more_ips: device.more_ips,
             maker,
             name,
+            class,
             first_seen: device.first_seen,
             last_seen: device.last_seen,
             port: device.port,
@@ -82,6 +83,7 @@ impl Engine {
             opened: incident.opened,
             updated: incident.updated,
             action: incident.action.clone(),
+            ruling: incident.ruling.clone(),
             coverage: incident.coverage,
             evidence: incident.evidence.clone(),
             findings: incident.findings.iter().map(finding).collect(),
