@@ -32,6 +32,11 @@ fn cause(step: &Value) -> String {
             let peers: Vec<_> = peers.map(label::plain).collect();
             format!("more would cut it off from {}, which must go on", peers.join(", "))
         }
+        Some("review") => {
+            let number = step["review"].as_u64().unwrap_or_default();
+            format!("the detector was judged wrong about such devices (review {number})")
+        }
+        Some("waiting") => "too many restrictions wait for approval".to_owned(),
         Some("room") => "the table of what pinned devices may do is full".to_owned(),
         // A daemon of a later release may know reasons this command does not.
         other => label::plain(other.unwrap_or_default()),

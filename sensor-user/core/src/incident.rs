@@ -34,6 +34,12 @@ pub struct Incident {
     pub action: Action,
     /// Which level was earned last, and what came of it; none if nothing was earned.
     pub ruling: Option<Ruling>,
+    /// The strictest level that a person denied, or nobody approved.
+    pub denied: Option<Level>,
+    /// The account that approved what was done.
+    pub approved_by: Option<String>,
+    /// Whether a person found it true, and the account.
+    pub judged: Option<(bool, String)>,
     /// The last look at what a restriction of its device cuts.
     pub looked: Option<Looked>,
     /// How much was seen when its last alert was told; none in a replay.
@@ -126,6 +132,9 @@ impl Incidents {
                 updated: now,
                 action: Action::None,
                 ruling: None,
+                denied: None,
+                approved_by: None,
+                judged: None,
                 looked: None,
                 coverage: None,
                 evidence: Sum::default(),

@@ -109,6 +109,28 @@ pub struct DecideSettings {
     pub graded: bool,
 }
 
+/// What is done when nobody approved in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Otherwise {
+    /// What was asked for.
+    Act,
+    /// Nothing: it is told.
+    Alert,
+}
+
+/// Which automatic restrictions a person must approve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ApproveSettings {
+    /// From this level on; none: nobody is asked.
+    pub from: Option<Level>,
+    /// For how long a person may think, ns.
+    pub within_ns: u64,
+    /// What is done then.
+    pub otherwise: Otherwise,
+    /// What is done meanwhile, if it is less.
+    pub meanwhile: Option<Level>,
+}
+
 /// What is done about hosts over their budget of new destinations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReflexMode {
@@ -187,6 +209,8 @@ pub struct Settings {
     pub isolate_for_ns: Vec<u64>,
     /// Levels of automatic restrictions.
     pub decide: DecideSettings,
+    /// Which of them a person must approve.
+    pub approve: ApproveSettings,
     /// At most so many automatic isolations...
     pub budget: u32,
     /// ...and at most this part of all devices, 0 to 1, but one...
@@ -251,6 +275,12 @@ impl Default for Settings {
             // The first is long enough for a person to come: what isolates is decisive, and rarely a mistake.
             isolate_for_ns: vec![HOUR, 24 * HOUR, 7 * 24 * HOUR],
             decide: DecideSettings { highest: Level::Isolate, graded: false },
+            approve: ApproveSettings {
+                from: None,
+                within_ns: 15 * MINUTE,
+                otherwise: Otherwise::Alert,
+                meanwhile: None,
+            },
             budget: 5,
             budget_share: 0.01,
             budget_window_ns: 10 * MINUTE,

@@ -76,6 +76,14 @@ pub fn status(status: &Status, here: &Here) -> String {
         stat("flows_live"),
         stat("flows_new"),
     ));
+    for (waits, what) in [
+        (stat("approvals_waiting"), "waits for approval (`sekisho incidents`)"),
+        (stat("reviews"), "on review (`sekisho incidents reviews`)"),
+    ] {
+        if waits > 0 {
+            text.push_str(&format!("  {waits} {what}\n"));
+        }
+    }
     text.push_str(&format!(
         "  dropped        {}\n  lost           {}\n  pinned at      {}\n\n",
         dropped(&live.ports),
@@ -223,7 +231,7 @@ fn grave(severity: u8) -> &'static str {
 }
 
 /// What was done about an incident, in people's words.
-fn done(action: &str) -> &str {
+pub fn done(action: &str) -> &str {
     match action {
         "none" => "told only",
         "isolated" => "isolated",
@@ -233,6 +241,9 @@ fn done(action: &str) -> &str {
         "would_pin" | "ungraded_pin" => "would be pinned",
         "would_isolate" | "ungraded_isolate" => "would be isolated",
         "lowered" => "told only: lowered",
+        "waits" => "waits for approval",
+        "denied" => "not done: denied",
+        "not_approved" => "not done: not approved",
         "already_isolated" => "held already",
         "gateway" => "not isolated: gateway",
         "protected" => "not isolated: protected",
@@ -302,6 +313,19 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
         text.push_str(&format!("  class    {}\n", label::plain(class)));
     }
     text.push_str(&decided(incident, here));
+    if let Some(waits) = &incident.waits {
+        text.push_str(&format!(
+            "  waits    for approval of {} until {}: `sekisho incidents approve {}` or `deny {}`\n",
+            label::plain(&waits.level),
+            waits.until.local(&here.zone),
+            incident.id,
+            incident.id
+        ));
+    }
+    if let Some(judged) = &incident.judged {
+        let verdict = if judged.right { "true" } else { "false" };
+        text.push_str(&format!("  judged   {verdict}, by {}\n", label::plain(&judged.by)));
+    }
     if let Some(seen) = incident.coverage.as_ref().and_then(|coverage| coverage["bridge"].as_f64()) {
         text.push_str(&format!("  seen     {} of what came in the minutes before\n", label::percent(seen)));
     }

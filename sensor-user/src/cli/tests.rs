@@ -323,6 +323,67 @@ fn ok(value: Value) -> Value {
 }
 
 #[test]
+fn what_a_person_says_of_incidents_is_asked_for_and_shown() {
+    let review = json!({ "id": 3, "detector": "scan", "scope": "class icu", "incident_id": 12,
+        "since": "2026-01-01T00:00:00.000000+0000", "by": "tanaka" });
+    for (line, request, answer, want) in [
+        (
+            "incidents approve 7",
+            json!({ "version": 1, "request": "incident_approve", "with": 7 }),
+            json!({ "incident": 7, "level": "isolate", "action": "isolated" }),
+            "Incident 7: approved; isolated.\n",
+        ),
+        (
+            "incidents deny 7",
+            json!({ "version": 1, "request": "incident_deny", "with": 7 }),
+            json!({ "incident": 7, "level": "isolate" }),
+            "Incident 7: isolate is denied, and will not be asked for again.\n",
+        ),
+        (
+            "incidents judge 12 false",
+            json!({ "version": 1, "request": "incident_judge", "with": { "incident": 12, "right": false } }),
+            json!({ "incident": 12, "right": false, "reviews": [review] }),
+            "Incident 12 is judged false.\nscan only alerts for class icu until `sekisho incidents review 3`.\n\
+             If its device is held, it still is: `sekisho block list`, `sekisho block remove`.\n",
+        ),
+        (
+            "incidents judge 12 true",
+            json!({ "version": 1, "request": "incident_judge", "with": { "incident": 12, "right": true } }),
+            json!({ "incident": 12, "right": true, "reviews": [review] }),
+            "Incident 12 is judged true.\nscan counts again for class icu.\n",
+        ),
+        (
+            "incidents review 3",
+            json!({ "version": 1, "request": "review_end", "with": 3 }),
+            review.clone(),
+            "scan counts again for class icu.\n",
+        ),
+        (
+            "incidents reviews",
+            json!({ "version": 1, "request": "reviews" }),
+            json!([]),
+            "No detector is on review.\n",
+        ),
+    ] {
+        let (text, asked) = command(line, vec![ok(answer)]);
+        assert_eq!((text.unwrap().as_str(), &asked), (want, &vec![request]), "{line}");
+    }
+    let (text, _) = command("incidents reviews", vec![ok(json!([review]))]);
+    let text = text.unwrap();
+    assert!(text.contains("ID  DETECTOR  ONLY ALERTS FOR  INCIDENT  SINCE"), "{text}");
+    assert!(text.contains("class icu              12  2026-01-01"), "{text}");
+    let mut told = incident();
+    told["action"] = "waits".into();
+    told["waits"] = json!({ "level": "isolate", "until": "2026-01-01T00:15:00.000000+0000" });
+    told["judged"] = json!({ "right": false, "by": "tanaka" });
+    let shown = show::incident(&read(told), &here());
+    assert!(shown.contains("(high), waits for approval\n"), "{shown}");
+    let want = "  waits    for approval of isolate until 2026-01-01 00:15:00: `sekisho incidents approve 3` or `deny 3`\n  \
+        judged   false, by tanaka\n";
+    assert!(shown.contains(want), "{shown}");
+}
+
+#[test]
 fn a_block_is_added() {
     let answers = vec![ok(json!({ "block": block(), "extended": false })), ok(status("observe"))];
     let (text, asked) =

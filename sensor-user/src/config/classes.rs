@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sensor_core::policy::class::{Class, Kind, MAX_CLASSES, MAX_MEMBERS};
+use sensor_core::policy::class::{Asks, Class, Kind, MAX_CLASSES, MAX_MEMBERS};
 use sensor_core::policy::{Level, Name, Target};
 use sensor_core::settings::Settings;
 
+use super::approve;
 use super::item::{Item, Read, one_host, quoted};
 use super::places::name;
 use super::problem::Problem;
 
 /// The keys of a class.
-const CLASS_KEYS: [&str; 3] = ["members", "kind", "highest"];
+const CLASS_KEYS: [&str; 4] = ["members", "kind", "highest", "approve"];
 
 /// How far it goes: the levels that are put on automatically, or none.
 const HIGHEST: [(&str, Option<Level>); 4] = [
@@ -55,7 +56,7 @@ pub fn classes(item: &Item) -> Read<BTreeMap<Name, Class>> {
 fn class(entry: &Item, name: Name) -> Read<Class> {
     let called = Kind::ALL.into_iter().find(|kind| kind.name() == name.as_str());
     let (mut kind, mut highest_given, mut members) = (called.unwrap_or_default(), None, Vec::new());
-    let mut problems = Vec::new();
+    let (mut asks, mut problems) = (Asks::default(), Vec::new());
     for (key, value) in entry.section()? {
         let item = entry.key(key.get_ref(), value);
         let read = match &**key.get_ref() {
@@ -69,6 +70,7 @@ fn class(entry: &Item, name: Name) -> Read<Class> {
             "highest" => {
                 highest(&item.like(r#"highest = "pin""#)).map(|read| highest_given = Some((read, item)))
             }
+            "approve" => approve::asks(&item.like(r#"approve = "isolate""#)).map(|read| asks = read),
             _ => item.wrong("is not a known key", format!("known here: {}", CLASS_KEYS.join(", "))),
         };
         problems.extend(read.err().into_iter().flatten());
@@ -90,7 +92,7 @@ fn class(entry: &Item, name: Name) -> Read<Class> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let mut class = Class::of_kind(kind);
+    let mut class = Class { approve: asks, ..Class::of_kind(kind) };
     if let Some((given, _)) = highest_given {
         class.highest = given;
     }

@@ -10,7 +10,7 @@ use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 use super::Config;
 use super::item::{Item, Read, one_host, quoted};
-use super::{classes, places};
+use super::{approve, classes, places};
 use crate::duration::DAY;
 
 /// One key.
@@ -83,6 +83,15 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.settings.decide.highest, i.choice(&AUTOMATIC)?;
     "decide.graded": "whether evidence that is not decisive alone adds up to acts", "graded = false"
         => |c, i| c.settings.decide.graded, i.flag()?;
+
+    "approve.from": "the level from which on a person must approve", r#"from = "isolate""#
+        => |c, i| c.settings.approve.from, approve::from(i)?;
+    "approve.within": "how long a person may think", r#"within = "15m""#
+        => |c, i| c.settings.approve.within_ns, i.duration(SECOND..=7 * DAY)?;
+    "approve.otherwise": "what is done when nobody said anything in time", r#"otherwise = "alert""#
+        => |c, i| c.settings.approve.otherwise, approve::otherwise(i)?;
+    "approve.meanwhile": "what is done meanwhile", r#"meanwhile = "throttle""#
+        => |c, i| c.settings.approve.meanwhile, approve::meanwhile(i)?;
 
     "classes": "classes of devices, and how far it goes with them", r#"ventilators = { kind = "life-critical", members = ["10.1.0.0/16"] }"#
         => |c, i| c.settings.classes, classes::classes(i)?;

@@ -269,7 +269,7 @@ internal = ["::/0"]
 #[test]
 fn classes_are_read_and_checked() {
     use sensor_core::policy::Level;
-    use sensor_core::policy::class::Kind;
+    use sensor_core::policy::class::{Asks, Kind};
     let config = parse(
         br#"
         [classes.icu]
@@ -280,6 +280,7 @@ fn classes_are_read_and_checked() {
         [classes.printers]
         members = ["10.0.0.9"]
         highest = "alert"
+        approve = "throttle"
         [names]
         "10.0.0.10" = "MRI 2"
         "#,
@@ -290,6 +291,7 @@ fn classes_are_read_and_checked() {
     assert_eq!((of("icu").members.len(), of("icu").names.len()), (3, 1));
     assert_eq!((of("server").kind, of("server").highest), (Kind::Server, Some(Level::Throttle)));
     assert_eq!((of("printers").kind, of("printers").highest), (Kind::Other, None));
+    assert_eq!((of("printers").approve, of("icu").approve), (Asks::From(Level::Throttle), Asks::AsElsewhere));
     for (text, want) in [
         ("[classes.a]", "classes.\"a\": has no members"),
         ("[classes]\na = 1", "classes.\"a\": must be a section"),

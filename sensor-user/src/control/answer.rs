@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sensor_core::engine::Reply;
 use sensor_core::event::DeviceRef;
+use sensor_core::policy::review::Review;
 use sensor_core::policy::{Block, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, FindingView, IncidentView, Snapshot};
 use serde::Serialize;
@@ -13,7 +14,8 @@ use super::View;
 use super::request::Part;
 use crate::clock::WallClock;
 use crate::protocol::{
-    Added, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, LiveStatus, Status,
+    Added, Approved, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, JudgedInfo,
+    LiveStatus, ReviewInfo, Status, VerdictInfo, WaitInfo,
 };
 
 /// One part of the view.
@@ -23,6 +25,7 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
         Part::Status => json(&status(snapshot, live, clock)),
         Part::Devices => json(&snapshot.devices.iter().map(|d| device(d, live, clock)).collect::<Vec<_>>()),
         Part::Incidents => json(&snapshot.incidents.iter().map(|i| incident(i, clock)).collect::<Vec<_>>()),
+        Part::Reviews => json(&snapshot.reviews.iter().map(|r| review(r, clock)).collect::<Vec<_>>()),
         Part::Blocks => json(&blocks(snapshot, live, clock)),
     }
 }
@@ -37,6 +40,18 @@ pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
             let (extended, entered, spared) = (*extended, *entered, spared.clone());
             json(&Added { block, extended, impact, lost: json(&**lost), spared, entered })
         }
+        Reply::Approved { incident, level, action } => {
+            let action = json(action).as_str().map(str::to_owned);
+            json(&Approved { incident: *incident, level: level.to_string(), action })
+        }
+        Reply::Denied { incident, level } => {
+            json(&Approved { incident: *incident, level: level.to_string(), action: None })
+        }
+        Reply::Judged { incident, right, reviews } => {
+            let reviews = reviews.iter().map(|one| review(one, clock)).collect();
+            json(&JudgedInfo { incident: *incident, right: *right, reviews })
+        }
+        Reply::Reviewed(one) => json(&review(one, clock)),
         Reply::Removed(block) => json(&block_info(block, None, clock)),
     }
 }
@@ -83,9 +98,24 @@ fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
         updated: clock.stamp(view.updated),
         action: json(&view.action).as_str().unwrap_or_default().to_owned(),
         decision: view.ruling.as_ref().map(json),
+        waits: view
+            .waits
+            .map(|(level, until)| WaitInfo { level: level.to_string(), until: clock.stamp(until) }),
+        judged: view.judged.clone().map(|(right, by)| VerdictInfo { right, by }),
         coverage: view.coverage.as_ref().map(json),
         evidence: Some(json(&view.evidence)),
         findings: view.findings.iter().map(|f| finding(f, clock)).collect(),
+    }
+}
+
+fn review(review: &Review, clock: &WallClock) -> ReviewInfo {
+    ReviewInfo {
+        id: review.id,
+        detector: review.detector.clone(),
+        scope: review.scope.to_string(),
+        incident_id: review.incident,
+        since: clock.stamp(review.since),
+        by: review.by.clone(),
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sensor_core::engine::{Add, Impact, Which, Who};
-use sensor_core::event::DeviceRef;
+use sensor_core::event::{Action, DeviceRef};
 use sensor_core::policy::preview::Preview;
+use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, EngineStats};
 use sensor_core::time::{HOUR, SECOND, Time};
@@ -39,6 +40,17 @@ fn block() -> Block {
     }
 }
 
+fn review() -> Review {
+    Review {
+        id: 3,
+        detector: "scan".to_owned(),
+        scope: Scope::Class("icu".parse().unwrap()),
+        incident: 12,
+        since: Time(SECOND),
+        by: "tanaka".to_owned(),
+    }
+}
+
 fn view() -> View {
     let device = DeviceView {
         mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
@@ -62,6 +74,7 @@ fn view() -> View {
         enforce: true,
         devices: vec![device],
         incidents: Vec::new(),
+        reviews: vec![review()],
         blocks: vec![block()],
         stats: EngineStats { devices: 1, ..EngineStats::default() },
     };
@@ -143,6 +156,20 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 drop(answer.send(Err(format!("there is no model {hash}"))));
             }
             Ask::Model(ask, answer) => drop(answer.send(Ok(json!(format!("{ask:?}"))))),
+            Ask::Command(Command::Approve(incident, true, _), answer) => {
+                let (level, action) = (Level::Isolate, Action::Isolated);
+                drop(answer.send(Ok(Reply::Approved { incident, level, action })));
+            }
+            Ask::Command(Command::Approve(incident, false, _), answer) => {
+                drop(answer.send(Err(CommandError::NotWaiting(incident))));
+            }
+            Ask::Command(Command::Judge(incident, right, by), answer) => {
+                let reviews = vec![Review { by, ..review() }];
+                drop(answer.send(Ok(Reply::Judged { incident, right, reviews })));
+            }
+            Ask::Command(Command::Review(id, _), answer) => {
+                drop(answer.send(Ok(Reply::Reviewed(Review { id, ..review() }))));
+            }
             Ask::Command(Command::Remove(which), answer) => {
                 let name = match which {
                     Which::Id(id) => id.to_string(),
@@ -307,6 +334,36 @@ async fn orders_reach_the_pipeline() {
     let removed = daemon.ask(json!({ "version": 1, "request": "block_remove", "with": { "id": 9 } })).await;
     assert_eq!(removed["error"]["kind"], "refused");
     assert!(removed["error"]["message"].as_str().unwrap().contains("there is no block entry for 9"));
+}
+
+#[tokio::test]
+async fn what_a_person_says_of_incidents_reaches_the_pipeline_with_his_account() {
+    let daemon = Daemon::start();
+    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap());
+    let mine = super::peer::user_name(uid);
+    let review = |id: u32, by: &str| {
+        json!({ "id": id, "detector": "scan", "scope": "class icu", "incident_id": 12,
+            "since": "1970-01-01T00:00:01.000000+0000", "by": by })
+    };
+    for (request, with, want) in [
+        ("incident_approve", json!(7), json!({ "incident": 7, "level": "isolate", "action": "isolated" })),
+        (
+            "incident_judge",
+            json!({ "incident": 12, "right": false }),
+            json!({ "incident": 12, "right": false, "reviews": [review(3, &mine)] }),
+        ),
+        ("reviews", Value::Null, json!([review(3, "tanaka")])),
+        ("review_end", json!(5), review(5, "tanaka")),
+    ] {
+        let mut line = json!({ "version": 1, "request": request });
+        if !with.is_null() {
+            line["with"] = with;
+        }
+        assert_eq!(daemon.ask(line).await["ok"], want, "{request}");
+    }
+    let denied = daemon.ask(json!({ "version": 1, "request": "incident_deny", "with": 8 })).await;
+    let message = denied["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("nothing waits for approval in incident 8"), "{message}");
 }
 
 #[tokio::test]

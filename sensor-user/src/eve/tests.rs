@@ -340,6 +340,96 @@ fn an_alert_says_what_was_earned_what_was_allowed_and_what_is_lost() {
 }
 
 #[test]
+fn what_waits_for_a_person_is_told() {
+    use sensor_core::event::{Approval, ApprovalStep};
+    let approval = |step, by: Option<&str>| {
+        Event::Approval(Approval {
+            incident: 3,
+            step,
+            device: Some(device()),
+            level: Level::Isolate,
+            until: START.plus(HOUR),
+            acts: false,
+            by: by.map(str::to_owned),
+        })
+    };
+    is_told(
+        approval(ApprovalStep::Asked, None),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "approval",
+            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "approval": {
+                "action": "asked",
+                "level": "isolate",
+                "until": "2026-01-01T01:00:00.000000+0000",
+                "otherwise": "alert",
+                "by": null,
+            },
+            "incident_id": 3,
+        }),
+        "approval  Intel 00:1b:21:0a:0b:0c (10.0.0.7) is to be cut off: `sekisho incidents approve 3` or `deny 3` until \
+         2026-01-01 01:00:00, or nothing is done [incident 3]",
+    );
+    for (step, by, want) in [
+        (ApprovalStep::Approved, Some("tanaka"), "is to be cut off: approved by tanaka"),
+        (ApprovalStep::Denied, Some("tanaka"), "is not to be cut off: denied by tanaka"),
+        (ApprovalStep::Lapsed, None, "is not cut off: nobody approved it in time"),
+        (ApprovalStep::LapsedActs, None, "is to be cut off: nobody denied it in time"),
+        (ApprovalStep::Lost, None, "was to be cut off: the question is lost, for the daemon stops"),
+    ] {
+        let timed = Timed { time: START, event: approval(step, by) };
+        let sentence = teller().sentence(&timed, None);
+        assert!(sentence.contains(want), "{sentence}");
+        assert_eq!(teller().value(&timed, None)["approval"]["action"], step.name());
+    }
+}
+
+#[test]
+fn a_judgement_is_told() {
+    use sensor_core::event::{Judged, Judgement};
+    use sensor_core::policy::review::{Review, Scope};
+    let review = Review {
+        id: 2,
+        detector: "scan".to_owned(),
+        scope: Scope::Class("icu".parse().unwrap()),
+        incident: 3,
+        since: START,
+        by: "tanaka".to_owned(),
+    };
+    let said = |judged, reviews| {
+        Event::Judgement(Judgement { judged, incident: 3, device: None, reviews, by: "tanaka".to_owned() })
+    };
+    is_told(
+        said(Judged::False, vec![review.clone()]),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "judgement",
+            "judgement": {
+                "verdict": "false",
+                "by": "tanaka",
+                "reviews": [{ "id": 2, "detector": "scan", "scope": "class icu" }],
+            },
+            "incident_id": 3,
+        }),
+        "judgement incident 3 is false, by tanaka: on review is scan for class icu",
+    );
+    for (judged, reviews, want) in [
+        (Judged::Right, vec![], "judgement incident 3 is true, by tanaka: counts again: no detector"),
+        (
+            Judged::Reviewed,
+            vec![review],
+            "judgement reviewed by tanaka: counts again: scan for class icu [incident 3]",
+        ),
+    ] {
+        let timed = Timed { time: START, event: said(judged, reviews) };
+        assert!(teller().sentence(&timed, None).ends_with(want), "{}", teller().sentence(&timed, None));
+    }
+}
+
+#[test]
 fn an_alert_is_told() {
     is_told(
         alert(Action::Isolated),

@@ -14,10 +14,14 @@ impl Engine {
     /// Turns findings into incidents, and those into decisions.
     pub(super) fn conclude(&mut self, now: Time, out: &mut Output) {
         for finding in std::mem::take(&mut self.found) {
-            let evidence = self.ledger.add(&finding, now);
+            let evidence = match self.review_of(&finding) {
+                Some(_) => self.ledger.sum(finding.device, now),
+                None => self.ledger.add(&finding, now),
+            };
             let (id, news) = self.incidents.add(&finding, evidence, now);
             let (action, ruling) = self.weigh(id, &finding, now, out);
-            let rose = self.incidents.rises(id, &action);
+            let allowed = ruling.as_ref().and_then(Ruling::allowed);
+            let rose = self.incidents.rises(id, &action) || self.is_unasked(id, &action, allowed);
             if news || rose || action.acts() {
                 self.act(id, &finding, (action, ruling), now, out);
             }
@@ -28,7 +32,7 @@ impl Engine {
     pub(super) fn look_again(&mut self, now: Time, out: &mut Output) {
         for (id, finding) in self.incidents.unspent(now) {
             let (action, ruling) = self.weigh(id, &finding, now, out);
-            if action.acts() {
+            if action.acts() || action == Action::Waits {
                 self.act(id, &finding, (action, ruling), now, out);
             }
         }
@@ -53,7 +57,7 @@ impl Engine {
             None if acts => Action::Lowered,
             None => Action::None,
             Some(_) => match self.step_down(incident, finding, (&mut ruling, acts), now) {
-                action if acts => action,
+                action if acts => self.ask(incident, finding, (action, &mut ruling)),
                 action if action.acts() => action.level().map_or(Action::None, Action::ungraded),
                 _ => Action::None,
             },
@@ -91,6 +95,8 @@ impl Engine {
             }
         }
         let level = action.level().filter(|_| action.acts());
+        let allowed = ruling.as_ref().and_then(Ruling::allowed);
+        let asked = allowed.filter(|_| self.is_unasked(id, &action, allowed));
         out.events.push(Timed {
             time: now,
             event: Event::Alert(Alert {
@@ -109,11 +115,22 @@ impl Engine {
         });
         if let Some(level) = level {
             self.restrict(finding, id, device, level, now, out);
+        } else if let Some(level) = asked {
+            self.wait(id, finding, level, now, out);
         }
     }
 
     /// Whether a device is to be put under a level, and if not, why.
     pub(super) fn consider(&mut self, finding: &Finding, level: Level, now: Time) -> Action {
+        match self.may(finding, level) {
+            action if !action.acts() => action,
+            _ if self.is_spent(finding.device, level, now) => Action::BudgetSpent,
+            action => action,
+        }
+    }
+
+    /// The same, whatever was done about others lately.
+    pub(super) fn may(&self, finding: &Finding, level: Level) -> Action {
         let Some(device) = self.inventory.get(finding.device) else { return Action::NoOwnAddress };
         if matches!(finding.device, DeviceKey::Local(_)) && device.gateway {
             return Action::Gateway;
@@ -128,7 +145,7 @@ impl Engine {
         if targets.iter().all(|target| self.is_under(*target, level)) {
             return Action::AlreadyIsolated;
         }
-        if self.is_spent(finding.device, level, now) || self.blocks.len() >= MAX_BLOCKS {
+        if self.blocks.len() >= MAX_BLOCKS {
             return Action::BudgetSpent;
         }
         Action::of(level, self.settings.mode == Mode::Enforce)

@@ -23,6 +23,9 @@ impl Engine {
     pub(super) fn rule(&self, finding: &Finding, earned: Level) -> Ruling {
         let mut ruling = Ruling::new(earned);
         ruling.lower(Some(self.settings.decide.highest), Cause::Highest);
+        if let Some(review) = self.review_of(finding) {
+            ruling.lower(None, Cause::Review { review });
+        }
         let device = self.inventory.get(finding.device);
         if let Some((class, rules)) = device.and_then(|device| class_of(device, &self.settings)) {
             ruling.lower(rules.allows(self.is_proven(finding)), Cause::Class { class });

@@ -25,6 +25,8 @@ impl Engine {
             incidents: self.incidents.opened,
             blocks: self.blocks.iter().filter(|block| !block.would).count() as u64,
             blocks_would: self.blocks.iter().filter(|block| block.would).count() as u64,
+            approvals_waiting: self.waiting.len() as u64,
+            reviews: self.reviews.iter().count() as u64,
         }
     }
 
@@ -40,6 +42,7 @@ impl Engine {
             enforce: self.settings.mode == Mode::Enforce,
             devices: self.inventory.sorted().into_iter().map(|device| self.device_view(device)).collect(),
             incidents: self.incidents.newest_first().filter_map(|i| self.incident_view(i)).collect(),
+            reviews: self.reviews.iter().cloned().collect(),
             blocks: self.blocks.iter().cloned().collect(),
             stats: self.stats(),
         }
@@ -84,6 +87,8 @@ impl Engine {
             updated: incident.updated,
             action: incident.action.clone(),
             ruling: incident.ruling.clone(),
+            waits: self.waiting.get(&incident.id).map(|waiting| (waiting.level, waiting.until)),
+            judged: incident.judged.clone(),
             coverage: incident.coverage,
             evidence: incident.evidence.clone(),
             findings: incident.findings.iter().map(finding).collect(),

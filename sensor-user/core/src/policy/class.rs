@@ -54,6 +54,29 @@ impl Kind {
     }
 }
 
+/// From which level on a person must approve what is done about a class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Asks {
+    /// As for all other devices.
+    #[default]
+    AsElsewhere,
+    /// Nobody is asked.
+    Never,
+    /// From this level on.
+    From(Level),
+}
+
+impl Asks {
+    /// The level from which on a person is asked; none: nobody is.
+    pub fn from(self, settings: &Settings) -> Option<Level> {
+        match self {
+            Self::AsElsewhere => settings.approve.from,
+            Self::Never => None,
+            Self::From(level) => Some(level),
+        }
+    }
+}
+
 /// A class of devices.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Class {
@@ -61,6 +84,8 @@ pub struct Class {
     pub kind: Kind,
     /// No automatic restriction is stricter; none: its devices are only told about.
     pub highest: Option<Level>,
+    /// From which level on a person must approve.
+    pub approve: Asks,
     /// Its members by MAC address, IP address or network.
     pub members: BTreeSet<Target>,
     /// Its members by the names the configuration gives them, in lower case.

@@ -9,6 +9,7 @@ mod level;
 mod list;
 pub mod preview;
 pub mod repeat;
+pub mod review;
 pub mod ruling;
 mod target;
 

@@ -4,6 +4,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use super::preview::Preview;
+use super::review::ReviewId;
 use super::{Level, Name};
 
 /// What lowered a level.
@@ -24,6 +25,13 @@ pub enum Cause {
     },
     /// The kernel's table of what pinned devices may do has no room.
     Room,
+    /// A person judged the detector wrong about such devices.
+    Review {
+        /// The number of the review.
+        review: ReviewId,
+    },
+    /// Too many restrictions wait for a person.
+    Waiting,
 }
 
 /// One step down.
