@@ -90,6 +90,8 @@ mod tests {
         let decision = json!({ "earned": "isolate", "allowed": "alert", "lowered": [
             { "to": "pin", "by": "class", "class": "icu" },
             { "to": "throttle", "by": "service", "peers": ["PACS", "10.0.0.9"] },
+            { "to": "alert", "by": "review", "review": 3 },
+            { "to": "alert", "by": "waiting" },
             { "to": "alert", "by": "later" },
         ] });
         assert_eq!(
@@ -97,6 +99,8 @@ mod tests {
             [
                 "pin at most: the class icu allows no more",
                 "throttle at most: more would cut it off from PACS, 10.0.0.9, which must go on",
+                "told only: the detector was judged wrong about such devices (review 3)",
+                "told only: too many restrictions wait for approval",
                 "told only: later",
             ]
         );
