@@ -23,6 +23,7 @@ pub mod patience;
 pub mod pipeline;
 pub mod protocol;
 pub mod replay;
+pub mod ruling;
 pub mod source;
 pub mod store;
 pub mod telemetry;

@@ -49,6 +49,16 @@ pub enum Request {
     Devices,
     /// All incidents, newest first. Answer: a list of [`IncidentInfo`].
     Incidents,
+    /// Do what waits for approval in this incident. Answer: [`Approved`].
+    IncidentApprove(u64),
+    /// Do not do it. Answer: [`Approved`], without an action.
+    IncidentDeny(u64),
+    /// An incident was true, or false. Answer: [`JudgedInfo`].
+    IncidentJudge(IncidentJudge),
+    /// The detectors on review. Answer: a list of [`ReviewInfo`].
+    Reviews,
+    /// The detector on this review counts again. Answer: [`ReviewInfo`], as it was.
+    ReviewEnd(u32),
     /// The block list, oldest first. Answer: a list of [`BlockInfo`].
     BlockList,
     /// Block somebody. Answer: [`Added`].
@@ -90,12 +100,83 @@ pub struct BlockAdd {
     /// Also if somebody who is protected, or a gateway, is among them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// Only say what would come of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
     /// For how long, ns; none: until taken out.
     #[serde(default)]
     pub for_ns: Option<u64>,
     /// Why.
     #[serde(default)]
     pub reason: String,
+}
+
+/// What an incident was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IncidentJudge {
+    /// Its number.
+    pub incident: u64,
+    /// It was a true one.
+    pub right: bool,
+}
+
+/// What came of what a person said to an incident.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Approved {
+    /// Its number.
+    pub incident: u64,
+    /// The level that was asked for.
+    pub level: String,
+    /// What was done about its device, or why nothing; none if it was denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+}
+
+/// What came of a judgement.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JudgedInfo {
+    /// The incident.
+    pub incident: u64,
+    /// It was a true one.
+    pub right: bool,
+    /// The reviews that began with it if it was not, or ended if it was.
+    pub reviews: Vec<ReviewInfo>,
+}
+
+/// A detector on review.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReviewInfo {
+    /// Its number.
+    pub id: u32,
+    /// The detector.
+    pub detector: String,
+    /// About whom it only alerts: `class icu` or `device 00:1b:21:0a:0b:0c`.
+    pub scope: String,
+    /// The incident that was judged false.
+    pub incident_id: u64,
+    /// Since when.
+    pub since: Stamp,
+    /// The account that judged.
+    pub by: String,
+}
+
+/// What waits for a person.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WaitInfo {
+    /// The level that was asked for.
+    pub level: String,
+    /// Until when somebody may say.
+    pub until: Stamp,
+}
+
+/// What a person said of an incident.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VerdictInfo {
+    /// It is a true one.
+    pub right: bool,
+    /// The account.
+    pub by: String,
 }
 
 /// Which entry.
@@ -386,6 +467,9 @@ pub struct DeviceName {
     /// The name people gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Its class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
 }
 
 /// A device.
@@ -446,6 +530,15 @@ pub struct IncidentInfo {
     pub updated: Stamp,
     /// What was done about it.
     pub action: String,
+    /// Which level was `earned` last, which was `allowed`, what `lowered` it, and what is lost by it (`impact`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Value>,
+    /// What waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<WaitInfo>,
+    /// What a person said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<VerdictInfo>,
     /// How much was seen when its last alert was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Value>,
@@ -598,9 +691,19 @@ pub struct Added {
     /// Whom it hits.
     #[serde(default)]
     pub impact: ImpactInfo,
+    /// Which services are lost by it, as in the `impact` of an incident's decision.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub lost: Value,
     /// Who among them is protected, and goes on.
     #[serde(default)]
     pub spared: Vec<String>,
+    /// It is entered; false: that was only looked at.
+    #[serde(default = "yes")]
+    pub entered: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Whom an entry hits, as far as is known.

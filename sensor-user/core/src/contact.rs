@@ -125,6 +125,21 @@ fn is_new<K: std::hash::Hash + Eq>(
     in_vain
 }
 
+/// A service that answered whoever tried it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// Who tried it.
+    pub device: DeviceKey,
+    /// At which address.
+    pub server: IpAddr,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Port; 0 if the protocol has none.
+    pub port: u16,
+    /// When it was tried first.
+    pub first: Time,
+}
+
 /// First contacts that wait for their outcome, and the peers every device ever tried.
 #[derive(Debug)]
 pub struct Contacts {
@@ -254,11 +269,10 @@ impl Contacts {
         tried.into_iter().any(|tried| tried.answered && tried.first >= since)
     }
 
-    /// The services that answered whoever tried them, the last tried first: who, at whose address, protocol, port (0 if
-    /// the protocol has none).
-    pub fn answered_services(&self) -> impl Iterator<Item = (DeviceKey, IpAddr, u8, u16)> {
+    /// The services that answered whoever tried them, the last tried first.
+    pub fn answered_services(&self) -> impl Iterator<Item = Answered> {
         let tried = self.services.iter().filter(|(_, tried)| tried.answered);
-        tried.filter_map(|((device, dst, way, service), _)| {
+        tried.filter_map(|((device, dst, way, service), tried)| {
             let (proto, port) = match way {
                 Way::Arp => return None,
                 Way::Icmp if dst.is_ipv4() => (ICMP, 0),
@@ -267,7 +281,7 @@ impl Contacts {
                 Way::Udp => (UDP, *service),
                 Way::Other => (u8::try_from(*service).ok()?, 0),
             };
-            Some((*device, *dst, proto, port))
+            Some(Answered { device: *device, server: *dst, proto, port, first: tried.first })
         })
     }
 

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
 use crate::observation::{DropSeen, EndReason, FlowId};
-use crate::policy::{BlockId, Direction, Level, Target};
+use crate::policy::review::Review;
+use crate::policy::ruling::Ruling;
+use crate::policy::{BlockId, Direction, Level, Name, Target};
 use crate::time::Time;
 use crate::tunnel::Inner;
 
@@ -24,6 +26,9 @@ pub struct DeviceRef {
     /// The name the configuration gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The class the configuration puts it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Name>,
 }
 
 /// A number or list that explains a finding.
@@ -67,6 +72,14 @@ pub enum Action {
     UngradedPin,
     /// The same: isolated.
     UngradedIsolate,
+    /// It earned a restriction, and what lowers it leaves nothing of it: see the alert's ruling.
+    Lowered,
+    /// A person must approve it first.
+    Waits,
+    /// A person denied it.
+    Denied,
+    /// Nobody approved it in time.
+    NotApproved,
     /// It is isolated already, or as restricted as it is to be.
     AlreadyIsolated,
     /// It is a gateway: its MAC carries many.
@@ -107,6 +120,11 @@ impl Action {
         matches!(self, Self::UngradedThrottle | Self::UngradedPin | Self::UngradedIsolate)
     }
 
+    /// Whether it came about by what was earned and allowed, as against by how things were already.
+    pub fn is_ruled(&self) -> bool {
+        !matches!(self, Self::None | Self::AlreadyIsolated)
+    }
+
     /// Whether the device is restricted by it, or in observe mode would be: there is an entry for it.
     pub(crate) fn acts(&self) -> bool {
         self.level().is_some() && !self.is_ungraded()
@@ -144,6 +162,8 @@ pub struct Alert {
     pub first_evidence: Time,
     /// What was done about it.
     pub action: Action,
+    /// Which level it earned, what was allowed and why, what is lost by it; none if it earned nothing.
+    pub ruling: Option<Ruling>,
     /// How much was seen of what came lately; none in a replay.
     pub coverage: Option<Sighted>,
 }
@@ -248,6 +268,88 @@ pub struct Isolation {
     pub first_evidence: Option<Time>,
 }
 
+/// What became of a restriction that a person must approve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalStep {
+    /// It waits.
+    Asked,
+    /// A person approved it.
+    Approved,
+    /// A person denied it.
+    Denied,
+    /// Nobody said anything in time: it is not done.
+    Lapsed,
+    /// Nobody said anything in time: it is done.
+    LapsedActs,
+    /// The run ended, and it is forgotten.
+    Lost,
+}
+
+impl ApprovalStep {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Asked, Self::Approved, Self::Denied, Self::Lapsed, Self::LapsedActs, Self::Lost];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Lapsed => "lapsed",
+            Self::LapsedActs => "lapsed_acts",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A restriction waits for a person, or that is over.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Approval {
+    /// The incident behind it.
+    pub incident: u64,
+    /// What became of it.
+    pub step: ApprovalStep,
+    /// The device, if it is still known.
+    pub device: Option<DeviceRef>,
+    /// The level that was asked for.
+    pub level: Level,
+    /// Until when somebody may say.
+    pub until: Time,
+    /// Whether it is done if nobody does.
+    pub acts: bool,
+    /// The account that said, if one did.
+    pub by: Option<String>,
+}
+
+/// What a person said of detectors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judged {
+    /// The incident is a true one.
+    Right,
+    /// The incident is none.
+    False,
+    /// The detector was reviewed, and counts again.
+    Reviewed,
+}
+
+/// A person judged an incident, or ended a review.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Judgement {
+    /// What was said.
+    pub judged: Judged,
+    /// The incident.
+    pub incident: u64,
+    /// Its device, if it is still known.
+    pub device: Option<DeviceRef>,
+    /// The reviews that began, or ended, with it.
+    pub reviews: Vec<Review>,
+    /// The account that said so.
+    pub by: String,
+}
+
 /// The bypass was switched.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BypassChange {
@@ -296,6 +398,10 @@ pub enum Event {
     Alert(Alert),
     /// A block entry changed.
     Isolation(Isolation),
+    /// A restriction waits for a person, or that is over.
+    Approval(Approval),
+    /// A person judged.
+    Judgement(Judgement),
     /// The bypass was switched.
     Bypass(BypassChange),
     /// A frame was dropped.

@@ -229,6 +229,13 @@ impl Ledger {
         self.0.peek(&device).map_or_else(Sum::default, |evidence| evidence.sum(now))
     }
 
+    /// Takes one signature out of what there is against a device: it was found wrong.
+    pub fn strike(&mut self, device: DeviceKey, family: Family, signature: &str) {
+        if let Some(case) = self.0.peek_mut(&device) {
+            case.items.retain(|item| (item.family, item.signature) != (family, signature));
+        }
+    }
+
     /// Forgets what there is against a device.
     pub fn absolve(&mut self, device: DeviceKey) {
         self.0.pop(&device);

@@ -106,6 +106,8 @@ pub struct Talk {
     pub dmac: Mac,
     /// It was answered, and not by a refusal.
     pub answered: bool,
+    /// When it began.
+    pub start: Time,
 }
 
 /// What news of a flow mean to its conversation.
@@ -220,7 +222,7 @@ impl Conversations {
     pub fn talks(&self) -> impl Iterator<Item = Talk> {
         self.table.iter().map(|(_, c)| {
             let answered = !c.refused && c.halves.iter().all(|track| track.seen);
-            Talk { id: c.id, smac: c.smac, dmac: c.dmac, answered }
+            Talk { id: c.id, smac: c.smac, dmac: c.dmac, answered, start: c.start }
         })
     }
 

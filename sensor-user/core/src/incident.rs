@@ -7,6 +7,9 @@ use crate::detect::{Finding, is_advisory};
 use crate::event::Action;
 use crate::evidence::Sum;
 use crate::inventory::DeviceKey;
+use crate::policy::Level;
+use crate::policy::preview::Preview;
+use crate::policy::ruling::{Lowered, Ruling};
 use crate::time::{HOUR, Time};
 
 /// A device without findings for this long starts a new incident with the next one.
@@ -29,12 +32,35 @@ pub struct Incident {
     pub updated: Time,
     /// What was done about it.
     pub action: Action,
+    /// Which level was earned last, and what came of it; none if nothing was earned.
+    pub ruling: Option<Ruling>,
+    /// The strictest level that a person denied, or nobody approved.
+    pub denied: Option<Level>,
+    /// The account that approved what was done.
+    pub approved_by: Option<String>,
+    /// Whether a person found it true, and the account.
+    pub judged: Option<(bool, String)>,
+    /// The last look at what a restriction of its device cuts.
+    pub looked: Option<Looked>,
     /// How much was seen when its last alert was told; none in a replay.
     pub coverage: Option<Sighted>,
     /// What the evidence against its device added up to with its last finding.
     pub evidence: Sum,
     /// Its findings: of each detector and signature the latest.
     pub findings: Vec<(Time, Finding)>,
+}
+
+/// A look at what a restriction cuts.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// When.
+    pub time: Time,
+    /// The level that was looked at.
+    pub from: Level,
+    /// The steps down that followed.
+    pub lowered: Vec<Lowered>,
+    /// What is lost by the level that is left; none if that was not looked at.
+    pub impact: Option<Preview>,
 }
 
 impl Incident {
@@ -105,6 +131,11 @@ impl Incidents {
                 opened: now,
                 updated: now,
                 action: Action::None,
+                ruling: None,
+                denied: None,
+                approved_by: None,
+                judged: None,
+                looked: None,
                 coverage: None,
                 evidence: Sum::default(),
                 findings: Vec::new(),
@@ -143,18 +174,21 @@ impl Incidents {
         }
     }
 
+    /// One of them.
+    pub fn get(&self, id: u64) -> Option<&Incident> {
+        self.all.get(&id)
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut Incident> {
+        self.all.get_mut(&id)
+    }
+
     /// Whether what graded decisions would do goes beyond what was said of an incident so far.
     pub fn rises(&self, id: u64, action: &Action) -> bool {
         self.all.get(&id).is_some_and(|incident| {
             action.is_ungraded() && incident.is_untouched() && action.level() > incident.action.level()
         })
-    }
-
-    /// Notes how much was seen when it was told.
-    pub fn set_coverage(&mut self, id: u64, coverage: Option<Sighted>) {
-        if let Some(incident) = self.all.get_mut(&id) {
-            incident.coverage = coverage;
-        }
     }
 
     /// Whether a device has an incident that goes on.

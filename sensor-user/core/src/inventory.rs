@@ -17,6 +17,7 @@ use crate::event::{DeviceRef, DeviceSeen};
 use crate::flow::{ICMP6, UDP};
 use crate::observation::{FlowSeen, Kind, Verdict};
 use crate::policy::Target;
+use crate::policy::class::class_of;
 use crate::settings::Settings;
 use crate::time::{HOUR, Time};
 
@@ -463,6 +464,7 @@ pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
         ips: device.ips().collect(),
         maker: settings.makers.get(&device.mac.oui()).filter(|_| local && !device.mac.is_local()).cloned(),
         name: by_mac.or_else(by_ip).cloned(),
+        class: class_of(device, settings).map(|(name, _)| name),
     }
 }
 

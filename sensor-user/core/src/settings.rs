@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::addr::{Mac, Prefix};
+use crate::policy::class::Class;
 use crate::policy::{Allow, DEFAULT_LIST, Level, MAX_LISTS, Name, Target};
 use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
@@ -108,6 +109,28 @@ pub struct DecideSettings {
     pub graded: bool,
 }
 
+/// What is done when nobody approved in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Otherwise {
+    /// What was asked for.
+    Act,
+    /// Nothing: it is told.
+    Alert,
+}
+
+/// Which automatic restrictions a person must approve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ApproveSettings {
+    /// From this level on; none: nobody is asked.
+    pub from: Option<Level>,
+    /// For how long a person may think, ns.
+    pub within_ns: u64,
+    /// What is done then.
+    pub otherwise: Otherwise,
+    /// What is done meanwhile, if it is less.
+    pub meanwhile: Option<Level>,
+}
+
 /// What is done about hosts over their budget of new destinations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReflexMode {
@@ -186,6 +209,8 @@ pub struct Settings {
     pub isolate_for_ns: Vec<u64>,
     /// Levels of automatic restrictions.
     pub decide: DecideSettings,
+    /// Which of them a person must approve.
+    pub approve: ApproveSettings,
     /// At most so many automatic isolations...
     pub budget: u32,
     /// ...and at most this part of all devices, 0 to 1, but one...
@@ -216,6 +241,8 @@ pub struct Settings {
     pub coverage: f64,
     /// Named sets of ports and VLANs.
     pub segments: BTreeMap<Name, Segment>,
+    /// Classes of devices.
+    pub classes: BTreeMap<Name, Class>,
     /// Allow lists of quarantined devices.
     pub allow: BTreeMap<Name, Vec<Allow>>,
     /// Throttled devices.
@@ -248,6 +275,12 @@ impl Default for Settings {
             // The first is long enough for a person to come: what isolates is decisive, and rarely a mistake.
             isolate_for_ns: vec![HOUR, 24 * HOUR, 7 * 24 * HOUR],
             decide: DecideSettings { highest: Level::Isolate, graded: false },
+            approve: ApproveSettings {
+                from: None,
+                within_ns: 15 * MINUTE,
+                otherwise: Otherwise::Alert,
+                meanwhile: None,
+            },
             budget: 5,
             budget_share: 0.01,
             budget_window_ns: 10 * MINUTE,
@@ -271,6 +304,7 @@ impl Default for Settings {
             external_answer_ns: 3 * SECOND,
             coverage: 0.99,
             segments: BTreeMap::new(),
+            classes: BTreeMap::new(),
             allow: BTreeMap::new(),
             // A PC with a browser open goes to a dozen new destinations at once; a worm goes to hundreds a second.
             throttle: ThrottleSettings {

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::addr::Mac;
 use crate::event::Evidence;
-use crate::policy::Block;
+use crate::policy::review::Review;
+use crate::policy::{Block, Name};
 use crate::time::Time;
 
 /// One device.
@@ -22,6 +23,8 @@ pub struct DeviceView {
     pub maker: Option<String>,
     /// The name the configuration gives it.
     pub name: Option<String>,
+    /// The class the configuration puts it in.
+    pub class: Option<Name>,
     /// First seen.
     pub first_seen: Time,
     /// Last seen.
@@ -57,6 +60,12 @@ pub struct IncidentView {
     pub updated: Time,
     /// What was done about it.
     pub action: crate::event::Action,
+    /// Which level was earned last, what was allowed and why, what is lost by it; none if nothing was earned.
+    pub ruling: Option<crate::policy::ruling::Ruling>,
+    /// The level that waits for a person, and until when.
+    pub waits: Option<(crate::policy::Level, Time)>,
+    /// Whether a person found it true, and the account.
+    pub judged: Option<(bool, String)>,
     /// How much was seen when its last alert was told; none if nobody said.
     pub coverage: Option<crate::coverage::Sighted>,
     /// What the evidence against its device added up to with its last finding.
@@ -109,6 +118,10 @@ pub struct EngineStats {
     pub blocks: u64,
     /// Block entries that only count.
     pub blocks_would: u64,
+    /// Restrictions that wait for a person.
+    pub approvals_waiting: u64,
+    /// Detectors on review, each for a class or a device.
+    pub reviews: u64,
 }
 
 /// All of it at one moment.
@@ -122,6 +135,8 @@ pub struct Snapshot {
     pub devices: Vec<DeviceView>,
     /// Incidents, newest first.
     pub incidents: Vec<IncidentView>,
+    /// Detectors on review, oldest first.
+    pub reviews: Vec<Review>,
     /// The block list.
     pub blocks: Vec<Block>,
     /// Counters.

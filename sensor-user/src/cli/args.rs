@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sensor_core::settings::Mode;
 
 use super::block::BlockTask;
+use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use super::model::ModelTask;
 use crate::bpf::DEFAULT_PIN_DIR;
@@ -108,7 +109,7 @@ pub enum ClientTask {
     Status(AskArgs),
     /// Show the devices on the network
     Devices(AskArgs),
-    /// Show what was found
+    /// Show what was found; approve what waits, and say what was false
     Incidents(IncidentsArgs),
     /// Show what was learned to be usual, have it learned anew, and what it says of a device
     #[command(subcommand)]
@@ -150,7 +151,7 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, bypass, drop, blind, stats [default: all; people are spared
+    /// Tell only these events: device, flow, alert, isolation, bypass, approval, judgement, drop, blind, stats [default: all; people are spared
     /// flow and drop]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
@@ -268,7 +269,11 @@ pub struct AskArgs {
 
 /// `sekisho incidents`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct IncidentsArgs {
+    /// What to say to one, instead of showing them.
+    #[command(subcommand)]
+    pub task: Option<IncidentsTask>,
     /// Show this one with all its numbers
     #[arg(value_name = "NUMBER")]
     pub id: Option<u64>,

@@ -36,6 +36,7 @@ Examples:
   sekisho block add 10.0.0.7 --for 4h --reason \"virus warning, ticket 1234\"
   sekisho block add \"MRI 2\" --level pin     it goes on with what it did so far
   sekisho block add 10.0.0.7 --level quarantine --allow repair
+  sekisho block add 10.0.0.7 --preview       what would be lost; nothing is done
   sekisho block add --mac 00:1b:21:0a:0b:0c  until it is taken out by hand
   sekisho block add --net 10.3.0.0/16 --level external-only --direction from
   sekisho block add --segment radiology --level cut --force")]
@@ -95,6 +96,9 @@ pub struct BlockAddArgs {
     /// Also if a protected device or a gateway is among them, or one was taken for a gateway by mistake
     #[arg(long)]
     pub force: bool,
+    /// Change nothing: only show what would be lost
+    #[arg(long)]
+    pub preview: bool,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,

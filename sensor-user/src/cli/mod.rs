@@ -7,6 +7,7 @@ mod block;
 mod bypass;
 mod check;
 mod client;
+mod incidents;
 mod kernel_args;
 mod model;
 mod run;
@@ -31,6 +32,7 @@ pub use args::{
     AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, IncidentsArgs,
     MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
+pub use incidents::{IncidentArgs, IncidentsTask, JudgeArgs, ReviewArgs, Verdict};
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
 
 pub use model::{ExplainArgs, ModelTask, PromoteArgs};

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
 use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
-use super::{CliError, bypass, check, model, show, table};
+use super::{CliError, bypass, check, incidents, model, show, table};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -61,6 +61,9 @@ pub fn ask<T: serde::de::DeserializeOwned>(
 }
 
 fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
+    if let Some(task) = &args.task {
+        return incidents::say(task);
+    }
     let mut client = Client::connect(&args.ask.socket)?;
     let answer = client.ask(Request::Incidents)?;
     let Some(id) = args.id else {
@@ -99,6 +102,7 @@ fn add(args: &BlockAddArgs) -> Result<String, CliError> {
         direction: args.direction.map(|direction| direction.to_string()),
         allow: args.allow.map(|list| list.to_string()),
         force: args.force,
+        preview: args.preview,
         for_ns: args.for_ns,
         reason: args.reason.clone(),
     };

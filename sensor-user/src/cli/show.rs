@@ -10,7 +10,7 @@ use crate::clock::Stamp;
 use crate::protocol::{
     Added, BlindInfo, BlockInfo, BypassInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status,
 };
-use crate::{duration, label};
+use crate::{duration, label, ruling};
 
 /// Where and when people read.
 pub struct Here {
@@ -76,6 +76,14 @@ pub fn status(status: &Status, here: &Here) -> String {
         stat("flows_live"),
         stat("flows_new"),
     ));
+    for (waits, what) in [
+        (stat("approvals_waiting"), "waits for approval (`sekisho incidents`)"),
+        (stat("reviews"), "on review (`sekisho incidents reviews`)"),
+    ] {
+        if waits > 0 {
+            text.push_str(&format!("  {waits} {what}\n"));
+        }
+    }
     text.push_str(&format!(
         "  dropped        {}\n  lost           {}\n  pinned at      {}\n\n",
         dropped(&live.ports),
@@ -206,7 +214,13 @@ fn state(info: &DeviceInfo) -> String {
     if info.protected {
         words.push("protected".to_owned());
     }
+    words.extend(info.device.class.clone());
     words.join(", ")
+}
+
+/// The class of a device: ` [ventilators]`.
+fn class(device: &DeviceName) -> String {
+    device.class.as_ref().map_or_else(String::new, |class| format!(" [{}]", label::plain(class)))
 }
 
 fn grave(severity: u8) -> &'static str {
@@ -218,7 +232,7 @@ fn grave(severity: u8) -> &'static str {
 }
 
 /// What was done about an incident, in people's words.
-fn done(action: &str) -> &str {
+pub fn done(action: &str) -> &str {
     match action {
         "none" => "told only",
         "isolated" => "isolated",
@@ -227,6 +241,10 @@ fn done(action: &str) -> &str {
         "would_throttle" | "ungraded_throttle" => "would be throttled",
         "would_pin" | "ungraded_pin" => "would be pinned",
         "would_isolate" | "ungraded_isolate" => "would be isolated",
+        "lowered" => "told only: lowered",
+        "waits" => "waits for approval",
+        "denied" => "not done: denied",
+        "not_approved" => "not done: not approved",
         "already_isolated" => "held already",
         "gateway" => "not isolated: gateway",
         "protected" => "not isolated: protected",
@@ -251,7 +269,7 @@ pub fn incidents(incidents: &[IncidentInfo], blind: Option<&BlindInfo>, here: &H
             incident.id.to_string(),
             incident.updated.local(&here.zone),
             grave(incident.severity).to_owned(),
-            name(&incident.device),
+            name(&incident.device) + &class(&incident.device),
             incident.findings.last().map_or_else(String::new, |finding| finding.signature.clone()),
             done(&incident.action).to_owned(),
         ]
@@ -292,6 +310,23 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
         incident.device.mac,
         incident.device.ips.join(" "),
     );
+    if let Some(class) = &incident.device.class {
+        text.push_str(&format!("  class    {}\n", label::plain(class)));
+    }
+    text.push_str(&decided(incident, here));
+    if let Some(waits) = &incident.waits {
+        text.push_str(&format!(
+            "  waits    for approval of {} until {}: `sekisho incidents approve {}` or `deny {}`\n",
+            label::plain(&waits.level),
+            waits.until.local(&here.zone),
+            incident.id,
+            incident.id
+        ));
+    }
+    if let Some(judged) = &incident.judged {
+        let verdict = if judged.right { "true" } else { "false" };
+        text.push_str(&format!("  judged   {verdict}, by {}\n", label::plain(&judged.by)));
+    }
     if let Some(seen) = incident.coverage.as_ref().and_then(|coverage| coverage["bridge"].as_f64()) {
         text.push_str(&format!("  seen     {} of what came in the minutes before\n", label::percent(seen)));
     }
@@ -309,6 +344,39 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
             let line = format!("    {:<28} {}", name.replace('_', " "), number(value));
             text.push_str(&format!("{}\n", cut(&label::plain(&line), here.width)));
         }
+    }
+    text
+}
+
+/// Which level was earned, why less was done, and what is lost by it.
+fn decided(incident: &IncidentInfo, here: &Here) -> String {
+    let Some(decision) = &incident.decision else { return String::new() };
+    let mut text = format!("  earned   {}\n", label::plain(decision["earned"].as_str().unwrap_or("?")));
+    for why in ruling::why(decision) {
+        text.push_str(&format!("{}\n", cut(&format!("  lowered  {why}"), here.width)));
+    }
+    text + &lost(&decision["impact"], here)
+}
+
+/// The services that are lost, one a line.
+fn lost(impact: &Value, here: &Here) -> String {
+    let count = |key: &str| impact[key].as_u64().unwrap_or_default();
+    if count("services") == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "  lost     {} with {}, {} now\n",
+        label::count(count("services"), "service", "services"),
+        label::count(count("peers"), "peer", "peers"),
+        label::count(count("conversations"), "conversation", "conversations"),
+    );
+    let listed: Vec<_> = ruling::losses(impact).collect();
+    for loss in &listed {
+        text.push_str(&format!("{}\n", cut(&format!("           {loss}"), here.width)));
+    }
+    let more = count("services").saturating_sub(listed.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("           and {more} more\n"));
     }
     text
 }
@@ -401,13 +469,18 @@ pub fn added(added: &Added, observes: bool, here: &Here) -> String {
         }
         None => "until it is removed".to_owned(),
     };
-    let was = if added.extended { "was on the block list already and is now" } else { "is" };
+    let was = match (added.entered, added.extended) {
+        (true, true) => "was on the block list already and is now",
+        (true, false) => "is",
+        (false, _) => "would be",
+    };
     // A daemon of a later release may know levels this command does not.
     let held = match (block.level.parse(), block.direction.parse()) {
         (Ok(level), Ok(direction)) => label::held(level, direction),
         _ => format!("held ({})", label::plain(&block.level)),
     };
-    let mut text = format!("{} {was} {held} {until}: entry {}.\n", whom(block), block.id);
+    let entry = if added.entered { format!(": entry {}", block.id) } else { String::new() };
+    let mut text = format!("{} {was} {held} {until}{entry}.\n", whom(block));
     text.push_str(&format!(
         "It hits {} and {} that go on.\n",
         label::count(added.impact.devices, "known device", "known devices"),
@@ -423,6 +496,10 @@ pub fn added(added: &Added, observes: bool, here: &Here) -> String {
     if !added.spared.is_empty() {
         let spared = label::plain(&added.spared.join(", "));
         text.push_str(&format!("Protected, and goes on: {spared}.\n"));
+    }
+    text.push_str(&lost(&added.lost, here));
+    if !added.entered {
+        return text + "Nothing was changed.\n";
     }
     if observes {
         text.push_str(

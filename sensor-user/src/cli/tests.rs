@@ -194,6 +194,37 @@ fn answers_are_shown_to_people() {
 }
 
 #[test]
+fn the_class_the_decision_and_what_is_lost_are_shown() {
+    let mut device = device();
+    device["class"] = "icu".into();
+    let shown = show::devices(&[read(device)], &show::Here { width: 100, ..here() });
+    assert!(shown.contains("blocked #5, icu\n"), "{shown}");
+    let mut told = incident();
+    told["device"]["class"] = "icu".into();
+    let loss =
+        json!({ "part": "uses", "service": "tcp/104", "peer": "10.0.0.3", "name": "PACS", "live": true });
+    let impact = json!({ "services": 2, "peers": 1, "conversations": 1, "lost": [loss], "vital": [] });
+    let lowered = json!([{ "to": "pin", "by": "class", "class": "icu" }]);
+    told["decision"] = json!({ "earned": "isolate", "allowed": "pin", "lowered": lowered, "impact": impact });
+    let told: IncidentInfo = read(told);
+    let shown = show::incidents(std::slice::from_ref(&told), None, &here());
+    assert!(shown.contains("MRI 2 [icu]"), "{shown}");
+    let shown = show::incident(&told, &here());
+    assert!(
+        shown.contains(
+            "  class    icu\n  earned   isolate\n  lowered  pin at most: the class icu allows no more\n  \
+             lost     2 services with 1 peer, 1 conversation now\n           uses tcp/104 of PACS (10.0.0.3)\n           \
+             and 1 more\n"
+        ),
+        "{shown}"
+    );
+    let looked = json!({ "block": block(), "extended": false, "lost": impact, "entered": false });
+    let shown = show::added(&read(looked), false, &here());
+    assert!(shown.starts_with("MRI 2 (10.0.0.7) would be cut off until "), "{shown}");
+    assert!(shown.contains("uses tcp/104 of PACS") && shown.ends_with("Nothing was changed.\n"), "{shown}");
+}
+
+#[test]
 fn the_status_is_shown_to_people() {
     let enforce: Status = read(status("enforce"));
     assert_eq!(
@@ -289,6 +320,67 @@ fn command(line: &str, answers: Vec<Value>) -> (Result<String, String>, Vec<Valu
 
 fn ok(value: Value) -> Value {
     json!({ "version": 1, "ok": value })
+}
+
+#[test]
+fn what_a_person_says_of_incidents_is_asked_for_and_shown() {
+    let review = json!({ "id": 3, "detector": "scan", "scope": "class icu", "incident_id": 12,
+        "since": "2026-01-01T00:00:00.000000+0000", "by": "tanaka" });
+    for (line, request, answer, want) in [
+        (
+            "incidents approve 7",
+            json!({ "version": 1, "request": "incident_approve", "with": 7 }),
+            json!({ "incident": 7, "level": "isolate", "action": "isolated" }),
+            "Incident 7: approved; isolated.\n",
+        ),
+        (
+            "incidents deny 7",
+            json!({ "version": 1, "request": "incident_deny", "with": 7 }),
+            json!({ "incident": 7, "level": "isolate" }),
+            "Incident 7: isolate is denied, and will not be asked for again.\n",
+        ),
+        (
+            "incidents judge 12 false",
+            json!({ "version": 1, "request": "incident_judge", "with": { "incident": 12, "right": false } }),
+            json!({ "incident": 12, "right": false, "reviews": [review] }),
+            "Incident 12 is judged false.\nscan only alerts for class icu until `sekisho incidents review 3`.\n\
+             If its device is held, it still is: `sekisho block list`, `sekisho block remove`.\n",
+        ),
+        (
+            "incidents judge 12 true",
+            json!({ "version": 1, "request": "incident_judge", "with": { "incident": 12, "right": true } }),
+            json!({ "incident": 12, "right": true, "reviews": [review] }),
+            "Incident 12 is judged true.\nscan counts again for class icu.\n",
+        ),
+        (
+            "incidents review 3",
+            json!({ "version": 1, "request": "review_end", "with": 3 }),
+            review.clone(),
+            "scan counts again for class icu.\n",
+        ),
+        (
+            "incidents reviews",
+            json!({ "version": 1, "request": "reviews" }),
+            json!([]),
+            "No detector is on review.\n",
+        ),
+    ] {
+        let (text, asked) = command(line, vec![ok(answer)]);
+        assert_eq!((text.unwrap().as_str(), &asked), (want, &vec![request]), "{line}");
+    }
+    let (text, _) = command("incidents reviews", vec![ok(json!([review]))]);
+    let text = text.unwrap();
+    assert!(text.contains("ID  DETECTOR  ONLY ALERTS FOR  INCIDENT  SINCE"), "{text}");
+    assert!(text.contains("class icu              12  2026-01-01"), "{text}");
+    let mut told = incident();
+    told["action"] = "waits".into();
+    told["waits"] = json!({ "level": "isolate", "until": "2026-01-01T00:15:00.000000+0000" });
+    told["judged"] = json!({ "right": false, "by": "tanaka" });
+    let shown = show::incident(&read(told), &here());
+    assert!(shown.contains("(high), waits for approval\n"), "{shown}");
+    let want = "  waits    for approval of isolate until 2026-01-01 00:15:00: `sekisho incidents approve 3` or `deny 3`\n  \
+        judged   false, by tanaka\n";
+    assert!(shown.contains(want), "{shown}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use super::item::Item;
+use super::classes;
+use super::item::{Item, quoted};
 use super::keys::{KEYS, Key};
 use super::problem::{Problem, Source};
 
@@ -104,8 +105,26 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Checks that whoever a class calls by name has that name.
+    fn agree_on_names(&mut self) {
+        let unread = self.problems.iter().any(|problem| problem.key.starts_with("names"));
+        let Some((key, line)) = self.lines.get_key_value("classes").filter(|_| !unread) else { return };
+        for (class, name) in classes::unknown_names(&self.config.settings) {
+            self.problems.push(Problem {
+                line: *line,
+                key: format!("{key}.{class}.members"),
+                what: format!(
+                    "{} is neither an address nor a network, and no device has that name",
+                    quoted(&name)
+                ),
+                hint: "give the device this name under [names], or write its MAC or IP address".to_owned(),
+            });
+        }
+    }
+
     /// Checks values that must fit each other.
     fn agree(&mut self) {
+        self.agree_on_names();
         let settings = &self.config.settings;
         let (scan, ports) = (&settings.scan, &settings.port_scan);
         let rules = [

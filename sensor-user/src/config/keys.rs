@@ -10,7 +10,7 @@ use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 use super::Config;
 use super::item::{Item, Read, one_host, quoted};
-use super::places;
+use super::{approve, classes, places};
 use crate::duration::DAY;
 
 /// One key.
@@ -84,6 +84,17 @@ pub const KEYS: &[Key] = keys! {
     "decide.graded": "whether evidence that is not decisive alone adds up to acts", "graded = false"
         => |c, i| c.settings.decide.graded, i.flag()?;
 
+    "approve.from": "the level from which on a person must approve", r#"from = "isolate""#
+        => |c, i| c.settings.approve.from, approve::from(i)?;
+    "approve.within": "how long a person may think", r#"within = "15m""#
+        => |c, i| c.settings.approve.within_ns, i.duration(SECOND..=7 * DAY)?;
+    "approve.otherwise": "what is done when nobody said anything in time", r#"otherwise = "alert""#
+        => |c, i| c.settings.approve.otherwise, approve::otherwise(i)?;
+    "approve.meanwhile": "what is done meanwhile", r#"meanwhile = "throttle""#
+        => |c, i| c.settings.approve.meanwhile, approve::meanwhile(i)?;
+
+    "classes": "classes of devices, and how far it goes with them", r#"ventilators = { kind = "life-critical", members = ["10.1.0.0/16"] }"#
+        => |c, i| c.settings.classes, classes::classes(i)?;
     "segments": "named sets of ports and VLANs", r#"radiology = { ports = ["eth1"], vlans = [20], reflex = "enforce" }"#
         => |c, i| c.settings.segments, places::segments(i)?;
     "allow": "what quarantined devices may do", r#"repair = ["arp", "dhcp", "dns 10.0.0.1", "tcp/443 10.0.0.9"]"#

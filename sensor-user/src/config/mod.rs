@@ -3,7 +3,9 @@
 //! Every problem of a file is told at once, each with its line, its key and what to write instead. [`keys`] is the one
 //! list of what may stand in the file. Nothing here carries a setting out.
 
+mod approve;
 mod check;
+mod classes;
 mod item;
 mod keys;
 mod places;

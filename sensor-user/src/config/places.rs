@@ -43,7 +43,7 @@ pub fn reflex_mode(item: &Item) -> Read<ReflexMode> {
 }
 
 /// A name of the user's own.
-fn name(item: &Item, text: &str) -> Read<Name> {
+pub fn name(item: &Item, text: &str) -> Read<Name> {
     text.parse().or_else(|_| {
         item.wrong(
             format!("{} is not a name", quoted(text)),

@@ -266,6 +266,61 @@ internal = ["::/0"]
     assert!(problems(&format!("[segments]\n{many}"))[0].contains("there are more than 63"));
 }
 
+#[test]
+fn classes_are_read_and_checked() {
+    use sensor_core::policy::Level;
+    use sensor_core::policy::class::{Asks, Kind};
+    let config = parse(
+        br#"
+        [classes.icu]
+        kind = "life-critical"
+        members = ["00:1b:21:0a:0b:0c", "10.0.0.7", "10.1.0.0/16", "mri 2"]
+        [classes.server]
+        members = ["10.0.0.8"]
+        [classes.printers]
+        members = ["10.0.0.9"]
+        highest = "alert"
+        approve = "throttle"
+        [names]
+        "10.0.0.10" = "MRI 2"
+        "#,
+    )
+    .unwrap();
+    let of = |name: &str| config.settings.classes[&name.parse().unwrap()].clone();
+    assert_eq!((of("icu").kind, of("icu").highest), (Kind::LifeCritical, Some(Level::Pin)));
+    assert_eq!((of("icu").members.len(), of("icu").names.len()), (3, 1));
+    assert_eq!((of("server").kind, of("server").highest), (Kind::Server, Some(Level::Throttle)));
+    assert_eq!((of("printers").kind, of("printers").highest), (Kind::Other, None));
+    assert_eq!((of("printers").approve, of("icu").approve), (Asks::From(Level::Throttle), Asks::AsElsewhere));
+    for (text, want) in [
+        ("[classes.a]", "classes.\"a\": has no members"),
+        ("[classes]\na = 1", "classes.\"a\": must be a section"),
+        ("[classes.a]\nmembers = []", "classes.\"a\": has no members"),
+        (
+            "[classes.a]\nmembers = [\"MRI\"]",
+            "classes.a.members: \"mri\" is neither an address nor a network",
+        ),
+        ("[classes.a]\nmembers = [\"::/0\"]", "classes.\"a\".members[0]: ::/0 is so wide"),
+        ("[classes.a]\nmembers = [\"224.0.0.1\"]", "classes.\"a\".members[0]: 224.0.0.1 is a broadcast"),
+        (
+            "[classes.a]\nmembers = [\"10.0.0.1\"]\nhighest = \"cut\"",
+            "classes.\"a\".highest: must be \"alert\" or",
+        ),
+        ("[classes.a]\nmembers = [\"10.0.0.1\"]\nlevel = 1", "classes.\"a\".level: is not a known key"),
+        (
+            "[classes.life-critical]\nmembers = [\"10.0.0.1\"]\nhighest = \"isolate\"",
+            "classes.\"life-critical\".highest: a life-critical device is pinned at most",
+        ),
+        (
+            "[classes]\na = { members = [\"10.0.0.1\"] }\nb = { members = [\"10.0.0.1\"] }",
+            "classes: \"10.0.0.1\" is in both a and b",
+        ),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|problem| problem.contains(want)), "{text}: {found:#?}");
+    }
+}
+
 const SHIPPED: &str = include_str!("../../../deploy/sekisho.toml");
 
 fn is_default(config: &Config) {
@@ -313,7 +368,7 @@ fn the_shipped_file_explains_every_key() {
 fn every_example_is_accepted() {
     for key in KEYS {
         let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
-        let own = ["names", "segments", "allow"].contains(&key.path);
+        let own = ["names", "segments", "classes", "allow"].contains(&key.path);
         let section = if own { key.path } else { section };
         let text =
             if section.is_empty() { key.example.to_owned() } else { format!("[{section}]\n{}", key.example) };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sensor_core::engine::Reply;
 use sensor_core::event::DeviceRef;
+use sensor_core::policy::review::Review;
 use sensor_core::policy::{Block, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, FindingView, IncidentView, Snapshot};
 use serde::Serialize;
@@ -13,7 +14,8 @@ use super::View;
 use super::request::Part;
 use crate::clock::WallClock;
 use crate::protocol::{
-    Added, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, LiveStatus, Status,
+    Added, Approved, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, JudgedInfo,
+    LiveStatus, ReviewInfo, Status, VerdictInfo, WaitInfo,
 };
 
 /// One part of the view.
@@ -23,6 +25,7 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
         Part::Status => json(&status(snapshot, live, clock)),
         Part::Devices => json(&snapshot.devices.iter().map(|d| device(d, live, clock)).collect::<Vec<_>>()),
         Part::Incidents => json(&snapshot.incidents.iter().map(|i| incident(i, clock)).collect::<Vec<_>>()),
+        Part::Reviews => json(&snapshot.reviews.iter().map(|r| review(r, clock)).collect::<Vec<_>>()),
         Part::Blocks => json(&blocks(snapshot, live, clock)),
     }
 }
@@ -30,12 +33,25 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
 /// What an order brought about.
 pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
     match reply {
-        Reply::Added { block, extended, device, impact, spared } => {
+        Reply::Added { block, extended, device, impact, lost, spared, entered } => {
             let block = block_info(block, device.as_ref().map(device_name), clock);
             let (devices, conversations) = (impact.devices, impact.conversations);
             let impact = ImpactInfo { devices, conversations };
-            json(&Added { block, extended: *extended, impact, spared: spared.clone() })
+            let (extended, entered, spared) = (*extended, *entered, spared.clone());
+            json(&Added { block, extended, impact, lost: json(&**lost), spared, entered })
         }
+        Reply::Approved { incident, level, action } => {
+            let action = json(action).as_str().map(str::to_owned);
+            json(&Approved { incident: *incident, level: level.to_string(), action })
+        }
+        Reply::Denied { incident, level } => {
+            json(&Approved { incident: *incident, level: level.to_string(), action: None })
+        }
+        Reply::Judged { incident, right, reviews } => {
+            let reviews = reviews.iter().map(|one| review(one, clock)).collect();
+            json(&JudgedInfo { incident: *incident, right: *right, reviews })
+        }
+        Reply::Reviewed(one) => json(&review(one, clock)),
         Reply::Removed(block) => json(&block_info(block, None, clock)),
     }
 }
@@ -59,12 +75,7 @@ fn status(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Status {
 fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo {
     let port = live.ports.iter().find(|port| port.index == view.port).map(|port| port.name.clone());
     DeviceInfo {
-        device: DeviceName {
-            mac: view.mac.to_string(),
-            ips: texts(&view.ips),
-            maker: view.maker.clone(),
-            name: view.name.clone(),
-        },
+        device: name_of(view),
         more_ips: view.more_ips,
         first_seen: clock.stamp(view.first_seen),
         last_seen: clock.stamp(view.last_seen),
@@ -86,9 +97,25 @@ fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
         opened: clock.stamp(view.opened),
         updated: clock.stamp(view.updated),
         action: json(&view.action).as_str().unwrap_or_default().to_owned(),
+        decision: view.ruling.as_ref().map(json),
+        waits: view
+            .waits
+            .map(|(level, until)| WaitInfo { level: level.to_string(), until: clock.stamp(until) }),
+        judged: view.judged.clone().map(|(right, by)| VerdictInfo { right, by }),
         coverage: view.coverage.as_ref().map(json),
         evidence: Some(json(&view.evidence)),
         findings: view.findings.iter().map(|f| finding(f, clock)).collect(),
+    }
+}
+
+fn review(review: &Review, clock: &WallClock) -> ReviewInfo {
+    ReviewInfo {
+        id: review.id,
+        detector: review.detector.clone(),
+        scope: review.scope.to_string(),
+        incident_id: review.incident,
+        since: clock.stamp(review.since),
+        by: review.by.clone(),
     }
 }
 
@@ -111,12 +138,7 @@ fn blocks(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Vec<Bloc
         }
     }
     let info = |block: &Block| {
-        let device = owners.get(&block.id).map(|device| DeviceName {
-            mac: device.mac.to_string(),
-            ips: texts(&device.ips),
-            maker: device.maker.clone(),
-            name: device.name.clone(),
-        });
+        let device = owners.get(&block.id).map(|device| name_of(device));
         BlockInfo { hits: live.rules.get(&block.id.to_string()).copied(), ..block_info(block, device, clock) }
     };
     snapshot.blocks.iter().map(info).collect()
@@ -152,6 +174,17 @@ fn device_name(device: &DeviceRef) -> DeviceName {
         ips: texts(&device.ips),
         maker: device.maker.clone(),
         name: device.name.clone(),
+        class: device.class.as_ref().map(ToString::to_string),
+    }
+}
+
+fn name_of(view: &DeviceView) -> DeviceName {
+    DeviceName {
+        mac: view.mac.to_string(),
+        ips: texts(&view.ips),
+        maker: view.maker.clone(),
+        name: view.name.clone(),
+        class: view.class.as_ref().map(ToString::to_string),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ModelAsk;
 use crate::protocol::{
-    BlockAdd, BlockSelect, MAX_REASON, MAX_TARGETS, Refusal, RefusalKind, Request, VERSION,
+    BlockAdd, BlockSelect, IncidentJudge, MAX_REASON, MAX_TARGETS, Refusal, RefusalKind, Request, VERSION,
 };
 
 /// Digits of a whole hash.
@@ -38,6 +38,8 @@ pub enum Part {
     Devices,
     /// The incidents.
     Incidents,
+    /// The detectors on review.
+    Reviews,
     /// The block list.
     Blocks,
 }
@@ -53,6 +55,13 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::Status => Ok(Wish::See(Part::Status)),
         Request::Devices => Ok(Wish::See(Part::Devices)),
         Request::Incidents => Ok(Wish::See(Part::Incidents)),
+        Request::IncidentApprove(id) => Ok(Wish::Order(Command::Approve(id, true, owner.to_owned()))),
+        Request::IncidentDeny(id) => Ok(Wish::Order(Command::Approve(id, false, owner.to_owned()))),
+        Request::IncidentJudge(IncidentJudge { incident, right }) => {
+            Ok(Wish::Order(Command::Judge(incident, right, owner.to_owned())))
+        }
+        Request::Reviews => Ok(Wish::See(Part::Reviews)),
+        Request::ReviewEnd(id) => Ok(Wish::Order(Command::Review(id, owner.to_owned()))),
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
@@ -116,6 +125,7 @@ fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
         reason,
         owner: owner.to_owned(),
         force: add.force,
+        preview: add.preview,
     }))
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sensor_core::engine::{Add, Impact, Which, Who};
-use sensor_core::event::DeviceRef;
+use sensor_core::event::{Action, DeviceRef};
+use sensor_core::policy::preview::Preview;
+use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, EngineStats};
 use sensor_core::time::{HOUR, SECOND, Time};
@@ -38,6 +40,17 @@ fn block() -> Block {
     }
 }
 
+fn review() -> Review {
+    Review {
+        id: 3,
+        detector: "scan".to_owned(),
+        scope: Scope::Class("icu".parse().unwrap()),
+        incident: 12,
+        since: Time(SECOND),
+        by: "tanaka".to_owned(),
+    }
+}
+
 fn view() -> View {
     let device = DeviceView {
         mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
@@ -45,6 +58,7 @@ fn view() -> View {
         more_ips: 0,
         maker: Some("Intel".to_owned()),
         name: None,
+        class: None,
         first_seen: Time(SECOND),
         last_seen: Time(2 * SECOND),
         port: 1,
@@ -60,6 +74,7 @@ fn view() -> View {
         enforce: true,
         devices: vec![device],
         incidents: Vec::new(),
+        reviews: vec![review()],
         blocks: vec![block()],
         stats: EngineStats { devices: 1, ..EngineStats::default() },
     };
@@ -103,7 +118,7 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
         match ask {
             Ask::Snapshot(answer) => drop(answer.send(view())),
             Ask::Command(Command::Add(add), answer) => {
-                let Add { who, level, direction, list, for_ns, reason, owner, force } = add;
+                let Add { who, level, direction, list, for_ns, reason, owner, force, preview } = add;
                 let target = |who: Who| match who {
                     Who::Target(target) => target,
                     Who::Device(_) => Target::Vlan(7),
@@ -123,10 +138,16 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                     ips: Vec::new(),
                     maker: None,
                     name: Some("MRI".to_owned()),
+                    class: Some("icu".parse().unwrap()),
                 };
                 let (device, impact) = (Some(device), Impact { devices: 1, conversations: 3 });
                 let spared = if force { vec!["CT".to_owned()] } else { Vec::new() };
-                drop(answer.send(Ok(Reply::Added { block, extended: false, device, impact, spared })));
+                let (level, entered) = (block.level, !preview);
+                let lost =
+                    Preview { level, peers: 1, services: 2, conversations: 3, lost: vec![], vital: vec![] };
+                let lost = Box::new(lost);
+                let reply = Reply::Added { block, extended: false, device, impact, lost, spared, entered };
+                drop(answer.send(Ok(reply)));
             }
             Ask::Bypass(on, by, answer) => {
                 let by = Some(by.to_string());
@@ -136,6 +157,20 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 drop(answer.send(Err(format!("there is no model {hash}"))));
             }
             Ask::Model(ask, answer) => drop(answer.send(Ok(json!(format!("{ask:?}"))))),
+            Ask::Command(Command::Approve(incident, true, _), answer) => {
+                let (level, action) = (Level::Isolate, Action::Isolated);
+                drop(answer.send(Ok(Reply::Approved { incident, level, action })));
+            }
+            Ask::Command(Command::Approve(incident, false, _), answer) => {
+                drop(answer.send(Err(CommandError::NotWaiting(incident))));
+            }
+            Ask::Command(Command::Judge(incident, right, by), answer) => {
+                let reviews = vec![Review { by, ..review() }];
+                drop(answer.send(Ok(Reply::Judged { incident, right, reviews })));
+            }
+            Ask::Command(Command::Review(id, _), answer) => {
+                drop(answer.send(Ok(Reply::Reviewed(Review { id, ..review() }))));
+            }
             Ask::Command(Command::Remove(which), answer) => {
                 let name = match which {
                     Which::Id(id) => id.to_string(),
@@ -288,12 +323,48 @@ async fn orders_reach_the_pipeline() {
     assert_eq!((added.block.level.as_str(), added.block.direction.as_str()), ("quarantine", "from"));
     assert_eq!((added.block.allow.as_deref(), added.spared), (Some("repair"), vec!["CT".to_owned()]));
     assert_eq!((added.impact.devices, added.impact.conversations), (1, 3));
+    assert!(added.entered);
+    let with = json!({ "devices": ["MRI"], "preview": true });
+    let added = daemon.ask(json!({ "version": 1, "request": "block_add", "with": with })).await;
+    let added: crate::protocol::Added = serde_json::from_value(added["ok"].clone()).unwrap();
+    assert_eq!((added.entered, added.lost["services"].as_u64()), (false, Some(2)));
+    assert_eq!(added.block.device.unwrap().class.as_deref(), Some("icu"));
     let with = json!({ "device": "MRI 2" });
     let removed = daemon.ask(json!({ "version": 1, "request": "block_remove", "with": with })).await;
     assert!(removed["error"]["message"].as_str().unwrap().contains("entry for MRI 2"), "{removed}");
     let removed = daemon.ask(json!({ "version": 1, "request": "block_remove", "with": { "id": 9 } })).await;
     assert_eq!(removed["error"]["kind"], "refused");
     assert!(removed["error"]["message"].as_str().unwrap().contains("there is no block entry for 9"));
+}
+
+#[tokio::test]
+async fn what_a_person_says_of_incidents_reaches_the_pipeline_with_his_account() {
+    let daemon = Daemon::start();
+    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap());
+    let mine = super::peer::user_name(uid);
+    let review = |id: u32, by: &str| {
+        json!({ "id": id, "detector": "scan", "scope": "class icu", "incident_id": 12,
+            "since": "1970-01-01T00:00:01.000000+0000", "by": by })
+    };
+    for (request, with, want) in [
+        ("incident_approve", json!(7), json!({ "incident": 7, "level": "isolate", "action": "isolated" })),
+        (
+            "incident_judge",
+            json!({ "incident": 12, "right": false }),
+            json!({ "incident": 12, "right": false, "reviews": [review(3, &mine)] }),
+        ),
+        ("reviews", Value::Null, json!([review(3, "tanaka")])),
+        ("review_end", json!(5), review(5, "tanaka")),
+    ] {
+        let mut line = json!({ "version": 1, "request": request });
+        if !with.is_null() {
+            line["with"] = with;
+        }
+        assert_eq!(daemon.ask(line).await["ok"], want, "{request}");
+    }
+    let denied = daemon.ask(json!({ "version": 1, "request": "incident_deny", "with": 8 })).await;
+    let message = denied["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("nothing waits for approval in incident 8"), "{message}");
 }
 
 #[tokio::test]

@@ -2,15 +2,16 @@
 
 use sensor_core::coverage::{BlindCause, Sighted};
 use sensor_core::event::{
-    Action, Alert, Blind, Change, DeviceRef, DeviceSeen, Dropped, Event, Evidence, FlowEnded, Isolation,
-    Timed, Value,
+    Action, Alert, Approval, ApprovalStep, Blind, Change, DeviceRef, DeviceSeen, Dropped, Event, Evidence,
+    FlowEnded, Isolation, Judged, Judgement, Timed, Value,
 };
 use sensor_core::observation::{DropReason, EndReason, FlowId};
-use sensor_core::policy::{Level, Target};
+use sensor_core::policy::ruling::Ruling;
+use sensor_core::policy::{Direction, Level, Target};
 use sensor_ebpf::event::DROP_SAMPLE;
 
 use super::{ReplayStats, Teller, has_ports, protocol};
-use crate::{duration, label};
+use crate::{duration, label, ruling};
 
 /// The event as a sentence, without its time.
 pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String {
@@ -26,6 +27,8 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String 
             )
         }
         Event::Bypass(change) => format!("bypass off, by {}: the rules hold again", label::plain(&change.by)),
+        Event::Approval(approval) => approval_sentence(teller, approval),
+        Event::Judgement(judgement) => judgement_sentence(judgement),
         Event::Dropped(dropped) => drop_sentence(dropped),
         Event::Blind(blind) => blind_sentence(blind),
     }
@@ -146,6 +149,10 @@ fn alert_sentence(alert: &Alert) -> String {
         Action::UngradedThrottle => "would be throttled (graded decisions are off)",
         Action::UngradedPin => "would be pinned (graded decisions are off)",
         Action::UngradedIsolate => "would be isolated (graded decisions are off)",
+        Action::Lowered => "told only",
+        Action::Waits => "waits for a person's approval",
+        Action::Denied => "not done: a person denied it",
+        Action::NotApproved => "not done: nobody approved it in time",
         Action::AlreadyIsolated => "held already",
         Action::Gateway => "not isolated: it is a gateway",
         Action::Protected => "not isolated: it is on the protected list",
@@ -155,13 +162,29 @@ fn alert_sentence(alert: &Alert) -> String {
         Action::NoOwnAddress => "not isolated: no address is its own alone",
     };
     format!(
-        "alert     {}: {} [{grave}, incident {}]: {}; {done}{}",
+        "alert     {}: {} [{grave}, incident {}]: {}; {done}{}{}",
         name(&alert.device),
         alert.signature,
         alert.incident,
         numbers(&alert.evidence),
+        alert.ruling.as_ref().filter(|_| alert.action.is_ruled()).map_or_else(String::new, ruled),
         alert.coverage.as_ref().map_or_else(String::new, seen_only),
     )
+}
+
+/// Why less was done than was earned, and what is lost by what was done.
+fn ruled(ruling: &Ruling) -> String {
+    let decision = serde_json::to_value(ruling).unwrap_or_default();
+    let why = ruling::why(&decision);
+    let mut text = if why.is_empty() {
+        String::new()
+    } else {
+        format!(" (earned {}; {})", ruling.earned, why.join("; "))
+    };
+    if let Some(lost) = ruling::lost(&decision["impact"]) {
+        text.push_str(&format!("; lost by it: {lost}"));
+    }
+    text
 }
 
 /// What is to be said of how much was seen, if it was not all.
@@ -170,6 +193,41 @@ fn seen_only(coverage: &Sighted) -> String {
         return String::new();
     }
     format!("; seen was {} of what came lately", label::percent(coverage.bridge))
+}
+
+fn approval_sentence(teller: &Teller, approval: &Approval) -> String {
+    let who = approval.device.as_ref().map_or_else(|| "a device".to_owned(), name);
+    let held = label::held(approval.level, Direction::Both);
+    let by = label::plain(approval.by.as_deref().unwrap_or("nobody"));
+    let what = match approval.step {
+        ApprovalStep::Asked => {
+            let until = teller.clock.stamp(approval.until).local(&teller.zone);
+            let then = if approval.acts { "it is done" } else { "nothing is done" };
+            let id = approval.incident;
+            format!(
+                "is to be {held}: `sekisho incidents approve {id}` or `deny {id}` until {until}, or {then}"
+            )
+        }
+        ApprovalStep::Approved => format!("is to be {held}: approved by {by}"),
+        ApprovalStep::Denied => format!("is not to be {held}: denied by {by}"),
+        ApprovalStep::Lapsed => format!("is not {held}: nobody approved it in time"),
+        ApprovalStep::LapsedActs => format!("is to be {held}: nobody denied it in time"),
+        ApprovalStep::Lost => format!("was to be {held}: the question is lost, for the daemon stops"),
+    };
+    format!("approval  {who} {what} [incident {}]", approval.incident)
+}
+
+fn judgement_sentence(judgement: &Judgement) -> String {
+    let by = label::plain(&judgement.by);
+    let each = judgement.reviews.iter().map(|review| format!("{} for {}", review.detector, review.scope));
+    let each = each.collect::<Vec<_>>().join(", ");
+    let each = if each.is_empty() { "no detector".to_owned() } else { label::plain(&each) };
+    let id = judgement.incident;
+    match judgement.judged {
+        Judged::False => format!("judgement incident {id} is false, by {by}: on review is {each}"),
+        Judged::Right => format!("judgement incident {id} is true, by {by}: counts again: {each}"),
+        Judged::Reviewed => format!("judgement reviewed by {by}: counts again: {each} [incident {id}]"),
+    }
 }
 
 fn drop_sentence(dropped: &Dropped) -> String {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
 use sensor_core::event::{
-    Action, Alert, Blind, DeviceRef, DeviceSeen, Dropped, Event, FlowEnded, Isolation, Timed,
+    Action, Alert, Approval, Blind, DeviceRef, DeviceSeen, Dropped, Event, FlowEnded, Isolation, Judgement,
+    Timed,
 };
 use sensor_core::observation::{EndReason, FlowId, Kind};
 use sensor_core::policy::Target;
@@ -31,6 +32,8 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> Value {
             let action = if change.on { "on" } else { "off" };
             object.insert("bypass".into(), json!({ "action": action, "by": change.by }));
         }
+        Event::Approval(approval) => approval_event(teller, &mut object, approval),
+        Event::Judgement(judgement) => judgement_event(teller, &mut object, judgement),
         Event::Dropped(dropped) => drop_event(teller, &mut object, dropped),
         Event::Blind(blind) => blind_event(teller, &mut object, blind),
     }
@@ -210,9 +213,47 @@ fn alert_event(teller: &Teller, object: &mut Map<String, Value>, alert: &Alert) 
     object.insert("evidence".into(), Value::Object(evidence.collect()));
     object.insert("first_evidence".into(), plain(&teller.clock.stamp(alert.first_evidence)));
     object.insert("incident_id".into(), alert.incident.into());
+    if let Some(ruling) = &alert.ruling {
+        object.insert("decision".into(), plain(ruling));
+    }
     if let Some(coverage) = &alert.coverage {
         object.insert("coverage".into(), plain(coverage));
     }
+}
+
+fn approval_event(teller: &Teller, object: &mut Map<String, Value>, approval: &Approval) {
+    head(teller, object, EventType::Approval, None);
+    if let Some(device) = &approval.device {
+        object.insert("device".into(), plain(device));
+    }
+    object.insert(
+        "approval".into(),
+        json!({
+            "action": approval.step,
+            "level": approval.level,
+            "until": teller.clock.stamp(approval.until),
+            "otherwise": if approval.acts { "act" } else { "alert" },
+            "by": approval.by,
+        }),
+    );
+    object.insert("incident_id".into(), approval.incident.into());
+}
+
+fn judgement_event(teller: &Teller, object: &mut Map<String, Value>, judgement: &Judgement) {
+    head(teller, object, EventType::Judgement, None);
+    if let Some(device) = &judgement.device {
+        object.insert("device".into(), plain(device));
+    }
+    let reviews = judgement
+        .reviews
+        .iter()
+        .map(|review| json!({ "id": review.id, "detector": review.detector, "scope": review.scope }));
+    let reviews: Vec<Value> = reviews.collect();
+    object.insert(
+        "judgement".into(),
+        json!({ "verdict": judgement.judged, "by": judgement.by, "reviews": reviews }),
+    );
+    object.insert("incident_id".into(), judgement.incident.into());
 }
 
 fn drop_event(teller: &Teller, object: &mut Map<String, Value>, dropped: &Dropped) {

@@ -1,7 +1,7 @@
 //! What happened, told as EVE-style JSON for machines and as one sentence for people.
 //!
 //! EVE is the format of Suricata's logs, which the tools of the field read; the names of fields are its names. Kinds of
-//! events it does not have (device, isolation, bypass) have an `event_type` of their own. Times are UTC in JSON and local in
+//! events it does not have (device, isolation, approval and so on) have an `event_type` of their own. Times are UTC in JSON and local in
 //! sentences. Nothing here writes anything out.
 
 mod flow_id;
@@ -46,6 +46,10 @@ pub enum EventType {
     Isolation,
     /// The bypass was switched.
     Bypass,
+    /// A restriction waits for a person, or that is over.
+    Approval,
+    /// A person judged an incident, or ended a review.
+    Judgement,
     /// A frame was dropped: one of a sample.
     Drop,
     /// Too little is seen, or again enough.
@@ -56,12 +60,14 @@ pub enum EventType {
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 8] = [
+    pub const ALL: [EventType; 10] = [
         EventType::Device,
         EventType::Flow,
         EventType::Alert,
         EventType::Isolation,
         EventType::Bypass,
+        EventType::Approval,
+        EventType::Judgement,
         EventType::Drop,
         EventType::Blind,
         EventType::Stats,
@@ -80,6 +86,8 @@ impl EventType {
             Event::Alert(_) => EventType::Alert,
             Event::Isolation(_) => EventType::Isolation,
             Event::Bypass(_) => EventType::Bypass,
+            Event::Approval(_) => EventType::Approval,
+            Event::Judgement(_) => EventType::Judgement,
             Event::Dropped(_) => EventType::Drop,
             Event::Blind(_) => EventType::Blind,
         }
@@ -93,6 +101,8 @@ impl EventType {
             EventType::Alert => "alert",
             EventType::Isolation => "isolation",
             EventType::Bypass => "bypass",
+            EventType::Approval => "approval",
+            EventType::Judgement => "judgement",
             EventType::Drop => "drop",
             EventType::Blind => "blind",
             EventType::Stats => "stats",

@@ -27,6 +27,7 @@ fn device() -> DeviceRef {
         ips: vec!["10.0.0.7".parse().unwrap(), "fe80::7".parse().unwrap()],
         maker: Some("Intel".to_owned()),
         name: None,
+        class: None,
     }
 }
 
@@ -58,6 +59,7 @@ fn alert(action: Action) -> Event {
         ],
         first_evidence: START,
         action,
+        ruling: None,
         coverage: None,
     })
 }
@@ -294,6 +296,137 @@ fn an_alert_says_how_much_was_seen() {
     );
     let sentence = teller().sentence(&timed, None);
     assert!(sentence.ends_with("isolated; seen was 97.00 % of what came lately"), "{sentence}");
+}
+
+#[test]
+fn an_alert_says_what_was_earned_what_was_allowed_and_what_is_lost() {
+    use sensor_core::policy::Service;
+    use sensor_core::policy::preview::{Loss, Part, Preview};
+    use sensor_core::policy::ruling::{Cause, Lowered, Ruling};
+    let service = Service { proto: 6, port: 104, peer: Some("10.0.0.3".parse().unwrap()) };
+    let (part, name) = (Part::Uses, Some("PACS".to_owned()));
+    let lost = vec![Loss { part, service, name, live: true, vital: false }];
+    let level = Level::Pin;
+    let impact = Preview { level, peers: 1, services: 1, conversations: 2, lost, vital: vec![] };
+    let class = Cause::Class { class: "icu".parse().unwrap() };
+    let lowered = vec![Lowered { to: Some(level), why: class }];
+    let Event::Alert(mut told) = alert(Action::Pinned) else { panic!() };
+    told.ruling = Some(Ruling { earned: Level::Isolate, lowered, impact: Some(impact) });
+    let timed = Timed { time: START, event: Event::Alert(told) };
+    assert_eq!(
+        teller().value(&timed, None)["decision"],
+        json!({
+            "earned": "isolate",
+            "allowed": "pin",
+            "lowered": [{ "to": "pin", "by": "class", "class": "icu" }],
+            "impact": {
+                "level": "pin", "peers": 1, "services": 1, "conversations": 2,
+                "lost": [{
+                    "part": "uses", "service": "tcp/104", "peer": "10.0.0.3", "name": "PACS", "live": true,
+                    "vital": false,
+                }],
+                "vital": [],
+            },
+        })
+    );
+    let sentence = teller().sentence(&timed, None);
+    assert!(
+        sentence.ends_with(
+            "; pinned to what it did before (earned isolate; pin at most: the class icu allows no more); lost by it: \
+             1 service with 1 peer (2 conversations now): uses tcp/104 of PACS (10.0.0.3)"
+        ),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn what_waits_for_a_person_is_told() {
+    use sensor_core::event::{Approval, ApprovalStep};
+    let approval = |step, by: Option<&str>| {
+        Event::Approval(Approval {
+            incident: 3,
+            step,
+            device: Some(device()),
+            level: Level::Isolate,
+            until: START.plus(HOUR),
+            acts: false,
+            by: by.map(str::to_owned),
+        })
+    };
+    is_told(
+        approval(ApprovalStep::Asked, None),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "approval",
+            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "approval": {
+                "action": "asked",
+                "level": "isolate",
+                "until": "2026-01-01T01:00:00.000000+0000",
+                "otherwise": "alert",
+                "by": null,
+            },
+            "incident_id": 3,
+        }),
+        "approval  Intel 00:1b:21:0a:0b:0c (10.0.0.7) is to be cut off: `sekisho incidents approve 3` or `deny 3` until \
+         2026-01-01 01:00:00, or nothing is done [incident 3]",
+    );
+    for (step, by, want) in [
+        (ApprovalStep::Approved, Some("tanaka"), "is to be cut off: approved by tanaka"),
+        (ApprovalStep::Denied, Some("tanaka"), "is not to be cut off: denied by tanaka"),
+        (ApprovalStep::Lapsed, None, "is not cut off: nobody approved it in time"),
+        (ApprovalStep::LapsedActs, None, "is to be cut off: nobody denied it in time"),
+        (ApprovalStep::Lost, None, "was to be cut off: the question is lost, for the daemon stops"),
+    ] {
+        let timed = Timed { time: START, event: approval(step, by) };
+        let sentence = teller().sentence(&timed, None);
+        assert!(sentence.contains(want), "{sentence}");
+        assert_eq!(teller().value(&timed, None)["approval"]["action"], step.name());
+    }
+}
+
+#[test]
+fn a_judgement_is_told() {
+    use sensor_core::event::{Judged, Judgement};
+    use sensor_core::policy::review::{Review, Scope};
+    let review = Review {
+        id: 2,
+        detector: "scan".to_owned(),
+        scope: Scope::Class("icu".parse().unwrap()),
+        incident: 3,
+        since: START,
+        by: "tanaka".to_owned(),
+    };
+    let said = |judged, reviews| {
+        Event::Judgement(Judgement { judged, incident: 3, device: None, reviews, by: "tanaka".to_owned() })
+    };
+    is_told(
+        said(Judged::False, vec![review.clone()]),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "judgement",
+            "judgement": {
+                "verdict": "false",
+                "by": "tanaka",
+                "reviews": [{ "id": 2, "detector": "scan", "scope": "class icu" }],
+            },
+            "incident_id": 3,
+        }),
+        "judgement incident 3 is false, by tanaka: on review is scan for class icu",
+    );
+    for (judged, reviews, want) in [
+        (Judged::Right, vec![], "judgement incident 3 is true, by tanaka: counts again: no detector"),
+        (
+            Judged::Reviewed,
+            vec![review],
+            "judgement reviewed by tanaka: counts again: scan for class icu [incident 3]",
+        ),
+    ] {
+        let timed = Timed { time: START, event: said(judged, reviews) };
+        assert!(teller().sentence(&timed, None).ends_with(want), "{}", teller().sentence(&timed, None));
+    }
 }
 
 #[test]

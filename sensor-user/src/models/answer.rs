@@ -146,6 +146,7 @@ pub fn scores(text: &str, engine: &Engine, clock: WallClock) -> Result<Scores, S
         ips: device.ips.iter().map(ToString::to_string).collect(),
         maker: device.maker,
         name: device.name,
+        class: device.class.as_ref().map(ToString::to_string),
     };
     Ok(Scores { device, scores: scores.collect() })
 }

@@ -5,6 +5,7 @@ use prometheus::{
     Registry,
 };
 use sensor_core::coverage::BlindCause;
+use sensor_core::event::ApprovalStep;
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
 
@@ -60,6 +61,9 @@ pub struct Families {
     contacts_evicted: IntCounter,
     pub incidents: IntCounterVec,
     pub alerts: IntCounterVec,
+    approvals_waiting: IntGauge,
+    pub approvals: IntCounterVec,
+    reviews: IntGauge,
     isolations_active: IntGaugeVec,
     pub isolation_changes: IntCounterVec,
     pub isolation_latency: Histogram,
@@ -136,6 +140,9 @@ impl Families {
             contacts_evicted: new.counter("sekisho_contacts_evicted_total", "First contacts not judged because the table was full.")?,
             incidents: new.counters("sekisho_incidents_total", "Incidents, by the detector and severity of what opened them.", &["detector", "severity"])?,
             alerts: new.counters("sekisho_alerts_total", "Alerts; several may belong to one incident.", &["detector", "severity"])?,
+            approvals_waiting: new.gauge("sekisho_approvals_waiting", "Restrictions that wait for a person.")?,
+            approvals: new.counters("sekisho_approvals_total", "Restrictions a person must approve: asked, and what became of them (approved, denied, lapsed, lapsed_acts, lost).", &["step"])?,
+            reviews: new.gauge("sekisho_detectors_on_review", "Detectors a person found wrong, each for a class or a device: they only alert there.")?,
             isolations_active: new.gauges("sekisho_isolations_active", "Entries of the block list: enforced, or observed (counted only).", &["mode"])?,
             isolation_changes: new.counters("sekisho_isolation_changes_total", "Changes of the block list.", &["change", "mode", "origin"])?,
             isolation_latency: register(registry, Histogram::with_opts(latency)?)?,
@@ -168,6 +175,9 @@ impl Families {
             for origin in ["incident", "manual"] {
                 self.isolation_changes.with_label_values(&["added", mode, origin]).inc_by(0);
             }
+        }
+        for step in ApprovalStep::ALL {
+            self.approvals.with_label_values(&[step.name()]).inc_by(0);
         }
         for detector in DETECTORS {
             for severity in ["1", "2", "3"] {
@@ -285,6 +295,8 @@ impl Families {
             (&self.devices, stats.devices),
             (&self.flows_live, stats.flows_live),
             (&self.contacts_waiting, stats.contacts_waiting),
+            (&self.approvals_waiting, stats.approvals_waiting),
+            (&self.reviews, stats.reviews),
             (&self.isolations_active.with_label_values(&["enforced"]), stats.blocks),
             (&self.isolations_active.with_label_values(&["observed"]), stats.blocks_would),
         ] {

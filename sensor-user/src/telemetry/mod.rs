@@ -202,7 +202,10 @@ impl Metrics {
                 };
                 f.drop_samples.with_label_values(&[reason]).inc();
             }
-            Event::Device(_) | Event::Flow(_) | Event::Blind(_) | Event::Bypass(_) => {}
+            Event::Approval(approval) => {
+                f.approvals.with_label_values(&[approval.step.name()]).inc();
+            }
+            Event::Judgement(_) | Event::Device(_) | Event::Flow(_) | Event::Blind(_) | Event::Bypass(_) => {}
         }
     }
 

@@ -50,7 +50,15 @@ fn sample() -> LiveSample {
         parse: vec![("ok", 140), ("short_ipv4", 10)],
         unfiltered: vec![("eth3".to_owned(), "busy")],
         rings: vec![RingSample { ring: "flow", sent: 70, lost: 3 }],
-        engine: EngineStats { devices: 4, flows_live: 7, flows_new: 20, blocks: 1, ..EngineStats::default() },
+        engine: EngineStats {
+            devices: 4,
+            flows_live: 7,
+            flows_new: 20,
+            blocks: 1,
+            approvals_waiting: 2,
+            reviews: 3,
+            ..EngineStats::default()
+        },
         store_errors: 2,
         events_lost: 3,
         enforce: true,
@@ -73,6 +81,7 @@ fn device() -> DeviceRef {
         ips: vec!["10.0.0.7".parse().unwrap()],
         maker: Some("Intel".to_owned()),
         name: Some("MRI".to_owned()),
+        class: None,
     }
 }
 
@@ -89,6 +98,7 @@ fn alert(incident: u64) -> Timed {
         evidence: Vec::new(),
         first_evidence: Time(0),
         action: Action::Isolated,
+        ruling: None,
         coverage: None,
     });
     Timed { time: Time(1), event }
@@ -131,6 +141,9 @@ fn counters_follow_the_kernels() {
         ("sekisho_parse_results_total{reason=\"short_ipv4\"}", 10.0),
         ("sekisho_ring_records_sent_total{ring=\"flow\"}", 70.0),
         ("sekisho_ring_records_lost_total{ring=\"flow\"}", 3.0),
+        ("sekisho_approvals_waiting", 2.0),
+        ("sekisho_approvals_total{step=\"denied\"}", 0.0),
+        ("sekisho_detectors_on_review", 3.0),
         ("sekisho_devices", 4.0),
         ("sekisho_flows_live", 7.0),
         ("sekisho_flows_new_total", 20.0),

@@ -32,11 +32,14 @@ pub struct Add {
     pub owner: String,
     /// Also if somebody who must not be hit is among them.
     pub force: bool,
+    /// Only say what would come of it.
+    pub preview: bool,
 }
 
 impl Engine {
     pub(super) fn add(&mut self, now: Time, add: Add, out: &mut Output) -> Result<Reply, CommandError> {
         let (targets, follows) = self.resolve(&add.who)?;
+        let entered = !add.preview;
         let spared = self.look_over(&targets, add.force)?;
         let old = targets.iter().find_map(|target| self.blocks.find(BlockName::Target(*target))).cloned();
         let extended = old.is_some();
@@ -61,13 +64,16 @@ impl Engine {
             }
         }
         fits(&block)?;
-        block.list = self.list_for(&block, add.list)?;
+        block.list = self.list_for(&block, add.list, None)?;
         block.origin = Origin::Manual(add.owner);
         if !add.reason.is_empty() {
             block.reason = add.reason;
         }
         let device = self.describe_first(&targets);
-        let impact = self.impact(&block.targets);
+        let (impact, lost) = (self.impact(&block.targets), Box::new(self.preview_of(&block)));
+        if !entered {
+            return Ok(Reply::Added { block, extended, device, impact, lost, spared, entered });
+        }
         let changed = old.is_some_and(|old| {
             (old.level, old.direction, &old.list) != (block.level, block.direction, &block.list)
         });
@@ -79,7 +85,7 @@ impl Engine {
         let isolation = tell(&block, change, device.clone());
         self.enter(block.clone(), out);
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
-        Ok(Reply::Added { block, extended, device, impact, spared })
+        Ok(Reply::Added { block, extended, device, impact, lost, spared, entered })
     }
 
     /// An entry about nobody yet.
@@ -162,8 +168,14 @@ impl Engine {
         if known.contains(&name) { Ok(()) } else { Err(unknown(what, name, known)) }
     }
 
-    /// The allow list of an entry as it is to be; its list is still as it was.
-    pub(super) fn list_for(&mut self, block: &Block, named: Option<Name>) -> Result<List, CommandError> {
+    /// The allow list of an entry as it is to be; its list is still as it was. What its device began since `attack` is not
+    /// learned.
+    pub(super) fn list_for(
+        &mut self,
+        block: &Block,
+        named: Option<Name>,
+        attack: Option<Time>,
+    ) -> Result<List, CommandError> {
         if named.is_some() && block.level != Level::Quarantine {
             return Err(CommandError::List(block.level));
         }
@@ -182,7 +194,7 @@ impl Engine {
             }
             (Level::Pin, List::Learned { .. }) => Ok(block.list.clone()),
             (Level::Pin, _) => {
-                let allowed = self.learn(&block.targets);
+                let allowed = self.learn(&block.targets, attack);
                 if self.blocks.pinned() + allowed.len() > MAX_PINNED {
                     return Err(CommandError::PinsFull);
                 }

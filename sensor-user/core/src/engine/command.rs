@@ -1,7 +1,9 @@
 //! Orders of an operator: block, and take back.
 
-use crate::event::{Change, DeviceRef};
+use crate::event::{Action, Change, DeviceRef};
 use crate::inventory::{self, Device, DeviceKey};
+use crate::policy::preview::Preview;
+use crate::policy::review::{MAX_REVIEWS, Review, ReviewId};
 use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
 use crate::time::Time;
 
@@ -14,6 +16,12 @@ pub enum Command {
     Add(Add),
     /// Take an entry out.
     Remove(Which),
+    /// Do what waits for approval in this incident, or do not; the account that says so.
+    Approve(u64, bool, String),
+    /// This incident is true, or false; the account that says so.
+    Judge(u64, bool, String),
+    /// A detector was reviewed, and counts again; the account that says so.
+    Review(ReviewId, String),
 }
 
 /// Whom an order is about.
@@ -56,11 +64,42 @@ pub enum Reply {
         device: Option<DeviceRef>,
         /// Whom it hits.
         impact: Impact,
+        /// Which services are lost by it.
+        lost: Box<Preview>,
         /// Who among them is protected, and goes on.
         spared: Vec<String>,
+        /// It is entered; else that was only looked at.
+        entered: bool,
     },
     /// The entry is gone.
     Removed(Block),
+    /// What waited was approved.
+    Approved {
+        /// The incident.
+        incident: u64,
+        /// What was asked for.
+        level: Level,
+        /// What was done, or why nothing.
+        action: Action,
+    },
+    /// What waited was denied.
+    Denied {
+        /// The incident.
+        incident: u64,
+        /// What was asked for.
+        level: Level,
+    },
+    /// An incident was judged.
+    Judged {
+        /// The incident.
+        incident: u64,
+        /// It is true.
+        right: bool,
+        /// The reviews that began with it if it is false, or ended if it is true.
+        reviews: Vec<Review>,
+    },
+    /// A review is over.
+    Reviewed(Review),
 }
 
 /// Why a command was refused.
@@ -126,6 +165,18 @@ pub enum CommandError {
     /// No such entry.
     #[error("there is no block entry for {0}; `sekisho block list` shows those there are")]
     NotFound(String),
+    /// Nothing waits in an incident.
+    #[error("nothing waits for approval in incident {0}; `sekisho incidents` shows what does")]
+    NotWaiting(u64),
+    /// No such incident.
+    #[error("there is no incident {0}; `sekisho incidents` shows those there are")]
+    NoIncident(u64),
+    /// No such review.
+    #[error("there is no review {0}; `sekisho incidents reviews` shows those there are")]
+    NoReview(ReviewId),
+    /// Too many reviews.
+    #[error("{MAX_REVIEWS} detectors are on review already; end some with `sekisho incidents review`")]
+    ReviewsFull,
     /// The list is full.
     #[error("the block list is full ({0} entries); remove some first")]
     Full(usize),
@@ -144,6 +195,10 @@ impl Engine {
     pub fn command(&mut self, now: Time, command: Command, out: &mut Output) -> Result<Reply, CommandError> {
         match command {
             Command::Add(add) => self.add(now, add, out),
+            Command::Approve(incident, true, by) => self.approve(incident, &by, now, out),
+            Command::Approve(incident, false, by) => self.deny(incident, &by, now, out),
+            Command::Judge(incident, right, by) => self.judge(incident, (right, &by), now, out),
+            Command::Review(id, by) => self.end_review(id, &by, now, out),
             Command::Remove(which) => {
                 let id = match &which {
                     Which::Id(id) => Some(*id),

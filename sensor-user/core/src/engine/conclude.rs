@@ -3,8 +3,8 @@
 use crate::detect::{Finding, is_advisory};
 use crate::event::{Action, Alert, Event, Timed};
 use crate::inventory::{self, DeviceKey};
-use crate::policy::decide::{self, Course};
-use crate::policy::{Level, MAX_BLOCKS, MAX_PIN, MAX_PINNED, Target};
+use crate::policy::ruling::Ruling;
+use crate::policy::{Level, MAX_BLOCKS, Target, decide};
 use crate::settings::Mode;
 use crate::time::Time;
 
@@ -14,12 +14,16 @@ impl Engine {
     /// Turns findings into incidents, and those into decisions.
     pub(super) fn conclude(&mut self, now: Time, out: &mut Output) {
         for finding in std::mem::take(&mut self.found) {
-            let evidence = self.ledger.add(&finding, now);
+            let evidence = match self.review_of(&finding) {
+                Some(_) => self.ledger.sum(finding.device, now),
+                None => self.ledger.add(&finding, now),
+            };
             let (id, news) = self.incidents.add(&finding, evidence, now);
-            let action = self.weigh(&finding, now, out);
-            let rose = self.incidents.rises(id, &action);
+            let (action, ruling) = self.weigh(id, &finding, now, out);
+            let allowed = ruling.as_ref().and_then(Ruling::allowed);
+            let rose = self.incidents.rises(id, &action) || self.is_unasked(id, &action, allowed);
             if news || rose || action.acts() {
-                self.act(id, &finding, action, now, out);
+                self.act(id, &finding, (action, ruling), now, out);
             }
         }
     }
@@ -27,36 +31,41 @@ impl Engine {
     /// Looks again at incidents that found the budget spent.
     pub(super) fn look_again(&mut self, now: Time, out: &mut Output) {
         for (id, finding) in self.incidents.unspent(now) {
-            let action = self.weigh(&finding, now, out);
-            if action.acts() {
-                self.act(id, &finding, action, now, out);
+            let (action, ruling) = self.weigh(id, &finding, now, out);
+            if action.acts() || action == Action::Waits {
+                self.act(id, &finding, (action, ruling), now, out);
             }
         }
     }
 
-    /// What is to be done about a device by what there is against it with this finding.
-    fn weigh(&mut self, finding: &Finding, now: Time, out: &mut Output) -> Action {
+    /// What is to be done about a device by what there is against it with this finding, and how that came about.
+    fn weigh(
+        &mut self,
+        incident: u64,
+        finding: &Finding,
+        now: Time,
+        out: &mut Output,
+    ) -> (Action, Option<Ruling>) {
         let graves = self.settings.isolate_severity;
-        if graves == 0 {
-            return Action::None;
-        }
-        let sum = self.ledger.sum(finding.device, now);
-        let probation = self.probation(finding, now);
         let decisive = finding.severity <= graves && !is_advisory(finding.detector);
-        match decide::course(&sum, decisive, probation, &self.settings.decide) {
-            Course::Tell => Action::None,
-            Course::Act(level) => {
-                let action = self.consider(finding, self.affordable(level), now);
-                if action == Action::AlreadyIsolated {
-                    self.renew(finding, level, now, out);
-                }
-                action
-            }
-            Course::Would(level) => match self.consider(finding, level, now) {
-                action if action.acts() => Action::ungraded(level),
+        let sum = self.ledger.sum(finding.device, now);
+        let earned = decide::earned(&sum, decisive).max(self.probation(finding, now));
+        let Some(earned) = earned.filter(|_| graves > 0) else { return (Action::None, None) };
+        let mut ruling = self.rule(finding, earned);
+        let acts = decisive || self.settings.decide.graded;
+        let action = match ruling.allowed() {
+            None if acts => Action::Lowered,
+            None => Action::None,
+            Some(_) => match self.step_down(incident, finding, (&mut ruling, acts), now) {
+                action if acts => self.ask(incident, finding, (action, &mut ruling)),
+                action if action.acts() => action.level().map_or(Action::None, Action::ungraded),
                 _ => Action::None,
             },
+        };
+        if let (Action::AlreadyIsolated, Some(level)) = (&action, ruling.allowed()) {
+            self.renew(finding, level, now, out);
         }
+        (action, Some(ruling))
     }
 
     /// The level that a finding takes a device straight back to, whose time was up only just before.
@@ -64,21 +73,30 @@ impl Engine {
         self.repeats.probation(finding.device, finding.family, finding.weight, now)
     }
 
-    /// A pin steps down to a throttle if the kernel's table of what pinned devices may do has no room.
-    fn affordable(&self, level: Level) -> Level {
-        let full = level == Level::Pin && self.blocks.pinned() + MAX_PIN + PIN_SPARE > MAX_PINNED;
-        if full { Level::Throttle } else { level }
-    }
-
     /// Tells of a finding and carries out what was decided about it.
-    fn act(&mut self, id: u64, finding: &Finding, action: Action, now: Time, out: &mut Output) {
+    fn act(
+        &mut self,
+        id: u64,
+        finding: &Finding,
+        (action, ruling): (Action, Option<Ruling>),
+        now: Time,
+        out: &mut Output,
+    ) {
         let Some(device) = self.describe(finding.device) else { return };
         if action != Action::None {
             self.incidents.set_action(id, action.clone());
         }
         let coverage = self.sighted(finding.flow.port);
-        self.incidents.set_coverage(id, coverage);
+        if let Some(incident) = self.incidents.get_mut(id) {
+            incident.coverage = coverage;
+            // What a device that is held already earns says less than why it is held.
+            if ruling.is_some() && (action.is_ruled() || incident.ruling.is_none()) {
+                incident.ruling.clone_from(&ruling);
+            }
+        }
         let level = action.level().filter(|_| action.acts());
+        let allowed = ruling.as_ref().and_then(Ruling::allowed);
+        let asked = allowed.filter(|_| self.is_unasked(id, &action, allowed));
         out.events.push(Timed {
             time: now,
             event: Event::Alert(Alert {
@@ -91,16 +109,28 @@ impl Engine {
                 evidence: finding.evidence.clone(),
                 first_evidence: finding.first_evidence,
                 action,
+                ruling,
                 coverage,
             }),
         });
         if let Some(level) = level {
             self.restrict(finding, id, device, level, now, out);
+        } else if let Some(level) = asked {
+            self.wait(id, finding, level, now, out);
         }
     }
 
     /// Whether a device is to be put under a level, and if not, why.
-    fn consider(&mut self, finding: &Finding, level: Level, now: Time) -> Action {
+    pub(super) fn consider(&mut self, finding: &Finding, level: Level, now: Time) -> Action {
+        match self.may(finding, level) {
+            action if !action.acts() => action,
+            _ if self.is_spent(finding.device, level, now) => Action::BudgetSpent,
+            action => action,
+        }
+    }
+
+    /// The same, whatever was done about others lately.
+    pub(super) fn may(&self, finding: &Finding, level: Level) -> Action {
         let Some(device) = self.inventory.get(finding.device) else { return Action::NoOwnAddress };
         if matches!(finding.device, DeviceKey::Local(_)) && device.gateway {
             return Action::Gateway;
@@ -115,12 +145,9 @@ impl Engine {
         if targets.iter().all(|target| self.is_under(*target, level)) {
             return Action::AlreadyIsolated;
         }
-        if self.is_spent(finding.device, level, now) || self.blocks.len() >= MAX_BLOCKS {
+        if self.blocks.len() >= MAX_BLOCKS {
             return Action::BudgetSpent;
         }
         Action::of(level, self.settings.mode == Mode::Enforce)
     }
 }
-
-/// Entries of a pinned device's list besides pairs, at most: what every device needs, and both roles of one pair.
-const PIN_SPARE: usize = 8;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::detect::Finding;
 use crate::event::{Change, DeviceRef, Event, Isolation, Timed};
+use crate::inventory::DeviceKey;
 use crate::observation::{FlowSeen, Verdict};
 use crate::policy::decide;
 use crate::policy::{
@@ -141,8 +142,9 @@ impl Engine {
         block.targets.truncate(MAX_TARGETS);
         block.follows |= block.targets.iter().any(|target| matches!(target, Target::Mac(_)));
         block.level = level;
+        let attack = self.attack_since(finding, now);
         // There was room for a pin when it was decided.
-        let Ok(list) = self.list_for(&block, None) else { return };
+        let Ok(list) = self.list_for(&block, None, attack) else { return };
         block.list = list;
         finding.signature.clone_into(&mut block.reason);
         if self.probation(finding, now).is_some() {
@@ -152,6 +154,9 @@ impl Engine {
         if let Some(other) = infected_by.and_then(|other| self.describe(other)) {
             let name = other.ips.first().map_or_else(|| other.mac.to_string(), ToString::to_string);
             block.reason.push_str(&format!(", after {name} reached it"));
+        }
+        if let Some(by) = self.incidents.get(incident).and_then(|incident| incident.approved_by.as_ref()) {
+            block.reason.push_str(&format!(", approved by {by}"));
         }
         block.origin = Origin::Incident(incident);
         let until = block.until.map_or(until, |old| old.max(until));
@@ -221,15 +226,8 @@ impl Engine {
         now: Time,
         out: &mut Output,
     ) -> Option<Block> {
-        let block = self.blocks.take(id)?;
-        self.following.forget(id);
-        self.settle(block.targets.iter().copied(), out);
-        if let List::Learned { number, .. } = &block.list {
-            out.decisions.push(Decision::Forbid(*number));
-        }
-        out.saves.push(Save::Forget(id));
-        let key =
-            block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key);
+        let key = self.blocks.get(id).and_then(|block| self.key_of(block));
+        let block = self.take_out(id, change, now, out)?;
         if let Some(key) = key {
             self.incidents.close(key);
             self.ledger.absolve(key);
@@ -238,9 +236,32 @@ impl Engine {
             }
             self.inventory.absolve(key, now);
         }
-        let device = key.and_then(|key| self.describe(key));
+        Some(block)
+    }
+
+    /// Takes an entry out; what there is against its device stays.
+    pub(super) fn take_out(
+        &mut self,
+        id: BlockId,
+        change: Change,
+        now: Time,
+        out: &mut Output,
+    ) -> Option<Block> {
+        let block = self.blocks.take(id)?;
+        self.following.forget(id);
+        self.settle(block.targets.iter().copied(), out);
+        if let List::Learned { number, .. } = &block.list {
+            out.decisions.push(Decision::Forbid(*number));
+        }
+        out.saves.push(Save::Forget(id));
+        let device = self.key_of(&block).and_then(|key| self.describe(key));
         out.events.push(Timed { time: now, event: Event::Isolation(tell(&block, change, device)) });
         Some(block)
+    }
+
+    /// The device an entry is about, if one is known.
+    fn key_of(&self, block: &Block) -> Option<DeviceKey> {
+        block.targets.iter().find_map(|target| self.inventory.find(*target)).map(|device| device.key)
     }
 
     /// Whether an entry puts a target under a level already, or under a stricter one, or, in observe mode, would.

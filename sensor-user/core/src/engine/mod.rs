@@ -4,15 +4,19 @@
 //! kernel's maps, a replay its own software data path.
 
 mod add;
+mod approve;
 mod command;
 mod conclude;
 mod follow;
 mod fuse;
+mod habit;
 mod hold;
 mod learn;
 mod pass;
-mod pin;
+mod preview;
 mod reach;
+mod review;
+mod rule;
 mod sight;
 mod view;
 
@@ -34,8 +38,10 @@ use crate::settings::Settings;
 use crate::time::{MINUTE, SECOND, Time};
 
 pub use add::Add;
+use approve::Waitings;
 pub use command::{Command, CommandError, Impact, Reply, Which, Who};
 use follow::Following;
+use review::Reviews;
 
 /// What the engine gives back: all of it must be carried out, decisions first.
 #[derive(Debug, Default)]
@@ -79,6 +85,10 @@ pub struct Engine {
     following: Following,
     /// The names of the ports, by index.
     ports: BTreeMap<u8, Name>,
+    /// Restrictions that wait for a person.
+    waiting: Waitings,
+    /// Detectors on review.
+    reviews: Reviews,
     /// The last automatic restrictions.
     recent: VecDeque<Begun>,
     found: Vec<Finding>,
@@ -109,6 +119,8 @@ impl Engine {
             blocks: Blocklist::default(),
             following: Following::default(),
             ports: BTreeMap::new(),
+            waiting: Waitings::new(),
+            reviews: Reviews::default(),
             recent: VecDeque::new(),
             found: Vec::new(),
             sighted_since: Time(0),
@@ -152,6 +164,7 @@ impl Engine {
         for id in self.blocks.lapsed(now) {
             self.release(id, Change::Expired, now, out);
         }
+        self.settle_lapsed(now, out);
         if now >= self.next_second_look {
             self.next_second_look = now.plus(SECOND_LOOK);
             self.look_again(now, out);
@@ -161,6 +174,7 @@ impl Engine {
     /// Ends the run: contacts that wait are judged at `now`, all conversations end.
     pub fn finish(&mut self, now: Time, out: &mut Output) {
         self.tick(now, out);
+        self.lose_waiting(now, out);
         while let Some(ended) = self.conversations.drain() {
             self.ended(ended, now, out);
         }

@@ -42,7 +42,7 @@ impl Engine {
     }
 
     /// Whether a device is hit by what is done to a target.
-    fn is_hit(&self, target: Target, device: &Device) -> bool {
+    pub(super) fn is_hit(&self, target: Target, device: &Device) -> bool {
         match target {
             Target::Mac(mac) => device.mac == mac,
             Target::Ip(ip) => device.ips().any(|own| own == ip),

@@ -25,6 +25,8 @@ impl Engine {
             incidents: self.incidents.opened,
             blocks: self.blocks.iter().filter(|block| !block.would).count() as u64,
             blocks_would: self.blocks.iter().filter(|block| block.would).count() as u64,
+            approvals_waiting: self.waiting.len() as u64,
+            reviews: self.reviews.iter().count() as u64,
         }
     }
 
@@ -40,13 +42,14 @@ impl Engine {
             enforce: self.settings.mode == Mode::Enforce,
             devices: self.inventory.sorted().into_iter().map(|device| self.device_view(device)).collect(),
             incidents: self.incidents.newest_first().filter_map(|i| self.incident_view(i)).collect(),
+            reviews: self.reviews.iter().cloned().collect(),
             blocks: self.blocks.iter().cloned().collect(),
             stats: self.stats(),
         }
     }
 
     fn device_view(&self, device: &inventory::Device) -> DeviceView {
-        let DeviceRef { mac, ips, maker, name } = inventory::describe(device, &self.settings);
+        let DeviceRef { mac, ips, maker, name, class } = inventory::describe(device, &self.settings);
         let usual = self.detectors.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
         let block = |target| self.blocks.find(BlockName::Target(target));
         DeviceView {
@@ -55,6 +58,7 @@ impl Engine {
             more_ips: device.more_ips,
             maker,
             name,
+            class,
             first_seen: device.first_seen,
             last_seen: device.last_seen,
             port: device.port,
@@ -82,6 +86,9 @@ impl Engine {
             opened: incident.opened,
             updated: incident.updated,
             action: incident.action.clone(),
+            ruling: incident.ruling.clone(),
+            waits: self.waiting.get(&incident.id).map(|waiting| (waiting.level, waiting.until)),
+            judged: incident.judged.clone(),
             coverage: incident.coverage,
             evidence: incident.evidence.clone(),
             findings: incident.findings.iter().map(finding).collect(),

@@ -4,10 +4,9 @@
 //! The thresholds are chances of 1 %, 0.1 %, 0.01 % and one in a million, as natural logarithms (see
 //! [`crate::evidence`]). A sum of weights that are partly assumed is no probability: how often a healthy device passes
 //! them is not measured yet on years of traffic. Hence what is not decisive by itself acts only where
-//! [`DecideSettings::graded`] is switched on, and is told as what would be done elsewhere.
+//! [`crate::settings::DecideSettings::graded`] is switched on, and is told as what would be done elsewhere.
 
 use crate::evidence::{Family, HINT, Sum};
-use crate::settings::DecideSettings;
 use crate::time::{HOUR, MINUTE};
 
 use super::Level;
@@ -40,26 +39,6 @@ pub fn earned(sum: &Sum, decisive: bool) -> Option<Level> {
         Some(Level::Throttle)
     } else {
         None
-    }
-}
-
-/// What is to come of a finding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Course {
-    /// It is told.
-    Tell,
-    /// It is told, and what would be done.
-    Would(Level),
-    /// The device is put under this level.
-    Act(Level),
-}
-
-/// What is to come of a finding: see [`earned`]. A device on `probation` goes straight back to that level.
-pub fn course(sum: &Sum, decisive: bool, probation: Option<Level>, settings: &DecideSettings) -> Course {
-    match earned(sum, decisive).max(probation).map(|level| level.min(settings.highest)) {
-        None => Course::Tell,
-        Some(level) if decisive || settings.graded => Course::Act(level),
-        Some(level) => Course::Would(level),
     }
 }
 
@@ -101,26 +80,6 @@ mod tests {
         for (shares, decisive, want) in cases {
             assert_eq!(earned(&Sum { shares: shares.to_vec() }, decisive), want, "{shares:?} {decisive}");
         }
-    }
-
-    #[test]
-    fn only_decisive_evidence_acts_unless_graded_and_none_beyond_the_highest() {
-        let sum = Sum { shares: vec![(Family::Scan, 11.0), (Family::Brute, 4.7)] };
-        for (decisive, graded, highest, want) in [
-            (false, false, Level::Isolate, Course::Would(Level::Isolate)),
-            (false, true, Level::Isolate, Course::Act(Level::Isolate)),
-            (false, true, Level::Throttle, Course::Act(Level::Throttle)),
-            (true, false, Level::Isolate, Course::Act(Level::Isolate)),
-            (true, false, Level::Pin, Course::Act(Level::Pin)),
-        ] {
-            assert_eq!(course(&sum, decisive, None, &DecideSettings { highest, graded }), want);
-        }
-        let settings = DecideSettings { highest: Level::Isolate, graded: true };
-        assert_eq!(course(&Sum::default(), false, None, &settings), Course::Tell);
-        let probation = Some(Level::Pin);
-        assert_eq!(course(&Sum::default(), false, probation, &settings), Course::Act(Level::Pin));
-        let settings = DecideSettings { highest: Level::Throttle, graded: false };
-        assert_eq!(course(&Sum::default(), false, probation, &settings), Course::Would(Level::Throttle));
     }
 
     #[test]

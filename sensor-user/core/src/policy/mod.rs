@@ -3,10 +3,14 @@
 //! Entries made by a person and by an incident live in one list, so that one command shows and undoes both.
 
 mod allow;
+pub mod class;
 pub mod decide;
 mod level;
 mod list;
+pub mod preview;
 pub mod repeat;
+pub mod review;
+pub mod ruling;
 mod target;
 
 use std::fmt;

@@ -1,16 +1,20 @@
 //! Small networks, told flow by flow: what the engine makes of them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its own words is to fail")]
 
+mod approved;
 mod beacons;
 mod blocked;
 mod called;
+mod classes;
 mod evidence;
 mod floods;
 mod followed;
 mod fuse;
 mod graded;
 mod guesses;
+mod judged;
 mod levels;
+mod previewed;
 mod repeated;
 mod sent;
 mod spared;
@@ -23,6 +27,7 @@ use sensor_core::addr::Mac;
 use sensor_core::engine::{Add, Command, CommandError, Engine, Output, Reply, Which, Who};
 use sensor_core::event::{Action, Change, Event, Value};
 use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, Observation, Verdict};
+use sensor_core::policy::ruling::{Cause, Ruling};
 use sensor_core::policy::{Block, Decision, Direction, Level, Restriction, Save, Target};
 use sensor_core::settings::{Mode, Settings};
 use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time};
@@ -245,6 +250,15 @@ impl Lan {
             _ => None,
         };
         self.out.events.iter().filter_map(|timed| action(&timed.event)).collect()
+    }
+
+    /// What was ruled with the last alert but those about a device that is held already: the level that was earned, the one allowed, and why.
+    fn ruling(&self) -> Ruling {
+        let ruling = |event: &Event| match event {
+            Event::Alert(alert) if alert.action.is_ruled() => alert.ruling.clone(),
+            _ => None,
+        };
+        self.out.events.iter().rev().find_map(|timed| ruling(&timed.event)).unwrap()
     }
 
     fn cut(&self) -> Vec<Target> {

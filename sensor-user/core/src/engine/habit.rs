@@ -1,0 +1,121 @@
+//! What devices did so far with whom: what they may go on doing while they are pinned, and what they lose by a cut.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use crate::addr::is_host;
+use crate::flow::{TCP, UDP};
+use crate::inventory::{Device, DeviceKey};
+use crate::observation::Kind;
+use crate::policy::preview::Part;
+use crate::policy::{Allow, MAX_PIN, Service, Target};
+use crate::time::Time;
+
+use super::Engine;
+
+/// A service that was used or served with success.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Habit {
+    /// Whether the device asked or answered. Without ports it is not known: then it counts as asked.
+    pub part: Part,
+    /// Which service, and with whom.
+    pub service: Service,
+    /// Conversations of it that go on.
+    pub talks: u64,
+    /// Since when at the latest.
+    pub since: Time,
+}
+
+impl Habit {
+    /// What allows it.
+    pub fn allowed_by(&self) -> Vec<Allow> {
+        match self.part {
+            // Without ports who asked and who answered are not told apart.
+            _ if !matches!(self.service.proto, TCP | UDP) => {
+                vec![Allow::Use(self.service), Allow::Serve(self.service)]
+            }
+            Part::Uses => vec![Allow::Use(self.service)],
+            Part::Serves => vec![Allow::Serve(self.service)],
+        }
+    }
+}
+
+/// What was found so far, in the order it was found in.
+#[derive(Default)]
+struct Found {
+    habits: Vec<Habit>,
+    index: HashMap<(Part, Service), usize>,
+}
+
+impl Found {
+    fn add(&mut self, part: Part, (proto, port): (u8, u16), peer: IpAddr, talks: u64, since: Time) {
+        if !is_host(peer) {
+            return;
+        }
+        let ported = matches!(proto, TCP | UDP);
+        let (part, port) = if ported { (part, port) } else { (Part::Uses, 0) };
+        let service = Service { proto, port, peer: Some(peer.to_canonical()) };
+        let at = *self.index.entry((part, service)).or_insert(self.habits.len());
+        match self.habits.get_mut(at) {
+            Some(habit) => {
+                habit.talks += talks;
+                habit.since = habit.since.min(since);
+            }
+            None => self.habits.push(Habit { part, service, talks, since }),
+        }
+    }
+}
+
+impl Engine {
+    /// What the devices behind these targets did with success: the services they used or served, the last first.
+    pub(super) fn habits(&self, targets: &[Target]) -> Vec<Habit> {
+        let devices = self.devices_behind(targets);
+        let keys: BTreeSet<DeviceKey> = devices.iter().map(|device| device.key).collect();
+        let mut ips: BTreeSet<IpAddr> = devices.iter().flat_map(|device| device.ips()).collect();
+        ips.extend(targets.iter().filter_map(|target| match target {
+            Target::Ip(ip) => Some(*ip),
+            _ => None,
+        }));
+        let mut found = Found::default();
+        for talk in self.conversations.talks().filter(|talk| talk.answered && talk.id.kind == Kind::Ip) {
+            let service = (talk.id.proto, talk.id.dport);
+            if ips.contains(&talk.id.src) {
+                found.add(Part::Uses, service, talk.id.dst, 1, talk.start);
+            } else if ips.contains(&talk.id.dst) {
+                found.add(Part::Serves, service, talk.id.src, 1, talk.start);
+            }
+        }
+        for tried in self.contacts.answered_services() {
+            let service = (tried.proto, tried.port);
+            if keys.contains(&tried.device) {
+                found.add(Part::Uses, service, tried.server, 0, tried.first);
+            } else if ips.contains(&tried.server) {
+                let clients = self.inventory.get(tried.device).into_iter().flat_map(Device::ips);
+                clients
+                    .filter(|client| client.is_ipv4() == tried.server.is_ipv4())
+                    .for_each(|client| found.add(Part::Serves, service, client, 0, tried.first));
+            }
+        }
+        found.habits
+    }
+
+    /// The devices these targets are about.
+    fn devices_behind(&self, targets: &[Target]) -> Vec<&Device> {
+        let (ones, wide): (Vec<Target>, Vec<Target>) = targets.iter().partition(|t| t.is_address());
+        let mut devices: Vec<&Device> = ones.iter().filter_map(|one| self.inventory.find(*one)).collect();
+        if !wide.is_empty() {
+            let hit = |device: &&Device| wide.iter().any(|target| self.is_hit(*target, device));
+            devices.extend(self.inventory.iter().filter(hit));
+        }
+        devices
+    }
+
+    /// What the devices behind these targets may go on doing: the last [`MAX_PIN`] pairs of peer and service, and what
+    /// every device needs. Of what began since `attack`, nothing: that is what they are pinned for.
+    pub(super) fn learn(&self, targets: &[Target], attack: Option<Time>) -> Vec<Allow> {
+        let habits = self.habits(targets);
+        let old = habits.iter().filter(|habit| attack.is_none_or(|attack| habit.since < attack));
+        let learned: BTreeSet<Allow> = old.take(MAX_PIN).flat_map(Habit::allowed_by).collect();
+        Allow::BASIC.into_iter().chain(learned).collect()
+    }
+}

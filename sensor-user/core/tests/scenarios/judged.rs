@@ -1,0 +1,96 @@
+//! Incidents that a person judged, and what comes of it.
+
+use sensor_core::event::Judged;
+use sensor_core::policy::class::{Class, Kind};
+use sensor_core::policy::review::Review;
+
+use crate::*;
+
+impl Lan {
+    fn judge(&mut self, incident: u64, right: bool) -> Result<Reply, CommandError> {
+        let command = Command::Judge(incident, right, "tanaka".to_owned());
+        self.engine.command(self.now, command, &mut self.out)
+    }
+
+    fn entered(&self) -> usize {
+        self.engine.snapshot(self.now).blocks.len()
+    }
+
+    fn reviews(&self) -> Vec<Review> {
+        self.engine.snapshot(self.now).reviews
+    }
+
+    /// Host n sweeps; the number of the incident.
+    fn found(&mut self, n: u8) -> u64 {
+        self.arp(n, 1);
+        for m in 100..130 {
+            self.tcp(n, m, 8080, None);
+            self.pass(MILLISECOND);
+        }
+        self.pass(SECOND);
+        self.engine.snapshot(self.now).incidents[0].id
+    }
+}
+
+/// Settings where hosts 64 to 79 are a class.
+fn wards() -> Settings {
+    let members = ["10.0.0.64/28".parse().unwrap()].into();
+    let class = Class { members, ..Class::of_kind(Kind::Other) };
+    Settings { classes: [("wards".parse().unwrap(), class)].into(), budget_share: 1.0, ..enforcing() }
+}
+
+#[test]
+fn a_false_incident_lowers_its_detector_for_the_class_until_it_is_reviewed() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=20);
+    let incident = lan.found(66);
+    assert_eq!(lan.entered(), 1);
+    let reply = lan.judge(incident, false).unwrap();
+    let Reply::Judged { right: false, reviews, .. } = reply else { panic!("{reply:?}") };
+    let told: Vec<_> =
+        reviews.iter().map(|review| (review.detector.as_str(), review.scope.to_string())).collect();
+    assert!(told.contains(&("scan", "class wards".to_owned())), "{told:?}");
+    assert_eq!((lan.reviews(), lan.entered()), (reviews.clone(), 1), "a person releases");
+    // Another of the class: it is told, and why nothing is done.
+    lan.found(67);
+    assert_eq!(lan.entered(), 1);
+    let ruling = lan.ruling();
+    assert_eq!((ruling.earned, ruling.allowed()), (Level::Isolate, None));
+    assert!(matches!(ruling.lowered[0].why, Cause::Review { .. }), "{ruling:?}");
+    // One of no class is cut off as ever.
+    lan.found(90);
+    assert_eq!(lan.entered(), 2);
+    for review in &reviews {
+        let over = Command::Review(review.id, "sato".to_owned());
+        lan.engine.command(lan.now, over, &mut lan.out).unwrap();
+    }
+    assert_eq!(lan.reviews(), []);
+    lan.found(68);
+    assert_eq!(lan.entered(), 3, "it counts again");
+    let said = |event: &Event| match event {
+        Event::Judgement(judgement) => Some((judgement.judged, judgement.by.clone())),
+        _ => None,
+    };
+    let said: Vec<_> = lan.out.events.iter().filter_map(|timed| said(&timed.event)).collect();
+    assert_eq!(said[0], (Judged::False, "tanaka".to_owned()));
+    assert!(said[1..].iter().all(|(judged, by)| *judged == Judged::Reviewed && by == "sato"), "{said:?}");
+}
+
+#[test]
+fn a_device_of_no_class_is_judged_alone_and_a_judgement_can_be_taken_back() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=20);
+    let incident = lan.found(90);
+    lan.judge(incident, false).unwrap();
+    assert!(lan.reviews().iter().all(|review| review.scope.to_string() == "device 00:1b:21:00:00:5a"));
+    assert_eq!(lan.engine.snapshot(lan.now).incidents[0].judged, Some((false, "tanaka".to_owned())));
+    lan.judge(incident, false).unwrap();
+    let count = lan.reviews().len();
+    lan.judge(incident, false).unwrap();
+    assert_eq!(lan.reviews().len(), count, "said twice is said once");
+    lan.judge(incident, true).unwrap();
+    assert_eq!((lan.reviews(), lan.engine.stats().reviews), (vec![], 0));
+    assert_eq!(lan.judge(99, true), Err(CommandError::NoIncident(99)));
+    let over = Command::Review(7, "sato".to_owned());
+    assert_eq!(lan.engine.command(lan.now, over, &mut lan.out), Err(CommandError::NoReview(7)));
+}
