@@ -353,6 +353,9 @@ pub struct LiveStatus {
     /// Frames that passed although a rule forbids it.
     #[serde(default)]
     pub leaks: u64,
+    /// Detectors that are switched off, and the segments they are off in; `everywhere` for all.
+    #[serde(default)]
+    pub detectors_off: BTreeMap<String, Vec<String>>,
 }
 
 /// How everything does.

@@ -170,6 +170,15 @@ impl Segment {
     }
 }
 
+/// Where a detector is switched off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Off {
+    /// Everywhere.
+    Everywhere,
+    /// In these segments.
+    In(BTreeSet<Name>),
+}
+
 /// Most segments: the kernel tells 64 apart, and one of them is "none".
 pub const MAX_SEGMENTS: usize = sensor_ebpf::rule::SEGMENTS as usize - 1;
 /// Most internal networks: what the kernel's table has room for.
@@ -216,6 +225,8 @@ pub struct Settings {
     pub coverage: f64,
     /// Named sets of ports and VLANs.
     pub segments: BTreeMap<Name, Segment>,
+    /// Detectors that are switched off, by name.
+    pub detectors_off: BTreeMap<&'static str, Off>,
     /// Allow lists of quarantined devices.
     pub allow: BTreeMap<Name, Vec<Allow>>,
     /// Throttled devices.
@@ -271,6 +282,7 @@ impl Default for Settings {
             external_answer_ns: 3 * SECOND,
             coverage: 0.99,
             segments: BTreeMap::new(),
+            detectors_off: BTreeMap::new(),
             allow: BTreeMap::new(),
             // A PC with a browser open goes to a dozen new destinations at once; a worm goes to hundreds a second.
             throttle: ThrottleSettings {

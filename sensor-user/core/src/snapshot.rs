@@ -105,6 +105,8 @@ pub struct EngineStats {
     pub contacts_evicted: u64,
     /// Incidents opened.
     pub incidents: u64,
+    /// Findings of detectors that are switched off where they were made.
+    pub findings_silenced: u64,
     /// Block entries that hold.
     pub blocks: u64,
     /// Block entries that only count.

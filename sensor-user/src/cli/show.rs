@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
-use super::seen::{blind_words, dropped, ledgers, restricted};
+use super::seen::{blind_words, dropped, ledgers, off_words, restricted};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
 use crate::protocol::{
@@ -66,6 +66,9 @@ pub fn status(status: &Status, here: &Here) -> String {
     }
     if let Some(blind) = &live.blind {
         text.push_str(&format!("{}\n", blind_words(blind, here)));
+    }
+    for (detector, places) in &live.detectors_off {
+        text.push_str(&format!("{}\n", label::plain(&off_words(detector, places))));
     }
     text.push_str(&format!(
         "\n  devices        {}\n  incidents      {}\n  restricted     {}\n  conversations  {} \

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 use super::item::Item;
 use super::keys::{KEYS, Key};
+use super::places;
 use super::problem::{Problem, Source};
 
 /// Reads and checks the whole text.
@@ -125,6 +126,7 @@ impl<'a> Walk<'a> {
                 "isolate must not be less than alert: to isolate takes more certainty",
             ),
         ];
+        self.problems.extend(self.unknown_segments());
         for (holds, keys, what) in rules {
             // A rule over a value that could not be read would compare with the default instead.
             let unread = keys.iter().any(|key| self.problems.iter().any(|p| p.key == *key));
@@ -140,6 +142,25 @@ impl<'a> Walk<'a> {
                 });
             }
         }
+    }
+}
+
+impl Walk<'_> {
+    /// Segments that detectors are switched off in, and that the file does not have. If the segments could not be read
+    /// nothing is said of it.
+    fn unknown_segments(&self) -> Vec<Problem> {
+        let unread = self.problems.iter().any(|problem| problem.key.starts_with("segments"));
+        let Some(line) = self.lines.get("detect.off").filter(|_| !unread) else { return Vec::new() };
+        let known: Vec<_> = self.config.settings.segments.keys().map(ToString::to_string).collect();
+        let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+        places::unknown_segments(&self.config.settings)
+            .map(|(detector, name)| Problem {
+                line: *line,
+                key: format!("detect.off.\"{detector}\""),
+                what: format!("there is no segment {name}"),
+                hint: format!("segments: {known}; or write \"everywhere\""),
+            })
+            .collect()
     }
 }
 

@@ -107,6 +107,8 @@ pub const KEYS: &[Key] = keys! {
     "reflex.grace": "how long after the first start nothing is counted", r#"grace = "1m""#
         => |c, i| c.settings.reflex_grace_ns, i.duration(SECOND..=DAY)?;
 
+    "detect.off": "where detectors are switched off", r#"fanout = ["everywhere"]"#
+        => |c, i| c.settings.detectors_off, places::off(i)?;
     "detect.scan.benign_success": "how often a healthy device's first contact succeeds", "benign_success = 0.8"
         => |c, i| c.settings.scan.benign_success, i.number(0.01..=0.99)?;
     "detect.scan.scanner_success": "how often a scanner's does", "scanner_success = 0.2"

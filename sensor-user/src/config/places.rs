@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use sensor_core::detect;
 use sensor_core::policy::{Allow, MAX_LIST, MAX_LISTS, MAX_VLAN, Name};
-use sensor_core::settings::{MAX_SEGMENTS, ReflexMode, Segment};
+use sensor_core::settings::{MAX_SEGMENTS, Off, ReflexMode, Segment, Settings};
 
 use super::item::{Item, Read, quoted};
 use super::problem::Problem;
@@ -112,6 +113,54 @@ fn twice(item: &Item, segments: &BTreeMap<Name, Segment>) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What stands for all segments, and what is in none.
+const EVERYWHERE: &str = "everywhere";
+
+/// Where detectors are switched off, by the name of the detector.
+pub fn off(item: &Item) -> Read<BTreeMap<&'static str, Off>> {
+    let (mut off, mut problems) = (BTreeMap::new(), Vec::new());
+    for (text, value) in item.section()? {
+        let entry = item.entry(text.get_ref(), value);
+        let known = detect::names().find(|known| known == text.get_ref());
+        let read = match known {
+            Some(detector) => entry.list(segment).map(|places| (detector, places)),
+            None => entry.wrong(
+                "is not a detector",
+                format!("those there are: {}", detect::names().collect::<Vec<_>>().join(", ")),
+            ),
+        };
+        match read {
+            Ok((detector, places)) if places.contains(&None) => {
+                off.insert(detector, Off::Everywhere);
+            }
+            Ok((detector, places)) if !places.is_empty() => {
+                off.insert(detector, Off::In(places.into_iter().flatten().collect()));
+            }
+            // An empty list switches nothing off.
+            Ok(_) => {}
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(off) } else { Err(problems) }
+}
+
+/// The name of a segment; none for all of them.
+fn segment(item: &Item) -> Read<Option<Name>> {
+    match item.text()? {
+        EVERYWHERE => Ok(None),
+        text => name(item, text).map(Some),
+    }
+}
+
+/// Segments that are named where detectors are switched off, and that there are not: the detector, the segment.
+pub fn unknown_segments(settings: &Settings) -> impl Iterator<Item = (&'static str, Name)> {
+    let named = settings.detectors_off.iter().flat_map(|(detector, off)| {
+        let names = if let Off::In(names) = off { names.iter().copied().collect() } else { Vec::new() };
+        names.into_iter().map(|name| (*detector, name))
+    });
+    named.filter(|(_, name)| !settings.segments.contains_key(name))
 }
 
 /// Allow lists by name.

@@ -149,19 +149,24 @@ pub fn is_advisory(detector: &str) -> bool {
 /// Builds one detector.
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
-/// All detectors, in the order they are asked.
-pub const REGISTRY: [Build; 10] = [
-    |settings| Box::new(scan::Scan::new(settings)),
-    |settings| Box::new(portscan::PortScan::new(settings)),
-    |settings| Box::new(lateral::Lateral::new(settings)),
-    |settings| Box::new(fanout::Fanout::new(settings)),
-    |settings| Box::new(swarm::Swarm::new(settings)),
-    |settings| Box::new(spoof::Spoof::new(settings)),
-    |settings| Box::new(brute::Brute::new(settings)),
-    |settings| Box::new(beacon::Beacon::new(settings)),
-    |settings| Box::new(exfil::Exfil::new(settings)),
-    |settings| Box::new(flood::Flood::new(settings)),
+/// All detectors by name, in the order they are asked.
+pub const REGISTRY: [(&str, Build); 10] = [
+    ("scan", |settings| Box::new(scan::Scan::new(settings))),
+    ("port_scan", |settings| Box::new(portscan::PortScan::new(settings))),
+    ("lateral", |settings| Box::new(lateral::Lateral::new(settings))),
+    ("fanout", |settings| Box::new(fanout::Fanout::new(settings))),
+    ("swarm", |settings| Box::new(swarm::Swarm::new(settings))),
+    ("spoof", |settings| Box::new(spoof::Spoof::new(settings))),
+    ("brute", |settings| Box::new(brute::Brute::new(settings))),
+    ("beacon", |settings| Box::new(beacon::Beacon::new(settings))),
+    ("exfil", |settings| Box::new(exfil::Exfil::new(settings))),
+    ("flood", |settings| Box::new(flood::Flood::new(settings))),
 ];
+
+/// The names of all detectors, those of [`REGISTRY`] first.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|(name, _)| *name).chain([unusual::NAME])
+}
 
 /// A list for evidence.
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> Value {

@@ -14,6 +14,9 @@ impl Engine {
     /// Turns findings into incidents, and those into decisions.
     pub(super) fn conclude(&mut self, now: Time, out: &mut Output) {
         for finding in std::mem::take(&mut self.found) {
+            if self.is_silenced(&finding) {
+                continue;
+            }
             let evidence = self.ledger.add(&finding, now);
             let (id, news) = self.incidents.add(&finding, evidence, now);
             let action = self.weigh(&finding, now, out);

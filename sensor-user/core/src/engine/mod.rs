@@ -13,6 +13,7 @@ mod learn;
 mod pass;
 mod pin;
 mod reach;
+mod silence;
 mod sight;
 mod view;
 
@@ -82,6 +83,8 @@ pub struct Engine {
     /// The last automatic restrictions.
     recent: VecDeque<Begun>,
     found: Vec<Finding>,
+    /// Findings of detectors that are switched off where they were made.
+    silenced: u64,
     /// Contacts made before are not judged by silence.
     sighted_since: Time,
     /// The first observation.
@@ -101,7 +104,7 @@ impl Engine {
             inventory: Inventory::new(&settings),
             conversations: Conversations::new(settings.limits.flows),
             contacts: Contacts::new(&settings),
-            detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
+            detectors: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
             unusual: Some(Box::new(Unusual::new(&settings))),
             incidents: Incidents::new(settings.limits.incidents),
             ledger: Ledger::new(settings.limits.devices),
@@ -111,6 +114,7 @@ impl Engine {
             ports: BTreeMap::new(),
             recent: VecDeque::new(),
             found: Vec::new(),
+            silenced: 0,
             sighted_since: Time(0),
             begun: None,
             heard_since: None,

@@ -23,6 +23,7 @@ impl Engine {
             contacts_waiting: self.contacts.len() as u64,
             contacts_evicted: self.contacts.evicted,
             incidents: self.incidents.opened,
+            findings_silenced: self.silenced,
             blocks: self.blocks.iter().filter(|block| !block.would).count() as u64,
             blocks_would: self.blocks.iter().filter(|block| block.would).count() as u64,
         }

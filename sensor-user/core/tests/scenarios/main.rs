@@ -15,6 +15,7 @@ mod repeated;
 mod sent;
 mod spared;
 mod spoofed;
+mod switched;
 mod unusual;
 
 use std::net::IpAddr;
