@@ -227,7 +227,8 @@ fn detectors_are_switched_off_by_segment() {
     let off = parse(text.as_bytes()).unwrap().settings.detectors_off;
     let a = Off::In(["a".parse().unwrap()].into());
     assert_eq!(off, [("scan", a), ("swarm", Off::Everywhere)].into());
-    let wrong = "[detect.off]\nscam = [\"a\"]\nscan = [\"b c\"]\nlateral = \"a\"\n[segments]\na = { vlans = [7] }\n";
+    let wrong =
+        "[detect.off]\nscam = [\"a\"]\nscan = [\"b c\"]\nlateral = \"a\"\n[segments]\na = { vlans = [7] }\n";
     let detectors = detect::names().collect::<Vec<_>>().join(", ");
     assert_eq!(
         problems(wrong),

@@ -13,8 +13,8 @@ mod learn;
 mod pass;
 mod pin;
 mod reach;
-mod silence;
 mod sight;
+mod silence;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +25,8 @@ use crate::detect::unusual::Unusual;
 use crate::detect::{Detector, Finding, REGISTRY};
 use crate::event::{Change, DeviceRef, Event, Timed};
 use crate::evidence::Ledger;
-use crate::flow::{Conversations, Role, TCP, UDP};
+use crate::flow::{Conversations, RST, Role, TCP, UDP};
+use crate::health::{Health, Services};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Observation, Verdict};
@@ -70,6 +71,7 @@ pub struct Engine {
     inventory: Inventory,
     conversations: Conversations,
     contacts: Contacts,
+    services: Services,
     detectors: Vec<Box<dyn Detector>>,
     /// Away only while it is asked.
     unusual: Option<Box<Unusual>>,
@@ -104,6 +106,7 @@ impl Engine {
             inventory: Inventory::new(&settings),
             conversations: Conversations::new(settings.limits.flows),
             contacts: Contacts::new(&settings),
+            services: Services::new(&settings),
             detectors: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
             unusual: Some(Box::new(Unusual::new(&settings))),
             incidents: Incidents::new(settings.limits.incidents),
@@ -191,9 +194,17 @@ impl Engine {
             self.ended(ended, seen.time, out);
         }
         self.began(seen, role, sighting.device);
+        if seen.verdict != Verdict::Drop
+            && let Some((contact, outcome)) = self.contacts.advertised(seen)
+        {
+            self.outcome(&contact, outcome, seen.time);
+        }
         match (role, sighting.device) {
             (Role::Opens, Some(device)) if !self.is_cut(seen) => self.opens(device, seen),
             (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
+                if (id.proto != TCP || seen.tcp_flags & RST == 0) && self.is_internal(id.dst) {
+                    self.services.answered(&id, seen.time);
+                }
                 if let Some((contact, outcome)) = self.contacts.answered(&id, seen) {
                     self.outcome(&contact, outcome, seen.time);
                 }
@@ -220,6 +231,9 @@ impl Engine {
         for detector in &mut self.detectors {
             detector.contact(&contact, &mut self.found);
         }
+        if contact.is_solicitation() {
+            return;
+        }
         let peer = self.inventory.holder(contact.id.dst).map(|peer| peer.key);
         self.ask_unusual(contact.time, |unusual, clean, found| unusual.contact(&contact, peer, clean, found));
     }
@@ -228,8 +242,19 @@ impl Engine {
         if outcome == Outcome::Answered && matches!(contact.id.proto, TCP | UDP) {
             self.inventory.note_answer(contact.device);
         }
+        let health = match outcome {
+            Outcome::Answered => Health::Unknown,
+            _ => {
+                let heard = self.inventory.holder(contact.id.dst).map(|device| device.last_seen);
+                self.services.failed(contact, outcome, heard)
+            }
+        };
+        let contact = &Contact { health, ..*contact };
         for detector in &mut self.detectors {
             detector.outcome(contact, outcome, now, &mut self.found);
+        }
+        if contact.is_solicitation() {
+            return;
         }
         self.ask_unusual(now, |unusual, clean, found| unusual.outcome(contact, outcome, now, clean, found));
     }

@@ -11,6 +11,7 @@ mod fuse;
 mod graded;
 mod guesses;
 mod levels;
+mod outages;
 mod repeated;
 mod sent;
 mod spared;
