@@ -46,6 +46,8 @@ pub struct Contact {
     pub end_host: bool,
     /// It comes from outside the internal networks.
     pub from_outside: bool,
+    /// The number of the rule that forbids it, from 0.
+    pub forbidden: Option<u16>,
     /// Of a contact that failed: what is known of its service.
     pub health: Health,
     /// What a detector holds against the device from before then is forgotten.
@@ -256,6 +258,7 @@ impl Contacts {
             odd_flags: id.proto == TCP && id.kind == Kind::Ip && flags & ACK == 0 && !opens,
             end_host: facts.end_host,
             from_outside: id.kind == Kind::Ip && !is_internal(id.src),
+            forbidden: None,
             health: Health::Unknown,
             clean_since: facts.clean_since,
         };

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::addr::{Mac, Prefix};
+use crate::forbid::Forbid;
 use crate::policy::{Allow, DEFAULT_LIST, Level, MAX_LISTS, Name, Target};
 use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
@@ -225,6 +226,8 @@ pub struct Settings {
     pub coverage: f64,
     /// Named sets of ports and VLANs.
     pub segments: BTreeMap<Name, Segment>,
+    /// What is forbidden, at most [`MAX_FORBID`](crate::forbid::MAX_FORBID) rules; the first that is about it counts.
+    pub forbid: Vec<Forbid>,
     /// Detectors that are switched off, by name.
     pub detectors_off: BTreeMap<&'static str, Off>,
     /// Allow lists of quarantined devices.
@@ -282,6 +285,7 @@ impl Default for Settings {
             external_answer_ns: 3 * SECOND,
             coverage: 0.99,
             segments: BTreeMap::new(),
+            forbid: Vec::new(),
             detectors_off: BTreeMap::new(),
             allow: BTreeMap::new(),
             // A PC with a browser open goes to a dozen new destinations at once; a worm goes to hundreds a second.

@@ -146,19 +146,20 @@ impl<'a> Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Segments that detectors are switched off in, and that the file does not have. If the segments could not be read
-    /// nothing is said of it.
+    /// Segments that are named elsewhere, and that the file does not have. If they could not be read nothing is said of it.
     fn unknown_segments(&self) -> Vec<Problem> {
         let unread = self.problems.iter().any(|problem| problem.key.starts_with("segments"));
-        let Some(line) = self.lines.get("detect.off").filter(|_| !unread) else { return Vec::new() };
+        if unread {
+            return Vec::new();
+        }
         let known: Vec<_> = self.config.settings.segments.keys().map(ToString::to_string).collect();
         let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
         places::unknown_segments(&self.config.settings)
-            .map(|(detector, name)| Problem {
-                line: *line,
-                key: format!("detect.off.\"{detector}\""),
+            .map(|(list, key, name)| Problem {
+                line: self.lines.get(list).copied().unwrap_or(1),
+                key,
                 what: format!("there is no segment {name}"),
-                hint: format!("segments: {known}; or write \"everywhere\""),
+                hint: format!("segments: {known}"),
             })
             .collect()
     }

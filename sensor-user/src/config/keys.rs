@@ -89,6 +89,9 @@ pub const KEYS: &[Key] = keys! {
     "allow": "what quarantined devices may do", r#"repair = ["arp", "dhcp", "dns 10.0.0.1", "tcp/443 10.0.0.9"]"#
         => |c, i| c.settings.allow, places::allow(i)?;
 
+    "forbid": "what is forbidden", r#"forbid = [{ from = "any", to = "outside", service = "tcp/23" }]"#
+        => |c, i| c.settings.forbid, places::forbid(i)?;
+
     "throttle.new_per_second": "a throttled device's new destinations a second", "new_per_second = 1"
         => |c, i| c.settings.throttle.new_per_second, i.count(1..=1_000_000)? as u32;
     "throttle.new_burst": "a throttled device's new destinations at once", "new_burst = 20"

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sensor_core::detect;
-use sensor_core::policy::{Allow, MAX_LIST, MAX_LISTS, MAX_VLAN, Name};
+use sensor_core::forbid::{Forbid, MAX_FORBID, Whom};
+use sensor_core::policy::{Allow, MAX_LIST, MAX_LISTS, MAX_VLAN, Name, Service};
 use sensor_core::settings::{MAX_SEGMENTS, Off, ReflexMode, Segment, Settings};
 
 use super::item::{Item, Read, quoted};
@@ -115,6 +116,58 @@ fn twice(item: &Item, segments: &BTreeMap<Name, Segment>) -> Vec<Problem> {
     problems
 }
 
+/// What is forbidden.
+pub fn forbid(item: &Item) -> Read<Vec<Forbid>> {
+    let rules = item.list(rule)?;
+    if rules.len() > MAX_FORBID {
+        return item.wrong(format!("there are more than {MAX_FORBID} rules"), "put some together");
+    }
+    Ok(rules)
+}
+
+fn rule(item: &Item) -> Read<Forbid> {
+    let (mut rule, mut problems) =
+        (Forbid { from: Whom::Anybody, to: Whom::Anybody, service: None }, Vec::new());
+    let table = item.section()?;
+    for (key, value) in table {
+        let item = item.key(key.get_ref(), value);
+        let read = match key.get_ref().as_ref() {
+            "from" => whom(&item).map(|from| rule.from = from),
+            "to" => whom(&item).map(|to| rule.to = to),
+            "service" => service(&item).map(|service| rule.service = service),
+            _ => item.wrong("is not a known key", "known here: from, to, service"),
+        };
+        problems.extend(read.err().into_iter().flatten());
+    }
+    if problems.is_empty() && rule == (Forbid { from: Whom::Anybody, to: Whom::Anybody, service: None }) {
+        return item.wrong("forbids everything to everybody", "give it from, to or service, or two of them");
+    }
+    if problems.is_empty() { Ok(rule) } else { Err(problems) }
+}
+
+fn whom(item: &Item) -> Read<Whom> {
+    let text = item.text()?;
+    text.parse().or_else(|_| {
+        item.wrong(
+            format!("{} is nobody", quoted(text)),
+            "write \"any\", \"inside\", \"outside\", a segment, or a network like \"10.0.0.0/8\"",
+        )
+    })
+}
+
+fn service(item: &Item) -> Read<Option<Service>> {
+    match item.text()? {
+        "any" => Ok(None),
+        text => match Forbid::service(text) {
+            Some(service) => Ok(Some(service)),
+            None => item.wrong(
+                format!("{} is no service", quoted(text)),
+                "write \"any\", or like \"tcp/445\", \"udp/161\", \"icmp\"",
+            ),
+        },
+    }
+}
+
 /// What stands for all segments, and what is in none.
 const EVERYWHERE: &str = "everywhere";
 
@@ -154,13 +207,16 @@ fn segment(item: &Item) -> Read<Option<Name>> {
     }
 }
 
-/// Segments that are named where detectors are switched off, and that there are not: the detector, the segment.
-pub fn unknown_segments(settings: &Settings) -> impl Iterator<Item = (&'static str, Name)> {
+/// Segments that are named elsewhere, and that there are not: the key of the list, the place in it, the segment.
+pub fn unknown_segments(settings: &Settings) -> impl Iterator<Item = (&'static str, String, Name)> {
     let named = settings.detectors_off.iter().flat_map(|(detector, off)| {
         let names = if let Off::In(names) = off { names.iter().copied().collect() } else { Vec::new() };
-        names.into_iter().map(|name| (*detector, name))
+        names.into_iter().map(|name| ("detect.off", format!("detect.off.{}", quoted(detector)), name))
     });
-    named.filter(|(_, name)| !settings.segments.contains_key(name))
+    let forbidden = settings.forbid.iter().enumerate().flat_map(|(index, rule)| {
+        rule.segments().map(move |name| ("forbid", format!("forbid[{index}]"), name))
+    });
+    named.chain(forbidden).filter(|(_, _, name)| !settings.segments.contains_key(name))
 }
 
 /// Allow lists by name.

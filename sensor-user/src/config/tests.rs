@@ -239,8 +239,29 @@ fn detectors_are_switched_off_by_segment() {
         ]
     );
     let gone = "[detect.off]\nscan = [\"a\", \"b\"]\n[segments]\na = { vlans = [7] }\n";
-    let want = "1 detect.off.\"scan\": there is no segment b | segments: a; or write \"everywhere\"";
+    let want = "1 detect.off.\"scan\": there is no segment b | segments: a";
     assert_eq!(problems(gone), [want]);
+}
+
+#[test]
+fn what_is_forbidden_is_read_with_all_its_mistakes() {
+    let text = "[segments]\na = { vlans = [7] }\n[[forbid]]\nfrom = \"a\"\nto = \"outside\"\n[[forbid]]\nto = \"10.9.0.0/16\"\nservice = \"tcp/445\"\n";
+    let rules = parse(text.as_bytes()).unwrap().settings.forbid;
+    let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
+    assert_eq!(rules, ["a -> outside", "any -> 10.9.0.0/16 tcp/445"]);
+    let wrong =
+        "[[forbid]]\nfrom = \"b\"\n[[forbid]]\nservice = \"smb\"\nform = 1\n[[forbid]]\nto = \"any\"\n";
+    assert_eq!(
+        problems(wrong),
+        [
+            "3 forbid[1].form: is not a known key | known here: from, to, service".to_owned(),
+            "4 forbid[1].service: \"smb\" is no service | write \"any\", or like \"tcp/445\", \"udp/161\", \"icmp\"".to_owned(),
+        ][..]
+    );
+    assert_eq!(
+        problems("[[forbid]]\nfrom = \"b\"\n"),
+        ["1 forbid[0]: there is no segment b | segments: there are none"]
+    );
 }
 
 #[test]

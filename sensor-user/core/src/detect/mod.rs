@@ -10,7 +10,9 @@ mod clients;
 mod exfil;
 mod fanout;
 mod flood;
+mod identity;
 mod lateral;
+mod policy;
 mod portscan;
 mod scan;
 mod spoof;
@@ -143,14 +145,14 @@ pub trait Detector: Send {
 
 /// Whether a detector's findings only advise: whatever the settings say, they isolate nobody.
 pub fn is_advisory(detector: &str) -> bool {
-    detector == unusual::NAME
+    [unusual::NAME, policy::NAME, identity::NAME].contains(&detector)
 }
 
 /// Builds one detector.
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
 /// All detectors by name, in the order they are asked.
-pub const REGISTRY: [(&str, Build); 10] = [
+pub const REGISTRY: [(&str, Build); 12] = [
     ("scan", |settings| Box::new(scan::Scan::new(settings))),
     ("port_scan", |settings| Box::new(portscan::PortScan::new(settings))),
     ("lateral", |settings| Box::new(lateral::Lateral::new(settings))),
@@ -161,6 +163,8 @@ pub const REGISTRY: [(&str, Build); 10] = [
     ("beacon", |settings| Box::new(beacon::Beacon::new(settings))),
     ("exfil", |settings| Box::new(exfil::Exfil::new(settings))),
     ("flood", |settings| Box::new(flood::Flood::new(settings))),
+    (policy::NAME, |settings| Box::new(policy::Policy::new(settings))),
+    (identity::NAME, |settings| Box::new(identity::Identity::new(settings))),
 ];
 
 /// The names of all detectors, those of [`REGISTRY`] first.

@@ -7,6 +7,7 @@ mod add;
 mod command;
 mod conclude;
 mod follow;
+mod forbidden;
 mod fuse;
 mod hold;
 mod learn;
@@ -228,6 +229,7 @@ impl Engine {
         if contact.midway && seen.time.since(begun) < WARM_UP {
             return;
         }
+        let contact = Contact { forbidden: self.forbidden(&contact), ..contact };
         for detector in &mut self.detectors {
             detector.contact(&contact, &mut self.found);
         }

@@ -152,6 +152,7 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         odd_flags: false,
         end_host: true,
         from_outside: false,
+        forbidden: None,
         health: Health::Unknown,
         clean_since: Time(0),
     };

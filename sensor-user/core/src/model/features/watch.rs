@@ -199,6 +199,7 @@ mod tests {
             odd_flags: false,
             end_host: true,
             from_outside: false,
+            forbidden: None,
             health: Health::Unknown,
             clean_since: Time(0),
         }
