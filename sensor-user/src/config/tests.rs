@@ -254,9 +254,10 @@ fn what_is_forbidden_is_read_with_all_its_mistakes() {
     assert_eq!(
         problems(wrong),
         [
-            "3 forbid[1].form: is not a known key | known here: from, to, service".to_owned(),
-            "4 forbid[1].service: \"smb\" is no service | write \"any\", or like \"tcp/445\", \"udp/161\", \"icmp\"".to_owned(),
-        ][..]
+            "4 forbid[1].service: \"smb\" is no service | write \"any\", or like \"tcp/445\", \"udp/161\", \"icmp\"",
+            "5 forbid[1].form: is not a known key | known here: from, to, service",
+            "6 forbid[2]: forbids everything to everybody | give it from, to or service, or two of them",
+        ]
     );
     assert_eq!(
         problems("[[forbid]]\nfrom = \"b\"\n"),
