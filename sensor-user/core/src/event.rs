@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
+use crate::evidence::{Family, Sum};
 use crate::observation::{DropSeen, EndReason, FlowId};
-use crate::policy::{BlockId, Direction, Level, Target};
+use crate::policy::{BlockId, Direction, Level, Target, Why};
 use crate::time::Time;
 use crate::tunnel::Inner;
 
@@ -138,10 +139,18 @@ pub struct Alert {
     pub device: DeviceRef,
     /// The flow that tipped the scale.
     pub flow: FlowId,
+    /// What it is evidence of.
+    pub family: Family,
+    /// How much it says, nats.
+    pub weight: f64,
     /// The numbers.
     pub evidence: Evidence,
     /// When the first piece of evidence came.
     pub first_evidence: Time,
+    /// What there is against the device with it.
+    pub sum: Sum,
+    /// What that earns, as a whole and without each family.
+    pub why: Why,
     /// What was done about it.
     pub action: Action,
     /// How much was seen of what came lately; none in a replay.

@@ -157,6 +157,11 @@ impl Incidents {
         }
     }
 
+    /// The incident of that number.
+    pub fn get(&self, id: u64) -> Option<&Incident> {
+        self.all.get(&id)
+    }
+
     /// Whether a device has an incident that goes on.
     pub fn is_open(&self, device: DeviceKey, now: Time) -> bool {
         let open = self.open.get(&device).and_then(|id| self.all.get(id));

@@ -61,6 +61,8 @@ pub struct IncidentView {
     pub coverage: Option<crate::coverage::Sighted>,
     /// What the evidence against its device added up to with its last finding.
     pub evidence: crate::evidence::Sum,
+    /// What that earns, as a whole and without each family.
+    pub why: crate::policy::Why,
     /// Its findings: detector, signature, severity, numbers.
     pub findings: Vec<FindingView>,
 }
@@ -72,6 +74,10 @@ pub struct FindingView {
     pub detector: &'static str,
     /// What it saw.
     pub signature: &'static str,
+    /// What it is evidence of.
+    pub family: &'static str,
+    /// How much it says, nats.
+    pub weight: f64,
     /// 1 (high) to 3 (low).
     pub severity: u8,
     /// When.

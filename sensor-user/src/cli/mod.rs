@@ -7,11 +7,12 @@ mod block;
 mod bypass;
 mod check;
 mod client;
+mod explain;
 mod kernel_args;
 mod model;
 mod run;
 mod seen;
-mod show;
+pub(crate) mod show;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,9 @@ pub use args::{
     MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
+
+pub use explain::WhyArgs;
+pub(crate) use run::{here, json};
 
 pub use model::{ExplainArgs, ModelTask, PromoteArgs};
 

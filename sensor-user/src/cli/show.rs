@@ -220,7 +220,7 @@ fn grave(severity: u8) -> &'static str {
 }
 
 /// What was done about an incident, in people's words.
-fn done(action: &str) -> &str {
+pub fn done(action: &str) -> &str {
     match action {
         "none" => "told only",
         "isolated" => "isolated",
@@ -311,6 +311,38 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
             let line = format!("    {:<28} {}", name.replace('_', " "), number(value));
             text.push_str(&format!("{}\n", cut(&label::plain(&line), here.width)));
         }
+    }
+    text
+}
+
+/// `sekisho explain`: an incident, and what its evidence earns.
+pub fn explained(info: &IncidentInfo, here: &Here) -> String {
+    let mut text = incident(info, here);
+    let Some(why) = &info.why else {
+        text.push_str("\nWhat it earns was not told: it is of an earlier release.\n");
+        return text;
+    };
+    let earned = |level: &Value| level.as_str().map_or("nothing, it is only told".to_owned(), label::plain);
+    let by = match (why["decisive"].as_bool(), why["level"].is_null()) {
+        (Some(true), _) => ": a finding stands for itself, whatever the sum",
+        (_, false) => ": by the sum of the evidence",
+        (_, true) => "",
+    };
+    text.push_str(&format!(
+        "\nWhat it earns\n  all together                 {}{by}\n",
+        earned(&why["level"])
+    ));
+    for (family, level) in why["without"].as_object().into_iter().flatten() {
+        let line = format!("without the family {family}");
+        text.push_str(&format!("  {:<28} {}\n", label::plain(&line), earned(level)));
+    }
+    if let Some(nats) = info.evidence.as_ref().and_then(|evidence| evidence["nats"].as_f64()) {
+        let one_in = nats.min(40.0).exp().round();
+        text.push_str(&format!(
+            "\nThe sum, {nats:.1} nats, stands for a chance of one in {one_in:.0} that a healthy device does all this. Weights \
+             without a\ntest of their own are assumed, so it is a scale rather than a probability. What was done: {}.\n",
+            done(&info.action)
+        ));
     }
     text
 }

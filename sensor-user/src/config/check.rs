@@ -13,11 +13,18 @@ use super::problem::{Problem, Source};
 
 /// Reads and checks the whole text.
 pub fn check(text: &str) -> Result<Config, Vec<Problem>> {
+    over(Config::default(), text)
+}
+
+/// How the problem of a line begins that is no TOML.
+pub const UNREADABLE: &str = "cannot be read";
+
+/// The same, where what the text does not say is as in another configuration.
+pub fn over(config: Config, text: &str) -> Result<Config, Vec<Problem>> {
     let source = Source::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     let (mut problems, understood) = syntax(&source, &errors);
-    let mut walk =
-        Walk { source: &source, config: Config::default(), lines: BTreeMap::new(), problems: Vec::new() };
+    let mut walk = Walk { source: &source, config, lines: BTreeMap::new(), problems: Vec::new() };
     walk.table("", document.get_ref());
     walk.agree();
     // After a line that cannot be understood the parser's guess of what belongs where would give problems nobody has.
@@ -44,7 +51,7 @@ fn syntax(source: &Source, errors: &[toml::de::Error]) -> (Vec<Problem>, usize) 
             ("is given twice".to_owned(), "take one of them out".to_owned())
         } else {
             let snippet = source.snippet(line);
-            (format!("cannot be read: {} in `{snippet}`", error.message()), SYNTAX_HINT.to_owned())
+            (format!("{UNREADABLE}: {} in `{snippet}`", error.message()), SYNTAX_HINT.to_owned())
         };
         let key = if twice { source.snippet(line) } else { String::new() };
         let key = key.split('=').next().unwrap_or_default().trim().to_owned();

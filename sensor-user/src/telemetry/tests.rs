@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use sensor_core::event::{Action, Alert, Change, DeviceRef, Isolation};
+use sensor_core::evidence::{Family, Sum};
 use sensor_core::observation::{FlowId, Kind};
-use sensor_core::policy::{Direction, Level};
+use sensor_core::policy::{Direction, Level, Why};
 use sensor_core::time::Time;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -88,6 +89,10 @@ fn alert(incident: u64) -> Timed {
         flow,
         evidence: Vec::new(),
         first_evidence: Time(0),
+        family: Family::Scan,
+        weight: 13.82,
+        sum: Sum { shares: vec![(Family::Scan, 13.82)] },
+        why: Why::default(),
         action: Action::Isolated,
         coverage: None,
     });

@@ -4,7 +4,7 @@ use crate::detect::{Finding, is_advisory};
 use crate::event::{Action, Alert, Event, Timed};
 use crate::inventory::{self, DeviceKey};
 use crate::policy::decide::{self, Course};
-use crate::policy::{Level, MAX_BLOCKS, MAX_PIN, MAX_PINNED, Target};
+use crate::policy::{Level, MAX_BLOCKS, MAX_PIN, MAX_PINNED, Target, Why};
 use crate::settings::Mode;
 use crate::time::Time;
 
@@ -81,6 +81,10 @@ impl Engine {
         }
         let coverage = self.sighted(finding.flow.port);
         self.incidents.set_coverage(id, coverage);
+        let sum = self.ledger.sum(finding.device, now);
+        let findings = self.incidents.get(id).map(|incident| incident.findings.as_slice());
+        let findings = findings.unwrap_or_default().iter().map(|(_, finding)| finding);
+        let why = Why::of(findings, &sum, &self.settings);
         let level = action.level().filter(|_| action.acts());
         out.events.push(Timed {
             time: now,
@@ -91,8 +95,12 @@ impl Engine {
                 severity: finding.severity,
                 device: device.clone(),
                 flow: finding.flow,
+                family: finding.family,
+                weight: finding.weight,
                 evidence: finding.evidence.clone(),
                 first_evidence: finding.first_evidence,
+                sum,
+                why,
                 action,
                 coverage,
             }),

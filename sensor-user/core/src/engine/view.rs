@@ -3,7 +3,7 @@
 use crate::event::DeviceRef;
 use crate::incident::Incident;
 use crate::inventory::{self, Inventory};
-use crate::policy::{Block, BlockName};
+use crate::policy::{Block, BlockName, Why};
 use crate::settings::Mode;
 use crate::snapshot::{DeviceView, EngineStats, FindingView, IncidentView, Snapshot};
 use crate::time::Time;
@@ -72,6 +72,8 @@ impl Engine {
         let finding = |(time, finding): &(Time, Finding)| FindingView {
             detector: finding.detector,
             signature: finding.signature,
+            family: finding.family.name(),
+            weight: finding.weight,
             severity: finding.severity,
             time: *time,
             evidence: finding.evidence.clone(),
@@ -85,6 +87,11 @@ impl Engine {
             action: incident.action.clone(),
             coverage: incident.coverage,
             evidence: incident.evidence.clone(),
+            why: Why::of(
+                incident.findings.iter().map(|(_, finding)| finding),
+                &incident.evidence,
+                &self.settings,
+            ),
             findings: incident.findings.iter().map(finding).collect(),
         })
     }

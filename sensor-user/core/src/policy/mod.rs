@@ -8,6 +8,7 @@ mod level;
 mod list;
 pub mod repeat;
 mod target;
+mod why;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use allow::{Allow, DEFAULT_LIST, MAX_LIST, MAX_LISTS, MAX_PIN, MAX_PINNED, S
 pub use level::{Direction, Level};
 pub use list::Blocklist;
 pub use target::{MAX_NAME, MAX_VLAN, Name, Target, vlan};
+pub use why::Why;
 
 /// Number of a block entry: the rule id in the kernel.
 pub type BlockId = u32;
