@@ -12,6 +12,7 @@ mod fanout;
 mod flood;
 mod identity;
 mod lateral;
+mod novelty;
 mod policy;
 mod portscan;
 mod scan;
@@ -152,11 +153,12 @@ pub fn is_advisory(detector: &str) -> bool {
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
 /// All detectors by name, in the order they are asked.
-pub const REGISTRY: [(&str, Build); 12] = [
+pub const REGISTRY: [(&str, Build); 13] = [
     ("scan", |settings| Box::new(scan::Scan::new(settings))),
     ("port_scan", |settings| Box::new(portscan::PortScan::new(settings))),
     ("lateral", |settings| Box::new(lateral::Lateral::new(settings))),
     ("fanout", |settings| Box::new(fanout::Fanout::new(settings))),
+    ("novelty", |settings| Box::new(novelty::Novelty::new(settings))),
     ("swarm", |settings| Box::new(swarm::Swarm::new(settings))),
     ("spoof", |settings| Box::new(spoof::Spoof::new(settings))),
     ("brute", |settings| Box::new(brute::Brute::new(settings))),

@@ -12,6 +12,7 @@ mod graded;
 mod guesses;
 mod identity;
 mod levels;
+mod novelty;
 mod outages;
 mod policy;
 mod repeated;
