@@ -165,6 +165,9 @@ async fn live(options: RunOptions) -> Result<()> {
         Err(error) => log::error!("what an earlier release left could not be cleared away: {error}"),
     }
     greet(&options, &attachments, enforce, listener.as_ref());
+    for (detector, places) in pipeline::detectors_off(engine.detectors_off()) {
+        log::warn!("the detector {detector} is switched off: {}", places.join(", "));
+    }
 
     let (sender, asks) = mpsc::channel(ASKS);
     let registry = metrics.registry();

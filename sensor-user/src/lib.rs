@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod duration;
 pub mod enforce;
 pub mod eve;
+pub mod explain;
 pub mod label;
 pub mod load;
 pub mod makers;

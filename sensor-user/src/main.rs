@@ -8,7 +8,7 @@ use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task, UpgradeArgs
 use sensor_user::load;
 use sensor_user::replay::{self, ReplayOptions};
 use sensor_user::upgrade::{self, UpgradeOptions};
-use sensor_user::{detach, doctor, verify};
+use sensor_user::{detach, doctor, explain, verify};
 
 fn main() -> ExitCode {
     // Messages of the daemon go to standard error, as systemd wants them; RUST_LOG says more or less.
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Task::Verify(args) => return verify::run(&args),
         Task::Run(args) => app::run(run_options(args)).map(|()| true),
         Task::Replay(args) => replay::run(&replay_options(args)),
+        Task::Explain(args) => explain::run(&args),
         Task::Load(args) => load::run(&args.bridge, &args.pin_dir, &args.group),
         Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
         Task::Doctor(args) => {

@@ -437,6 +437,9 @@ pub struct LiveStatus {
     /// Frames that passed although a rule forbids it.
     #[serde(default)]
     pub leaks: u64,
+    /// Detectors that are switched off, and the segments they are off in; `everywhere` for all.
+    #[serde(default)]
+    pub detectors_off: BTreeMap<String, Vec<String>>,
 }
 
 /// How everything does.
@@ -509,6 +512,12 @@ pub struct FindingInfo {
     pub detector: String,
     /// What it saw.
     pub signature: String,
+    /// What it is evidence of.
+    #[serde(default)]
+    pub family: String,
+    /// How much it says, nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Value>,
     /// 1 (high) to 3 (low).
     pub severity: u8,
     /// The numbers.
@@ -545,6 +554,9 @@ pub struct IncidentInfo {
     /// What the evidence against its device added up to with its last finding: `nats`, and of those by family `families`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Value>,
+    /// What that earns: `level`, whether a finding is `decisive` by itself, and the level `without` each family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Value>,
     /// Its findings.
     pub findings: Vec<FindingInfo>,
 }

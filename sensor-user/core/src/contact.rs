@@ -4,13 +4,17 @@
 //! destination's flow back begins, *refused* when that begins with a TCP reset or the destination itself sends an ICMP
 //! error, and *silent* when nothing came in time. An ARP request for an address nobody was ever seen to use (a *dark*
 //! one) is given little time: on a local network an answer comes within milliseconds.
+//!
+//! An IPv6 neighbour solicitation is a contact to the group of those whose address ends alike (RFC 4291 2.7.1), since that
+//! is all its headers name; an advertisement from an address of that group answers it.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use lru::LruCache;
 
 use crate::flow::{ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP};
+use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
 use crate::settings::Settings;
@@ -40,8 +44,26 @@ pub struct Contact {
     /// The device is an end host: it has one IPv4 address, had an answer to a TCP or UDP contact of its own, gives out no
     /// addresses and does not forward packets of others.
     pub end_host: bool,
+    /// It comes from outside the internal networks.
+    pub from_outside: bool,
+    /// The number of the rule that forbids it, from 0.
+    pub forbidden: Option<u16>,
+    /// Of a contact that failed: what is known of its service.
+    pub health: Health,
     /// What a detector holds against the device from before then is forgotten.
     pub clean_since: Time,
+}
+
+impl Contact {
+    /// Whether it only asks where an address is on the link, which comes before what is meant for it.
+    pub fn is_resolution(&self) -> bool {
+        matches!(way(&self.id), Way::Arp | Way::Neighbour)
+    }
+
+    /// Whether it is an IPv6 neighbour solicitation.
+    pub fn is_solicitation(&self) -> bool {
+        way(&self.id) == Way::Neighbour
+    }
 }
 
 /// What came of a contact.
@@ -55,10 +77,28 @@ pub enum Outcome {
     Silent,
 }
 
+/// ICMPv6 types of a neighbour solicitation and advertisement (RFC 4861).
+const SOLICITATION: u16 = 135;
+const ADVERTISEMENT: u16 = 136;
+
+/// The group that is asked for an address (RFC 4291 2.7.1).
+fn solicited(ip: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let [.., a, b, c] = ip.octets();
+    let low = [u16::from_be_bytes([0xff, a]), u16::from_be_bytes([b, c])];
+    Some(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, low[0], low[1]).into())
+}
+
+/// Whether an address is such a group.
+fn is_solicited(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if matches!(ip.segments(), [0xff02, 0, 0, 0, 0, 1, high, _] if high >> 8 == 0xff))
+}
+
 /// Kind of traffic that makes a destination a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Way {
     Arp,
+    Neighbour,
     Icmp,
     Tcp,
     Udp,
@@ -68,6 +108,7 @@ enum Way {
 fn way(id: &FlowId) -> Way {
     match (id.kind, id.proto) {
         (Kind::Arp, _) => Way::Arp,
+        (Kind::Ip, ICMP6) if id.sport >> 8 == SOLICITATION => Way::Neighbour,
         (_, ICMP | ICMP6) => Way::Icmp,
         (_, TCP) => Way::Tcp,
         (_, UDP) => Way::Udp,
@@ -147,6 +188,8 @@ pub struct Contacts {
     services: LruCache<(DeviceKey, IpAddr, Way, u16), Tried>,
     /// With the time each is given.
     waiting: HashMap<Waiting, (Contact, Time)>,
+    /// Groups in which somebody who was heard is asked for.
+    groups: LruCache<IpAddr, ()>,
     /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external.
     queues: [VecDeque<(Time, Waiting)>; 3],
     limit: usize,
@@ -161,6 +204,7 @@ impl Contacts {
             peers: LruCache::new(capacity(settings.limits.peers)),
             services: LruCache::new(capacity(settings.limits.peers)),
             waiting: HashMap::new(),
+            groups: LruCache::new(capacity(settings.limits.devices)),
             queues: Default::default(),
             limit: settings.limits.contacts.max(1),
             evicted: 0,
@@ -195,17 +239,23 @@ impl Contacts {
         let asks = match (id.kind, id.proto) {
             (Kind::Arp, _) => id.sport == 1 && id.src != id.dst,
             (Kind::Ip, ICMP) => id.sport >> 8 == 8,
+            (Kind::Ip, ICMP6) if id.sport >> 8 == SOLICITATION => {
+                is_solicited(id.dst) && crate::addr::is_host(id.src)
+            }
             (Kind::Ip, ICMP6) => id.sport >> 8 == 128,
             (Kind::Ip, TCP) => flags & RST == 0,
             (Kind::Ip, _) => true,
             (Kind::Fragment, _) => false,
         };
         // ARP is broadcast by nature; all else to a group address is not meant for one destination.
-        let to_group = id.kind != Kind::Arp && seen.dmac.is_nobody();
-        if !asks || to_group || !crate::addr::is_host(id.dst) {
+        let way = way(&id);
+        let to_group = way != Way::Arp && (seen.dmac.is_nobody() || !crate::addr::is_host(id.dst));
+        let asks_link = way == Way::Neighbour;
+        if !asks || (to_group && !asks_link) || (way == Way::Arp && !crate::addr::is_host(id.dst)) {
             return None;
         }
-        let (way, since) = (way(&id), facts.clean_since);
+        let is_internal = |ip| settings.internal.iter().any(|net| net.contains(ip));
+        let since = facts.clean_since;
         let new_peer = is_new(&mut self.peers, (device, id.dst, way), seen.time, since);
         // Of the rare protocols, each is a service of its own.
         let service = if way == Way::Other { u16::from(id.proto) } else { service(&id) };
@@ -217,11 +267,14 @@ impl Contacts {
             time: seen.time,
             new_peer,
             new_service,
-            internal: settings.internal.iter().any(|net| net.contains(id.dst)),
-            alive: facts.alive,
+            internal: asks_link || is_internal(id.dst),
+            alive: facts.alive || (asks_link && self.groups.contains(&id.dst)),
             midway: id.proto == TCP && flags & ACK != 0,
             odd_flags: id.proto == TCP && id.kind == Kind::Ip && flags & ACK == 0 && !opens,
             end_host: facts.end_host,
+            from_outside: id.kind == Kind::Ip && !is_internal(id.src),
+            forbidden: None,
+            health: Health::Unknown,
             clean_since: facts.clean_since,
         };
         // A dropped contact reaches nobody: that nobody answers it says nothing.
@@ -263,6 +316,23 @@ impl Contacts {
         Some((contact, Outcome::Answered))
     }
 
+    /// Notes that an address is in use; if it was asked for, gives the contact that this is the answer of.
+    pub fn advertised(&mut self, seen: &FlowSeen) -> Option<(Contact, Outcome)> {
+        let id = &seen.id;
+        if !crate::addr::is_host(id.src) {
+            return None;
+        }
+        let group = solicited(id.src)?;
+        self.groups.put(group, ());
+        if id.kind != Kind::Ip || id.proto != ICMP6 || id.sport >> 8 != ADVERTISEMENT {
+            return None;
+        }
+        let asked =
+            Waiting { src: id.dst, dst: group, proto: ICMP6, kind: Kind::Ip, vlan: id.vlan, service: 0 };
+        let (contact, _) = self.waiting.remove(&asked)?;
+        Some((contact, Outcome::Answered))
+    }
+
     /// Whether a device turned to an address by TCP or UDP for the first time since then, and was answered.
     pub fn reached(&self, device: DeviceKey, ip: IpAddr, since: Time) -> bool {
         let tried = [Way::Tcp, Way::Udp].into_iter().filter_map(|way| self.peers.peek(&(device, ip, way)));
@@ -274,7 +344,7 @@ impl Contacts {
         let tried = self.services.iter().filter(|(_, tried)| tried.answered);
         tried.filter_map(|((device, dst, way, service), tried)| {
             let (proto, port) = match way {
-                Way::Arp => return None,
+                Way::Arp | Way::Neighbour => return None,
                 Way::Icmp if dst.is_ipv4() => (ICMP, 0),
                 Way::Icmp => (ICMP6, 0),
                 Way::Tcp => (TCP, *service),

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
+use crate::evidence::{Family, Sum};
 use crate::observation::{DropSeen, EndReason, FlowId};
 use crate::policy::review::Review;
 use crate::policy::ruling::Ruling;
-use crate::policy::{BlockId, Direction, Level, Name, Target};
+use crate::policy::{BlockId, Direction, Level, Name, Target, Why};
 use crate::time::Time;
 use crate::tunnel::Inner;
 
@@ -156,10 +157,18 @@ pub struct Alert {
     pub device: DeviceRef,
     /// The flow that tipped the scale.
     pub flow: FlowId,
+    /// What it is evidence of.
+    pub family: Family,
+    /// How much it says, nats.
+    pub weight: f64,
     /// The numbers.
     pub evidence: Evidence,
     /// When the first piece of evidence came.
     pub first_evidence: Time,
+    /// What there is against the device with it.
+    pub sum: Sum,
+    /// What that earns, as a whole and without each family.
+    pub why: Why,
     /// What was done about it.
     pub action: Action,
     /// Which level it earned, what was allowed and why, what is lost by it; none if it earned nothing.

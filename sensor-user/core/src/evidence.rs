@@ -59,13 +59,15 @@ pub enum Family {
     Flood,
     /// Is not the device it was.
     Identity,
+    /// Does what it must not, or never did.
+    Policy,
     /// A trained model finds it strange.
     Model,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Scan,
         Self::Novelty,
         Self::Lateral,
@@ -75,6 +77,7 @@ impl Family {
         Self::Spoof,
         Self::Flood,
         Self::Identity,
+        Self::Policy,
         Self::Model,
     ];
 
@@ -90,6 +93,7 @@ impl Family {
             Self::Spoof => "spoof",
             Self::Flood => "flood",
             Self::Identity => "identity",
+            Self::Policy => "policy",
             Self::Model => "model",
         }
     }
@@ -99,7 +103,7 @@ impl Family {
         match self {
             Self::Scan | Self::Flood => 10 * MINUTE,
             Self::Novelty | Self::Brute | Self::Spoof | Self::Model => HOUR,
-            Self::Lateral | Self::Beacon | Self::Exfil | Self::Identity => 24 * HOUR,
+            Self::Lateral | Self::Beacon | Self::Exfil | Self::Identity | Self::Policy => 24 * HOUR,
         }
     }
 
@@ -109,7 +113,7 @@ impl Family {
             Self::Scan | Self::Lateral | Self::Spoof => 16.0,
             Self::Exfil | Self::Brute => 7.0,
             Self::Beacon => 6.0,
-            Self::Novelty | Self::Flood | Self::Identity => ALERTING,
+            Self::Novelty | Self::Flood | Self::Identity | Self::Policy => ALERTING,
             Self::Model => 3.0,
         }
     }

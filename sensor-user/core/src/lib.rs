@@ -14,6 +14,8 @@ pub mod engine;
 pub mod event;
 pub mod evidence;
 pub mod flow;
+pub mod forbid;
+pub mod health;
 pub mod incident;
 pub mod inventory;
 pub mod model;

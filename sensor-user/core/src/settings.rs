@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::addr::{Mac, Prefix};
+use crate::forbid::Forbid;
 use crate::policy::class::Class;
 use crate::policy::{Allow, DEFAULT_LIST, Level, MAX_LISTS, Name, Target};
 use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
@@ -193,6 +194,15 @@ impl Segment {
     }
 }
 
+/// Where a detector is switched off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Off {
+    /// Everywhere.
+    Everywhere,
+    /// In these segments.
+    In(BTreeSet<Name>),
+}
+
 /// Most segments: the kernel tells 64 apart, and one of them is "none".
 pub const MAX_SEGMENTS: usize = sensor_ebpf::rule::SEGMENTS as usize - 1;
 /// Most internal networks: what the kernel's table has room for.
@@ -243,6 +253,10 @@ pub struct Settings {
     pub segments: BTreeMap<Name, Segment>,
     /// Classes of devices.
     pub classes: BTreeMap<Name, Class>,
+    /// What is forbidden, at most [`MAX_FORBID`](crate::forbid::MAX_FORBID) rules; the first that is about it counts.
+    pub forbid: Vec<Forbid>,
+    /// Detectors that are switched off, by name.
+    pub detectors_off: BTreeMap<&'static str, Off>,
     /// Allow lists of quarantined devices.
     pub allow: BTreeMap<Name, Vec<Allow>>,
     /// Throttled devices.
@@ -305,6 +319,8 @@ impl Default for Settings {
             coverage: 0.99,
             segments: BTreeMap::new(),
             classes: BTreeMap::new(),
+            forbid: Vec::new(),
+            detectors_off: BTreeMap::new(),
             allow: BTreeMap::new(),
             // A PC with a browser open goes to a dozen new destinations at once; a worm goes to hundreds a second.
             throttle: ThrottleSettings {

@@ -70,6 +70,8 @@ pub struct IncidentView {
     pub coverage: Option<crate::coverage::Sighted>,
     /// What the evidence against its device added up to with its last finding.
     pub evidence: crate::evidence::Sum,
+    /// What that earns, as a whole and without each family.
+    pub why: crate::policy::Why,
     /// Its findings: detector, signature, severity, numbers.
     pub findings: Vec<FindingView>,
 }
@@ -81,6 +83,10 @@ pub struct FindingView {
     pub detector: &'static str,
     /// What it saw.
     pub signature: &'static str,
+    /// What it is evidence of.
+    pub family: &'static str,
+    /// How much it says, nats.
+    pub weight: f64,
     /// 1 (high) to 3 (low).
     pub severity: u8,
     /// When.
@@ -114,6 +120,8 @@ pub struct EngineStats {
     pub contacts_evicted: u64,
     /// Incidents opened.
     pub incidents: u64,
+    /// Findings of detectors that are switched off where they were made.
+    pub findings_silenced: u64,
     /// Block entries that hold.
     pub blocks: u64,
     /// Block entries that only count.

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sensor_core::settings::Mode;
 
 use super::block::BlockTask;
+use super::explain::WhyArgs;
 use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use super::model::ModelTask;
@@ -52,6 +53,18 @@ pub enum Task {
     Run(RunArgs),
     /// Find in captures what would have been found on the wire
     Replay(ReplayArgs),
+    /// Explain an incident: why, with its numbers, and what would be done without each kind of evidence
+    #[command(after_long_help = "\
+The incident is asked of the running daemon, read from a log of events (`sekisho run -o json`, `sekisho replay -o json`), or \
+found in a capture. With a capture the decision is made anew by the stored configuration; together with a log it must be the same, byte \
+for byte, or the exit code is 1. With --what-if it is made anew with one key of the configuration changed.
+
+Examples:
+  sekisho explain 3
+  sekisho explain 3 --log eve.json
+  sekisho explain 3 --log eve.json --replay monday.pcap
+  sekisho explain 3 --replay monday.pcap --what-if detect.scan.isolate_alpha=0.001")]
+    Explain(WhyArgs),
     /// What needs no daemon of its own.
     #[command(flatten)]
     Client(ClientTask),

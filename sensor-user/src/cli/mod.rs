@@ -7,12 +7,13 @@ mod block;
 mod bypass;
 mod check;
 mod client;
+mod explain;
 mod incidents;
 mod kernel_args;
 mod model;
 mod run;
 mod seen;
-mod show;
+pub(crate) mod show;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,9 @@ pub use args::{
 };
 pub use incidents::{IncidentArgs, IncidentsTask, JudgeArgs, ReviewArgs, Verdict};
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
+
+pub use explain::WhyArgs;
+pub(crate) use run::{here, json};
 
 pub use model::{ExplainArgs, ModelTask, PromoteArgs};
 

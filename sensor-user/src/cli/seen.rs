@@ -94,6 +94,11 @@ pub fn blind_words(blind: &BlindInfo, here: &Here) -> String {
     )
 }
 
+/// That a detector is switched off.
+pub fn off_words(detector: &str, places: &[String]) -> String {
+    format!("The detector {detector} is switched off: {}.", places.join(", "))
+}
+
 fn cause(reason: &str) -> String {
     match reason {
         "records_lost" => "more new flows than can be told".to_owned(),

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
-use super::seen::{blind_words, dropped, ledgers, restricted};
+use super::seen::{blind_words, dropped, ledgers, off_words, restricted};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
 use crate::protocol::{
@@ -66,6 +66,9 @@ pub fn status(status: &Status, here: &Here) -> String {
     }
     if let Some(blind) = &live.blind {
         text.push_str(&format!("{}\n", blind_words(blind, here)));
+    }
+    for (detector, places) in &live.detectors_off {
+        text.push_str(&format!("{}\n", label::plain(&off_words(detector, places))));
     }
     text.push_str(&format!(
         "\n  devices        {}\n  incidents      {}\n  restricted     {}\n  conversations  {} \
@@ -377,6 +380,38 @@ fn lost(impact: &Value, here: &Here) -> String {
     let more = count("services").saturating_sub(listed.len() as u64);
     if more > 0 {
         text.push_str(&format!("           and {more} more\n"));
+    }
+    text
+}
+
+/// `sekisho explain`: an incident, and what its evidence earns.
+pub fn explained(info: &IncidentInfo, here: &Here) -> String {
+    let mut text = incident(info, here);
+    let Some(why) = &info.why else {
+        text.push_str("\nWhat it earns was not told: it is of an earlier release.\n");
+        return text;
+    };
+    let earned = |level: &Value| level.as_str().map_or("nothing, it is only told".to_owned(), label::plain);
+    let by = match (why["decisive"].as_bool(), why["level"].is_null()) {
+        (Some(true), _) => ": a finding stands for itself, whatever the sum",
+        (_, false) => ": by the sum of the evidence",
+        (_, true) => "",
+    };
+    text.push_str(&format!(
+        "\nWhat it earns\n  all together                 {}{by}\n",
+        earned(&why["level"])
+    ));
+    for (family, level) in why["without"].as_object().into_iter().flatten() {
+        let line = format!("without the family {family}");
+        text.push_str(&format!("  {:<28} {}\n", label::plain(&line), earned(level)));
+    }
+    if let Some(nats) = info.evidence.as_ref().and_then(|evidence| evidence["nats"].as_f64()) {
+        let one_in = nats.min(40.0).exp().round();
+        text.push_str(&format!(
+            "\nThe sum, {nats:.1} nats, stands for a chance of one in {one_in:.0} that a healthy device does all this. Weights \
+             without a\ntest of their own are assumed, so it is a scale rather than a probability. What was done: {}.\n",
+            done(&info.action)
+        ));
     }
     text
 }

@@ -145,6 +145,7 @@ fn status(mode: &str) -> Value {
         "blind": null,
         "rules": { "5": { "dropped": 12, "dropped_bytes": 720, "would_drop": 0, "would_drop_bytes": 0 } },
         "leaks": 0,
+        "detectors_off": { "fanout": ["guests", "radiology"] },
         "stats": { "devices": 4, "incidents": 1, "blocks": 3, "blocks_would": 1, "flows_live": 7, "flows_new": 20 },
         "restricted": { "isolate": 1, "pin": 2 },
     })
@@ -229,7 +230,8 @@ fn the_status_is_shown_to_people() {
     let enforce: Status = read(status("enforce"));
     assert_eq!(
         show::status(&enforce, &here()),
-        "Sekisho 0.1.0 watches br0 in enforce mode, for 2h 3m.\n\n  devices        4\n  incidents      1\n  \
+        "Sekisho 0.1.0 watches br0 in enforce mode, for 2h 3m.\nThe detector fanout is switched off: guests, \
+         radiology.\n\n  devices        4\n  incidents      1\n  \
          restricted     3 (1 isolate, 2 pin); only counted: 1\n  conversations  7 now, 20 since the start\n  \
          dropped        2 frames (120 B); only counted: 1 frame\n  lost           nothing\n  \
          pinned at      /sys/fs/bpf/sekisho\n\n\

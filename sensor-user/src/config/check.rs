@@ -9,15 +9,23 @@ use super::Config;
 use super::classes;
 use super::item::{Item, quoted};
 use super::keys::{KEYS, Key};
+use super::places;
 use super::problem::{Problem, Source};
 
 /// Reads and checks the whole text.
 pub fn check(text: &str) -> Result<Config, Vec<Problem>> {
+    over(Config::default(), text)
+}
+
+/// How the problem of a line begins that is no TOML.
+pub const UNREADABLE: &str = "cannot be read";
+
+/// The same, where what the text does not say is as in another configuration.
+pub fn over(config: Config, text: &str) -> Result<Config, Vec<Problem>> {
     let source = Source::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     let (mut problems, understood) = syntax(&source, &errors);
-    let mut walk =
-        Walk { source: &source, config: Config::default(), lines: BTreeMap::new(), problems: Vec::new() };
+    let mut walk = Walk { source: &source, config, lines: BTreeMap::new(), problems: Vec::new() };
     walk.table("", document.get_ref());
     walk.agree();
     // After a line that cannot be understood the parser's guess of what belongs where would give problems nobody has.
@@ -44,7 +52,7 @@ fn syntax(source: &Source, errors: &[toml::de::Error]) -> (Vec<Problem>, usize) 
             ("is given twice".to_owned(), "take one of them out".to_owned())
         } else {
             let snippet = source.snippet(line);
-            (format!("cannot be read: {} in `{snippet}`", error.message()), SYNTAX_HINT.to_owned())
+            (format!("{UNREADABLE}: {} in `{snippet}`", error.message()), SYNTAX_HINT.to_owned())
         };
         let key = if twice { source.snippet(line) } else { String::new() };
         let key = key.split('=').next().unwrap_or_default().trim().to_owned();
@@ -144,6 +152,7 @@ impl<'a> Walk<'a> {
                 "isolate must not be less than alert: to isolate takes more certainty",
             ),
         ];
+        self.problems.extend(self.unknown_segments());
         for (holds, keys, what) in rules {
             // A rule over a value that could not be read would compare with the default instead.
             let unread = keys.iter().any(|key| self.problems.iter().any(|p| p.key == *key));
@@ -159,6 +168,26 @@ impl<'a> Walk<'a> {
                 });
             }
         }
+    }
+}
+
+impl Walk<'_> {
+    /// Segments that are named elsewhere, and that the file does not have. If they could not be read nothing is said of it.
+    fn unknown_segments(&self) -> Vec<Problem> {
+        let unread = self.problems.iter().any(|problem| problem.key.starts_with("segments"));
+        if unread {
+            return Vec::new();
+        }
+        let known: Vec<_> = self.config.settings.segments.keys().map(ToString::to_string).collect();
+        let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+        places::unknown_segments(&self.config.settings)
+            .map(|(list, key, name)| Problem {
+                line: self.lines.get(list).copied().unwrap_or(1),
+                key,
+                what: format!("there is no segment {name}"),
+                hint: format!("segments: {known}"),
+            })
+            .collect()
     }
 }
 

@@ -100,6 +100,9 @@ pub const KEYS: &[Key] = keys! {
     "allow": "what quarantined devices may do", r#"repair = ["arp", "dhcp", "dns 10.0.0.1", "tcp/443 10.0.0.9"]"#
         => |c, i| c.settings.allow, places::allow(i)?;
 
+    "forbid": "what is forbidden", r#"forbid = [{ from = "any", to = "outside", service = "tcp/23" }]"#
+        => |c, i| c.settings.forbid, places::forbid(i)?;
+
     "throttle.new_per_second": "a throttled device's new destinations a second", "new_per_second = 1"
         => |c, i| c.settings.throttle.new_per_second, i.count(1..=1_000_000)? as u32;
     "throttle.new_burst": "a throttled device's new destinations at once", "new_burst = 20"
@@ -118,6 +121,8 @@ pub const KEYS: &[Key] = keys! {
     "reflex.grace": "how long after the first start nothing is counted", r#"grace = "1m""#
         => |c, i| c.settings.reflex_grace_ns, i.duration(SECOND..=DAY)?;
 
+    "detect.off": "where detectors are switched off", r#"fanout = ["everywhere"]"#
+        => |c, i| c.settings.detectors_off, places::off(i)?;
     "detect.scan.benign_success": "how often a healthy device's first contact succeeds", "benign_success = 0.8"
         => |c, i| c.settings.scan.benign_success, i.number(0.01..=0.99)?;
     "detect.scan.scanner_success": "how often a scanner's does", "scanner_success = 0.2"

@@ -101,6 +101,22 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
+/// A configuration with one key changed: `key = value`, the key with its sections. A value that is no TOML is taken for a
+/// text.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn change(config: Config, key: &str, value: &str) -> Result<Config, Vec<Problem>> {
+    let as_it_is = check::over(config.clone(), &format!("{key} = {value}"));
+    match as_it_is {
+        Err(problems) if problems.iter().any(|problem| problem.what.starts_with(check::UNREADABLE)) => {
+            check::over(config, &format!("{key} = {value:?}"))
+        }
+        other => other,
+    }
+}
+
 /// Reads the text of a configuration; on failure gives everything that is wrong with it.
 pub fn parse(bytes: &[u8]) -> Result<Config, Vec<Problem>> {
     match std::str::from_utf8(bytes) {

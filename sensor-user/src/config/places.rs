@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sensor_core::policy::{Allow, MAX_LIST, MAX_LISTS, MAX_VLAN, Name};
-use sensor_core::settings::{MAX_SEGMENTS, ReflexMode, Segment};
+use sensor_core::detect;
+use sensor_core::forbid::{Forbid, MAX_FORBID, Whom};
+use sensor_core::policy::{Allow, MAX_LIST, MAX_LISTS, MAX_VLAN, Name, Service};
+use sensor_core::settings::{MAX_SEGMENTS, Off, ReflexMode, Segment, Settings};
 
 use super::item::{Item, Read, quoted};
 use super::problem::Problem;
@@ -112,6 +114,109 @@ fn twice(item: &Item, segments: &BTreeMap<Name, Segment>) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What is forbidden.
+pub fn forbid(item: &Item) -> Read<Vec<Forbid>> {
+    let rules = item.list(rule)?;
+    if rules.len() > MAX_FORBID {
+        return item.wrong(format!("there are more than {MAX_FORBID} rules"), "put some together");
+    }
+    Ok(rules)
+}
+
+fn rule(item: &Item) -> Read<Forbid> {
+    let (mut rule, mut problems) =
+        (Forbid { from: Whom::Anybody, to: Whom::Anybody, service: None }, Vec::new());
+    let table = item.section()?;
+    for (key, value) in table {
+        let item = item.key(key.get_ref(), value);
+        let read = match key.get_ref().as_ref() {
+            "from" => whom(&item).map(|from| rule.from = from),
+            "to" => whom(&item).map(|to| rule.to = to),
+            "service" => service(&item).map(|service| rule.service = service),
+            _ => item.wrong("is not a known key", "known here: from, to, service"),
+        };
+        problems.extend(read.err().into_iter().flatten());
+    }
+    if problems.is_empty() && rule == (Forbid { from: Whom::Anybody, to: Whom::Anybody, service: None }) {
+        return item.wrong("forbids everything to everybody", "give it from, to or service, or two of them");
+    }
+    if problems.is_empty() { Ok(rule) } else { Err(problems) }
+}
+
+fn whom(item: &Item) -> Read<Whom> {
+    let text = item.text()?;
+    text.parse().or_else(|_| {
+        item.wrong(
+            format!("{} is nobody", quoted(text)),
+            "write \"any\", \"inside\", \"outside\", a segment, or a network like \"10.0.0.0/8\"",
+        )
+    })
+}
+
+fn service(item: &Item) -> Read<Option<Service>> {
+    match item.text()? {
+        "any" => Ok(None),
+        text => match Forbid::service(text) {
+            Some(service) => Ok(Some(service)),
+            None => item.wrong(
+                format!("{} is no service", quoted(text)),
+                "write \"any\", or like \"tcp/445\", \"udp/161\", \"icmp\"",
+            ),
+        },
+    }
+}
+
+/// What stands for all segments, and what is in none.
+const EVERYWHERE: &str = "everywhere";
+
+/// Where detectors are switched off, by the name of the detector.
+pub fn off(item: &Item) -> Read<BTreeMap<&'static str, Off>> {
+    let (mut off, mut problems) = (BTreeMap::new(), Vec::new());
+    for (text, value) in item.section()? {
+        let entry = item.entry(text.get_ref(), value);
+        let known = detect::names().find(|known| known == text.get_ref());
+        let read = match known {
+            Some(detector) => entry.list(segment).map(|places| (detector, places)),
+            None => entry.wrong(
+                "is not a detector",
+                format!("those there are: {}", detect::names().collect::<Vec<_>>().join(", ")),
+            ),
+        };
+        match read {
+            Ok((detector, places)) if places.contains(&None) => {
+                off.insert(detector, Off::Everywhere);
+            }
+            Ok((detector, places)) if !places.is_empty() => {
+                off.insert(detector, Off::In(places.into_iter().flatten().collect()));
+            }
+            // An empty list switches nothing off.
+            Ok(_) => {}
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(off) } else { Err(problems) }
+}
+
+/// The name of a segment; none for all of them.
+fn segment(item: &Item) -> Read<Option<Name>> {
+    match item.text()? {
+        EVERYWHERE => Ok(None),
+        text => name(item, text).map(Some),
+    }
+}
+
+/// Segments that are named elsewhere, and that there are not: the key of the list, the place in it, the segment.
+pub fn unknown_segments(settings: &Settings) -> impl Iterator<Item = (&'static str, String, Name)> {
+    let named = settings.detectors_off.iter().flat_map(|(detector, off)| {
+        let names = if let Off::In(names) = off { names.iter().copied().collect() } else { Vec::new() };
+        names.into_iter().map(|name| ("detect.off", format!("detect.off.{}", quoted(detector)), name))
+    });
+    let forbidden = settings.forbid.iter().enumerate().flat_map(|(index, rule)| {
+        rule.segments().map(move |name| ("forbid", format!("forbid[{index}]"), name))
+    });
+    named.chain(forbidden).filter(|(_, _, name)| !settings.segments.contains_key(name))
 }
 
 /// Allow lists by name.

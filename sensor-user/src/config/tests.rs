@@ -1,7 +1,8 @@
 //! Tests of the configuration as data: a text and what must be told about it.
 
 use proptest::prelude::*;
-use sensor_core::settings::{Mode, ReflexMode, Settings};
+use sensor_core::detect;
+use sensor_core::settings::{Mode, Off, ReflexMode, Settings};
 use sensor_core::time::{HOUR, MINUTE};
 
 use super::*;
@@ -221,6 +222,50 @@ fn segments_lists_and_budgets_arrive() {
 }
 
 #[test]
+fn detectors_are_switched_off_by_segment() {
+    let text = "[segments]\na = { vlans = [7] }\n[detect.off]\nscan = [\"a\"]\nswarm = [\"everywhere\", \"a\"]\nbrute = []\n";
+    let off = parse(text.as_bytes()).unwrap().settings.detectors_off;
+    let a = Off::In(["a".parse().unwrap()].into());
+    assert_eq!(off, [("scan", a), ("swarm", Off::Everywhere)].into());
+    let wrong =
+        "[detect.off]\nscam = [\"a\"]\nscan = [\"b c\"]\nlateral = \"a\"\n[segments]\na = { vlans = [7] }\n";
+    let detectors = detect::names().collect::<Vec<_>>().join(", ");
+    assert_eq!(
+        problems(wrong),
+        [
+            format!("2 detect.off.\"scam\": is not a detector | those there are: {detectors}"),
+            "3 detect.off.\"scan\"[0]: \"b c\" is not a name | names have up to 31 letters, digits and signs, no spaces and no /".to_owned(),
+            "4 detect.off.\"lateral\": must be a list in [ ], and is the text \"a\" | write it like: fanout = [\"everywhere\"]".to_owned(),
+        ]
+    );
+    let gone = "[detect.off]\nscan = [\"a\", \"b\"]\n[segments]\na = { vlans = [7] }\n";
+    let want = "1 detect.off.\"scan\": there is no segment b | segments: a";
+    assert_eq!(problems(gone), [want]);
+}
+
+#[test]
+fn what_is_forbidden_is_read_with_all_its_mistakes() {
+    let text = "[segments]\na = { vlans = [7] }\n[[forbid]]\nfrom = \"a\"\nto = \"outside\"\n[[forbid]]\nto = \"10.9.0.0/16\"\nservice = \"tcp/445\"\n";
+    let rules = parse(text.as_bytes()).unwrap().settings.forbid;
+    let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
+    assert_eq!(rules, ["a -> outside", "any -> 10.9.0.0/16 tcp/445"]);
+    let wrong =
+        "[[forbid]]\nfrom = \"b\"\n[[forbid]]\nservice = \"smb\"\nform = 1\n[[forbid]]\nto = \"any\"\n";
+    assert_eq!(
+        problems(wrong),
+        [
+            "4 forbid[1].service: \"smb\" is no service | write \"any\", or like \"tcp/445\", \"udp/161\", \"icmp\"",
+            "5 forbid[1].form: is not a known key | known here: from, to, service",
+            "6 forbid[2]: forbids everything to everybody | give it from, to or service, or two of them",
+        ]
+    );
+    assert_eq!(
+        problems("[[forbid]]\nfrom = \"b\"\n"),
+        ["1 forbid[0]: there is no segment b | segments: there are none"]
+    );
+}
+
+#[test]
 fn mistakes_in_segments_and_lists_are_told_all_at_once() {
     let text = r#"[segments.a]
 ports = ["eth1", "a b"]
@@ -368,7 +413,7 @@ fn the_shipped_file_explains_every_key() {
 fn every_example_is_accepted() {
     for key in KEYS {
         let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
-        let own = ["names", "segments", "classes", "allow"].contains(&key.path);
+        let own = ["names", "segments", "classes", "allow", "detect.off"].contains(&key.path);
         let section = if own { key.path } else { section };
         let text =
             if section.is_empty() { key.example.to_owned() } else { format!("[{section}]\n{}", key.example) };

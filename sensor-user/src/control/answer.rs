@@ -104,6 +104,7 @@ fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
         judged: view.judged.clone().map(|(right, by)| VerdictInfo { right, by }),
         coverage: view.coverage.as_ref().map(json),
         evidence: Some(json(&view.evidence)),
+        why: Some(json(&view.why)),
         findings: view.findings.iter().map(|f| finding(f, clock)).collect(),
     }
 }
@@ -124,6 +125,8 @@ fn finding(view: &FindingView, clock: &WallClock) -> FindingInfo {
         time: clock.stamp(view.time),
         detector: view.detector.to_owned(),
         signature: view.signature.to_owned(),
+        family: view.family.to_owned(),
+        weight: Some(json(&((view.weight * 100.0).round() / 100.0))),
         severity: view.severity,
         evidence: view.evidence.iter().map(|(name, value)| ((*name).to_owned(), json(value))).collect(),
     }

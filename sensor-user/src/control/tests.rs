@@ -108,6 +108,7 @@ fn view() -> View {
         blind: None,
         rules: BTreeMap::from([("5".to_owned(), Hits { dropped: 3, dropped_bytes: 180, ..Hits::default() })]),
         leaks: 0,
+        detectors_off: BTreeMap::new(),
     };
     View { snapshot, live }
 }

@@ -211,6 +211,10 @@ fn alert_event(teller: &Teller, object: &mut Map<String, Value>, alert: &Alert) 
     object.insert("device".into(), plain(&alert.device));
     let evidence = alert.evidence.iter().map(|(name, value)| ((*name).to_owned(), plain(value)));
     object.insert("evidence".into(), Value::Object(evidence.collect()));
+    object.insert("family".into(), alert.family.name().into());
+    object.insert("weight".into(), ((alert.weight * 100.0).round() / 100.0).into());
+    object.insert("sum".into(), plain(&alert.sum));
+    object.insert("why".into(), plain(&alert.why));
     object.insert("first_evidence".into(), plain(&teller.clock.stamp(alert.first_evidence)));
     object.insert("incident_id".into(), alert.incident.into());
     if let Some(ruling) = &alert.ruling {

@@ -5,8 +5,9 @@ use sensor_core::event::{
     Action, Alert, Blind, Change, DeviceRef, DeviceSeen, Dropped, Event, FlowEnded, Half, Isolation, Timed,
     Value as Number,
 };
+use sensor_core::evidence::{Family, Sum};
 use sensor_core::observation::{DropReason, DropSeen, EndReason, FlowId, Kind};
-use sensor_core::policy::{Direction, Level, Target};
+use sensor_core::policy::{Direction, Level, Target, Why};
 use sensor_core::time::{HOUR, SECOND, Time};
 use sensor_core::tunnel::{Inner, Wrapping};
 use serde_json::json;
@@ -58,6 +59,10 @@ fn alert(action: Action) -> Event {
             ("destinations", Number::List(vec!["10.0.0.9".to_owned()])),
         ],
         first_evidence: START,
+        family: Family::Scan,
+        weight: 13.82,
+        sum: Sum { shares: vec![(Family::Scan, 13.82)] },
+        why: Why::default(),
         action,
         ruling: None,
         coverage: None,
@@ -458,6 +463,10 @@ fn an_alert_is_told() {
             },
             "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
             "evidence": { "failed_first_contacts": 10, "seconds": 0.5, "destinations": ["10.0.0.9"] },
+            "family": "scan",
+            "weight": 13.82,
+            "sum": { "nats": 13.82, "families": { "scan": 13.82 } },
+            "why": { "level": null, "decisive": false, "without": {} },
             "first_evidence": "2026-01-01T00:00:00.000000+0000",
             "incident_id": 3,
         }),

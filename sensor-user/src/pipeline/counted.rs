@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sensor_core::coverage::BlindCause;
+use sensor_core::settings::Off;
 use sensor_core::time::{SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
 
@@ -142,6 +143,7 @@ impl Pipeline {
             blind: self.accounts.blind().map(|blind| blind.causes.clone()).unwrap_or_default(),
             leaks: self.parts.sweeper.leaks.frames(),
             hits: self.hits.1,
+            detectors_off: detectors_off(self.parts.engine.detectors_off()),
             models: in_force.collect(),
             model_rows: rows.collect(),
         };
@@ -190,8 +192,18 @@ impl Pipeline {
             }),
             rules: self.hits.0.iter().map(|(id, hits)| (id.to_string(), *hits)).collect(),
             leaks: self.parts.sweeper.leaks.frames(),
+            detectors_off: detectors_off(self.parts.engine.detectors_off()),
         }
     }
+}
+
+/// The detectors that are switched off, and where, in the words of the configuration.
+pub fn detectors_off(off: &BTreeMap<&'static str, Off>) -> BTreeMap<String, Vec<String>> {
+    let places = |off: &Off| match off {
+        Off::Everywhere => vec!["everywhere".to_owned()],
+        Off::In(segments) => segments.iter().map(ToString::to_string).collect(),
+    };
+    off.iter().map(|(detector, off)| ((*detector).to_owned(), places(off))).collect()
 }
 
 /// How a port is attached, in the words of the protocol.

@@ -38,7 +38,7 @@ use crate::protocol::Hits;
 use crate::telemetry::{Metrics, Repair};
 use ledger::Accounts;
 
-pub use counted::parse_results;
+pub use counted::{detectors_off, parse_results};
 pub use keeper::Keeper;
 pub use ports::tell_port;
 pub use printer::Printer;

@@ -1,5 +1,7 @@
 //! The metrics by name. Names follow the conventions of Prometheus: base units, `_total` for what only grows.
 
+use std::collections::BTreeMap;
+
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
@@ -15,22 +17,6 @@ use crate::protocol::{Hits, Ledger};
 /// Bounds of the latency histogram, in seconds: a decision takes milliseconds, the evidence for it up to a minute.
 const LATENCY: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-
-/// Detectors whose counters are shown as 0 before they find anything: a rule on the rise of a counter does not see one
-/// that appears. A detector that is missing here is shown from its first finding on.
-const DETECTORS: [&str; 11] = [
-    "scan",
-    "fanout",
-    "lateral",
-    "port_scan",
-    "swarm",
-    "spoof",
-    "brute",
-    "beacon",
-    "exfil",
-    "flood",
-    "unusual",
-];
 
 /// All families.
 pub struct Families {
@@ -59,6 +45,8 @@ pub struct Families {
     flows_evicted: IntCounter,
     contacts_waiting: IntGauge,
     contacts_evicted: IntCounter,
+    findings_silenced: IntCounter,
+    detector_off: IntGaugeVec,
     pub incidents: IntCounterVec,
     pub alerts: IntCounterVec,
     approvals_waiting: IntGauge,
@@ -138,6 +126,8 @@ impl Families {
             flows_evicted: new.counter("sekisho_flows_evicted_total", "Conversations forgotten because the table was full.")?,
             contacts_waiting: new.gauge("sekisho_contacts_waiting", "First contacts that wait for their answer.")?,
             contacts_evicted: new.counter("sekisho_contacts_evicted_total", "First contacts not judged because the table was full.")?,
+            findings_silenced: new.counter("sekisho_findings_silenced_total", "Findings of detectors that are switched off where they were made.")?,
+            detector_off: new.gauges("sekisho_detector_off", "Detectors that are switched off, and the segments they are off in; always 1.", &["detector", "segment"])?,
             incidents: new.counters("sekisho_incidents_total", "Incidents, by the detector and severity of what opened them.", &["detector", "severity"])?,
             alerts: new.counters("sekisho_alerts_total", "Alerts; several may belong to one incident.", &["detector", "severity"])?,
             approvals_waiting: new.gauge("sekisho_approvals_waiting", "Restrictions that wait for a person.")?,
@@ -179,7 +169,8 @@ impl Families {
         for step in ApprovalStep::ALL {
             self.approvals.with_label_values(&[step.name()]).inc_by(0);
         }
-        for detector in DETECTORS {
+        // A rule on the rise of a counter does not see one that appears.
+        for detector in sensor_core::detect::names() {
             for severity in ["1", "2", "3"] {
                 self.incidents.with_label_values(&[detector, severity]).inc_by(0);
                 self.alerts.with_label_values(&[detector, severity]).inc_by(0);
@@ -212,6 +203,15 @@ impl Families {
         }
         for (subject, rows) in &sample.model_rows {
             self.model_rows.with_label_values(&[*subject]).set(i64::try_from(*rows).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Shows the detectors that are switched off.
+    pub fn detectors_off(&self, off: &BTreeMap<String, Vec<String>>) {
+        for (detector, segments) in off {
+            for segment in segments {
+                self.detector_off.with_label_values(&[detector.as_str(), segment.as_str()]).set(1);
+            }
         }
     }
 
@@ -306,5 +306,6 @@ impl Families {
         raise(&self.flows_new, stats.flows_new);
         raise(&self.flows_evicted, stats.flows_evicted);
         raise(&self.contacts_evicted, stats.contacts_evicted);
+        raise(&self.findings_silenced, stats.findings_silenced);
     }
 }

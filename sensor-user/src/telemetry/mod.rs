@@ -8,7 +8,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -101,6 +101,8 @@ pub struct LiveSample {
     pub leaks: u64,
     /// What the rules of all entries did since the start.
     pub hits: Hits,
+    /// Detectors that are switched off, and where.
+    pub detectors_off: BTreeMap<String, Vec<String>>,
     /// The models in force.
     pub models: Vec<ModelSample>,
     /// Rows there are to learn from, by subject.
@@ -168,6 +170,7 @@ impl Metrics {
         f.hits(&sample.hits);
         f.problems(sample);
         f.models(sample);
+        f.detectors_off(&sample.detectors_off);
         self.forget_ports(sample);
     }
 

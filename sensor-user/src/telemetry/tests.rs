@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use sensor_core::event::{Action, Alert, Change, DeviceRef, Isolation};
+use sensor_core::evidence::{Family, Sum};
 use sensor_core::observation::{FlowId, Kind};
-use sensor_core::policy::{Direction, Level};
+use sensor_core::policy::{Direction, Level, Why};
 use sensor_core::time::Time;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -66,6 +67,7 @@ fn sample() -> LiveSample {
         blind: vec![BlindCause::Unread],
         leaks: 3,
         hits: Hits { dropped: 10, dropped_bytes: 1_000, would_drop: 1, would_drop_bytes: 60 },
+        detectors_off: BTreeMap::from([("scan".to_owned(), vec!["radiology".to_owned()])]),
         models: vec![ModelSample { class: "all".to_owned(), subject: "flow", hash: "0123abcd".to_owned() }],
         model_rows: vec![("flow", 20_000)],
     }
@@ -97,6 +99,10 @@ fn alert(incident: u64) -> Timed {
         flow,
         evidence: Vec::new(),
         first_evidence: Time(0),
+        family: Family::Scan,
+        weight: 13.82,
+        sum: Sum { shares: vec![(Family::Scan, 13.82)] },
+        why: Why::default(),
         action: Action::Isolated,
         ruling: None,
         coverage: None,
@@ -148,6 +154,8 @@ fn counters_follow_the_kernels() {
         ("sekisho_flows_live", 7.0),
         ("sekisho_flows_new_total", 20.0),
         ("sekisho_flows_evicted_total", 0.0),
+        ("sekisho_findings_silenced_total", 0.0),
+        ("sekisho_detector_off{detector=\"scan\",segment=\"radiology\"}", 1.0),
         ("sekisho_isolations_active{mode=\"enforced\"}", 1.0),
         ("sekisho_isolations_active{mode=\"observed\"}", 0.0),
         ("sekisho_store_errors_total", 2.0),

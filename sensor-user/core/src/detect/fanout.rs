@@ -19,7 +19,6 @@ use crate::contact::Contact;
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::inventory::{DeviceKey, capacity};
-use crate::observation::Kind;
 use crate::settings::{FanoutSettings, Settings};
 use crate::time::Time;
 
@@ -112,7 +111,7 @@ impl Fanout {
 impl Detector for Fanout {
     fn contact(&mut self, contact: &Contact, found: &mut Vec<Finding>) {
         // ARP asks for a destination before the packets do; counting both would count twice.
-        if contact.id.kind == Kind::Arp {
+        if contact.is_resolution() {
             return;
         }
         let settings = self.settings;

@@ -138,7 +138,11 @@ impl Reach {
         let severity = if service == Service::Shell { 2 } else { 1 };
         Finding {
             detector: "lateral",
-            signature: service.signature(),
+            signature: if contact.from_outside {
+                "intrusion attempt from outside: an administration service of many hosts"
+            } else {
+                service.signature()
+            },
             severity,
             family: Family::Lateral,
             weight: by_severity(severity),

@@ -10,7 +10,10 @@ mod clients;
 mod exfil;
 mod fanout;
 mod flood;
+mod identity;
 mod lateral;
+mod novelty;
+mod policy;
 mod portscan;
 mod scan;
 mod spoof;
@@ -143,25 +146,33 @@ pub trait Detector: Send {
 
 /// Whether a detector's findings only advise: whatever the settings say, they isolate nobody.
 pub fn is_advisory(detector: &str) -> bool {
-    detector == unusual::NAME
+    [unusual::NAME, policy::NAME, identity::NAME].contains(&detector)
 }
 
 /// Builds one detector.
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
-/// All detectors, in the order they are asked.
-pub const REGISTRY: [Build; 10] = [
-    |settings| Box::new(scan::Scan::new(settings)),
-    |settings| Box::new(portscan::PortScan::new(settings)),
-    |settings| Box::new(lateral::Lateral::new(settings)),
-    |settings| Box::new(fanout::Fanout::new(settings)),
-    |settings| Box::new(swarm::Swarm::new(settings)),
-    |settings| Box::new(spoof::Spoof::new(settings)),
-    |settings| Box::new(brute::Brute::new(settings)),
-    |settings| Box::new(beacon::Beacon::new(settings)),
-    |settings| Box::new(exfil::Exfil::new(settings)),
-    |settings| Box::new(flood::Flood::new(settings)),
+/// All detectors by name, in the order they are asked.
+pub const REGISTRY: [(&str, Build); 13] = [
+    ("scan", |settings| Box::new(scan::Scan::new(settings))),
+    ("port_scan", |settings| Box::new(portscan::PortScan::new(settings))),
+    ("lateral", |settings| Box::new(lateral::Lateral::new(settings))),
+    ("fanout", |settings| Box::new(fanout::Fanout::new(settings))),
+    ("novelty", |settings| Box::new(novelty::Novelty::new(settings))),
+    ("swarm", |settings| Box::new(swarm::Swarm::new(settings))),
+    ("spoof", |settings| Box::new(spoof::Spoof::new(settings))),
+    ("brute", |settings| Box::new(brute::Brute::new(settings))),
+    ("beacon", |settings| Box::new(beacon::Beacon::new(settings))),
+    ("exfil", |settings| Box::new(exfil::Exfil::new(settings))),
+    ("flood", |settings| Box::new(flood::Flood::new(settings))),
+    (policy::NAME, |settings| Box::new(policy::Policy::new(settings))),
+    (identity::NAME, |settings| Box::new(identity::Identity::new(settings))),
 ];
+
+/// The names of all detectors, those of [`REGISTRY`] first.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|(name, _)| *name).chain([unusual::NAME])
+}
 
 /// A list for evidence.
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> Value {

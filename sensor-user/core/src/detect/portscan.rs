@@ -5,7 +5,8 @@
 //! Statistic: points within a sliding window for each pair of device and destination: a failed service is one, an
 //! illegal probe four. Zeek's classic rule is 15 failed ports in 5 minutes.
 //! Cold start: none. Recovery: points lapse with the window; a release forgets them.
-//! Known false alarms: a client of a host all of whose services are down. Held back: UDP without answer does not count,
+//! Known false alarms: the first client of a host all of whose services went down and that nobody used before. Held back:
+//! services that used to answer others and are down ([`Health`]) do not count, and if they only may be, alert; UDP without answer does not count,
 //! for one-way streams choose a new port each; silent TCP ports from 1,024 on of a host that answered before only alert,
 //! for a firewall in front of passive FTP or RPC looks like this.
 
@@ -18,6 +19,7 @@ use crate::contact::{Contact, Outcome};
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::{ICMP, ICMP6, TCP, UDP};
+use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
 use crate::settings::{PortScanSettings, Settings};
@@ -73,7 +75,9 @@ fn failed(contact: &Contact, outcome: Outcome) -> bool {
 
 impl Detector for PortScan {
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
-        if contact.id.kind != Kind::Ip {
+        // That a service is down says nothing of who asks for it.
+        let down = contact.health == Health::Down && !contact.odd_flags;
+        if contact.id.kind != Kind::Ip || contact.is_resolution() || down {
             return;
         }
         let failed = failed(contact, outcome);
@@ -91,8 +95,8 @@ impl Detector for PortScan {
             return;
         }
         let points = if contact.odd_flags { ODD_POINTS } else { 1 };
-        let soft =
-            pair.answered && !contact.odd_flags && outcome == Outcome::Silent && contact.id.dport >= 1024;
+        let firewalled = pair.answered && outcome == Outcome::Silent && contact.id.dport >= 1024;
+        let soft = !contact.odd_flags && (firewalled || contact.health == Health::Known);
         pair.failed += u32::from(failed);
         pair.odd += u32::from(contact.odd_flags);
         pair.points += points;
@@ -136,10 +140,11 @@ impl Pair {
         let ports = matches!(contact.id.proto, TCP | UDP);
         Finding {
             detector: "port_scan",
-            signature: if ports {
-                "port scan: many services of one host refused"
-            } else {
-                "protocol scan: many IP protocols of one host tried"
+            signature: match (ports, contact.from_outside) {
+                (true, false) => "port scan: many services of one host refused",
+                (true, true) => "intrusion attempt from outside: many services of one host refused",
+                (false, false) => "protocol scan: many IP protocols of one host tried",
+                (false, true) => "intrusion attempt from outside: many IP protocols of one host tried",
             },
             severity,
             family: Family::Scan,

@@ -6,7 +6,9 @@
 //! ln(t1/t0), with t0 and t1 the chance of success of a healthy device and of a scanner. The sum never falls below 0, so
 //! that no credit is hoarded. It calls at ln((1-b)/a), a the accepted chance of a false call and b = 0.01 of a miss: with
 //! the standard 0.8 and 0.2 that is 5 failures in a row for a = 0.001 and 10 for a = 0.000001.
-//! Walks are apart for ARP, ICMP echo, all else inside, and outside for each service, so that a peer-to-peer program
+//! What comes from outside the internal networks is told as an intrusion attempt from there. Whoever answers, or refuses,
+//! what others try is never blamed for it: only who begins a conversation makes a contact.
+//! Walks are apart for ARP, neighbour solicitations, ICMP echo, UDP to dark addresses by port, all else inside, and outside for each service, so that a peer-to-peer program
 //! whose peers each have a port of their own is not one scan.
 //! Cold start: none; the test needs no learning. Recovery: success pulls the sum down; a release forgets it.
 //! A call isolates only if its last ten failures came within five minutes: devices that are switched off one by one
@@ -15,6 +17,10 @@
 //! - Outside on the web's ports: a PC on a closed network tries its maker's servers all day; it alerts, lowest severity.
 //! - UDP: much of it is never answered; inside only refusals count, outside it alerts, lowest severity, for peer-to-peer
 //!   programs look like this.
+//! - UDP inside, to addresses nobody uses: ten at one port within a minute alert.
+//! - Services that used to answer others: a server that died must not make its clients scanners ([`Health`]). If it is down
+//!   for others too that counts nothing; if it only may be, it alerts and does not isolate.
+//! - IPv6 neighbour solicitations, as with ARP, but they only alert: their headers name the address by its last 24 bits.
 //! - ARP: a router asks for every address outsiders try, and answers may stay on their side of the bridge. Only dark
 //!   addresses count, only at the rate of a sweep, and only an end host ([`Contact::end_host`]) is isolated by it.
 //!
@@ -30,6 +36,7 @@ use crate::contact::{Contact, Outcome};
 use crate::event::Value;
 use crate::evidence::{ALERTING, DECISIVE, Family, HINT};
 use crate::flow::{ICMP, ICMP6, TCP, UDP};
+use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
 use crate::settings::{ScanSettings, Settings};
@@ -53,7 +60,7 @@ const UNDECIDED: f64 = 11.0;
 const LIKELY: f64 = 9.2;
 /// Ports of the web.
 const WEB: [u16; 2] = [80, 443];
-/// An ARP walk starts anew when it did not end within this time: a sweep asks faster.
+/// A walk among addresses nobody has starts anew when it did not end within this time: a sweep asks faster.
 const ARP_WINDOW: u64 = MINUTE;
 /// A scan that goes on is told again after this time.
 const REARM: u64 = HOUR;
@@ -62,9 +69,19 @@ const REARM: u64 = HOUR;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Class {
     Arp,
+    Neighbour,
     Echo,
+    /// UDP to addresses inside that nobody uses, by port.
+    Dark(u16),
     Inside,
     Outside(u8, u16),
+}
+
+impl Class {
+    /// Whether a sweep is told by its speed alone.
+    fn is_swift(self) -> bool {
+        matches!(self, Self::Arp | Self::Neighbour | Self::Dark(_))
+    }
 }
 
 #[derive(Debug)]
@@ -75,7 +92,9 @@ struct Walk {
     failures: u32,
     successes: u32,
     first: Time,
-    /// When the last [`ISOLATING`] failures came, oldest first.
+    /// Failures at services that used to answer others.
+    known_services: u32,
+    /// When the last [`ISOLATING`] other failures came, oldest first.
     recent: VecDeque<Time>,
     examples: Vec<IpAddr>,
     /// Gravest severity told, 4 for none.
@@ -93,6 +112,7 @@ impl Walk {
             failures: 0,
             successes: 0,
             first: now,
+            known_services: 0,
             recent: VecDeque::new(),
             examples: Vec::new(),
             told: 4,
@@ -129,19 +149,25 @@ fn class(contact: &Contact, outcome: Outcome) -> Option<Class> {
     match (id.kind, id.proto) {
         (Kind::Arp, _) if silent && contact.alive => None,
         (Kind::Arp, _) => Some(Class::Arp),
+        _ if contact.is_solicitation() => (!silent || !contact.alive).then_some(Class::Neighbour),
         (_, ICMP | ICMP6) => Some(Class::Echo),
         // A conversation that was under way when the sensor started is no probe unless it is refused.
         (_, TCP) if contact.midway && outcome != Outcome::Refused => None,
         // Much of UDP is never answered.
-        (_, UDP) if silent && contact.internal => None,
+        (_, UDP) if silent && contact.internal => (!contact.alive).then_some(Class::Dark(id.dport)),
         _ if contact.internal => Some(Class::Inside),
         (_, proto) => Some(Class::Outside(proto, id.dport)),
     }
 }
 
 /// The walk's name for people.
-fn signature(class: Class) -> &'static str {
+fn signature(class: Class, from_outside: bool) -> &'static str {
     match class {
+        Class::Inside | Class::Echo | Class::Dark(_) if from_outside => {
+            "intrusion attempt from outside: first contacts to many hosts fail"
+        }
+        Class::Neighbour => "neighbour scan: asks for many IPv6 addresses nobody has",
+        Class::Dark(_) => "network scan by UDP: one service of many addresses nobody has",
         Class::Arp => "ARP scan: asks for many addresses nobody has",
         Class::Echo => "ping sweep: many hosts do not answer",
         Class::Inside => "network scan: first contacts to many hosts fail",
@@ -151,7 +177,7 @@ fn signature(class: Class) -> &'static str {
 
 impl Detector for Scan {
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
-        if !contact.new_peer {
+        if !contact.new_peer || (outcome != Outcome::Answered && contact.health == Health::Down) {
             return;
         }
         let Some(class) = class(contact, outcome) else { return };
@@ -161,7 +187,7 @@ impl Detector for Scan {
         if walk.born < contact.clean_since || again {
             *walk = Walk::new(now);
         }
-        if class == Class::Arp && now.since(walk.first) > ARP_WINDOW {
+        if class.is_swift() && now.since(walk.first) > ARP_WINDOW {
             walk.restart(now);
         }
         if outcome == Outcome::Answered {
@@ -178,9 +204,13 @@ impl Detector for Scan {
         }
         walk.failures += 1;
         walk.sum += ((1.0 - settings.scanner_success) / (1.0 - settings.benign_success)).ln();
-        walk.recent.push_back(contact.time);
-        if walk.recent.len() > ISOLATING {
-            walk.recent.pop_front();
+        if contact.health == Health::Known {
+            walk.known_services += 1;
+        } else {
+            walk.recent.push_back(contact.time);
+            if walk.recent.len() > ISOLATING {
+                walk.recent.pop_front();
+            }
         }
         if walk.examples.len() < EXAMPLES {
             walk.examples.push(contact.id.dst);
@@ -211,7 +241,7 @@ impl Walk {
         let isolates = sure && at_once;
         match class {
             Class::Arp if isolates && self.failures >= ARP_FAILURES && contact.end_host => 1,
-            Class::Arp if sure => 2,
+            Class::Arp | Class::Neighbour | Class::Dark(_) if sure => 2,
             Class::Inside if isolates => 1,
             Class::Outside(TCP, port) if isolates && !WEB.contains(&port) => 1,
             Class::Outside(UDP, _) if sure => 3,
@@ -234,7 +264,7 @@ impl Walk {
         match class {
             _ if severity <= 1 => self.sum.max(DECISIVE),
             _ if severity >= 3 => HINT,
-            Class::Arp | Class::Echo => ALERTING,
+            Class::Arp | Class::Neighbour | Class::Dark(_) | Class::Echo => ALERTING,
             _ if !self.together(SOON, contact) => ALERTING,
             _ => self.sum.min(UNDECIDED),
         }
@@ -248,12 +278,15 @@ impl Walk {
             ("seconds", seconds(now.since(self.first))),
             ("destinations", list(&self.examples)),
         ];
-        if let Class::Outside(_, port) = class {
+        if self.known_services > 0 {
+            evidence.push(("failed_known_services", Value::Count(u64::from(self.known_services))));
+        }
+        if let Class::Outside(_, port) | Class::Dark(port) = class {
             evidence.push(("dest_port", Value::Count(u64::from(port))));
         }
         Finding {
             detector: "scan",
-            signature: signature(class),
+            signature: signature(class, contact.from_outside),
             severity,
             family: Family::Scan,
             weight: self.weight(class, contact, severity),

@@ -4,7 +4,7 @@ use crate::detect::{Finding, is_advisory};
 use crate::event::{Action, Alert, Event, Timed};
 use crate::inventory::{self, DeviceKey};
 use crate::policy::ruling::Ruling;
-use crate::policy::{Level, MAX_BLOCKS, Target, decide};
+use crate::policy::{Level, MAX_BLOCKS, Target, Why, decide};
 use crate::settings::Mode;
 use crate::time::Time;
 
@@ -14,6 +14,9 @@ impl Engine {
     /// Turns findings into incidents, and those into decisions.
     pub(super) fn conclude(&mut self, now: Time, out: &mut Output) {
         for finding in std::mem::take(&mut self.found) {
+            if self.is_silenced(&finding) {
+                continue;
+            }
             let evidence = match self.review_of(&finding) {
                 Some(_) => self.ledger.sum(finding.device, now),
                 None => self.ledger.add(&finding, now),
@@ -94,6 +97,10 @@ impl Engine {
                 incident.ruling.clone_from(&ruling);
             }
         }
+        let sum = self.ledger.sum(finding.device, now);
+        let findings = self.incidents.get(id).map(|incident| incident.findings.as_slice());
+        let findings = findings.unwrap_or_default().iter().map(|(_, finding)| finding);
+        let why = Why::of(findings, &sum, &self.settings);
         let level = action.level().filter(|_| action.acts());
         let allowed = ruling.as_ref().and_then(Ruling::allowed);
         let asked = allowed.filter(|_| self.is_unasked(id, &action, allowed));
@@ -106,8 +113,12 @@ impl Engine {
                 severity: finding.severity,
                 device: device.clone(),
                 flow: finding.flow,
+                family: finding.family,
+                weight: finding.weight,
                 evidence: finding.evidence.clone(),
                 first_evidence: finding.first_evidence,
+                sum,
+                why,
                 action,
                 ruling,
                 coverage,

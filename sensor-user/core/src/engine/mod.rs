@@ -8,6 +8,7 @@ mod approve;
 mod command;
 mod conclude;
 mod follow;
+mod forbidden;
 mod fuse;
 mod habit;
 mod hold;
@@ -18,6 +19,7 @@ mod reach;
 mod review;
 mod rule;
 mod sight;
+mod silence;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,7 +30,8 @@ use crate::detect::unusual::Unusual;
 use crate::detect::{Detector, Finding, REGISTRY};
 use crate::event::{Change, DeviceRef, Event, Timed};
 use crate::evidence::Ledger;
-use crate::flow::{Conversations, Role, TCP, UDP};
+use crate::flow::{Conversations, RST, Role, TCP, UDP};
+use crate::health::{Health, Services};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Observation, Verdict};
@@ -75,6 +78,7 @@ pub struct Engine {
     inventory: Inventory,
     conversations: Conversations,
     contacts: Contacts,
+    services: Services,
     detectors: Vec<Box<dyn Detector>>,
     /// Away only while it is asked.
     unusual: Option<Box<Unusual>>,
@@ -92,6 +96,8 @@ pub struct Engine {
     /// The last automatic restrictions.
     recent: VecDeque<Begun>,
     found: Vec<Finding>,
+    /// Findings of detectors that are switched off where they were made.
+    silenced: u64,
     /// Contacts made before are not judged by silence.
     sighted_since: Time,
     /// The first observation.
@@ -111,7 +117,8 @@ impl Engine {
             inventory: Inventory::new(&settings),
             conversations: Conversations::new(settings.limits.flows),
             contacts: Contacts::new(&settings),
-            detectors: REGISTRY.iter().map(|build| build(&settings)).collect(),
+            services: Services::new(&settings),
+            detectors: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
             unusual: Some(Box::new(Unusual::new(&settings))),
             incidents: Incidents::new(settings.limits.incidents),
             ledger: Ledger::new(settings.limits.devices),
@@ -123,6 +130,7 @@ impl Engine {
             reviews: Reviews::default(),
             recent: VecDeque::new(),
             found: Vec::new(),
+            silenced: 0,
             sighted_since: Time(0),
             begun: None,
             heard_since: None,
@@ -201,9 +209,17 @@ impl Engine {
             self.ended(ended, seen.time, out);
         }
         self.began(seen, role, sighting.device);
+        if seen.verdict != Verdict::Drop
+            && let Some((contact, outcome)) = self.contacts.advertised(seen)
+        {
+            self.outcome(&contact, outcome, seen.time);
+        }
         match (role, sighting.device) {
             (Role::Opens, Some(device)) if !self.is_cut(seen) => self.opens(device, seen),
             (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
+                if (id.proto != TCP || seen.tcp_flags & RST == 0) && self.is_internal(id.dst) {
+                    self.services.answered(&id, seen.time);
+                }
                 if let Some((contact, outcome)) = self.contacts.answered(&id, seen) {
                     self.outcome(&contact, outcome, seen.time);
                 }
@@ -227,8 +243,12 @@ impl Engine {
         if contact.midway && seen.time.since(begun) < WARM_UP {
             return;
         }
+        let contact = Contact { forbidden: self.forbidden(&contact), ..contact };
         for detector in &mut self.detectors {
             detector.contact(&contact, &mut self.found);
+        }
+        if contact.is_solicitation() {
+            return;
         }
         let peer = self.inventory.holder(contact.id.dst).map(|peer| peer.key);
         self.ask_unusual(contact.time, |unusual, clean, found| unusual.contact(&contact, peer, clean, found));
@@ -238,8 +258,19 @@ impl Engine {
         if outcome == Outcome::Answered && matches!(contact.id.proto, TCP | UDP) {
             self.inventory.note_answer(contact.device);
         }
+        let health = match outcome {
+            Outcome::Answered => Health::Unknown,
+            _ => {
+                let heard = self.inventory.holder(contact.id.dst).map(|device| device.last_seen);
+                self.services.failed(contact, outcome, heard)
+            }
+        };
+        let contact = &Contact { health, ..*contact };
         for detector in &mut self.detectors {
             detector.outcome(contact, outcome, now, &mut self.found);
+        }
+        if contact.is_solicitation() {
+            return;
         }
         self.ask_unusual(now, |unusual, clean, found| unusual.outcome(contact, outcome, now, clean, found));
     }

@@ -33,7 +33,7 @@ impl Engine {
     }
 
     /// The segment of a port and a VLAN: that of the VLAN if it is in one, else the port's.
-    fn segment_at(&self, port: u8, vlan: u16) -> Option<Name> {
+    pub(super) fn segment_at(&self, port: u8, vlan: u16) -> Option<Name> {
         let segments = &self.settings.segments;
         let of_vlan = segments.iter().find(|(_, segment)| segment.vlans.contains(&vlan));
         let port = self.ports.get(&port);

@@ -3,7 +3,7 @@
 use crate::event::DeviceRef;
 use crate::incident::Incident;
 use crate::inventory::{self, Inventory};
-use crate::policy::{Block, BlockName};
+use crate::policy::{Block, BlockName, Why};
 use crate::settings::Mode;
 use crate::snapshot::{DeviceView, EngineStats, FindingView, IncidentView, Snapshot};
 use crate::time::Time;
@@ -23,6 +23,7 @@ impl Engine {
             contacts_waiting: self.contacts.len() as u64,
             contacts_evicted: self.contacts.evicted,
             incidents: self.incidents.opened,
+            findings_silenced: self.silenced,
             blocks: self.blocks.iter().filter(|block| !block.would).count() as u64,
             blocks_would: self.blocks.iter().filter(|block| block.would).count() as u64,
             approvals_waiting: self.waiting.len() as u64,
@@ -75,6 +76,8 @@ impl Engine {
         let finding = |(time, finding): &(Time, Finding)| FindingView {
             detector: finding.detector,
             signature: finding.signature,
+            family: finding.family.name(),
+            weight: finding.weight,
             severity: finding.severity,
             time: *time,
             evidence: finding.evidence.clone(),
@@ -91,6 +94,11 @@ impl Engine {
             judged: incident.judged.clone(),
             coverage: incident.coverage,
             evidence: incident.evidence.clone(),
+            why: Why::of(
+                incident.findings.iter().map(|(_, finding)| finding),
+                &incident.evidence,
+                &self.settings,
+            ),
             findings: incident.findings.iter().map(finding).collect(),
         })
     }

@@ -12,6 +12,7 @@ pub mod repeat;
 pub mod review;
 pub mod ruling;
 mod target;
+mod why;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use allow::{Allow, DEFAULT_LIST, MAX_LIST, MAX_LISTS, MAX_PIN, MAX_PINNED, S
 pub use level::{Direction, Level};
 pub use list::Blocklist;
 pub use target::{MAX_NAME, MAX_VLAN, Name, Target, vlan};
+pub use why::Why;
 
 /// Number of a block entry: the rule id in the kernel.
 pub type BlockId = u32;

@@ -7,6 +7,7 @@ use ndarray::{Array2, Axis};
 use sensor_core::addr::Mac;
 use sensor_core::contact::{Contact, Outcome};
 use sensor_core::event::{FlowEnded, Half};
+use sensor_core::health::Health;
 use sensor_core::model::Measure;
 use sensor_core::model::baseline::{Forest, Pca};
 use sensor_core::model::features::{Subject, Watch};
@@ -150,6 +151,9 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         midway: false,
         odd_flags: false,
         end_host: true,
+        from_outside: false,
+        forbidden: None,
+        health: Health::Unknown,
         clean_since: Time(0),
     };
     let half = Half { packets: at % 50, bytes: at % 50_000, drops: 0, tcp_flags: 0x1b };

@@ -12,13 +12,18 @@ mod followed;
 mod fuse;
 mod graded;
 mod guesses;
+mod identity;
 mod judged;
 mod levels;
+mod novelty;
+mod outages;
+mod policy;
 mod previewed;
 mod repeated;
 mod sent;
 mod spared;
 mod spoofed;
+mod switched;
 mod unusual;
 
 use std::net::IpAddr;

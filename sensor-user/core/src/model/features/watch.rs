@@ -175,6 +175,7 @@ mod tests {
     use crate::addr::Mac;
     use crate::event::Half;
     use crate::flow::{SYN, TCP};
+    use crate::health::Health;
     use crate::model::features::Subject;
     use crate::observation::{EndReason, Kind};
     use crate::time::{MINUTE, SECOND};
@@ -197,6 +198,9 @@ mod tests {
             midway: false,
             odd_flags: false,
             end_host: true,
+            from_outside: false,
+            forbidden: None,
+            health: Health::Unknown,
             clean_since: Time(0),
         }
     }

@@ -1,0 +1,252 @@
+//! Novelty: more destinations inside that a device never turned to than is usual, over an hour or a day.
+//!
+//! It sees what is slow: malware with a list of living hosts that takes one a minute fails nowhere (`scan`), stays below the
+//! counts of a minute (`fanout`, `lateral`), and still meets more new hosts in an hour than its device did in any.
+//! Signal: first TCP contacts to hosts inside, with services of theirs that hardly anybody else uses (three others make one
+//! common); apart from these, first contacts to services one administers by.
+//! Statistic: the count in an hour and in a day against the larger of two usuals: the most of the device's own windows that
+//! brought no finding, and what 999 in 1,000 windows of all devices stayed within. A quarter and two more are let off, and
+//! floors: 10 an hour, 14 a day; services for administration, of which nobody needs many: 5 an hour, 8 a day.
+//! The site's usual counts for at most twice the floor, and each device's windows are in it once an hour, so that a few that
+//! are taken over cannot raise it beyond that.
+//! Cold start: for a day after the sensor began, and after a device was first heard, everything is new, and nothing is
+//! called. Recovery: the window ends; a release forgets it.
+//! Held back: what others use too (a server that moved, a new one), what was under way when the sensor began, who comes from
+//! outside.
+//! Known false alarms: an administrator's first round after the first day; a renumbering, for its first three clients. It
+//! alerts, severity 2, and never isolates.
+//! Papers: Williamson, HP Labs 2002 (few new hosts are usual); Zou et al. 2003 (lists of living hosts).
+
+use lru::LruCache;
+
+use super::clients::Clients;
+use super::{Detector, EXAMPLES, Finding, list, seconds};
+use crate::contact::Contact;
+use crate::event::Value;
+use crate::evidence::{Family, by_severity};
+use crate::flow::TCP;
+use crate::inventory::{DeviceKey, capacity};
+use crate::observation::Kind;
+use crate::settings::Settings;
+use crate::time::{HOUR, Time};
+
+/// For so long everything is new.
+const LEARNING: u64 = 24 * HOUR;
+/// Counts told apart in what is usual of all.
+const COUNTS: usize = 64;
+/// The part of all windows that the usual of all covers.
+const USUAL_SHARE: f64 = 0.999;
+/// Fewer windows of all say nothing about that part.
+const LEAST_WINDOWS: u64 = 1_000;
+/// Services one administers by: SSH, Telnet, RPC, file sharing, remote desktop, VNC, WinRM.
+const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986];
+
+/// What is counted over what.
+#[derive(Debug)]
+struct Span {
+    length_ns: u64,
+    floor: u32,
+    /// Only services for administration.
+    administration: bool,
+    signature: &'static str,
+    family: Family,
+}
+
+/// All that is counted.
+const SPANS: [Span; 4] = [
+    Span {
+        length_ns: HOUR,
+        floor: 10,
+        administration: false,
+        signature: "novelty: many hosts inside within an hour that it never turned to",
+        family: Family::Novelty,
+    },
+    Span {
+        length_ns: 24 * HOUR,
+        floor: 14,
+        administration: false,
+        signature: "novelty: many hosts inside within a day that it never turned to",
+        family: Family::Novelty,
+    },
+    Span {
+        length_ns: HOUR,
+        floor: 5,
+        administration: true,
+        signature: "slow lateral movement: a service for administration of many new hosts within an hour",
+        family: Family::Lateral,
+    },
+    Span {
+        length_ns: 24 * HOUR,
+        floor: 8,
+        administration: true,
+        signature: "slow lateral movement: a service for administration of many new hosts within a day",
+        family: Family::Lateral,
+    },
+];
+
+/// A device's window of one span.
+#[derive(Clone, Debug)]
+struct Window {
+    start: Time,
+    count: u32,
+    /// Most in a window that brought no finding.
+    usual: u32,
+    told: bool,
+    examples: Vec<std::net::IpAddr>,
+}
+
+#[derive(Debug)]
+struct Habit {
+    /// When it was begun, for a release to be told from.
+    born: Time,
+    first: Time,
+    windows: [Window; SPANS.len()],
+}
+
+/// Counts of the windows of all devices.
+#[derive(Debug)]
+struct Site {
+    windows: [u64; COUNTS],
+}
+
+/// The detector.
+pub struct Novelty {
+    habits: LruCache<DeviceKey, Habit>,
+    clients: Clients,
+    site: [Site; SPANS.len()],
+    /// The first contact.
+    since: Option<Time>,
+}
+
+impl Site {
+    fn add(&mut self, count: u32) {
+        if let Some(windows) = self.windows.get_mut((count as usize).min(COUNTS - 1)) {
+            *windows += 1;
+        }
+    }
+
+    /// What nearly all windows stayed within; 0 as long as they are few.
+    fn usual(&self) -> u32 {
+        let all: u64 = self.windows.iter().sum();
+        if all < LEAST_WINDOWS {
+            return 0;
+        }
+        let wanted = (all as f64 * USUAL_SHARE).ceil() as u64;
+        let mut within = 0;
+        let at = self.windows.iter().position(|windows| {
+            within += windows;
+            within >= wanted
+        });
+        at.unwrap_or(COUNTS - 1) as u32
+    }
+}
+
+impl Novelty {
+    /// A detector that has learned nothing.
+    pub fn new(settings: &Settings) -> Self {
+        let devices = settings.limits.devices;
+        Self {
+            habits: LruCache::new(capacity(devices)),
+            clients: Clients::new(devices),
+            site: std::array::from_fn(|_| Site { windows: [0; COUNTS] }),
+            since: None,
+        }
+    }
+}
+
+impl Detector for Novelty {
+    fn contact(&mut self, contact: &Contact, found: &mut Vec<Finding>) {
+        let (id, now) = (&contact.id, contact.time);
+        let since = *self.since.get_or_insert(now);
+        let looked_at = id.kind == Kind::Ip && id.proto == TCP && contact.internal;
+        if !looked_at || contact.midway || contact.from_outside {
+            return;
+        }
+        let habit = self.habits.get_or_insert_mut(contact.device, || Habit::new(now));
+        if habit.born < contact.clean_since {
+            habit.forget(now);
+        }
+        for ((window, span), site) in habit.windows.iter_mut().zip(&SPANS).zip(&mut self.site) {
+            if let Some(count) = window.roll(now, span) {
+                site.add(count);
+            }
+        }
+        if !contact.new_service {
+            return;
+        }
+        let administers = ADMINISTRATION.contains(&id.dport);
+        if self.clients.is_common((id.dst, id.dport), contact.device) {
+            return;
+        }
+        let learned = now.since(since) >= LEARNING && now.since(habit.first) >= LEARNING;
+        for ((window, span), site) in habit.windows.iter_mut().zip(&SPANS).zip(&self.site) {
+            let counts = if span.administration { administers } else { contact.new_peer };
+            if !counts {
+                continue;
+            }
+            window.count += 1;
+            if window.examples.len() < EXAMPLES {
+                window.examples.push(id.dst);
+            }
+            let site = site.usual().min(2 * span.floor);
+            let usual = window.usual.max(site);
+            let limit = span.floor.max(usual + usual.div_ceil(4) + 2);
+            if learned && !window.told && window.count >= limit {
+                window.told = true;
+                found.push(finding(contact, span, window, limit, site));
+            }
+        }
+    }
+}
+
+impl Habit {
+    fn new(now: Time) -> Self {
+        let window = Window { start: now, count: 0, usual: 0, told: false, examples: Vec::new() };
+        Self { born: now, first: now, windows: std::array::from_fn(|_| window.clone()) }
+    }
+
+    /// Forgets what was counted, and not what is usual.
+    fn forget(&mut self, now: Time) {
+        self.born = now;
+        for window in &mut self.windows {
+            *window = Window { start: now, count: 0, told: false, examples: Vec::new(), ..*window };
+        }
+    }
+}
+
+impl Window {
+    /// Ends the window if it is over; gives its count if that says what is usual.
+    fn roll(&mut self, now: Time, span: &Span) -> Option<u32> {
+        if now.since(self.start) < span.length_ns {
+            return None;
+        }
+        let (count, told) = (self.count, self.told);
+        if !told {
+            self.usual = self.usual.max(count);
+        }
+        *self = Self { start: now, count: 0, usual: self.usual, told: false, examples: Vec::new() };
+        (!told).then_some(count)
+    }
+}
+
+fn finding(contact: &Contact, span: &Span, window: &Window, limit: u32, site: u32) -> Finding {
+    Finding {
+        detector: "novelty",
+        signature: span.signature,
+        severity: 2,
+        family: span.family,
+        weight: by_severity(2),
+        device: contact.device,
+        flow: contact.id,
+        evidence: vec![
+            ("new_destinations", Value::Count(u64::from(window.count))),
+            ("limit", Value::Count(u64::from(limit))),
+            ("usual", Value::Count(u64::from(window.usual))),
+            ("usual_of_all", Value::Count(u64::from(site))),
+            ("dest_port", Value::Count(u64::from(contact.id.dport))),
+            ("seconds", seconds(contact.time.since(window.start))),
+            ("destinations", list(&window.examples)),
+        ],
+        first_evidence: window.start,
+    }
+}

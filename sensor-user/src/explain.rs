@@ -1,0 +1,209 @@
+//! `sekisho explain`: why an incident was decided as it was, and the same decision made anew.
+//!
+//! An incident is put together from the lines of a log of events that bear its number: its alerts and isolations. A replay
+//! of a capture gives such lines too, by the same code and the capture's own clock, so that a decision made anew can be held
+//! against the one on record byte for byte.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use sensor_core::settings::{Mode, Settings};
+use serde_json::{Map, Value, json};
+
+use crate::app::configure;
+use crate::cli::{Output, WhyArgs, here, json as line, show};
+use crate::clock::WallClock;
+use crate::config;
+use crate::eve::Teller;
+use crate::protocol::IncidentInfo;
+use crate::source::replay;
+
+/// Most lines of one incident: each is an alert or a change of the block list.
+const MAX_LINES: usize = 10_000;
+
+/// Explains; false if a decision made anew differs from the one on record.
+///
+/// # Errors
+///
+/// If there is no such incident, a file cannot be read, or the configuration is wrong.
+pub fn run(args: &WhyArgs) -> Result<bool> {
+    let mut out = io::stdout().lock();
+    let mut show = |incident: &IncidentInfo, json: &Value| {
+        let text = match args.ask.output.output {
+            Output::Json => line(json),
+            Output::Human => show::explained(incident, &here()),
+        };
+        out.write_all(text.as_bytes()).context("cannot write the output")
+    };
+    let recorded = args.log.as_deref().map(|log| read_log(log, args.id)).transpose()?;
+    let Some(capture) = &args.replay else {
+        let incident = match recorded {
+            Some(lines) => incident(&lines)?,
+            None => args.ask_daemon()?,
+        };
+        let value = serde_json::to_value(&incident)?;
+        show(&incident, &value)?;
+        return Ok(true);
+    };
+    let mut config = configure(args.config.as_deref(), Some(Mode::Observe))?;
+    if args.enforce {
+        config.settings.mode = Mode::Enforce;
+    }
+    let of_incident = |line: &Value| line["incident_id"] == args.id;
+    let anew = replayed(capture, &config.settings, of_incident)?;
+    if anew.is_empty() {
+        bail!("the replay of {} has no incident {}", capture.display(), args.id);
+    }
+    let same = recorded.as_ref().map(|recorded| *recorded == anew);
+    let what_if = match &args.what_if {
+        None => None,
+        Some((key, value)) => {
+            let changed = config::change(config, key, value).map_err(|problems| wrong(&problems))?;
+            let mac = anew.first().map(|line| line["device"]["mac"].clone()).unwrap_or_default();
+            let lines = replayed(capture, &changed.settings, |line| line["device"]["mac"] == mac)?;
+            Some((format!("{key} = {value}"), lines))
+        }
+    };
+    let incident_anew = incident(&anew)?;
+    let value = json!({
+        "incident": incident_anew,
+        "same": same,
+        "what_if": what_if.as_ref().map(|(change, lines)| json!({ "change": change, "events": lines })),
+    });
+    show(&incident_anew, &value)?;
+    if args.ask.output.output == Output::Human {
+        let differs = recorded.as_ref().map(|recorded| difference(recorded, &anew));
+        let text = [differs, what_if.map(|(change, lines)| compared(&change, &anew, &lines))];
+        let text: String = text.into_iter().flatten().collect();
+        out.write_all(text.as_bytes()).context("cannot write the output")?;
+    }
+    Ok(same != Some(false))
+}
+
+fn wrong(problems: &[config::Problem]) -> anyhow::Error {
+    let told: Vec<_> = problems.iter().map(|p| format!("{}: {} ({})", p.key, p.what, p.hint)).collect();
+    anyhow!("what-if: {}", told.join("; "))
+}
+
+/// The lines of a log that are about an incident.
+fn read_log(path: &Path, id: u64) -> Result<Vec<Value>> {
+    let file = File::open(path).with_context(|| format!("cannot open the log {}", path.display()))?;
+    let mark = format!("\"incident_id\":{id}");
+    let mut lines = Vec::new();
+    for text in BufReader::new(file).lines() {
+        let text = text.with_context(|| format!("cannot read the log {}", path.display()))?;
+        if !text.contains(&mark) {
+            continue;
+        }
+        let mut value: Value = serde_json::from_str(&text)
+            .with_context(|| format!("a line of the log {} is no JSON: {text}", path.display()))?;
+        if value["incident_id"] == id {
+            ensure!(lines.len() < MAX_LINES, "incident {id} has more than {MAX_LINES} lines");
+            forget_file(&mut value);
+            lines.push(value);
+        }
+    }
+    ensure!(!lines.is_empty(), "{} has no incident {id}", path.display());
+    Ok(lines)
+}
+
+/// The name of a capture is no part of a decision.
+fn forget_file(line: &mut Value) {
+    line.as_object_mut().map(|object| object.remove("pcap_filename"));
+}
+
+/// The lines a replay gives, those wanted.
+fn replayed(path: &Path, settings: &Settings, wanted: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
+    let mut teller = Teller::new(WallClock::UNIX);
+    let mut lines = Vec::new();
+    replay::run(path, settings, |timed, ahead_ns| {
+        teller.clock = WallClock { offset_ns: ahead_ns };
+        if lines.len() >= MAX_LINES {
+            return;
+        }
+        let line = teller.value(timed, None);
+        if !line["incident_id"].is_null() && wanted(&line) {
+            lines.push(line);
+        }
+    })?;
+    Ok(lines)
+}
+
+/// Puts an incident together from its lines.
+fn incident(lines: &[Value]) -> Result<IncidentInfo> {
+    let alerts = || lines.iter().filter(|line| line["event_type"] == "alert");
+    let (first, last) = alerts().next().zip(alerts().next_back()).context("no line of it is an alert")?;
+    let mut findings: Vec<Value> = Vec::new();
+    for alert in alerts() {
+        let finding = json!({
+            "time": alert["timestamp"],
+            "detector": alert["alert"]["metadata"]["detector"][0],
+            "signature": alert["alert"]["signature"],
+            "severity": alert["alert"]["severity"],
+            "family": alert["family"].as_str().unwrap_or_default(),
+            "weight": alert["weight"],
+            "evidence": alert["evidence"],
+        });
+        let same = |old: &&mut Value| {
+            (&old["detector"], &old["signature"]) == (&finding["detector"], &finding["signature"])
+        };
+        match findings.iter_mut().find(same) {
+            Some(old) => *old = finding,
+            None => findings.push(finding),
+        }
+    }
+    let mut action = alerts().map(|alert| &alert["alert"]["metadata"]["decision"][0]);
+    let action = action.rfind(|action| **action != "none" && **action != "already_isolated");
+    let object: Map<String, Value> = [
+        ("id", first["incident_id"].clone()),
+        ("device", last["device"].clone()),
+        ("severity", alerts().filter_map(|alert| alert["alert"]["severity"].as_u64()).min().into()),
+        ("opened", first["timestamp"].clone()),
+        ("updated", last["timestamp"].clone()),
+        ("action", action.cloned().unwrap_or_else(|| "none".into())),
+        ("coverage", last["coverage"].clone()),
+        ("evidence", last["sum"].clone()),
+        ("why", last["why"].clone()),
+        ("findings", findings.into()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    serde_json::from_value(object.into()).context("the log is of another release")
+}
+
+/// Whether the decision is the one on record, for people.
+fn difference(recorded: &[Value], anew: &[Value]) -> String {
+    if recorded == anew {
+        return format!("\nMade anew, the decision is the same, byte for byte: {} lines.\n", anew.len());
+    }
+    let none = Value::Null;
+    let at = recorded.iter().zip(anew).take_while(|(old, new)| old == new).count();
+    let (old, new) = (recorded.get(at).unwrap_or(&none), anew.get(at).unwrap_or(&none));
+    format!(
+        "\nMade anew, the decision DIFFERS, first in its line {}:\n  on record {old}\n  anew      {new}\n",
+        at + 1
+    )
+}
+
+/// What a changed configuration makes of it, for people.
+fn compared(change: &str, anew: &[Value], changed: &[Value]) -> String {
+    let decisions = |lines: &[Value]| -> Vec<String> {
+        let words = |line: &Value| {
+            let signature = line["alert"]["signature"].as_str()?;
+            let decision = line["alert"]["metadata"]["decision"][0].as_str()?;
+            let time = line["timestamp"].as_str()?;
+            Some(format!("  {time} {signature}: {}", show::done(decision)))
+        };
+        lines.iter().filter_map(words).collect()
+    };
+    let (before, after) = (decisions(anew), decisions(changed));
+    let text = |lines: &[String]| match lines {
+        [] => "  nothing is found\n".to_owned(),
+        lines => lines.iter().map(|line| format!("{}\n", crate::label::plain(line))).collect(),
+    };
+    let same = if before == after { "That changes nothing.\n" } else { "" };
+    format!("\nAs configured:\n{}With {change}:\n{}{same}", text(&before), text(&after))
+}
