@@ -13,6 +13,7 @@ mod guesses;
 mod levels;
 mod repeated;
 mod sent;
+mod sites;
 mod spared;
 mod spoofed;
 mod unusual;
