@@ -9,12 +9,14 @@
 
 pub mod attack;
 pub mod capture;
+pub mod contest;
 pub mod expect;
 pub mod figure;
 pub mod held;
 pub mod report;
 pub mod runs;
 pub mod sim;
+pub mod speed;
 pub mod subject;
 pub mod synthetic;
 pub mod told;

@@ -15,7 +15,7 @@ use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{report, synthetic, told};
+use sensor_eval::{contest, report, speed, synthetic, told};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -89,6 +89,8 @@ fn captures(args: &Args) -> Result<BTreeMap<String, Option<Expected>>> {
 }
 
 fn eval(args: &Args) -> Result<bool> {
+    // First, before anything else takes memory.
+    let measured = (args.hosts > 0).then(speed::measure);
     let hold =
         |(file, expected): (String, Option<Expected>)| held::hold(&args.data, &file, expected.as_ref());
     let held = captures(args)?.into_iter().map(hold).collect::<Result<Vec<Held>, _>>()?;
@@ -97,10 +99,22 @@ fn eval(args: &Args) -> Result<bool> {
     targets.extend(simulated.iter().flat_map(synthetic::targets));
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let pages: String = simulated.iter().map(told::page).collect();
+    let contests: Vec<_> = match args.hosts {
+        0 => Vec::new(),
+        hosts => {
+            args.seeds.0.iter().map(|seed| contest::hold(*seed, hosts.min(500), args.runs.min(4))).collect()
+        }
+    };
+    targets.extend(measured.iter().flat_map(speed::targets));
+    let mut pages: String = simulated.iter().map(told::page).collect();
+    if !contests.is_empty() {
+        pages += &contest::page(&contests);
+    }
+    pages.extend(measured.iter().map(speed::page));
     write(&args.out.join("report.md"), &(report::page(&held, &targets) + &pages))?;
     let mut machine = report::machine(&held, &targets);
     machine["synthetic"] = simulated.iter().map(told::machine).collect();
+    machine["timings"] = measured.iter().map(speed::machine).collect();
     write(&args.out.join("report.json"), &format!("{machine:#}\n"))?;
     // Nobody may be reading any more; the reports are written.
     let _ = write!(io::stdout(), "{}", report::terminal(&held, &targets, screen_width()));

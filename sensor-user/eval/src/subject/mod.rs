@@ -4,4 +4,5 @@
 
 pub mod frame;
 pub mod product;
+pub mod rivals;
 pub mod tally;
