@@ -40,7 +40,7 @@ pub fn simulate(seeds: &[u64], extent: &Extent, trial: &Trial) -> Vec<Simulated>
 }
 
 /// False alarms by what was done, of all classes or all but management, which is on the protected list.
-pub fn wrong<'a>(lived: &'a [Lived], with_nms: bool) -> impl Iterator<Item = &'a Wrong> {
+pub fn wrong(lived: &[Lived], with_nms: bool) -> impl Iterator<Item = &Wrong> {
     let all = lived.iter().flat_map(|lived| &lived.wrong);
     all.filter(move |wrong| with_nms || wrong.class != Some(Class::Nms))
 }

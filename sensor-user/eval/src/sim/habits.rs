@@ -334,7 +334,7 @@ impl World<'_> {
 
     /// Most of the web is reached by the proxy; where it is not, by itself.
     fn web(&mut self, host: HostId, what: &Habit) {
-        if self.site.open && host % 3 == 0 {
+        if self.site.open && host.is_multiple_of(3) {
             let rank = self.chance.zipf(3_000) as u32;
             let to = Ipv4Addr::from(0x2000_0000 + rank * 7_919);
             return self.talk(host, to.into(), what);

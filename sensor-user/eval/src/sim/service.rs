@@ -68,7 +68,7 @@ impl Site {
     /// How a host that is up takes a contact.
     pub fn answer(&self, host: &Host, proto: u8, port: u16) -> Answer {
         // Every third PC's firewall says nothing where another's refuses.
-        let mute = host.class == Class::Pc && host.mac.0[5] % 3 == 0;
+        let mute = host.class == Class::Pc && host.mac.0[5].is_multiple_of(3);
         let offers = match proto {
             TCP => tcp(host, port),
             UDP => udp(host, port),

@@ -236,7 +236,7 @@ impl Site {
     /// The site of a seed, with about so many hosts.
     pub fn new(seed: u64, hosts: usize) -> Self {
         let mut chance = Chance::new(seed, 1);
-        let flat = seed % 2 == 0;
+        let flat = seed.is_multiple_of(2);
         let net = match seed % 3 {
             0 => [10, 16 + (seed % 100) as u8],
             1 => [172, 16 + (seed % 16) as u8],

@@ -245,7 +245,7 @@ impl Source {
         if times.len() > BEACON.0 {
             times.pop_front();
         }
-        if times.len() < BEACON.1 || times.len() % 8 != 0 {
+        if times.len() < BEACON.1 || !times.len().is_multiple_of(8) {
             return None;
         }
         let mut gaps: Vec<f64> =
