@@ -18,6 +18,9 @@ pub struct EvalArgs {
     /// The table of expectations [default: expect.tsv in the folder]
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// What the evaluation itself is given: --seeds A-B, --hosts N, --days N, --confounders N, --runs N
+    #[arg(last = true, value_name = "OPTIONS")]
+    more: Vec<String>,
 }
 
 /// Builds, holds the detectors against the captures, and leaves the report in target/eval.
@@ -31,5 +34,6 @@ pub fn eval(tree: &Tree, args: &EvalArgs) -> Result<()> {
     if let Some(table) = &args.expect {
         command.arg("--expect").arg(std::path::absolute(table)?);
     }
+    command.args(&args.more);
     sh::run(&mut command)
 }

@@ -244,6 +244,8 @@ impl Contacts {
             }
             (Kind::Ip, ICMP6) => id.sport >> 8 == 128,
             (Kind::Ip, TCP) => flags & RST == 0,
+            // What a DHCP server sends to a client is an answer, though the question was broadcast by nobody.
+            (Kind::Ip, UDP) => (id.sport, id.dport) != (67, 68),
             (Kind::Ip, _) => true,
             (Kind::Fragment, _) => false,
         };

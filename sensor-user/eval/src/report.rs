@@ -40,6 +40,12 @@ fn verdict(held: &Held) -> &'static str {
     }
 }
 
+/// A figure with as many digits as say something.
+fn short(figure: f64) -> String {
+    let digits = if figure.fract() == 0.0 || figure.abs() >= 1_000.0 { 0 } else { 4 };
+    format!("{figure:.digits$}")
+}
+
 /// Captures a reader wants to see: with a line of the table, or a call or an isolation nobody asked for.
 fn of_interest(held: &&Held) -> bool {
     held.expected.is_some() || !held.other.is_empty() || held.isolations() > 0
@@ -73,7 +79,9 @@ pub fn terminal(held: &[Held], targets: &[Target], width: usize) -> String {
     text.push('\n');
     for target in targets {
         let result = if target.pass() { "pass" } else { "FAIL" };
-        let _ = writeln!(text, "{result}  {} of {}: {}", target.figure, target.of, target.what);
+        let result = if target.gates || target.pass() { result } else { "aim " };
+        let figure = short(target.figure);
+        let _ = writeln!(text, "{result}  {figure} of {}: {}", short(target.of), target.what);
     }
     text
 }
@@ -81,15 +89,19 @@ pub fn terminal(held: &[Held], targets: &[Target], width: usize) -> String {
 /// The page: targets, then each capture with a line of the table, then what else was called.
 pub fn page(held: &[Held], targets: &[Target]) -> String {
     let mut text =
-        "# Evaluation\n\n## E0: real captures\n\n| target | found | of | bound | |\n|---|---|---|---|---|\n"
-            .to_owned();
+        "# Evaluation\n\n| target | found | at 95 % | of | asked | |\n|---|---|---|---|---|---|\n".to_owned();
     for target in targets {
         let sign = if target.at_least { "at least" } else { "at most" };
         let result = if target.pass() { "pass" } else { "**fail**" };
-        let Target { what, figure, of, bound, .. } = target;
-        let _ = writeln!(text, "| {what} | {figure} | {of} | {sign} {bound} | {result} |");
+        let proven = target.proven.map(short).unwrap_or_default();
+        let (figure, of) = (short(target.figure), short(target.of));
+        let _ = writeln!(
+            text,
+            "| {} | {figure} | {proven} | {of} | {sign} {} | {result} |",
+            target.what, target.bound
+        );
     }
-    text.push_str("\n| capture | grade | expected | | called by | other calls | cut off |\n|---|---|---|---|---|---|---|\n");
+    text.push_str("\n## E0: real captures\n\n| capture | grade | expected | | called by | other calls | cut off |\n|---|---|---|---|---|---|---|\n");
     for held in held {
         let Some(expected) = &held.expected else { continue };
         let _ = writeln!(
@@ -162,6 +174,8 @@ pub fn machine(held: &[Held], targets: &[Target]) -> Value {
                 "of": target.of,
                 "bound": target.bound,
                 "at_least": target.at_least,
+                "bound_95": target.proven,
+                "gates": target.gates,
                 "pass": target.pass(),
             })
         })

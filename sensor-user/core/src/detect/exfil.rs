@@ -10,6 +10,7 @@
 //! and then turns about (the ratio flips), which takes four times as much.
 //! Cold start: the first day all pairs are new; outside they count all the same, inside none does. Recovery: the sum
 //! leaks; a release forgets it.
+//! Inside, what three others send to as well is how a service is used, and is not called.
 //! Known false alarms: the first copy to a new backup or archive, sharing a large file outside. It alerts and never
 //! isolates. Blind to what goes by a known pair within its usual, and by a server that is sent to anyway.
 
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 
 use lru::LruCache;
 
+use super::clients::Clients;
 use super::{Detector, Finding, Went, seconds};
 use crate::addr::is_host;
 use crate::event::Value;
@@ -36,6 +38,8 @@ const NEW: u64 = 7 * 24 * HOUR;
 const LEARNING: u64 = 24 * HOUR;
 /// A pair that turns about takes so many times as much.
 const TURN_FACTOR: f64 = 4.0;
+/// Who sent so many bytes to a host inside shows how that is used.
+const NOTED: f64 = 1e7;
 /// One that goes on is told again after this time.
 const REARM: u64 = 24 * HOUR;
 
@@ -55,11 +59,15 @@ struct Pair {
     /// It received more than it sent when it was a day old; none: it is younger.
     downward: Option<bool>,
     told_at: Option<Time>,
+    /// It is one of those that show how a host inside is used.
+    noted: bool,
 }
 
 /// The detector.
 pub struct Exfil {
     pairs: LruCache<(DeviceKey, IpAddr), Pair>,
+    /// Who sends to whom inside.
+    clients: Clients,
     settings: ExfilSettings,
     /// When the first conversation was told.
     since: Option<Time>,
@@ -70,6 +78,7 @@ impl Exfil {
     pub fn new(settings: &Settings) -> Self {
         Self {
             pairs: LruCache::new(capacity(settings.limits.devices)),
+            clients: Clients::new(settings.limits.devices),
             settings: settings.exfil,
             since: None,
         }
@@ -89,10 +98,18 @@ impl Detector for Exfil {
             *pair = Pair { born: now, first: pair.first, downward: pair.downward, ..Pair::new(now) };
         }
         pair.add(went.is_forward(), went.more.bytes as f64, now);
+        if went.internal && !std::mem::replace(&mut pair.noted, pair.sent > NOTED) && pair.noted {
+            self.clients.is_common((went.id.dst, went.id.dport), went.device);
+        }
         let settings = self.settings;
         let limit = if went.internal { settings.inside_bytes } else { settings.outside_bytes } as f64;
         let Some(reason) = pair.reason(limit, now) else { return };
         if went.internal && pair.first.since(since) < LEARNING {
+            return;
+        }
+        // A device of a kind that others of its kind precede: monitors that are put up, and stream to the central station.
+        let common = went.internal && self.clients.is_common((went.id.dst, went.id.dport), went.device);
+        if common {
             return;
         }
         if pair.told_at.is_none_or(|told| now.since(told) > REARM) {
@@ -114,6 +131,7 @@ impl Pair {
             rose: now,
             downward: None,
             told_at: None,
+            noted: false,
         }
     }
 

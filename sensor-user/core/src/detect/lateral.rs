@@ -4,7 +4,8 @@
 //! shell, to destinations that are not common servers of it. A worm with a list of living hosts is seen by this: none of
 //! its contacts fails.
 //! Statistic: distinct destinations of one service within a sliding window, against a limit that a device's own learned
-//! most raises by a quarter and two.
+//! most raises by a quarter and two. Destinations nobody ever heard count half: a PC that wakes with drives mapped to six
+//! servers of old is no worm.
 //! Cold start: the limit alone; a destination counts as a common server once three devices used it. Recovery: the window
 //! empties; a release forgets it.
 //! Known false alarms: an administrator's machine (name it on the protected list), a PC that meets four file servers for
@@ -26,6 +27,11 @@ use crate::time::Time;
 
 /// Devices that must have used a service of a host for it to be a common server.
 const COMMON: usize = 3;
+/// A destination that nobody ever heard counts for so many of [`WHOLE`] parts of one that lives: a worm with a list meets the
+/// living, and who meets seven dead ones is called by `scan` soon after anyway.
+const DARK: u32 = 4;
+/// Parts of one destination.
+const WHOLE: u32 = 7;
 /// Most destinations remembered of one window.
 const MOST: usize = 64;
 
@@ -63,8 +69,8 @@ impl Service {
 struct Reach {
     /// When it was begun, for a release to be told from.
     born: Time,
-    /// Destination and when it was first contacted, oldest first.
-    recent: Vec<(IpAddr, Time)>,
+    /// Destination, when it was first contacted, and what it counts for; oldest first.
+    recent: Vec<(IpAddr, Time, u32)>,
     /// Most destinations in a window that brought no finding.
     usual: u32,
     told: bool,
@@ -115,17 +121,18 @@ impl Detector for Lateral {
             *reach = fresh();
         }
         let before = reach.recent.len();
-        reach.recent.retain(|(_, time)| contact.time.since(*time) < settings.window_ns);
+        reach.recent.retain(|(_, time, _)| contact.time.since(*time) < settings.window_ns);
         if reach.recent.is_empty() && before > 0 && !std::mem::take(&mut reach.told) {
             reach.usual = reach.usual.max(before as u32);
         }
-        if reach.recent.iter().any(|(ip, _)| *ip == id.dst) || reach.recent.len() >= MOST {
+        if reach.recent.iter().any(|(ip, ..)| *ip == id.dst) || reach.recent.len() >= MOST {
             return;
         }
-        reach.recent.push((id.dst, contact.time));
+        reach.recent.push((id.dst, contact.time, if contact.alive { WHOLE } else { DARK }));
         let learned = reach.usual + reach.usual.div_ceil(4) + 2;
         let limit = if reach.usual == 0 { settings.limit } else { settings.limit.max(learned) };
-        if reach.recent.len() as u32 >= limit && !reach.told {
+        let counted: u32 = reach.recent.iter().map(|(.., parts)| parts).sum();
+        if counted >= limit.saturating_mul(WHOLE) && !reach.told {
             reach.told = true;
             found.push(reach.finding(contact, service, limit));
         }
@@ -134,7 +141,7 @@ impl Detector for Lateral {
 
 impl Reach {
     fn finding(&self, contact: &Contact, service: Service, limit: u32) -> Finding {
-        let first = self.recent.first().map_or(contact.time, |(_, time)| *time);
+        let first = self.recent.first().map_or(contact.time, |(_, time, _)| *time);
         let severity = if service == Service::Shell { 2 } else { 1 };
         Finding {
             detector: "lateral",
@@ -154,7 +161,7 @@ impl Reach {
                 ("usual", Value::Count(u64::from(self.usual))),
                 ("dest_port", Value::Count(u64::from(contact.id.dport))),
                 ("seconds", seconds(contact.time.since(first))),
-                ("destinations", list(self.recent.iter().take(EXAMPLES).map(|(ip, _)| ip))),
+                ("destinations", list(self.recent.iter().take(EXAMPLES).map(|(ip, ..)| ip))),
             ],
             first_evidence: first,
         }

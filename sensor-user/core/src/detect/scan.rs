@@ -14,7 +14,8 @@
 //! A call isolates only if its last ten failures came within five minutes: devices that are switched off one by one
 //! over a shift are no scan. Known false alarms: a program that looks for ten such devices at once. Held back:
 //! - Echo: DHCP servers ping an address before they give it out, monitoring pings all day; it alerts.
-//! - Outside on the web's ports: a PC on a closed network tries its maker's servers all day; it alerts, lowest severity.
+//! - Outside on the web's ports: a PC on a closed network tries its maker's servers all day; it alerts, lowest severity, and
+//!   not at all where three other devices did the same within a week: then that is how the network is.
 //! - UDP: much of it is never answered; inside only refusals count, outside it alerts, lowest severity, for peer-to-peer
 //!   programs look like this.
 //! - UDP inside, to addresses nobody uses: ten at one port within a minute alert.
@@ -31,6 +32,7 @@ use std::net::IpAddr;
 
 use lru::LruCache;
 
+use super::clients::COMMON;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
 use crate::event::Value;
@@ -58,6 +60,8 @@ const SOON: usize = 5;
 const UNDECIDED: f64 = 11.0;
 /// Nats at which a call is told again, though no graver: those of one chance in 10,000.
 const LIKELY: f64 = 9.2;
+/// What devices fail at outside says so long how the network is.
+const SHUT_FOR: u64 = 7 * 24 * HOUR;
 /// Ports of the web.
 const WEB: [u16; 2] = [80, 443];
 /// A walk among addresses nobody has starts anew when it did not end within this time: a sweep asks faster.
@@ -131,6 +135,8 @@ impl Walk {
 /// The detector.
 pub struct Scan {
     walks: LruCache<(DeviceKey, Class), Walk>,
+    /// Who failed outside on a port of the web, the last ones.
+    shut_out: [VecDeque<(DeviceKey, Time)>; WEB.len()],
     settings: ScanSettings,
 }
 
@@ -138,7 +144,21 @@ impl Scan {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         let walks = settings.limits.devices.saturating_mul(WALKS_PER_DEVICE);
-        Self { walks: LruCache::new(capacity(walks)), settings: settings.scan }
+        Self { walks: LruCache::new(capacity(walks)), shut_out: Default::default(), settings: settings.scan }
+    }
+
+    /// Whether others fail outside on this port of the web too, so that it is the network that is closed.
+    fn is_shut(&mut self, device: DeviceKey, class: Class, now: Time) -> bool {
+        let Class::Outside(TCP, port) = class else { return false };
+        let place = WEB.iter().position(|web| *web == port).and_then(|at| self.shut_out.get_mut(at));
+        let Some(devices) = place else { return false };
+        devices.retain(|(other, last)| *other != device && now.since(*last) < SHUT_FOR);
+        let shut = devices.len() >= COMMON;
+        if devices.len() > COMMON {
+            devices.pop_front();
+        }
+        devices.push_back((device, now));
+        shut
     }
 }
 
@@ -226,7 +246,10 @@ impl Detector for Scan {
                 walk.told_at = now;
             }
             (walk.told, walk.told_weight) = (severity, weight);
-            found.push(walk.finding(class, contact, severity, now));
+            let finding = walk.finding(class, contact, severity, now);
+            if severity < 3 || !self.is_shut(contact.device, class, now) {
+                found.push(finding);
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ mod policy;
 mod previewed;
 mod repeated;
 mod sent;
+mod sites;
 mod spared;
 mod spoofed;
 mod switched;
