@@ -390,7 +390,9 @@ fn what_somebody_changes_in_the_kernel_is_put_right_within_two_seconds() -> Resu
         until("the repair", Duration::from_secs(10), || {
             Ok((read(&rules, &segments, &allowed)? == right).then_some(()))
         })?;
-        ensure!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
+        // The repair comes with the next second; an emulated machine takes as many times as long.
+        let most = Duration::from_secs(4) * slowness();
+        ensure!(started.elapsed() < most, "it took {:?}", started.elapsed());
         ensure!(daemon.log()?.contains("were not as decided; they were repaired"), "{}", daemon.log()?);
         site.metric_becomes("sekisho_repairs_total", &[("what", "rule")], |count| count >= 6.0)?;
         check_ways(site.lab, "repaired", false, &[(1, "10.77.0.2")])
