@@ -5,7 +5,7 @@
 //! against the one on record byte for byte.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -22,6 +22,8 @@ use crate::source::replay;
 
 /// Most lines of one incident: each is an alert or a change of the block list.
 const MAX_LINES: usize = 10_000;
+/// Bytes of a line of a log, at most; the longest alerts have some ten thousand.
+const MAX_LINE: u64 = 1 << 20;
 
 /// Explains; false if a decision made anew differs from the one on record.
 ///
@@ -87,13 +89,22 @@ fn wrong(problems: &[config::Problem]) -> anyhow::Error {
     anyhow!("what-if: {}", told.join("; "))
 }
 
+/// What a log is, for those who named something else.
+const NO_LOG: &str = "a log has what `sekisho run -o json` or `sekisho replay -o json` printed";
+
 /// The lines of a log that are about an incident.
 fn read_log(path: &Path, id: u64) -> Result<Vec<Value>> {
     let file = File::open(path).with_context(|| format!("cannot open the log {}", path.display()))?;
     let mark = format!("\"incident_id\":{id}");
-    let mut lines = Vec::new();
-    for text in BufReader::new(file).lines() {
-        let text = text.with_context(|| format!("cannot read the log {}", path.display()))?;
+    let (mut file, mut text, mut lines) = (BufReader::new(file), String::new(), Vec::new());
+    loop {
+        text.clear();
+        let read = file.by_ref().take(MAX_LINE).read_line(&mut text);
+        if read.with_context(|| format!("cannot read the log {}", path.display()))? == 0 {
+            break;
+        }
+        let whole = text.ends_with('\n') || (text.len() as u64) < MAX_LINE;
+        ensure!(whole, "{} has a line of more than {MAX_LINE} bytes; {NO_LOG}", path.display());
         if !text.contains(&mark) {
             continue;
         }
@@ -105,7 +116,7 @@ fn read_log(path: &Path, id: u64) -> Result<Vec<Value>> {
             lines.push(value);
         }
     }
-    ensure!(!lines.is_empty(), "{} has no incident {id}", path.display());
+    ensure!(!lines.is_empty(), "{} has no incident {id}; {NO_LOG}", path.display());
     Ok(lines)
 }
 

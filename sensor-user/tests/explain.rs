@@ -56,7 +56,11 @@ fn an_incident_is_explained_from_a_log_and_made_anew_byte_for_byte() {
     fs::write(&log, changed).unwrap();
     let text = said(&anew, 1);
     assert!(text.contains("Made anew, the decision DIFFERS, first in its line 1:"), "{text}");
-    assert!(said(&["explain", "77", "--log", &log], 1).contains("has no incident 77"));
+    assert!(said(&["explain", "77", "--log", &log], 1).contains("has no incident 77; a log has what"));
+    // What never ends a line is not read to its end, or into memory.
+    assert!(
+        said(&["explain", "1", "--log", "/dev/zero"], 1).contains("has a line of more than 1048576 bytes")
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::detect::Finding;
-use crate::event::{Action, Approval, ApprovalStep, Event, Timed};
+use crate::event::{Action, Approval, ApprovalStep, Change, Event, Timed};
 use crate::policy::class::class_of;
 use crate::policy::ruling::{Cause, Ruling};
 use crate::policy::{BlockId, Level};
@@ -122,7 +122,7 @@ impl Engine {
         let waiting = self.waiting.remove(&incident).ok_or(CommandError::NotWaiting(incident))?;
         self.tell_approval(incident, &waiting, (ApprovalStep::Denied, Some(by)), now, out);
         if let Some(id) = waiting.meanwhile {
-            self.take_out(id, crate::event::Change::Released, now, out);
+            self.take_out(id, Change::Released, now, out);
         }
         self.refuse_for_good(incident, waiting.level, Action::Denied);
         Ok(Reply::Denied { incident, level: waiting.level })
