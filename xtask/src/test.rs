@@ -15,13 +15,14 @@ use crate::ui::{self, Style, paint};
 use crate::vm;
 
 /// The stages in their order: those that fail fast first, the slow ones last.
-const STAGES: [&str; 8] = [
+const STAGES: [&str; 9] = [
     "set-up",
     "format",
     "BPF object",
     "lints",
     "unit and scenario tests",
     "build",
+    "the lab that the README begins with",
     "BPF and namespace tests",
     "BPF tests on Linux 6.1",
 ];
@@ -57,6 +58,8 @@ fn stages(tree: &Tree, report: &mut Report) -> Result<()> {
         counted(tree.cargo().args(["test", "--workspace", "--exclude", "bpf-tests"]), count)
     })?;
     report.stage(|_| build::sekisho(tree).map(drop))?;
+    // A process of its own, since it catches signals.
+    report.stage(|_| sh::run(tree.cargo().args(["xtask", "run"])))?;
     report.stage(|count| noted(tree, tree.cargo().args(["test", "--package", "bpf-tests"]), count))?;
     report.stage(|count| vm::quick(tree, OLDEST_KERNEL, count))
 }

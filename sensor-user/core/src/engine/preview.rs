@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::detect::Finding;
+use crate::flow::{ICMP, ICMP6};
 use crate::inventory;
 use crate::policy::class::is_life_critical;
 use crate::policy::preview::{Loss, MAX_LISTED, MAX_NAMED, Preview};
@@ -51,7 +52,9 @@ impl Engine {
             peers.insert(peer);
             conversations += habit.talks;
             let old = attack.is_none_or(|attack| habit.since < attack);
-            let (live, is_vital) = (habit.talks > 0, old && self.is_vital(peer));
+            // Nobody's life depends on a ping, which any device may send to any other.
+            let echo = matches!(habit.service.proto, ICMP | ICMP6);
+            let (live, is_vital) = (habit.talks > 0, old && !echo && self.is_vital(peer));
             if live && is_vital {
                 vital.insert(self.name_of(peer).unwrap_or_else(|| peer.to_string()));
             }

@@ -1,5 +1,6 @@
 //! What a cut takes away, looked at before it is made.
 
+use sensor_core::flow::ICMP;
 use sensor_core::policy::Allow;
 use sensor_core::policy::class::{Class, Kind};
 use sensor_core::policy::preview::{Part, Preview};
@@ -101,6 +102,25 @@ fn what_an_attack_reaches_keeps_nobody_from_being_cut_off_and_is_not_learned() {
     let allowed: Vec<_> = entries[0].list.learned().iter().map(Allow::to_string).collect();
     assert!(allowed.contains(&"tcp/104 10.0.0.3".to_owned()), "{allowed:?}");
     assert!(!allowed.contains(&"tcp/445 10.0.0.7".to_owned()), "{allowed:?}");
+}
+
+#[test]
+fn a_ping_of_a_protected_host_keeps_nobody_from_being_cut_off() {
+    let protected = [Target::Ip(host(7)), Target::Ip(host(67))].into();
+    let mut lan = used(Settings { protected, ..enforcing() });
+    for (from, to) in [(66, 7), (67, 66)] {
+        lan.see((mac(from), mac(to)), (host(from), host(to)), (8 << 8, 0), ICMP, 0);
+        lan.see((mac(to), mac(from)), (host(to), host(from)), (0, 0), ICMP, 0);
+    }
+    lan.pass(15 * MINUTE);
+    // It goes on.
+    lan.see((mac(66), mac(7)), (host(66), host(7)), (8 << 8, 0), ICMP, 0);
+    lan.see((mac(7), mac(66)), (host(7), host(66)), (0, 0), ICMP, 0);
+    lan.sweep();
+    let entries = lan.engine.snapshot(lan.now).blocks;
+    assert_eq!(entries[0].level, Level::Isolate, "{:?}", lan.ruling().lowered);
+    let ping = impact(&lan).lost.into_iter().find(|loss| loss.service.proto == ICMP).unwrap();
+    assert!(ping.live && !ping.vital, "{ping:?}");
 }
 
 #[test]
