@@ -22,7 +22,7 @@ const STAGES: [&str; 9] = [
     "lints",
     "unit and scenario tests",
     "build",
-    "the lab that the README begins with",
+    "the lab of the README",
     "BPF and namespace tests",
     "BPF tests on Linux 6.1",
 ];
