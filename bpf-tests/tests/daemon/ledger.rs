@@ -156,15 +156,19 @@ fn a_flood_while_nobody_reads_is_accounted_for_and_told_as_blindness() -> Result
         }))?;
         std::thread::sleep(Duration::from_secs(4));
         signal("CONT", daemon.pid())?;
+        // What is so now first, for it passes; events stay.
+        let human = until("status to say it", PATIENCE, || {
+            let human = site.tell(&["status"])?.out;
+            Ok(human.contains("BLIND since").then_some(human))
+        });
+        human.with_context(|| daemon.log().unwrap_or_default())?;
+        site.metric_becomes("sekisho_blind", &[], |blind| blind == 1.0)?;
+        site.metric_becomes("sekisho_blind_reason", &[("reason", "records_lost")], |blind| blind == 1.0)?;
+        let incidents = site.tell(&["incidents"])?.out;
+        ensure!(incidents.contains("BLIND since") && !incidents.contains("No incidents"), "{incidents}");
         for cause in ["stopped", "records_lost", "unread"] {
             blind(&daemon, "begin", cause)?;
         }
-        let human = site.tell(&["status"])?.out;
-        ensure!(human.contains("BLIND since"), "{human}");
-        let incidents = site.tell(&["incidents"])?.out;
-        ensure!(incidents.contains("BLIND since") && !incidents.contains("No incidents"), "{incidents}");
-        site.metric_becomes("sekisho_blind", &[], |blind| blind == 1.0)?;
-        site.metric_becomes("sekisho_blind_reason", &[("reason", "records_lost")], |blind| blind == 1.0)?;
 
         let ledger = settled(site, "p1")?;
         let lost = ledger["lost"]["unread"].as_u64().unwrap_or(0);
