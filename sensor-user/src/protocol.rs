@@ -71,8 +71,8 @@ pub enum Request {
     Models,
     /// Train new models. Answer, at once: a list of [`TrainInfo`].
     ModelTrain,
-    /// Put the model with this hash, or beginning of a hash, in force. Answer: [`ModelInfo`].
-    ModelPromote(String),
+    /// Put a model in force, or have others measured by it. Answer: [`ModelInfo`].
+    ModelPromote(ModelPromote),
     /// The last scores of a device, by name, MAC or IP address. Answer: [`Scores`].
     ModelScores(String),
 }
@@ -590,6 +590,19 @@ pub struct ModelInfo {
     pub rate: Option<f64>,
     /// Whether it is the one that is asked.
     pub in_force: bool,
+    /// Whether new ones are compared with it, to find devices that change bit by bit.
+    pub golden: bool,
+}
+
+/// What a model is chosen for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPromote {
+    /// Its hash, or the beginning of it.
+    pub hash: String,
+    /// New ones are compared with it from now on; else it is put in force.
+    #[serde(default)]
+    pub golden: bool,
 }
 
 /// What was learned.

@@ -155,7 +155,8 @@ fn events_that_find_the_disk_full_wait_for_room_and_the_oldest_are_lost_first() 
         fs::remove_file(disk.join("filling"))?;
         daemon.event("the latest entry", |event| event["isolation"]["reason"] == "after")?;
         let of_flood = |event: &Value| {
-            event["event_type"] == "flow" && event["src_ip"].as_str().is_some_and(|ip| ip.starts_with("10.9."))
+            event["event_type"] == "flow"
+                && event["src_ip"].as_str().is_some_and(|ip| ip.starts_with("10.9."))
         };
         // Those whose end a later sweep finds are told after the entry.
         until("each conversation to be told or counted as lost", Duration::from_secs(60), || {

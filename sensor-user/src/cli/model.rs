@@ -9,7 +9,7 @@ use super::show::{self, Here};
 use super::table::{column, numbers, table};
 use super::{CliError, run};
 use crate::label;
-use crate::protocol::{IncidentInfo, ModelInfo, ModelList, Request, Scores, TrainInfo};
+use crate::protocol::{IncidentInfo, ModelInfo, ModelList, ModelPromote, Request, Scores, TrainInfo};
 
 /// The detector that asks the models.
 const DETECTOR: &str = sensor_core::detect::unusual::NAME;
@@ -24,7 +24,10 @@ pub enum ModelTask {
 The answer comes at once and says what will happen. A new model takes over by itself if none is in force that alerts, or if it \
 hardly differs from that one; else `sekisho model promote` puts it in force.")]
     Train(AskArgs),
-    /// Put a model in force
+    /// Put a model in force, or have new ones compared with it
+    #[command(after_long_help = "\
+The first model that alerts is golden: each new one is compared with it, to find devices that change bit by bit, which each \
+training would take for usual. If the network has changed for good, make a newer one golden; the comparing begins anew then.")]
     Promote(PromoteArgs),
     /// Show what made a device stand out in an incident, or the last scores of a device
     #[command(after_long_help = "\
@@ -40,6 +43,9 @@ pub struct PromoteArgs {
     /// The beginning of its hash, 4 digits or more
     #[arg(value_name = "HASH")]
     pub hash: String,
+    /// Leave in force what is, and have new models compared with this one
+    #[arg(long)]
+    pub golden: bool,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,
@@ -62,7 +68,8 @@ pub fn model(task: &ModelTask) -> Result<String, CliError> {
         ModelTask::List(args) => run::ask(args, Request::Models, |models, at| list(&models, at)),
         ModelTask::Train(args) => run::ask(args, Request::ModelTrain, |plans: Vec<_>, _| trained(&plans)),
         ModelTask::Promote(args) => {
-            run::ask(&args.ask, Request::ModelPromote(args.hash.clone()), |model, _| promoted(&model))
+            let order = ModelPromote { hash: args.hash.clone(), golden: args.golden };
+            run::ask(&args.ask, Request::ModelPromote(order), |model, _| promoted(&model, args.golden))
         }
         ModelTask::Explain(args) => match args.what.parse() {
             Ok(id) => explain(id, &args.ask),
@@ -128,7 +135,7 @@ fn list(list: &ModelList, here: &Here) -> String {
             column("STATE", 12),
         ];
         text.push_str(&table(columns, &rows, here.width));
-        text.push_str("ODD: devices that were left out; the log names them.\n");
+        text.push_str("ODD: devices that were left out; the log names them. Golden: new ones are compared with it, to find slow change.\n");
     }
     let rows = list.rows.iter().map(|(subject, rows)| format!("{rows} {}", about(subject)));
     let rows: Vec<_> = rows.collect();
@@ -144,11 +151,16 @@ fn list(list: &ModelList, here: &Here) -> String {
 }
 
 fn state(model: &ModelInfo) -> String {
-    match (model.in_force, model.threshold.as_str()) {
+    let state = match (model.in_force, model.threshold.as_str()) {
         (true, "guessed") => "in force, only learns".to_owned(),
         (true, _) => "in force".to_owned(),
         (false, "guessed") => "only learns".to_owned(),
         (false, _) => "-".to_owned(),
+    };
+    match (model.golden, state.as_str()) {
+        (false, _) => state,
+        (true, "-") => "golden".to_owned(),
+        (true, _) => format!("{state}, golden"),
     }
 }
 
@@ -159,7 +171,14 @@ fn trained(plans: &[TrainInfo]) -> String {
         .collect()
 }
 
-fn promoted(model: &ModelInfo) -> String {
+fn promoted(model: &ModelInfo, golden: bool) -> String {
+    if golden {
+        return format!(
+            "Model {} of {} is golden: new ones are compared with it, and the comparing begins anew.\n",
+            label::plain(&model.hash),
+            about(&model.subject)
+        );
+    }
     let only = if model.threshold == "guessed" { " It only learns: its threshold is a guess." } else { "" };
     format!("Model {} of {} is in force.{only}\n", label::plain(&model.hash), about(&model.subject))
 }

@@ -541,7 +541,7 @@ fn models() -> Value {
         "models": [{
             "class": "all", "subject": "flow", "hash": "0123abcd", "file": "all-flow-20251231-0123abcd.model",
             "made": "2025-12-31T23:00:00.000000+0000", "rows": 21_000, "rows_left_out": 200, "devices": 30,
-            "devices_left_out": 1, "threshold": "guessed", "limit": 2.5, "rate": null, "in_force": true,
+            "devices_left_out": 1, "threshold": "guessed", "limit": 2.5, "rate": null, "in_force": true, "golden": false,
         }],
         "rows": { "flow": 30_000, "window": 700 }, "rows_needed": 20_000, "training": "flow",
     })
@@ -554,13 +554,18 @@ fn models_are_shown() {
     let want = "\
 HASH      CLASS  OF             MADE                 ROWS   DEVICES  ODD  STATE
 0123abcd  all    conversations  2025-12-31 23:00:00  21000       30    1  in force, only learns
-ODD: devices that were left out; the log names them.
+ODD: devices that were left out; the log names them. Golden: new ones are compared with it, to find slow change.
 
 To learn from: 30000 conversations, 700 minutes; a training needs 20000 of a kind.
 A model of conversations is being trained.
 ";
     let text = text.unwrap();
     assert_eq!(words(&text), words(want), "{text}");
+    let mut golden = models();
+    golden["models"][0]["threshold"] = "promised".into();
+    golden["models"][0]["golden"] = true.into();
+    let (text, _) = command("model list", vec![ok(golden)]);
+    assert!(text.as_ref().is_ok_and(|text| text.contains("in force, golden\n")), "{text:?}");
     let none = json!({ "models": [], "rows": { "flow": 3 }, "rows_needed": 20_000, "training": null });
     let (text, _) = command("model list", vec![ok(none)]);
     let want =
@@ -585,7 +590,13 @@ fn models_are_ordered_about() {
     let (text, asked) = command("model promote 0123", vec![ok(models()["models"][0].clone())]);
     let want = "Model 0123abcd of conversations is in force. It only learns: its threshold is a guess.\n";
     assert_eq!(text.unwrap(), want);
-    assert_eq!(asked[0], json!({ "version": 1, "request": "model_promote", "with": "0123" }));
+    assert_eq!(
+        asked[0],
+        json!({ "version": 1, "request": "model_promote", "with": { "hash": "0123", "golden": false } })
+    );
+    let (text, asked) = command("model promote --golden 0123", vec![ok(models()["models"][0].clone())]);
+    assert!(text.unwrap().starts_with("Model 0123abcd of conversations is golden: "));
+    assert_eq!(asked[0]["with"], json!({ "hash": "0123", "golden": true }));
     let refusal = json!({ "version": 1, "error": { "kind": "refused", "message": "there is no model 77" } });
     assert_eq!(command("model promote 77", vec![refusal]).0, Err("there is no model 77".to_owned()));
 }

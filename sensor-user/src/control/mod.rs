@@ -18,6 +18,7 @@ use sensor_core::snapshot::Snapshot;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::models::Chosen;
 use crate::protocol::BypassInfo;
 pub use crate::protocol::{AttachMode, LiveStatus, PortStatus};
 pub use peer::{group_id, user_name};
@@ -44,8 +45,8 @@ pub enum ModelAsk {
     List,
     /// Have new ones trained.
     Train,
-    /// Put the one of this hash in force.
-    Promote(String),
+    /// Choose the one of this hash.
+    Promote(String, Chosen),
     /// The last scores of this device.
     Scores(String),
 }

@@ -6,8 +6,10 @@ use sensor_core::policy::Target;
 use serde_json::Value;
 
 use super::ModelAsk;
+use crate::models::Chosen;
 use crate::protocol::{
-    BlockAdd, BlockSelect, IncidentJudge, MAX_REASON, MAX_TARGETS, Refusal, RefusalKind, Request, VERSION,
+    BlockAdd, BlockSelect, IncidentJudge, MAX_REASON, MAX_TARGETS, ModelPromote, Refusal, RefusalKind,
+    Request, VERSION,
 };
 
 /// Digits of a whole hash.
@@ -67,7 +69,10 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
         Request::Models => Ok(Wish::Model(ModelAsk::List)),
         Request::ModelTrain => Ok(Wish::Model(ModelAsk::Train)),
-        Request::ModelPromote(text) => model(&text).map(ModelAsk::Promote).map(Wish::Model),
+        Request::ModelPromote(ModelPromote { hash, golden }) => {
+            let what = if golden { Chosen::Golden } else { Chosen::InForce };
+            model(&hash).map(|hash| Wish::Model(ModelAsk::Promote(hash, what)))
+        }
         Request::ModelScores(text) => device(text).map(ModelAsk::Scores).map(Wish::Model),
         Request::BlockRemove(select) => {
             let which = match select {

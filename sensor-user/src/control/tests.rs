@@ -154,7 +154,7 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 let by = Some(by.to_string());
                 drop(answer.send(Ok(BypassInfo { on, since: Some(Stamp(1)), by })));
             }
-            Ask::Model(ModelAsk::Promote(hash), answer) => {
+            Ask::Model(ModelAsk::Promote(hash, _), answer) => {
                 drop(answer.send(Err(format!("there is no model {hash}"))));
             }
             Ask::Model(ask, answer) => drop(answer.send(Ok(json!(format!("{ask:?}"))))),
@@ -286,11 +286,11 @@ async fn what_is_asked_of_the_models_reaches_the_pipeline() {
             json!({ "ok": "Scores(\"MRI 2\")" }),
         ),
         (
-            json!({ "version": 1, "request": "model_promote", "with": "01AB" }),
+            json!({ "version": 1, "request": "model_promote", "with": { "hash": "01AB", "golden": true } }),
             json!({ "error": { "kind": "refused", "message": "there is no model 01ab" } }),
         ),
         (
-            json!({ "version": 1, "request": "model_promote", "with": "../../etc" }),
+            json!({ "version": 1, "request": "model_promote", "with": { "hash": "../../etc" } }),
             json!({ "error": { "kind": "bad_request", "message": "a model is named by the beginning of its hash, as \
                 `sekisho model list` shows it" } }),
         ),
@@ -299,7 +299,9 @@ async fn what_is_asked_of_the_models_reaches_the_pipeline() {
         want["version"] = 1.into();
         assert_eq!(daemon.ask(request.clone()).await, want, "{request}");
     }
-    let long = daemon.ask(json!({ "version": 1, "request": "model_promote", "with": "a".repeat(65) })).await;
+    let long = daemon
+        .ask(json!({ "version": 1, "request": "model_promote", "with": { "hash": "a".repeat(65) } }))
+        .await;
     assert_eq!(long["error"]["kind"], "bad_request");
 }
 

@@ -4,7 +4,7 @@ use sensor_core::engine::Engine;
 use sensor_core::model::Threshold;
 use sensor_core::model::features::Subject;
 
-use super::{Kept, Models, SUBJECTS, in_force};
+use super::{Chosen, Kept, Models, SUBJECTS, in_force};
 use crate::clock::{Stamp, WallClock};
 use crate::protocol::{DeviceName, ModelInfo, ModelList, ScoreInfo, Scores, TrainInfo};
 
@@ -16,7 +16,7 @@ impl Models {
     pub fn list(&self, engine: &Engine) -> ModelList {
         let rows = |subject| engine.reservoir(subject).map_or(0, |reservoir| reservoir.rows().len() as u64);
         ModelList {
-            models: self.kept.iter().rev().map(|kept| info(kept, engine)).collect(),
+            models: self.kept.iter().rev().map(|kept| self.info(kept, engine)).collect(),
             rows: SUBJECTS.map(|subject| (subject.name().to_owned(), rows(subject))).into(),
             rows_needed: self.training.least_rows as u64,
             training: self.going().map(|subject| subject.name().to_owned()),
@@ -51,12 +51,13 @@ impl Models {
         SUBJECTS.into_iter().zip(&mut self.ordered).map(order).collect()
     }
 
-    /// Puts a model in force, by the beginning of its hash. It must be remembered then ([`Models::remember`]).
+    /// Puts a model in force, by the beginning of its hash; or has new ones measured by it, as the golden one. It must be
+    /// remembered then ([`Models::remember`]).
     ///
     /// # Errors
     ///
     /// Why not, and what to do.
-    pub fn promote(&mut self, hash: &str, engine: &mut Engine) -> Result<Kept, String> {
+    pub fn promote(&mut self, hash: &str, what: Chosen, engine: &mut Engine) -> Result<Kept, String> {
         let hash = hash.to_ascii_lowercase();
         if hash.len() < LEAST_DIGITS || !hash.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(format!(
@@ -64,7 +65,7 @@ impl Models {
             ));
         }
         let mut named = self.kept.iter().filter(|kept| kept.hash.starts_with(&hash));
-        let Some(kept) = named.next() else {
+        let Some(kept) = named.next().cloned() else {
             return Err(format!("there is no model {hash}; `sekisho model list` shows those there are"));
         };
         if named.next().is_some() {
@@ -76,44 +77,63 @@ impl Models {
                 kept.model.subject.name()
             ));
         }
-        engine.put_model(in_force(kept));
-        log::info!("model of a {} in force by order: {}", kept.model.subject.name(), kept.hash);
-        Ok(kept.clone())
+        let subject = kept.model.subject.name();
+        match what {
+            Chosen::InForce => {
+                engine.put_model(in_force(&kept));
+                log::info!("model of a {subject} in force by order: {}", kept.hash);
+            }
+            Chosen::Golden if matches!(kept.model.threshold, Threshold::Guessed { .. }) => {
+                return Err(format!(
+                    "{} was learned from too little to measure others by; name one that does not only learn",
+                    kept.hash
+                ));
+            }
+            Chosen::Golden => {
+                self.set_golden(&kept);
+                log::info!("model of a {subject} golden by order: {}", kept.hash);
+            }
+        }
+        Ok(kept)
     }
 
-    /// What remembers that a model is in force. It waits for the disk.
-    pub fn remember(&self, kept: Kept) -> impl FnOnce() -> Result<(), String> + Send + 'static {
+    /// What remembers the choice of a model. It waits for the disk.
+    pub fn remember(&self, what: Chosen, kept: Kept) -> impl FnOnce() -> Result<(), String> + Send + 'static {
         let shelf = self.shelf.clone();
         move || {
-            shelf.put_in_force(&kept).map_err(|error| {
-                format!("{} is in force, but a restart of the daemon will not know: {error}", kept.hash)
+            shelf.choose(what, &kept).map_err(|error| match what {
+                Chosen::InForce => {
+                    format!("{} is in force, but a restart of the daemon will not know: {error}", kept.hash)
+                }
+                Chosen::Golden => format!("{} could not be made the golden model: {error}", kept.hash),
             })
         }
     }
-}
 
-/// A model in the words of the protocol.
-pub fn info(kept: &Kept, engine: &Engine) -> ModelInfo {
-    let model = &kept.model;
-    let made = i64::try_from(model.facts.made_secs).unwrap_or(0);
-    let (threshold, rate) = match model.threshold {
-        Threshold::Promised { rate, .. } => ("promised", Some(rate)),
-        Threshold::Guessed { .. } => ("guessed", None),
-    };
-    ModelInfo {
-        class: model.class.clone(),
-        subject: model.subject.name().to_owned(),
-        hash: kept.hash.clone(),
-        file: kept.file.clone(),
-        made: Stamp(made.saturating_mul(1_000_000_000)),
-        rows: model.facts.rows,
-        rows_left_out: model.facts.left_out,
-        devices: model.facts.hosts,
-        devices_left_out: model.facts.set_aside,
-        threshold: threshold.to_owned(),
-        limit: model.threshold.at(),
-        rate,
-        in_force: engine.model(model.subject).is_some_and(|now| now.hash == kept.hash),
+    /// A model in the words of the protocol.
+    pub fn info(&self, kept: &Kept, engine: &Engine) -> ModelInfo {
+        let model = &kept.model;
+        let made = i64::try_from(model.facts.made_secs).unwrap_or(0);
+        let (threshold, rate) = match model.threshold {
+            Threshold::Promised { rate, .. } => ("promised", Some(rate)),
+            Threshold::Guessed { .. } => ("guessed", None),
+        };
+        ModelInfo {
+            class: model.class.clone(),
+            subject: model.subject.name().to_owned(),
+            hash: kept.hash.clone(),
+            file: kept.file.clone(),
+            made: Stamp(made.saturating_mul(1_000_000_000)),
+            rows: model.facts.rows,
+            rows_left_out: model.facts.left_out,
+            devices: model.facts.hosts,
+            devices_left_out: model.facts.set_aside,
+            threshold: threshold.to_owned(),
+            limit: model.threshold.at(),
+            rate,
+            in_force: engine.model(model.subject).is_some_and(|now| now.hash == kept.hash),
+            golden: self.golden.contains(&Some(kept.file.clone())),
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //! of the rows, and also writes the files: the loop that asks [`Models::step`] never waits for it or for the disk. It is
 //! held up by the copying alone: of 65,536 rows 16 ms and, where old ones are forgotten, 28 ms more for a training, 8 ms
 //! for a writing. A new model is the *challenger* of the one in force, and takes its place by itself only if there is none
-//! whose threshold promises anything, or if it hardly differs; else a person decides.
+//! whose threshold promises anything, or if it hardly differs; else a person decides. The first that promises anything is
+//! *golden*: each later one is compared with it, and devices that changed bit by bit, which no model in force would tell, are
+//! told by that.
 
 mod answer;
 mod rows;
@@ -18,15 +20,15 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use sensor_core::detect::unusual::InForce;
-use sensor_core::engine::Engine;
+use sensor_core::engine::{Engine, Output};
 use sensor_core::model::features::Subject;
 use sensor_core::model::train::Training;
 use sensor_core::time::HOUR;
 
 use crate::clock::Now;
-pub use answer::{info, scores};
+pub use answer::scores;
 use rows::Saver;
-pub use shelf::{CLASS, Kept, Shelf, ShelfError};
+pub use shelf::{CLASS, Chosen, Kept, Shelf, ShelfError};
 pub use train::{Done, Failed, training};
 use train::{Job, start};
 
@@ -48,6 +50,8 @@ pub struct Models {
     kept: Vec<Kept>,
     /// Time between trainings, s; none: only by order.
     every_secs: Option<u64>,
+    /// The file of the golden model of each subject.
+    golden: [Option<String>; 2],
     /// When each subject was trained last, or that was tried, s since 1970.
     tried: [u64; 2],
     /// A person ordered a training.
@@ -72,6 +76,7 @@ impl Models {
         };
         let models = Self {
             tried: SUBJECTS.map(last),
+            golden: SUBJECTS.map(|subject| shelf.chosen(Chosen::Golden, subject)),
             ordered: [false; 2],
             every_secs: (train_hours > 0).then(|| train_hours.saturating_mul(3_600)),
             going: None,
@@ -82,7 +87,7 @@ impl Models {
         };
         for subject in SUBJECTS {
             rows::restore(models.shelf.dir(), subject, engine);
-            let Some(file) = models.shelf.in_force(subject) else { continue };
+            let Some(file) = models.shelf.chosen(Chosen::InForce, subject) else { continue };
             let Some(one) = models.kept.iter().find(|one| one.file == file && one.model.subject == subject)
             else {
                 log::error!(
@@ -109,14 +114,14 @@ impl Models {
     }
 
     /// Looks after the training: takes over what is done, starts what is due. To be called now and then.
-    pub fn step(&mut self, now: Now, engine: &mut Engine) {
+    pub fn step(&mut self, now: Now, engine: &mut Engine, out: &mut Output) {
         self.saver.step(self.shelf.dir(), now.mono, engine);
         if let Some(going) = &self.going {
             match going.done.try_recv() {
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => log::error!("the training broke down"),
                 Ok(Err(failed)) => log::warn!("no model of a {}: {failed}", going.subject.name()),
-                Ok(Ok(done)) => self.take(done, engine),
+                Ok(Ok(done)) => self.take(done, now, engine, out),
             }
             self.going = None;
         }
@@ -158,11 +163,25 @@ impl Models {
         }
     }
 
+    fn set_golden(&mut self, kept: &Kept) {
+        for (_, golden) in
+            SUBJECTS.iter().zip(&mut self.golden).filter(|(one, _)| **one == kept.model.subject)
+        {
+            *golden = Some(kept.file.clone());
+        }
+    }
+
     /// Takes over a new model.
-    fn take(&mut self, done: Done, engine: &mut Engine) {
+    fn take(&mut self, done: Done, now: Now, engine: &mut Engine, out: &mut Output) {
         log::info!("{}", done.words());
+        if let Some((golden, parted)) = &done.parted {
+            engine.parted(parted, golden, now.mono, out);
+        }
         if done.takes_over {
             engine.put_model(in_force(&done.kept));
+        }
+        if done.golden {
+            self.set_golden(&done.kept);
         }
         self.kept.retain(|one| one.file != done.kept.file);
         self.kept.push(done.kept);

@@ -1,4 +1,5 @@
-//! Models on the disk: a bounded number of files in one directory, and for each subject the name of the one in force.
+//! Models on the disk: a bounded number of files in one directory, and for each subject the names of the one in force and of
+//! the golden one, against which slow change is measured, with what was measured so far.
 //!
 //! A file is called `<class>-<subject>-<date>-<hash>.model` and written whole or not at all. What cannot be read is told
 //! and left alone.
@@ -10,17 +11,24 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use sensor_core::detect::unusual::MAX_ROWS;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::model::drift::Poisoning;
 use sensor_core::model::features::Subject;
 use sensor_core::model::{Model, file};
 
 /// The one class there is so far: all devices.
 pub const CLASS: &str = "all";
-/// Models kept of each subject, besides the one in force.
+/// Models kept of each subject, besides the one in force and the golden one.
 const KEPT: usize = 8;
 /// Files looked at, at most.
 const MAX_FILES: usize = 1_024;
 /// Bytes of the disk that are left to others: the block list goes before anything learned.
 const SPARED: u64 = 64 << 20;
+/// Devices whose slow change is measured, at most: as many as have rows.
+const DRIFT_HOSTS: usize = MAX_ROWS;
+/// Bytes read of what was measured, at most: lines of an IPv6 address and a number.
+const MAX_DRIFT: usize = 4 << 20;
 /// Digits of a hash that people see.
 const DIGITS: usize = 8;
 
@@ -38,6 +46,15 @@ impl ShelfError {
         let path = path.to_owned();
         move |source| Self { what, path, source }
     }
+}
+
+/// What a model was chosen for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Chosen {
+    /// It is asked about all that comes.
+    InForce,
+    /// New ones are compared with it, to find who changes bit by bit.
+    Golden,
 }
 
 /// A model that is kept.
@@ -95,20 +112,75 @@ impl Shelf {
         kept
     }
 
-    /// The name of the file of the model in force.
-    pub fn in_force(&self, subject: Subject) -> Option<String> {
-        let bytes = read_at_most(&self.marker(subject), 256).ok()?;
+    /// The name of the file of the model that was chosen.
+    pub fn chosen(&self, what: Chosen, subject: Subject) -> Option<String> {
+        let bytes = read_at_most(&self.marker(what, subject), 256).ok()?;
         let text = String::from_utf8(bytes).ok()?;
         Some(text.trim().to_owned())
     }
 
-    /// Remembers which model is in force.
+    /// Remembers the choice of a model. Against another golden model all measuring begins anew.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn put_in_force(&self, kept: &Kept) -> Result<(), ShelfError> {
-        write(&self.marker(kept.model.subject), format!("{}\n", kept.file).as_bytes())
+    pub fn choose(&self, what: Chosen, kept: &Kept) -> Result<(), ShelfError> {
+        let subject = kept.model.subject;
+        if what == Chosen::Golden {
+            self.put_drift(subject, &Poisoning::new(DRIFT_HOSTS))?;
+        }
+        write(&self.marker(what, subject), format!("{}\n", kept.file).as_bytes())
+    }
+
+    /// The golden model, if there is one that can be read.
+    pub fn golden(&self, subject: Subject) -> Option<Kept> {
+        let file = self.chosen(Chosen::Golden, subject)?;
+        let golden = match file.contains('/') {
+            true => Err("no name of a file".to_owned()),
+            false => read_one(&self.dir.join(&file)),
+        };
+        golden
+            .inspect_err(|why| {
+                log::error!(
+                    "the golden model {} of a {} cannot be used, so slow change is not found: {why}; choose another: \
+                     `sekisho model promote --golden HASH`",
+                    crate::label::plain(&file),
+                    subject.name()
+                );
+            })
+            .ok()
+    }
+
+    /// How far devices parted from the golden model by now.
+    pub fn drift(&self, subject: Subject) -> Poisoning {
+        let path = self.drift_path(subject);
+        let mut drift = Poisoning::new(DRIFT_HOSTS);
+        let text = match read_at_most(&path, MAX_DRIFT) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                log::error!("cannot read {}: {error}; slow change is measured anew", path.display());
+                String::new()
+            }
+        };
+        for line in text.lines() {
+            match drift_line(line) {
+                Some((host, sum)) => drift.restore(host, sum),
+                None => log::error!("{}: a line that says nothing was left out", path.display()),
+            }
+        }
+        drift
+    }
+
+    /// Keeps how far devices parted, a line for each: its address and the sum of gaps.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn put_drift(&self, subject: Subject, drift: &Poisoning) -> Result<(), ShelfError> {
+        let lines = drift.sums().filter(|(_, sum)| *sum > 0.0);
+        let text: String = lines.map(|(host, sum)| format!("{} {sum:.4}\n", address(&host))).collect();
+        write(&self.drift_path(subject), text.as_bytes())
     }
 
     /// Writes a model.
@@ -127,11 +199,12 @@ impl Shelf {
         Ok(Kept { model: Arc::new(model), file, hash })
     }
 
-    /// Removes the oldest models of each subject beyond those kept, but not what is in force. `kept` is in order of age.
+    /// Removes the oldest models of each subject beyond those kept, but not what is in force or golden. `kept` is in order of age.
     pub fn prune(&self, kept: &mut Vec<Kept>) {
         for subject in [Subject::Flow, Subject::Window] {
-            let in_force = self.in_force(subject);
-            let others = |one: &Kept| one.model.subject == subject && Some(&one.file) != in_force.as_ref();
+            let chosen = [Chosen::InForce, Chosen::Golden].map(|what| self.chosen(what, subject));
+            let others =
+                |one: &Kept| one.model.subject == subject && !chosen.contains(&Some(one.file.clone()));
             let mut over = kept.iter().filter(|one| others(one)).count().saturating_sub(KEPT);
             kept.retain(|one| {
                 if over == 0 || !others(one) {
@@ -146,9 +219,34 @@ impl Shelf {
         }
     }
 
-    fn marker(&self, subject: Subject) -> PathBuf {
-        self.dir.join(format!("{CLASS}-{}.in-force", subject.name()))
+    fn marker(&self, what: Chosen, subject: Subject) -> PathBuf {
+        let ending = match what {
+            Chosen::InForce => "in-force",
+            Chosen::Golden => "golden",
+        };
+        self.dir.join(format!("{CLASS}-{}.{ending}", subject.name()))
     }
+
+    fn drift_path(&self, subject: Subject) -> PathBuf {
+        self.dir.join(format!("{CLASS}-{}.drift", subject.name()))
+    }
+}
+
+/// The address a device is known by.
+pub fn address(device: &DeviceKey) -> String {
+    match device {
+        DeviceKey::Local(mac) => mac.to_string(),
+        DeviceKey::Routed(ip) => ip.to_string(),
+    }
+}
+
+fn drift_line(line: &str) -> Option<(DeviceKey, f64)> {
+    let (host, sum) = line.split_once(' ')?;
+    let host = match host.parse() {
+        Ok(mac) => DeviceKey::Local(mac),
+        Err(_) => DeviceKey::Routed(host.parse().ok()?),
+    };
+    Some((host, sum.parse().ok()?))
 }
 
 fn read_one(path: &Path) -> Result<Kept, String> {

@@ -4,6 +4,7 @@ use std::fs;
 
 use sensor_core::addr::Mac;
 use sensor_core::inventory::DeviceKey;
+use sensor_core::model::drift::Poisoning;
 use sensor_core::model::random::Random;
 use sensor_core::model::reservoir::Rows;
 use sensor_core::model::tail::Tail;
@@ -54,10 +55,10 @@ fn open(dir: &Path, hours: u64, engine: &mut Engine) -> Models {
 
 /// Looks after it until nothing goes on.
 fn settle(models: &mut Models, now: Now, engine: &mut Engine) {
-    models.step(now, engine);
+    models.step(now, engine, &mut Output::default());
     while models.going().is_some() {
         std::thread::yield_now();
-        models.step(now, engine);
+        models.step(now, engine, &mut Output::default());
     }
 }
 
@@ -100,7 +101,7 @@ fn training_comes_when_it_is_due_or_ordered_and_there_is_enough() {
     let plans = models.order(&few);
     assert!(plans.iter().all(|plan| !plan.will_train && plan.rows == 80), "{plans:?}");
     assert_eq!(plans[0].what, "is not trained: there are 80 rows to learn from, and 400 are needed");
-    models.step(NOW, &mut few);
+    models.step(NOW, &mut few, &mut Output::default());
     assert!(models.going().is_none());
 
     let mut enough = engine(60);
@@ -108,7 +109,7 @@ fn training_comes_when_it_is_due_or_ordered_and_there_is_enough() {
     settle(&mut never, NOW, &mut enough);
     assert_eq!(never.kept().len(), 0);
     assert!(never.order(&enough).iter().all(|plan| plan.will_train));
-    never.step(NOW, &mut enough);
+    never.step(NOW, &mut enough, &mut Output::default());
     assert_eq!(never.going(), Some(Subject::Flow));
     let plans = never.order(&enough);
     assert!(plans[0].what.starts_with("is being trained") && plans[1].what.contains("after"), "{plans:?}");
@@ -137,7 +138,7 @@ fn few_files_are_kept_and_what_is_in_force_is_among_them() {
     let mut model = Model::clone(&first.model);
     model.threshold = promised(1.0);
     let first = models.shelf.put(model).unwrap();
-    models.shelf.put_in_force(&first).unwrap();
+    models.shelf.choose(Chosen::InForce, &first).unwrap();
     engine.put_model(in_force(&first));
     models.kept.insert(0, first.clone());
     for hours in 1..15 {
@@ -214,11 +215,11 @@ fn an_order_puts_an_older_model_in_force_and_a_restart_knows() {
         ("../../x", "a model is named by the first 4 digits"),
         ("0000000000", "there is no model 0000000000; `sekisho model list` shows"),
     ] {
-        let refused = models.promote(hash, &mut engine).unwrap_err();
+        let refused = models.promote(hash, Chosen::InForce, &mut engine).unwrap_err();
         assert!(refused.starts_with(want), "{refused}");
     }
-    let kept = models.promote(&old[..6], &mut engine).unwrap();
-    models.remember(kept)().unwrap();
+    let kept = models.promote(&old[..6], Chosen::InForce, &mut engine).unwrap();
+    models.remember(Chosen::InForce, kept)().unwrap();
     let list = models.list(&engine);
     let in_force: Vec<_> = list.models.iter().filter(|model| model.in_force).collect();
     assert_eq!((list.models.len(), in_force.len()), (4, 2));
@@ -262,12 +263,102 @@ fn rows_are_written_in_turns_now_and_then() {
     let mut models = open(dir.path(), 0, &mut engine);
     let half = |halves: u64| Now { mono: NOW.mono.plus(halves * HOUR / 2), ..NOW };
     for (halves, want) in [(0, 0), (1, 1), (2, 2)] {
-        models.step(half(halves), &mut engine);
+        models.step(half(halves), &mut engine, &mut Output::default());
         models.saver.join();
         assert_eq!(files(dir.path()).len(), want, "{halves}");
     }
     fs::remove_file(dir.path().join("all-flow.rows")).unwrap();
-    models.step(half(3), &mut engine);
+    models.step(half(3), &mut engine, &mut Output::default());
     models.saver.join();
     assert_eq!(files(dir.path()).len(), 2);
+}
+
+/// A model by which all rows are as odd as can be.
+fn all_odd(kept: &Kept) -> Model {
+    let mut model = Model::clone(&kept.model);
+    model.threshold = promised(1.0);
+    model.ranks = std::array::from_fn(|at| at as f32 - 1e6);
+    model
+}
+
+#[test]
+fn the_first_model_that_promises_is_golden_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut engine, subject) = (engine(60), Subject::Flow);
+    let mut models = open(dir.path(), 1, &mut engine);
+    settle(&mut models, NOW, &mut engine);
+    let first = models.kept().iter().find(|one| one.model.subject == subject).unwrap().clone();
+    assert!(models.shelf.golden(subject).is_none(), "one that only learns measures nothing");
+    let refused = models.promote(&first.hash, Chosen::Golden, &mut engine).unwrap_err();
+    assert!(refused.contains("was learned from too little"), "{refused}");
+
+    let golden = models.shelf.put(all_odd(&first)).unwrap();
+    models.kept.insert(0, golden.clone());
+    let kept = models.promote(&golden.hash, Chosen::Golden, &mut engine).unwrap();
+    models.remember(Chosen::Golden, kept)().unwrap();
+    assert_eq!(engine.model(subject).unwrap().hash, first.hash, "what is in force stays");
+    for hours in 1..15 {
+        settle(&mut models, later(hours), &mut engine);
+    }
+    let listed = |models: &Models, engine: &Engine| {
+        let golden = models.list(engine).models.into_iter().filter(|model| model.golden);
+        golden.map(|model| model.hash).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&models, &engine), [golden.hash.as_str()], "it is not cleared away");
+    let mut other = Engine::new(Settings::default());
+    assert_eq!(listed(&open(dir.path(), 1, &mut other), &other), [golden.hash.as_str()]);
+    assert!(models.shelf.drift(subject).sums().count() > 0);
+    models.shelf.choose(Chosen::Golden, &golden).unwrap();
+    assert_eq!(models.shelf.drift(subject).sums().count(), 0, "measuring begins anew");
+}
+
+#[test]
+fn who_parts_from_the_golden_model_is_told_though_the_daemon_starts_again_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (subject, shelf) = (Subject::Window, Shelf::open(dir.path()).unwrap());
+    let train = |made_secs| {
+        let (rows, shelf, training) = (rows(subject, 60), Shelf::open(dir.path()).unwrap(), little());
+        work(Job { rows, subject, in_force: None, made_secs, shelf, training }).unwrap()
+    };
+    let first = train(1);
+    assert_eq!(first.parted, None);
+    let golden = shelf.put(all_odd(&first.kept)).unwrap();
+    shelf.choose(Chosen::Golden, &golden).unwrap();
+    // The golden model ranks all rows 1, each new one about a half: a gap of 0.4 beyond chance each time.
+    let second = train(2);
+    assert_eq!(second.parted, Some((golden.hash.clone(), vec![])));
+    let third = train(3);
+    let (by, parted) = third.parted.as_ref().unwrap();
+    assert_eq!((by, parted.len()), (&golden.hash, 8));
+    assert!(
+        third.words().contains(&format!("changed bit by bit from the golden model {by}: 02:00:")),
+        "{}",
+        third.words()
+    );
+    // A golden model that cannot be read is told, and another may be chosen.
+    fs::write(dir.path().join(&golden.file), [7; 100]).unwrap();
+    assert_eq!(train(4).parted, None);
+}
+
+#[test]
+fn what_was_measured_is_kept_and_lines_that_say_nothing_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = Shelf::open(dir.path()).unwrap();
+    let mut drift = Poisoning::new(9);
+    let hosts =
+        [DeviceKey::Local(Mac([2, 0, 0, 0, 0, 7])), DeviceKey::Routed("2001:db8::7".parse().unwrap())];
+    hosts.iter().for_each(|host| drift.restore(*host, 0.25));
+    drift.restore(DeviceKey::Routed("10.0.0.1".parse().unwrap()), f64::NAN);
+    shelf.put_drift(Subject::Flow, &drift).unwrap();
+    let sums = |shelf: &Shelf| shelf.drift(Subject::Flow).sums().collect::<Vec<_>>();
+    assert_eq!(sums(&shelf), hosts.map(|host| (host, 0.25)));
+    let path = dir.path().join("all-flow.drift");
+    fs::write(
+        &path,
+        b"02:00:00:00:00:07 0.5\n\xff\xfe\n10.0.0.1\n10.0.0.2 much\n10.0.0.3 -1\n10.0.0.4 inf\n",
+    )
+    .unwrap();
+    assert_eq!(sums(&shelf), [(hosts[0], 0.5)]);
+    fs::write(dir.path().join("all-flow.golden"), "../../etc/passwd\n").unwrap();
+    assert!(shelf.golden(Subject::Flow).is_none());
 }

@@ -7,13 +7,13 @@ use std::thread;
 
 use rustix::process::setpriority_process;
 use sensor_core::inventory::DeviceKey;
-use sensor_core::model::drift::Comparison;
+use sensor_core::model::drift::{Comparison, Parting};
 use sensor_core::model::features::Subject;
 use sensor_core::model::reservoir::Rows;
 use sensor_core::model::train::{TrainError, Training, train};
 use sensor_core::model::{Model, Threshold};
 
-use super::shelf::{CLASS, Kept, Shelf, ShelfError};
+use super::shelf::{CLASS, Chosen, Kept, Shelf, ShelfError, address};
 
 /// The lowest priority there is.
 const NICE: i32 = 19;
@@ -61,6 +61,10 @@ pub struct Done {
     pub comparison: Option<Comparison>,
     /// Devices that were left out as odd.
     pub odd: Vec<DeviceKey>,
+    /// It is the golden one now.
+    pub golden: bool,
+    /// The hash of the golden model, and the devices that parted from it.
+    pub parted: Option<(String, Vec<Parting>)>,
     /// Why it only learns and never alerts, if so.
     pub guessed: Option<String>,
 }
@@ -87,27 +91,29 @@ impl Done {
             )),
             (None, false) => text.push_str("; the one in force promises more and stays"),
         }
+        if self.golden {
+            text.push_str("; later ones are compared with it, to find devices that change bit by bit");
+        }
+        if let Some((golden, parted)) = self.parted.as_ref().filter(|(_, parted)| !parted.is_empty()) {
+            let hosts: Vec<_> = parted.iter().map(|parting| parting.host).collect();
+            text.push_str(&format!("; changed bit by bit from the golden model {golden}: {}", named(&hosts)));
+        }
         if let Some(why) = &self.guessed {
             text.push_str(&format!("; it only learns and never alerts: {why}"));
         }
         if !self.odd.is_empty() {
-            let named: Vec<_> = self.odd.iter().take(NAMED).map(name).collect();
-            let more = self.odd.len().saturating_sub(named.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            text.push_str(&format!(
-                "; look at the devices that were left out as odd: {}{more}",
-                named.join(", ")
-            ));
+            text.push_str(&format!("; look at the devices that were left out as odd: {}", named(&self.odd)));
         }
         text
     }
 }
 
-fn name(device: &DeviceKey) -> String {
-    match device {
-        DeviceKey::Local(mac) => mac.to_string(),
-        DeviceKey::Routed(ip) => ip.to_string(),
-    }
+/// The first of them, and how many more there are.
+fn named(devices: &[DeviceKey]) -> String {
+    let named: Vec<_> = devices.iter().take(NAMED).map(address).collect();
+    let more = devices.len().saturating_sub(named.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
 }
 
 /// Starts a training. What comes of it comes by the channel; nothing, if the thread broke down.
@@ -135,15 +141,41 @@ pub fn work(job: Job) -> Result<Done, Failed> {
     let (takes_over, comparison) = decide(in_force.as_deref(), &trained.model, &rows);
     let kept = shelf.put(trained.model)?;
     if takes_over {
-        shelf.put_in_force(&kept)?;
+        shelf.choose(Chosen::InForce, &kept)?;
+    }
+    let parted = match shelf.golden(subject) {
+        Some(golden) => Some(drift(&golden, &kept.model, &rows, &shelf)?),
+        None => None,
+    };
+    // What is learned first stays what later ones are measured by.
+    let golden = promises(&kept.model) && shelf.chosen(Chosen::Golden, subject).is_none();
+    if golden {
+        shelf.choose(Chosen::Golden, &kept)?;
     }
     let guessed = trained.guessed.map(|why| why.to_string());
-    Ok(Done { kept, takes_over, comparison, odd: trained.odd_hosts, guessed })
+    Ok(Done { kept, takes_over, comparison, odd: trained.odd_hosts, golden, parted, guessed })
+}
+
+/// Who parted from the golden model, by what a new one takes for usual.
+fn drift(
+    golden: &Kept,
+    challenger: &Model,
+    rows: &Rows,
+    shelf: &Shelf,
+) -> Result<(String, Vec<Parting>), ShelfError> {
+    let subject = golden.model.subject;
+    let mut drift = shelf.drift(subject);
+    let parted = drift.compare(&golden.model, challenger, rows);
+    shelf.put_drift(subject, &drift)?;
+    Ok((golden.hash.clone(), parted))
+}
+
+fn promises(model: &Model) -> bool {
+    matches!(model.threshold, Threshold::Promised { .. })
 }
 
 /// Whether a challenger takes over by itself, and how it compares with what is in force if both promise something.
 pub fn decide(in_force: Option<&Model>, challenger: &Model, rows: &Rows) -> (bool, Option<Comparison>) {
-    let promises = |model: &Model| matches!(model.threshold, Threshold::Promised { .. });
     match in_force {
         Some(old) if promises(old) && promises(challenger) => {
             let comparison = Comparison::new(old, challenger, rows);

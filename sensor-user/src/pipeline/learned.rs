@@ -24,10 +24,10 @@ impl Pipeline {
             (ModelAsk::Scores(device), Some(_)) => {
                 models::scores(&device, engine, WallClock::live()).map(|scores| json(&scores))
             }
-            (ModelAsk::Promote(hash), Some(models)) => match models.promote(&hash, engine) {
+            (ModelAsk::Promote(hash, what), Some(models)) => match models.promote(&hash, what, engine) {
                 Ok(kept) => {
-                    let said = json(&models::info(&kept, engine));
-                    let remember = models.remember(kept);
+                    let said = json(&models.info(&kept, engine));
+                    let remember = models.remember(what, kept);
                     tokio::task::spawn_blocking(move || {
                         // A client that left does not wait.
                         let _ = reply.send(remember().map(|()| said));

@@ -279,7 +279,7 @@ impl Pipeline {
             self.keep_ports();
             self.parts.keeper.retry();
             if let Some(models) = &mut self.parts.models {
-                models.step(Now::read(), &mut self.parts.engine);
+                models.step(Now::read(), &mut self.parts.engine, &mut self.out);
             }
             self.watch_bypass();
             self.look(now);

@@ -9,6 +9,9 @@
 //! and half as often each time it goes on, down to once a day.
 //! Learning: rows of devices that are *clean* (no open incident, no entry of the block list) go into a bounded reservoir,
 //! as the whole of what models are trained on.
+//! Slow change: a device that becomes something else bit by bit is taken for usual by each training. So each new model is
+//! compared with the first one ([`drift`](crate::model::drift)), and a device on which they part is found
+//! ([`Unusual::parted`]).
 //! Known false alarms: anything that is done for the first time, and be it the yearly stock-taking; a device that many
 //! others suddenly ask. So it only advises: severity 3, and no setting lets it isolate ([`is_advisory`](super::is_advisory)).
 //! Papers: Mirsky et al., Kitsune (NDSS 2018) and Nguyen et al., DIoT (ICDCS 2019) for networks that give rows back.
@@ -25,6 +28,7 @@ use crate::contact::{Contact, Outcome};
 use crate::event::{Evidence, FlowEnded, Value};
 use crate::evidence::Family;
 use crate::inventory::{DeviceKey, capacity};
+use crate::model::drift::{self, Parting};
 use crate::model::explain::Cause;
 use crate::model::features::{Subject, Watch};
 use crate::model::reservoir::{Reservoir, Rows};
@@ -49,6 +53,9 @@ const FIRST_GAP: u64 = HOUR;
 const LAST_GAP: u64 = 24 * HOUR;
 /// Features that are named in a finding.
 const CAUSES: usize = 3;
+
+/// Weight of a device that parts from what was learned first, nats: all that models may say together.
+const PARTED_WEIGHT: f64 = 3.0;
 
 /// Severity of its findings, the least there is.
 const SEVERITY: u8 = 3;
@@ -233,6 +240,31 @@ impl Unusual {
         }
     }
 
+    /// Devices became something else bit by bit, so that each training took them for usual: those that were seen since
+    /// the start are found. `golden` is the hash of the model that was learned first.
+    pub fn parted(&self, partings: &[Parting], golden: &str, now: Time, found: &mut Vec<Finding>) {
+        for parting in partings {
+            let Some(flow) = self.hosts.peek(&parting.host).and_then(|host| host.last) else { continue };
+            found.push(Finding {
+                detector: NAME,
+                signature: "unusual: changed bit by bit from what was learned first",
+                severity: SEVERITY,
+                family: Family::Model,
+                weight: PARTED_WEIGHT,
+                device: parting.host,
+                flow,
+                evidence: vec![
+                    ("rank_by_first_model", hundredths(parting.golden)),
+                    ("rank_by_new_model", hundredths(parting.challenger)),
+                    ("gap_in_sum", hundredths(parting.sum)),
+                    ("limit", hundredths(drift::LIMIT)),
+                    ("first_model", Value::Text(golden.to_owned())),
+                ],
+                first_evidence: now,
+            });
+        }
+    }
+
     /// Scores a row, and keeps it to learn from.
     fn take(
         &mut self,
@@ -303,8 +335,11 @@ fn signature(subject: Subject) -> &'static str {
     }
 }
 
+fn hundredths(number: f64) -> Value {
+    Value::Number((number * 100.0).round() / 100.0)
+}
+
 fn evidence(judgement: &Judgement, threshold: f64, hash: &str, causes: &[Cause]) -> Evidence {
-    let hundredths = |number: f64| Value::Number((number * 100.0).round() / 100.0);
     let rows = (1.0 / judgement.rate.max(f64::MIN_POSITIVE)).round();
     let mut evidence = vec![
         ("score_over_own_level", hundredths(f64::from(judgement.over))),

@@ -1,12 +1,13 @@
 //! What models learn from, and which are in force.
 
-use super::Engine;
 use super::command::CommandError;
+use super::{Engine, Output};
 use crate::addr::is_host;
 use crate::detect::Finding;
 use crate::detect::unusual::{Clean, InForce, Scored, Unusual};
 use crate::event::DeviceRef;
 use crate::inventory::{DeviceKey, Inventory};
+use crate::model::drift::Parting;
 use crate::model::features::Subject;
 use crate::model::reservoir::{Reservoir, Rows};
 use crate::policy::Target;
@@ -66,6 +67,12 @@ impl Engine {
     pub fn scores(&self, device: DeviceKey) -> Vec<Scored> {
         let unusual = self.unusual.iter();
         unusual.flat_map(|unusual| unusual.scores(device)).copied().collect()
+    }
+
+    /// Devices parted from the model that was learned first, whose hash this is.
+    pub fn parted(&mut self, partings: &[Parting], golden: &str, now: Time, out: &mut Output) {
+        self.ask_unusual(now, |unusual, _, found| unusual.parted(partings, golden, now, found));
+        self.conclude(now, out);
     }
 
     /// Has the detector of the unusual do something.

@@ -22,7 +22,7 @@ pub const MOST_RISE: f64 = 0.095_31;
 /// Gap of a host's ranks that may be chance, in each comparison.
 const ALLOWANCE: f64 = 0.1;
 /// Sum of gaps beyond it that is told.
-const LIMIT: f64 = 0.5;
+pub const LIMIT: f64 = 0.5;
 /// Fewest rows of a host that say anything.
 const LEAST_ROWS: usize = 30;
 
@@ -89,6 +89,18 @@ impl Poisoning {
         Self { sums: LruCache::new(capacity(hosts)) }
     }
 
+    /// The hosts it watches and their sums, who was not compared for longest first; to be kept over a restart.
+    pub fn sums(&self) -> impl Iterator<Item = (DeviceKey, f64)> + '_ {
+        self.sums.iter().rev().map(|(host, sum)| (*host, *sum))
+    }
+
+    /// Takes up the sum of a host. What no comparison can give is left out.
+    pub fn restore(&mut self, host: DeviceKey, sum: f64) {
+        if sum.is_finite() && sum >= 0.0 {
+            self.sums.put(host, sum);
+        }
+    }
+
     /// Takes in a comparison on new rows, one for each challenger that is trained: the hosts that are to be looked at.
     pub fn compare(&mut self, golden: &Model, challenger: &Model, rows: &Rows) -> Vec<Parting> {
         let mut scratch = Scratch::default();
@@ -110,10 +122,5 @@ impl Poisoning {
             }
         }
         parting
-    }
-
-    /// Forgets a host: somebody looked at it, or it has a new golden model.
-    pub fn forget(&mut self, host: DeviceKey) {
-        self.sums.pop(&host);
     }
 }

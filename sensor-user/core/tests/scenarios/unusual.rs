@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use sensor_core::detect::unusual::InForce;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::model::drift::Parting;
 use sensor_core::model::features::Subject;
 use sensor_core::model::network::Network;
 use sensor_core::model::random::Random;
@@ -175,4 +177,19 @@ fn the_same_input_and_model_give_the_same_findings() {
     let (one, other) = (run(), run());
     assert_eq!(one.out.events, other.out.events);
     assert_eq!(one.engine.rows(Subject::Flow, one.now), other.engine.rows(Subject::Flow, other.now));
+}
+
+#[test]
+fn who_changed_bit_by_bit_is_told_and_nothing_is_done_to_him() {
+    let mut lan = Lan::new(Settings { isolate_severity: 3, ..enforcing() });
+    lan.populate(1..=9);
+    lan.engine.put_model(model(true));
+    lan.ordinary(10);
+    let key = |n| DeviceKey::Local(mac(n));
+    let parting = |host| Parting { host, golden: 0.93, challenger: 0.5, sum: 0.66 };
+    // One that was never heard since the start cannot be told of.
+    let partings = [parting(key(1)), parting(DeviceKey::Routed("10.9.9.9".parse().unwrap()))];
+    lan.engine.parted(&partings, "0123abcd", lan.now, &mut lan.out);
+    assert_eq!(lan.alerts(), [("unusual", 3, 1)]);
+    assert_eq!((lan.isolated(), lan.cut()), (vec![], vec![]));
 }
