@@ -15,7 +15,7 @@ use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{contest, report, speed, synthetic, told};
+use sensor_eval::{contest, leak, report, speed, synthetic, told};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -97,6 +97,9 @@ fn eval(args: &Args) -> Result<bool> {
     let mut targets = held::targets(&held);
     let simulated = if args.hosts == 0 { Vec::new() } else { simulate(args) };
     targets.extend(simulated.iter().flat_map(synthetic::targets));
+    if args.hosts > 0 {
+        targets.push(leak::target(leak::look(&args.seeds.0, &trial(args))));
+    }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let contests: Vec<_> = match args.hosts {
@@ -125,8 +128,11 @@ fn eval(args: &Args) -> Result<bool> {
 
 fn simulate(args: &Args) -> Vec<synthetic::Simulated> {
     let extent = Extent { hosts: args.hosts, days: args.days, confounders: args.confounders };
-    let trial = Trial { hosts: args.hosts.min(800), learned: 2, each: args.runs };
-    synthetic::simulate(&args.seeds.0, &extent, &trial)
+    synthetic::simulate(&args.seeds.0, &extent, &trial(args))
+}
+
+fn trial(args: &Args) -> Trial {
+    Trial { hosts: args.hosts.min(800), learned: 2, each: args.runs }
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
