@@ -36,6 +36,18 @@ impl Flood {
         Frame::ethernet(mac(self.host), mac(to)).ip4(from, to_address).tcp(40_000, 80, SYN).build()
     }
 
+    /// The first frame of a connection of this host to another, between these ports.
+    pub fn open(&self, to: u8, from_port: u16, to_port: u16) -> Vec<u8> {
+        let [from, to_address] = [self.host, to].map(|host| Ipv4Addr::new(10, 77, 0, host));
+        Frame::ethernet(mac(self.host), mac(to)).ip4(from, to_address).tcp(from_port, to_port, SYN).build()
+    }
+
+    /// The first frame of a connection of this host to an address, by the host with the next number.
+    pub fn probe(&self, to: Ipv4Addr) -> Vec<u8> {
+        let from = Ipv4Addr::new(10, 77, 0, self.host);
+        Frame::ethernet(mac(self.host), mac(self.host - 1)).ip4(from, to).tcp(40_000, 80, SYN).build()
+    }
+
     /// A frame that ends its connection, which nobody saw before, to another host, from this address.
     pub fn reset(&self, from: Ipv4Addr, to: u8) -> Vec<u8> {
         let to_address = Ipv4Addr::new(10, 77, 0, to);

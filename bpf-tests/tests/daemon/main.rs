@@ -10,6 +10,7 @@ mod disk;
 mod doctor;
 mod failure;
 mod follow;
+mod latency;
 mod ledger;
 mod levels;
 mod offload;
