@@ -81,7 +81,7 @@ impl Memory {
         let words = [open(ebpf, "PAIRS")?, again(ebpf, "PLACES")?];
         Ok(Self {
             words,
-            hosts: open(ebpf, "HOSTS")?,
+            hosts: again(ebpf, "HOSTS")?,
             fragments: open(ebpf, "FRAGMENTS")?,
             throttled: open(ebpf, "THROTTLED")?,
             internal: again(ebpf, "INTERNAL")?,

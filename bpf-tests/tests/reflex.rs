@@ -2,6 +2,7 @@
 //! that costs nothing.
 #![allow(clippy::expect_used, reason = "a test")]
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::thread;
@@ -14,6 +15,8 @@ use bpf_tests::frame::{ACK, Frame, SYN, mac};
 use bpf_tests::kernel::{PORT, TestSensor, XDP_PASS};
 use bpf_tests::lab::{BRIDGE, Lab, run};
 use bpf_tests::raw::Raw;
+use sensor_core::addr::Mac;
+use sensor_core::datapath;
 use sensor_ebpf::control::{REFLEX_COUNT, REFLEX_ENFORCE, REFLEX_OFF, Rate, Reflex};
 use sensor_ebpf::rule::{FLAG_BOTH, FLAG_OBSERVE, LEVEL_PROTECT, LEVEL_THROTTLE, RuleValue, scope_of_port};
 use sensor_user::bpf::{Ports, RuleKey, Sensor};
@@ -362,6 +365,37 @@ fn two_cpus_spend_a_budget_exactly() {
     });
     println!("{} of 4,001 passed on two CPUs, of a budget of {NUMBER}", passed + 1);
     assert_eq!(passed + 1, NUMBER);
+    let host = datapath::host(of(SCANNER).into(), Mac(mac(SCANNER)), PORT);
+    assert_eq!(sensor.maps.counters.news().expect("counts"), HashMap::from([(host, 4_001)]), "asked for");
+}
+
+/// What a host asks for is counted while nobody reads a record, each destination once, and an answer is none.
+#[test]
+fn new_destinations_are_counted_whoever_reads() {
+    let mut sensor = TestSensor::load().expect("loads");
+    sensor.maps.rules.set_segment(scope_of_port(PORT), SEGMENT).expect("a segment");
+    let host = |last| datapath::host(of(last).into(), Mac(mac(last)), PORT);
+    let frame = |from: u8, to: Ipv4Addr, port| {
+        Frame::ethernet(mac(from), mac(LISTENER)).ip4(of(from), to).udp(port, 9).build()
+    };
+    for (mode, counted) in [(REFLEX_OFF, None), (REFLEX_COUNT, Some(30))] {
+        sensor.maps.rules.set_reflex(SEGMENT, Reflex { rate: budget(5), mode, pad: 0 }).expect("a reflex");
+        sensor.set_rules(&[]).expect("no rules");
+        sensor.clear_flows().expect("taken out");
+        sensor.forget(&[]).expect("forgets");
+        for number in 0..30 {
+            for port in [1, 2] {
+                sensor.run(&frame(SCANNER, peer(number), port)).expect("runs");
+            }
+        }
+        sensor.run(&frame(THIRD, of(SCANNER), 1)).expect("runs");
+        sensor.run(&frame(SCANNER, of(THIRD), 3)).expect("runs");
+        let news = sensor.maps.counters.news().expect("counts");
+        assert_eq!(
+            (news.get(&host(SCANNER)).copied(), news.get(&host(THIRD)).copied()),
+            (counted, counted.map(|_| 1))
+        );
+    }
 }
 
 /// A budget spent ahead at one rate does not hold a host once another rate is set, and no value makes it endless or panic.

@@ -107,8 +107,9 @@ pub struct Bucket {
     pub new_due_ns: u64,
     /// KiB: likewise.
     pub kib_due_ns: u64,
-    /// Frames over the budget.
-    pub over: u64,
+    /// New destinations a host asked for, within its budget or not: each once, unless it was refused or forgotten
+    /// ([`PAIR_CAPACITY`]) in between. It goes on while nobody reads the records.
+    pub news: u64,
 }
 
 /// Entries of the table of hosts charged for new destinations (least recently used goes when it is full).

@@ -8,7 +8,7 @@ use crate::control::{Config, REFLEX_ENFORCE, REFLEX_OFF, Rate, Reflex};
 use crate::flow::{VERDICT_DROP, VERDICT_PASS, VERDICT_RATE, VERDICT_WOULD_DROP, VERDICT_WOULD_RATE, mix};
 use crate::judge::{ARMED_REFLEX, ASK_ARP, ASK_IP, Judgement, Question, is_discovery};
 use crate::parse::PROTO_UDP;
-use crate::rule::RULE_REFLEX;
+use crate::rule::{Address, RULE_REFLEX};
 
 /// What the budgets are kept in.
 pub trait Ledger {
@@ -54,7 +54,7 @@ pub fn first(ask: &Question, judgement: Judgement, config: &Config, ledger: &mut
     }
     let reflex = if counted { ledger.reflex(ask) } else { Reflex::default() };
     if reflex.mode != REFLEX_OFF && !judgement.spared && ask.now_ns >= config.reflex_from_ns {
-        let host = mix(source, ask.macs[0] ^ u64::from(ask.port) << 48);
+        let host = host(src, ask.macs[0], ask.port);
         spent.over = !ledger.charge_host(host, &reflex.rate, ask.now_ns);
         if spent.over && reflex.mode == REFLEX_ENFORCE {
             return Spent { verdict: VERDICT_DROP, rule_id: RULE_REFLEX, over: true };
@@ -69,6 +69,12 @@ pub fn first(ask: &Question, judgement: Judgement, config: &Config, ledger: &mut
     }
     ledger.remember(pair);
     spent
+}
+
+/// What the budget of a host is found by: its address, and where it is.
+#[inline(always)]
+pub fn host(ip: Address, mac: u64, port: u8) -> u64 {
+    mix(mix(ip[0], ip[1]), mac ^ u64::from(port) << 48)
 }
 
 /// Whether a frame may be a first word to somebody: not one to a group, nor an answer to a question that was one: of ARP and of

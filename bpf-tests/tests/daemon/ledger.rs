@@ -190,6 +190,36 @@ fn a_flood_while_nobody_reads_is_accounted_for_and_told_as_blindness() -> Result
 }
 
 #[test]
+fn a_host_that_scans_while_its_records_are_lost_is_told_by_the_count_of_the_kernel() -> Result<()> {
+    site(3, |site| {
+        (1..=3).try_for_each(|host| site.lab.silence(host))?;
+        site.configure("[reflex]\ngrace = \"1s\"\n")?;
+        let daemon = site.start(&["--mode", "enforce"])?;
+        check_ways(site.lab, "known", true, &[(1, "10.77.0.2"), (3, "10.77.0.2")])?;
+        settled(site, "p1")?;
+        // What they asked for so far is read once a minute.
+        std::thread::sleep(Duration::from_secs(3));
+        signal("STOP", daemon.pid())?;
+        // Conversations of one host with another until the ring for records is full; then somebody else.
+        let flood = Flood::new(site.lab, 1)?;
+        flood.send(
+            (0..100_000u32).map(|n| flood.open(2, (n % 50_000) as u16 + 1_024, 80 + (n / 50_000) as u16)),
+        )?;
+        let scanner = Flood::new(site.lab, 3)?;
+        scanner.send((1..=150).map(|n| scanner.probe(Ipv4Addr::new(10, 78, 0, n))))?;
+        signal("CONT", daemon.pid())?;
+        let alert = daemon
+            .event("the count", |event| event["event_type"] == "alert" && event["device"]["mac"] == mac(3))?;
+        let signature = "fan-out: more new destinations than usual while flows were lost";
+        assert_eq!(alert["alert"]["signature"], signature, "{alert:#}");
+        // And the one it spoke with before, if that was after the last reading.
+        ensure!([150, 151].contains(&alert["evidence"]["destinations"].as_u64().unwrap_or(0)), "{alert:#}");
+        // What is known by a count alone cuts nobody off.
+        check_ways(site.lab, "after it", true, &[(3, "10.77.0.2")])
+    })
+}
+
+#[test]
 fn a_program_that_somebody_takes_off_is_seen_in_the_ledger() -> Result<()> {
     site(2, |site| {
         (1..=2).try_for_each(|host| site.lab.silence(host))?;

@@ -1,13 +1,21 @@
 //! Counters of the program, summed over CPUs.
 
-use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use sensor_ebpf::control::Bucket;
 use sensor_ebpf::counter::{PortCell, PortCounters, REASONS_OF_PORT, Reason};
 use sensor_ebpf::rule::{RuleCounters, SLOTS};
 
 use super::error::BpfError;
 use super::pod::Raw;
 use super::sensor::{MapSource, open};
+use super::sys::{self, BatchEnd};
 use crate::clock::Now;
+
+/// Hosts that are read at a time.
+const HOSTS_AT_ONCE: usize = 4_096;
 
 /// How many numbers user space keeps of a port.
 const MARKS: usize = 10;
@@ -50,11 +58,24 @@ impl Marks {
 const FIRST_MARK: u32 = REASONS_OF_PORT - MARKS as u32;
 const _: () = assert!(Reason::ALL.len() <= FIRST_MARK as usize);
 
+/// The budgets of hosts; their size is that which the kernel will write.
+fn hosts(ebpf: &mut impl MapSource) -> Result<MapData, BpfError> {
+    match ebpf.map("HOSTS")? {
+        Map::LruHashMap(map)
+            if map.info().is_ok_and(|info| info.value_size() as usize == size_of::<Bucket>()) =>
+        {
+            Ok(map)
+        }
+        _ => Err(BpfError::Object("no table of hosts".to_owned())),
+    }
+}
+
 /// Counters by port, by reason and by rule.
 pub struct Counters {
     ports: PerCpuArray<MapData, Raw<PortCell>>,
     reasons: PerCpuArray<MapData, u64>,
     rules: PerCpuArray<MapData, Raw<RuleCounters>>,
+    hosts: MapData,
 }
 
 impl Counters {
@@ -63,6 +84,7 @@ impl Counters {
             ports: open(ebpf, "PORT_COUNTERS")?,
             reasons: open(ebpf, "REASONS")?,
             rules: open(ebpf, "RULE_COUNTERS")?,
+            hosts: hosts(ebpf)?,
         })
     }
 
@@ -113,6 +135,35 @@ impl Counters {
             self.reasons.set(reason, sums, 0).map_err(fault)?;
         }
         Ok(())
+    }
+
+    /// New destinations that hosts asked for since the kernel knows them, by the key of their budget
+    /// ([`sensor_core::datapath::host`]). Where the reflex is off none are counted.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn news(&self) -> Result<HashMap<u64, u64>, BpfError> {
+        let mut news = HashMap::new();
+        let (mut cursor, mut room) = (None, HOSTS_AT_ONCE);
+        loop {
+            let (mut keys, mut buckets) = (vec![0u64; room], vec![Bucket::default(); room]);
+            let end = sys::lookup_batch(self.hosts.fd().as_fd(), cursor, &mut keys, &mut buckets)
+                .map_err(|error| BpfError::map("reading what hosts asked for", error))?;
+            let (count, next) = match end {
+                BatchEnd::More(count, next) => (count, Some(next)),
+                BatchEnd::Last(count) => (count, None),
+                BatchEnd::TooSmall => {
+                    room *= 2;
+                    continue;
+                }
+            };
+            news.extend(keys.into_iter().zip(buckets).take(count).map(|(key, bucket)| (key, bucket.news)));
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(news);
+            }
+        }
     }
 
     /// Frames of a port by [`Reason`], in the order of [`Reason::ALL`]. `Reason::None` is not counted: what a port received

@@ -66,10 +66,12 @@ impl Pipeline {
             engine.lost_sight(now);
         }
         engine.sight(self.accounts.sight(now));
+        let read = self.reached.look(seen.unread, now, counters, engine, &mut self.out);
         if let Some(blind) = seen.blind {
             engine.blind(blind, now, &mut self.out);
-            self.carry_out(None);
         }
+        self.carry_out(None);
+        self.check(read);
         self.count_hits();
     }
 

@@ -22,6 +22,8 @@ pub struct Seen {
     pub blind: Option<Blind>,
     /// Frames the detectors never heard of were lost, so that silence may be theirs.
     pub unheard: bool,
+    /// Records of new flows were lost, or flows forgotten before they were read.
+    pub unread: bool,
 }
 
 /// The ledger of all ports.
@@ -111,7 +113,8 @@ impl Accounts {
         }
         let since = self.last.replace(now).unwrap_or(now);
         interval.stopped_ns = if now.since(since) >= LATE { now.since(since) } else { 0 };
-        Seen { blind: self.watch.look(since, now, &interval), unheard: unheard > 0 }
+        let unread = interval.unread > 0 || interval.coverage.records_lost > 0;
+        Seen { blind: self.watch.look(since, now, &interval), unheard: unheard > 0, unread }
     }
 }
 

@@ -13,6 +13,7 @@ mod learned;
 mod ledger;
 mod ports;
 mod printer;
+mod reached;
 mod sweep;
 mod tally;
 
@@ -37,6 +38,7 @@ use crate::models::Models;
 use crate::protocol::Hits;
 use crate::telemetry::{Metrics, Repair};
 use ledger::Accounts;
+use reached::Reached;
 
 pub use counted::{detectors_off, parse_results};
 pub use keeper::Keeper;
@@ -149,6 +151,8 @@ pub struct Pipeline {
     faulty: bool,
     /// What became of the frames of each port.
     accounts: Accounts,
+    /// What hosts asked for.
+    reached: Reached,
     /// What the rules of each entry did when last looked at, and all of them together since the start.
     hits: (BTreeMap<u32, Hits>, Hits),
 }
@@ -159,6 +163,7 @@ impl Pipeline {
         let now = Now::read().mono;
         let mut pipeline = Self {
             accounts: Accounts::new(parts.coverage),
+            reached: Reached::default(),
             parts,
             teller: Teller::new(WallClock::live()),
             out,

@@ -40,12 +40,14 @@ impl Ledger for Budgets {
     fn charge_host(&mut self, host: u64, rate: &Rate, now_ns: u64) -> bool {
         let Some(bucket) = maps::HOSTS.get_ptr_mut(host) else {
             let Some(new_due_ns) = rate.spend(0, now_ns, rate.interval_ns) else { return false };
-            let first = Bucket { new_due_ns, ..Bucket::default() };
+            let first = Bucket { new_due_ns, news: 1, ..Bucket::default() };
             // If it cannot be entered now, the host begins with the next.
             let _ = maps::HOSTS.insert(host, first, 0);
             return true;
         };
-        // SAFETY: the entry lives until the program ends (RCU); it is changed by one atomic exchange.
+        // SAFETY: the entry lives until the program ends (RCU); it is changed by one atomic add and one atomic exchange.
+        maps::atomic_add(unsafe { &mut (*bucket).news }, 1);
+        // SAFETY: likewise.
         unsafe { charge(&raw mut (*bucket).new_due_ns, rate, rate.interval_ns, now_ns) }
     }
 

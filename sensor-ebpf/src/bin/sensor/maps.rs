@@ -218,7 +218,7 @@ pub fn count(value: &mut FlowValue, len: u64, verdict: u8) {
 
 /// Adds to a counter other CPUs may add to at the same moment.
 #[inline(always)]
-fn atomic_add(counter: &mut u64, more: u64) {
+pub fn atomic_add(counter: &mut u64, more: u64) {
     // SAFETY: one atomic add on a live, aligned map value.
     unsafe {
         asm!("lock *(u64 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(reg) more,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use sensor_ebpf::parse::{MacKey, mac_bytes};
+use sensor_ebpf::reflex;
 use sensor_ebpf::rule::{Address, MAPPED_BITS, scope_of_segment, scope_of_vlan};
 
 use crate::addr::{Mac, Prefix};
@@ -36,6 +37,11 @@ pub fn address(ip: IpAddr) -> Address {
     let mut address = [0; 2];
     address.iter_mut().zip(halves).for_each(|(word, half)| *word = u64::from_ne_bytes(*half));
     address
+}
+
+/// What the kernel finds the budget of a host by.
+pub fn host(ip: IpAddr, Mac([a, b, c, d, e, f]): Mac, port: u8) -> u64 {
+    reflex::host(address(ip), u64::from_le_bytes([a, b, c, d, e, f, 0, 0]), port)
 }
 
 /// The IP address of a rule.

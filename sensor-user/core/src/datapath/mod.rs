@@ -19,7 +19,7 @@ use sensor_ebpf::reflex::{self, Spent};
 use sensor_ebpf::rule::{RULE_REFLEX, RuleValue};
 use sensor_ebpf::table::{SETS4, SETS6, WAYS};
 
-pub use key::{RuleKey, address, ip, net};
+pub use key::{RuleKey, address, host, ip, net};
 pub use plan::{Plan, PortIndices, protection, value};
 pub use tables::{Budgets, Rules, segment_key};
 

@@ -189,6 +189,7 @@ impl Ledger for Charging<'_> {
 
     fn charge_host(&mut self, host: u64, rate: &Rate, now_ns: u64) -> bool {
         let bucket = self.budgets.hosts.get_or_insert_mut(host, Bucket::default);
+        bucket.news += 1;
         charge(&mut bucket.new_due_ns, rate, rate.interval_ns, now_ns)
     }
 

@@ -7,6 +7,8 @@
 //! windows of growing counts do not raise it.
 //! Cold start: until a device was heard over five windows four times the floor is the limit. Recovery: the window
 //! slides; a release forgets it.
+//! While flows are lost: the kernel goes on counting the destinations that are new to a host (its reflex), and that count is
+//! held against the same limit.
 //! Known false alarms: peer-to-peer programs, a monitoring station's first round. It alerts and never isolates alone.
 
 use std::net::IpAddr;
@@ -14,11 +16,12 @@ use std::net::IpAddr;
 use lru::LruCache;
 use ndarray::Array2;
 
-use super::{Detector, Finding, Usual, seconds};
+use super::{Detector, Finding, Reached, Usual, seconds};
 use crate::contact::Contact;
-use crate::event::Value;
+use crate::event::{Evidence, Value};
 use crate::evidence::{Family, by_severity};
 use crate::inventory::{DeviceKey, capacity};
+use crate::observation::FlowId;
 use crate::settings::{FanoutSettings, Settings};
 use crate::time::Time;
 
@@ -125,15 +128,30 @@ impl Detector for Fanout {
         let Some(habit) = self.habits.peek_mut(&contact.device) else { return };
         let floor = if contact.internal { settings.internal_floor } else { settings.external_floor };
         let usual = habit.usual(column);
-        let limit = match usual {
-            Some(usual) => floor.max((f64::from(usual) * settings.factor).ceil() as u32),
-            None => floor.saturating_mul(COLD_FACTOR),
-        };
+        let limit = settings.limit(floor, usual);
         let start = habit.window_start;
         let Some(side) = habit.sides.get_mut(column) else { return };
         if side.count > limit && !side.told {
             side.told = true;
-            found.push(finding(contact, side.count, limit, usual, start));
+            let inside = ("inside", Value::Count(u64::from(contact.internal)));
+            let seconds = ("seconds", seconds(contact.time.since(start)));
+            let evidence = evidence(side.count, limit, usual, [seconds, inside]);
+            let signature = "fan-out: more destinations than usual";
+            found.push(finding(signature, (contact.device, contact.id), start, evidence));
+        }
+    }
+
+    fn reached(&mut self, reached: &Reached, now: Time, found: &mut Vec<Finding>) {
+        let settings = self.settings;
+        let habit = self.habits.peek(&reached.device);
+        let usual = habit.and_then(|habit| Some(habit.usual(INSIDE)? + habit.usual(OUTSIDE)?));
+        let limit = settings.limit(settings.internal_floor, usual);
+        if reached.count > limit {
+            let seconds = ("seconds", seconds(now.since(reached.since)));
+            let unread = ("while_flows_were_lost", Value::Count(1));
+            let evidence = evidence(reached.count, limit, usual, [seconds, unread]);
+            let signature = "fan-out: more new destinations than usual while flows were lost";
+            found.push(finding(signature, (reached.device, reached.flow), reached.since, evidence));
         }
     }
 
@@ -185,25 +203,39 @@ impl Habit {
     }
 }
 
-fn finding(contact: &Contact, count: u32, limit: u32, usual: Option<u32>, window_start: Time) -> Finding {
-    let mut evidence = vec![
-        ("destinations", Value::Count(u64::from(count))),
-        ("limit", Value::Count(u64::from(limit))),
-        ("seconds", seconds(contact.time.since(window_start))),
-        ("inside", Value::Count(u64::from(contact.internal))),
-    ];
-    if let Some(usual) = usual {
-        evidence.push(("usual", Value::Count(u64::from(usual))));
+impl FanoutSettings {
+    /// The most destinations there may be where so many are never too many, and the usual is this.
+    fn limit(&self, floor: u32, usual: Option<u32>) -> u32 {
+        match usual {
+            Some(usual) => floor.max((f64::from(usual) * self.factor).ceil() as u32),
+            None => floor.saturating_mul(COLD_FACTOR),
+        }
     }
+}
+
+fn finding(
+    signature: &'static str,
+    (device, flow): (DeviceKey, FlowId),
+    first_evidence: Time,
+    evidence: Evidence,
+) -> Finding {
     Finding {
         detector: "fanout",
-        signature: "fan-out: more destinations than usual",
+        signature,
         severity: 2,
         family: Family::Novelty,
         weight: by_severity(2),
-        device: contact.device,
-        flow: contact.id,
+        device,
+        flow,
         evidence,
-        first_evidence: window_start,
+        first_evidence,
     }
+}
+
+fn evidence(count: u32, limit: u32, usual: Option<u32>, more: [(&'static str, Value); 2]) -> Evidence {
+    let mut evidence =
+        vec![("destinations", Value::Count(u64::from(count))), ("limit", Value::Count(u64::from(limit)))];
+    evidence.extend(more);
+    evidence.extend(usual.map(|usual| ("usual", Value::Count(u64::from(usual)))));
+    evidence
 }

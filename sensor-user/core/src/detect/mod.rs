@@ -121,6 +121,19 @@ pub struct Ended<'a> {
     pub clean_since: Time,
 }
 
+/// Destinations that are new to a device, by a count that goes on while flows are not told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    /// Who asked for them.
+    pub device: DeviceKey,
+    /// From where; its destination is nobody in particular.
+    pub flow: FlowId,
+    /// How many.
+    pub count: u32,
+    /// Since when.
+    pub since: Time,
+}
+
 /// A detector. What it holds against a device from before [`Contact::clean_since`] counts as forgotten.
 pub trait Detector: Send {
     /// A device makes a contact.
@@ -137,6 +150,9 @@ pub trait Detector: Send {
 
     /// A conversation ended; this is told at `now`, seconds after its last frame.
     fn ended(&mut self, _ended: &Ended<'_>, _now: Time, _found: &mut Vec<Finding>) {}
+
+    /// Flows were lost, and meanwhile a device asked for new destinations.
+    fn reached(&mut self, _reached: &Reached, _now: Time, _found: &mut Vec<Finding>) {}
 
     /// What is usual for a device, for those that learn it.
     fn usual(&self, _device: DeviceKey) -> Option<Usual> {

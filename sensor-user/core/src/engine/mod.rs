@@ -16,6 +16,7 @@ mod learn;
 mod pass;
 mod preview;
 mod reach;
+mod reached;
 mod review;
 mod rule;
 mod sight;

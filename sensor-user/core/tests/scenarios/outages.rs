@@ -2,6 +2,10 @@
 
 use sensor_core::time::MINUTE;
 
+use std::collections::HashMap;
+
+use sensor_core::datapath;
+
 use crate::*;
 
 const PORT: u16 = 8000;
@@ -204,4 +208,29 @@ fn who_probes_from_outside_is_blamed_and_never_the_probed() {
         }
         assert!(lan.cut().iter().all(|target| *target == Target::Ip(far)), "{name}: {:?}", lan.cut());
     }
+}
+
+#[test]
+fn what_a_host_asked_for_while_flows_were_lost_is_held_against_its_usual() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=9);
+    let counted = |lan: &mut Lan, ip: u8, at: u8, count: u32| {
+        let (since, told) = (lan.now, lan.out.events.len());
+        lan.pass(10 * SECOND);
+        let counts = HashMap::from([(datapath::host(host(ip), mac(at), 1), count), (7, 5_000)]);
+        lan.engine.reached(&counts, since, lan.now, &mut lan.out);
+        lan.out
+            .events
+            .get(told..)
+            .unwrap_or_default()
+            .iter()
+            .any(|timed| matches!(timed.event, Event::Alert(_)))
+    };
+    // Four floors of 25 are too few, as long as nothing is learned of it.
+    assert!(!counted(&mut lan, 3, 3, 100));
+    // Its address at another's place is not its own.
+    assert!(!counted(&mut lan, 3, 4, 101));
+    assert!(counted(&mut lan, 3, 3, 101));
+    assert_eq!(lan.alerts(), [("fanout", 2, 3)]);
+    assert_eq!((lan.isolated(), lan.cut()), (vec![], vec![]));
 }
