@@ -205,7 +205,7 @@ mod tests {
 
     fn samples(count: u16, column: impl Fn(u16, bool) -> f32) -> Vec<Sample> {
         let one = |at: u16| {
-            let attack = at % 2 == 0;
+            let attack = at.is_multiple_of(2);
             let mixed = |by: u16| f32::from(at.wrapping_mul(by) >> 4);
             Sample { row: [column(at, attack), mixed(40_503), mixed(25_717), mixed(9_973), 0.0], attack }
         };
@@ -224,7 +224,7 @@ mod tests {
         let leaks = |_, attack| if attack { 63.0 } else { 64.0 };
         let all = samples(4_000, leaks);
         assert_eq!(found(all[..2_000].to_vec(), &all[2_000..]), 1.0);
-        let some = |at: u16, attack| if attack && at % 3 == 0 { 63.0 } else { 64.0 };
+        let some = |at: u16, attack| if attack && at.is_multiple_of(3) { 63.0 } else { 64.0 };
         let some = samples(4_000, some);
         assert!(found(some[..2_000].to_vec(), &some[2_000..]) > LEAST);
         let none = samples(8_000, |at, _| f32::from(at.wrapping_mul(31_421) >> 6));
