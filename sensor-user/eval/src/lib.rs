@@ -21,4 +21,5 @@ pub mod speed;
 pub mod subject;
 pub mod synthetic;
 pub mod told;
+pub mod transplant;
 pub mod years;

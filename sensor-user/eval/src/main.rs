@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -15,7 +16,7 @@ use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{contest, leak, report, speed, synthetic, told};
+use sensor_eval::{contest, leak, report, speed, synthetic, told, transplant};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -108,8 +109,20 @@ fn eval(args: &Args) -> Result<bool> {
             args.seeds.0.iter().map(|seed| contest::hold(*seed, hosts.min(500), args.runs.min(4))).collect()
         }
     };
+    let grafts: Vec<Rc<_>> = match args.hosts {
+        0 => Vec::new(),
+        _ => transplant::grafts(&held, &args.data)?.into_iter().map(Rc::new).collect(),
+    };
+    let grown: Vec<_> =
+        args.seeds.0.iter().flat_map(|seed| transplant::grow(*seed, &grafts, &trial(args))).collect();
+    if !grafts.is_empty() {
+        targets.push(transplant::target(&grown));
+    }
     targets.extend(measured.iter().flat_map(speed::targets));
     let mut pages: String = simulated.iter().map(told::page).collect();
+    if !grafts.is_empty() {
+        pages += &transplant::page(&grafts, &grown);
+    }
     if !contests.is_empty() {
         pages += &contest::page(&contests);
     }

@@ -269,11 +269,22 @@ impl<'a> World<'a> {
         self.sink.told(told)
     }
 
-    /// Tells of a frame that is part of no conversation of ours, such as an ARP message.
-    pub fn frame(&mut self, seen: FlowSeen, cause: Cause) -> bool {
+    /// Where a host is: its VLAN, its port, and its router's MAC address; none if there is no such host.
+    pub fn place(&self, id: HostId) -> Option<(u16, u8, Mac)> {
+        let host = self.site.hosts.get(id)?;
+        Some((self.vlan(host.segment), host.port, self.site.router))
+    }
+
+    /// Tells of something that comes from elsewhere. Returns whether the frame behind it went through.
+    pub fn graft(&mut self, observation: Observation, back: bool, cause: Cause) -> bool {
         self.talks += 1;
         let talk = self.talks;
-        self.tell(&Told { observation: Observation::Flow(seen), talk, back: false, cause })
+        self.tell(&Told { observation, talk, back, cause })
+    }
+
+    /// Tells of a frame that is part of no conversation of ours, such as an ARP message.
+    pub fn frame(&mut self, seen: FlowSeen, cause: Cause) -> bool {
+        self.graft(Observation::Flow(seen), false, cause)
     }
 
     /// Asks by ARP for an address of the host's own segment, unless it did lately. Returns whether somebody answered.
