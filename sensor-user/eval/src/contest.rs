@@ -41,7 +41,7 @@ pub fn hold(seed: u64, hosts: usize, each: usize) -> Contest {
     let nms: BTreeSet<_> =
         site.of(Class::Nms).iter().filter_map(|id| site.hosts.get(*id)).map(|host| host.ip).collect();
     let product = Product::new(&settings(&site, Mode::Observe, false));
-    let mut rivals = Rivals::new(product);
+    let mut rivals = Rivals::new(product, START.plus(LEARNED * DAY));
     let planned = {
         let mut world = World::new(site, seed, &mut rivals);
         world.open();
@@ -130,7 +130,7 @@ pub fn page(contests: &[Contest]) -> String {
         contests.iter().flat_map(|c| c.attacks.values()).flat_map(|a| a.called.iter().copied()).collect();
     rows.extend(detectors.into_iter().map(|name| of_product(contests, Some(name))));
     let mut text = "\n## The same run, the same budget of false alarms\n\nPercent of the runs found, and the median of the targets \
-                    reached by then; observe mode, nobody is cut off. Rivals are shown IP frames alone, as their models are, and so miss scans of empty addresses on the host's own link, which are ARP. Host-days without an attack that were called \
+                    reached by then; observe mode, nobody is cut off. Rivals are shown IP frames alone, as their models are (forest and components: the rows of the product's own), and so miss scans of empty addresses on the host's own link, which are ARP. Host-days without an attack that were called \
                     while attacks went on stand first.\n\n| |"
         .to_owned();
     for row in &rows {

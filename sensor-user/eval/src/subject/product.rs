@@ -2,7 +2,7 @@
 
 use sensor_core::datapath::Datapath;
 use sensor_core::engine::{Engine, Output};
-use sensor_core::event::Event;
+use sensor_core::event::{Event, FlowEnded};
 use sensor_core::observation::{DropReason, DropSeen, FlowId, Observation, Verdict};
 use sensor_core::policy::{Decision, Target};
 use sensor_core::settings::{Mode, Settings};
@@ -46,6 +46,8 @@ pub struct Product {
     pub tally: Tally,
     /// Records it was given.
     pub records: u64,
+    /// Conversations that ended, if somebody wants to know; to be taken out by him.
+    pub ended: Option<Vec<FlowEnded>>,
 }
 
 impl Product {
@@ -66,6 +68,7 @@ impl Product {
             bytes: Vec::new(),
             tally: Tally::default(),
             records: 0,
+            ended: None,
         };
         product.datapath.set_up(settings);
         product.engine.restore(Vec::new(), &mut product.out);
@@ -108,6 +111,11 @@ impl Product {
             match &timed.event {
                 Event::Alert(alert) => self.tally.alert(timed.time, alert),
                 Event::Isolation(isolation) => self.tally.isolation(timed.time, isolation),
+                Event::Flow(ended) => {
+                    if let Some(all) = &mut self.ended {
+                        all.push(ended.clone());
+                    }
+                }
                 _ => {}
             }
         }

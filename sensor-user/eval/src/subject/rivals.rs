@@ -6,10 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
+use sensor_core::contact::{Contact, Outcome};
 use sensor_core::flow::{RST, TCP};
+use sensor_core::health::Health;
+use sensor_core::inventory::DeviceKey;
 use sensor_core::observation::{FlowSeen, Kind, Observation};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 
+use super::minutes::{Minutes, Scored};
 use super::product::Product;
 use crate::sim::calendar::day;
 use crate::sim::site::Site;
@@ -37,12 +41,25 @@ pub enum Rival {
     Rita,
     /// Hosts in a minute, in standard deviations over the host's own mean.
     Sigma,
+    /// An isolation forest on the rows of a host's minutes.
+    Forest,
+    /// A principal component analysis on the same.
+    Pca,
 }
 
 impl Rival {
     /// All of them.
-    pub const ALL: [Rival; 7] =
-        [Rival::Zeek, Rival::SimpleScan, Rival::Ntopng, Rival::Slips, Rival::Walk, Rival::Rita, Rival::Sigma];
+    pub const ALL: [Rival; 9] = [
+        Rival::Zeek,
+        Rival::SimpleScan,
+        Rival::Ntopng,
+        Rival::Slips,
+        Rival::Walk,
+        Rival::Rita,
+        Rival::Sigma,
+        Rival::Forest,
+        Rival::Pca,
+    ];
 
     /// Its name, and the threshold it is published with.
     pub fn published(self) -> (&'static str, f64) {
@@ -54,6 +71,9 @@ impl Rival {
             Rival::Walk => ("random walk alone, 1e-6", 13.8),
             Rival::Rita => ("RITA timing score alone, 0.9", 0.9),
             Rival::Sigma => ("host's mean + 3 sigma", 3.0),
+            // A score much over a half is odd (Liu, Ting and Zhou, ICDM 2008).
+            Rival::Forest => ("isolation forest on minutes, 0.6", 0.6),
+            Rival::Pca => ("12 principal components on minutes, worst 0.1 % of the learned", 0.0),
         }
     }
 }
@@ -92,12 +112,17 @@ struct Source {
     simple: Window,
     minute: Window,
     known: HashSet<IpAddr>,
+    services: HashSet<(IpAddr, u16)>,
     walk: f64,
     /// Number, sum and sum of squares of hosts in a minute.
     minutes: (f64, f64, f64),
     minute_of: u64,
     most: f64,
     pairs: HashMap<(IpAddr, u16), VecDeque<Time>>,
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_private())
 }
 
 /// A contact that waits for its answer.
@@ -109,6 +134,7 @@ struct Waiting {
     port: u16,
     new: bool,
     cause: Cause,
+    contact: Contact,
 }
 
 /// What a rival's score was, and how many destinations an attack had reached by then and how many seconds after its begin.
@@ -128,11 +154,13 @@ pub struct Rivals {
     /// The greatest scores of each rival in each attack, rising.
     pub stairs: BTreeMap<(Rival, u16), Vec<Stair>>,
     runs: BTreeMap<u16, (Time, BTreeSet<IpAddr>)>,
+    minutes: Minutes,
 }
 
 impl Rivals {
-    /// Beside this product.
-    pub fn new(product: Product) -> Self {
+    /// Beside this product; those that learn do so until `learned`.
+    pub fn new(mut product: Product, learned: Time) -> Self {
+        product.ended = Some(Vec::new());
         Self {
             product,
             sources: HashMap::new(),
@@ -143,6 +171,7 @@ impl Rivals {
             benign: BTreeMap::new(),
             stairs: BTreeMap::new(),
             runs: BTreeMap::new(),
+            minutes: Minutes::new(learned),
         }
     }
 
@@ -176,6 +205,23 @@ impl Rivals {
         }
         let source = self.sources.entry(src).or_default();
         let new = source.known.insert(dst);
+        let contact = Contact {
+            device: DeviceKey::Local(seen.smac),
+            id: seen.id,
+            time: now,
+            new_peer: new,
+            new_service: source.services.insert((dst, port)),
+            internal: is_private(dst),
+            alive: self.inside.contains(&dst),
+            midway: false,
+            odd_flags: false,
+            end_host: true,
+            from_outside: false,
+            forbidden: None,
+            health: Health::Unknown,
+            clean_since: Time(0),
+        };
+        self.minutes.contact(&contact, told.cause);
         let hosts = source.minute.add(now, MINUTE, (dst, 0));
         let sigma = source.sigma(now, hosts);
         let rita = source.rita(now, (dst, port));
@@ -192,13 +238,21 @@ impl Rivals {
             port,
             new,
             cause: told.cause,
+            contact,
         });
     }
 
     fn lapse(&mut self, now: Time) {
         while self.waiting.front().is_some_and(|waiting| now.since(waiting.time) > PATIENCE) {
             let Some(waiting) = self.waiting.pop_front() else { return };
-            let fine = self.answered.remove(&waiting.talk).unwrap_or(false);
+            let answer = self.answered.remove(&waiting.talk);
+            let outcome = match answer {
+                Some(true) => Outcome::Answered,
+                Some(false) => Outcome::Refused,
+                None => Outcome::Silent,
+            };
+            self.minutes.outcome(&waiting.contact, outcome, now);
+            let fine = answer == Some(true);
             self.outcome(&waiting, fine, now);
         }
     }
@@ -264,6 +318,17 @@ impl Source {
 impl Sink for Rivals {
     fn told(&mut self, told: &Told) -> bool {
         self.product.told(told);
+        let now = match &told.observation {
+            Observation::Flow(seen) => seen.time,
+            Observation::Progress(progress) => progress.time,
+            Observation::Drop(seen) => seen.time,
+        };
+        for Scored { rival, src, cause, score } in self.minutes.due(now) {
+            self.score(rival, src, cause, now, score);
+        }
+        for ended in self.product.ended.iter_mut().flat_map(|ended| ended.drain(..)) {
+            self.minutes.ended(&ended, now);
+        }
         let Observation::Flow(seen) = &told.observation else { return true };
         self.lapse(seen.time);
         if seen.id.kind != Kind::Ip {

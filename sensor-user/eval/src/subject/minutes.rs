@@ -1,0 +1,178 @@
+//! What plain methods make of a device's minutes: the rows of numbers that the product's own models are given.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use sensor_core::contact::{Contact, Outcome};
+use sensor_core::event::FlowEnded;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::model::baseline::{Forest, Pca};
+use sensor_core::model::features::{Subject, Watch};
+use sensor_core::model::random::Random;
+use sensor_core::model::reservoir::Reservoir;
+use sensor_core::time::{MINUTE, Time};
+
+use super::rivals::Rival;
+use crate::figure::quantile;
+use crate::sim::world::Cause;
+
+/// Devices and conversations that are watched, more than any site here has.
+const MOST: (usize, usize) = (20_000, 200_000);
+/// Rows that are learned from.
+const ROWS: usize = 20_000;
+/// Components of the analysis.
+const COMPONENTS: usize = 12;
+/// What an error of the analysis is measured from: this part of the rows it learned from have less.
+const USUAL: f64 = 0.999;
+/// A minute in which an attack was sent is the attack's.
+const RECENT: u64 = 2 * MINUTE;
+
+/// A score of a device's minute.
+pub struct Scored {
+    /// By which method.
+    pub rival: Rival,
+    /// Of whom.
+    pub src: IpAddr,
+    /// Why what it did was done.
+    pub cause: Cause,
+    /// How odd it is.
+    pub score: f64,
+}
+
+/// The methods, and what they learn from until `learned`.
+pub struct Minutes {
+    watch: Watch,
+    rows: Reservoir,
+    learned: Time,
+    models: Option<(Forest, Pca, f64)>,
+    /// The address of each device, and the last attack it was sent from.
+    who: HashMap<DeviceKey, (IpAddr, Option<(Cause, Time)>)>,
+}
+
+impl Minutes {
+    /// Nothing learned yet; what comes before `learned` is learned from.
+    pub fn new(learned: Time) -> Self {
+        let width = Subject::Window.labels().len();
+        Self {
+            watch: Watch::new(MOST.0, MOST.1, MINUTE),
+            rows: Reservoir::new(ROWS, width, 1),
+            learned,
+            models: None,
+            who: HashMap::new(),
+        }
+    }
+
+    /// A device makes a contact.
+    pub fn contact(&mut self, contact: &Contact, cause: Cause) {
+        let (ip, last) = self.who.entry(contact.device).or_insert((contact.id.src, None));
+        *ip = contact.id.src;
+        if matches!(cause, Cause::Attack(_)) {
+            *last = Some((cause, contact.time));
+        }
+        self.watch.contact(contact, None);
+    }
+
+    /// It has an outcome.
+    pub fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time) {
+        self.watch.outcome(contact, outcome, now);
+    }
+
+    /// A conversation ended.
+    pub fn ended(&mut self, ended: &FlowEnded, now: Time) {
+        self.watch.ended(ended, None, None, now);
+    }
+
+    /// The scores of minutes that are over.
+    pub fn due(&mut self, now: Time) -> Vec<Scored> {
+        let mut scored = Vec::new();
+        while let Some((device, row)) = self.watch.due(now) {
+            if now < self.learned {
+                self.rows.offer(device, now, &row);
+                continue;
+            }
+            let rows = &self.rows;
+            let (forest, pca, usual) = self.models.get_or_insert_with(|| learn(rows));
+            let Some((src, last)) = self.who.get(&device).copied() else { continue };
+            let attack = last.filter(|(_, time)| now.since(*time) < RECENT).map(|(cause, _)| cause);
+            let cause = attack.unwrap_or(Cause::Habit);
+            let error = f64::from(pca.score(&row)) - *usual;
+            for (rival, score) in [(Rival::Forest, f64::from(forest.score(&row))), (Rival::Pca, error)] {
+                scored.push(Scored { rival, src, cause, score });
+            }
+        }
+        scored
+    }
+}
+
+fn learn(rows: &Reservoir) -> (Forest, Pca, f64) {
+    let values = rows.rows().values();
+    let all: Vec<usize> = (0..rows.rows().len()).collect();
+    let forms: Vec<_> = Subject::Window.labels().iter().map(|label| label.form).collect();
+    let mut random = Random::new(1);
+    let pca = Pca::learn(&values, &all, &forms, COMPONENTS, &mut random);
+    let errors: Vec<f64> = values.rows().into_iter().map(|row| f64::from(pca.score(&row.to_vec()))).collect();
+    let usual = quantile(&errors, USUAL).unwrap_or_default();
+    (Forest::learn(&values, &all, &mut random), pca, usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_core::addr::Mac;
+    use sensor_core::health::Health;
+    use sensor_core::observation::{FlowId, Kind};
+
+    use super::*;
+
+    /// A device turns to so many hosts at once.
+    fn turn(minutes: &mut Minutes, device: u8, hosts: u8, time: Time, cause: Cause) {
+        for host in 0..hosts {
+            let src = IpAddr::from([10, 0, 0, device]);
+            let dst = IpAddr::from([10, 0, 1, host]);
+            let contact = Contact {
+                device: DeviceKey::Local(Mac([2, 0, 0, 0, 0, device])),
+                id: FlowId { src, dst, sport: 1, dport: 80, proto: 6, kind: Kind::Ip, vlan: 0, port: 1 },
+                time,
+                new_peer: false,
+                new_service: false,
+                internal: true,
+                alive: true,
+                midway: false,
+                odd_flags: false,
+                end_host: true,
+                from_outside: false,
+                forbidden: None,
+                health: Health::Unknown,
+                clean_since: Time(0),
+            };
+            minutes.contact(&contact, cause);
+        }
+    }
+
+    #[test]
+    fn a_minute_unlike_the_others_scores_most() {
+        let learned = Time(200 * MINUTE);
+        let mut minutes = Minutes::new(learned);
+        let mut scored = Vec::new();
+        for at in 0..300 {
+            let time = Time(at * MINUTE);
+            scored.extend(minutes.due(time));
+            for device in 1..=5 {
+                // A forest knows no more of what is large than it saw: now and then it is some.
+                let hosts =
+                    if (at + u64::from(device)).is_multiple_of(47) { 40 } else { (at % 4) as u8 + device };
+                turn(&mut minutes, device, hosts, time, Cause::Habit);
+            }
+            if at == 250 {
+                turn(&mut minutes, 3, 120, time, Cause::Attack(7));
+            }
+        }
+        assert_eq!(scored.len(), 2 * 5 * 100, "of the minutes after the learning");
+        for (rival, part) in [(Rival::Forest, 0.9), (Rival::Pca, 1.0)] {
+            let of: Vec<_> = scored.iter().filter(|scored| scored.rival == rival).collect();
+            let odd = of.iter().find(|scored| scored.cause == Cause::Attack(7)).expect("scored");
+            assert_eq!(odd.src, IpAddr::from([10, 0, 0, 3]));
+            let below = of.iter().filter(|scored| scored.score <= odd.score).count();
+            assert!(below as f64 >= part * of.len() as f64, "{rival:?}: {below} of {}", of.len());
+        }
+    }
+}
