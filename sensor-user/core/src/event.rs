@@ -291,7 +291,7 @@ pub enum ApprovalStep {
     Lapsed,
     /// Nobody said anything in time: it is done.
     LapsedActs,
-    /// The run ended, and it is forgotten.
+    /// Observe mode since then: nothing is done that could be approved.
     Lost,
 }
 

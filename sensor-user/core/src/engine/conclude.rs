@@ -22,6 +22,7 @@ impl Engine {
                 None => self.ledger.add(&finding, now),
             };
             let (id, news) = self.incidents.add(&finding, evidence, now);
+            self.reserve_numbers(out);
             let (action, ruling) = self.weigh(id, &finding, now, out);
             let allowed = ruling.as_ref().and_then(Ruling::allowed);
             let rose = self.incidents.rises(id, &action) || self.is_unasked(id, &action, allowed);

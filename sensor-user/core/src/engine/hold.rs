@@ -27,6 +27,9 @@ impl Engine {
         let nets = self.settings.protected_nets.iter().filter_map(|net| Target::net(*net).ok());
         out.decisions.extend(protected.chain(nets).map(Decision::Protect));
         for mut block in blocks {
+            if let Origin::Incident(number) = block.origin {
+                self.incidents.skip_to(number);
+            }
             // What an incident brought about in enforce mode is only counted in observe mode; a person's word holds.
             let automatic = matches!(block.origin, Origin::Incident(_));
             let only_counted = automatic && block.would && self.settings.mode == Mode::Enforce;
@@ -161,7 +164,7 @@ impl Engine {
         block.origin = Origin::Incident(incident);
         let until = block.until.map_or(until, |old| old.max(until));
         block.until = Some(until);
-        self.repeats.note(finding.device, level, finding.family, now, until);
+        out.saves.extend(self.repeats.note(finding.device, level, finding.family, now, until));
         self.recent.push_back(Begun {
             time: now,
             device: finding.device,
@@ -212,7 +215,7 @@ impl Engine {
             return;
         }
         let block = Block { until: Some(until), ..block.clone() };
-        self.repeats.note(finding.device, block.level, finding.family, now, until);
+        out.saves.extend(self.repeats.note(finding.device, block.level, finding.family, now, until));
         let isolation = tell(&block, Change::Extended, self.describe(finding.device));
         self.enter(block, out);
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
@@ -232,7 +235,7 @@ impl Engine {
             self.incidents.close(key);
             self.ledger.absolve(key);
             if change == Change::Released {
-                self.repeats.forget(key);
+                out.saves.extend(self.repeats.forget(key));
             }
             self.inventory.absolve(key, now);
         }

@@ -16,6 +16,7 @@ mod learn;
 mod pass;
 mod preview;
 mod reach;
+mod recall;
 mod review;
 mod rule;
 mod sight;
@@ -35,8 +36,9 @@ use crate::health::{Health, Services};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Observation, Verdict};
+use crate::policy::memory::Counter;
 use crate::policy::repeat::Repeats;
-use crate::policy::{Blocklist, Decision, Level, Name, Save, Target};
+use crate::policy::{Blocklist, Decision, Level, Memory, Name, Save, Target};
 use crate::settings::Settings;
 use crate::time::{MINUTE, SECOND, Time};
 
@@ -182,7 +184,7 @@ impl Engine {
     /// Ends the run: contacts that wait are judged at `now`, all conversations end.
     pub fn finish(&mut self, now: Time, out: &mut Output) {
         self.tick(now, out);
-        self.lose_waiting(now, out);
+        out.saves.push(Save::Keep(Memory::Last(Counter::Incidents, self.incidents.last())));
         while let Some(ended) = self.conversations.drain() {
             self.ended(ended, now, out);
         }
