@@ -36,7 +36,7 @@ pub struct RunOptions {
     pub bridge: String,
     /// The configuration; none: the usual file, if it is there.
     pub config: Option<PathBuf>,
-    /// Where the block list is kept.
+    /// Where the block list, and what else must survive a restart, is kept.
     pub state_dir: PathBuf,
     /// The control socket.
     pub socket: PathBuf,

@@ -12,6 +12,7 @@ use sensor_core::observation::{FlowId, Kind};
 use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
 use sensor_core::policy::repeat::{FORGOTTEN, Past};
 use sensor_core::policy::review::{Review, Scope};
+use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Memory, MemoryKey, Target};
 use sensor_core::time::Time;
 use serde::de::DeserializeOwned;
@@ -38,6 +39,7 @@ pub fn names(key: MemoryKey) -> (&'static str, String) {
         MemoryKey::Review(id) => ("review", id.to_string()),
         MemoryKey::Asked(incident) => ("asked", incident.to_string()),
         MemoryKey::Past(device) => ("past", target(device).to_string()),
+        MemoryKey::Window(id) => ("window", id.to_string()),
         MemoryKey::Last(counter) => ("last", counter.name().to_owned()),
     }
 }
@@ -54,6 +56,7 @@ impl MemoryRow {
                 // It is over FORGOTTEN before it is forgotten.
                 (value, Time(past.forgotten.0.saturating_sub(FORGOTTEN)), Some(past.forgotten))
             }
+            Memory::Window(window) => (window_value(window), window.since, Some(window.until)),
             Memory::Last(_, number) => (json!(number), now.mono, None),
         };
         let span = Span::new(since, until, boot_id, now);
@@ -92,6 +95,14 @@ impl MemoryRow {
                     forgotten: until()?,
                 };
                 Ok(Memory::Past(device(&self.key)?, past))
+            }
+            "window" => {
+                let until = until()?;
+                let length: u64 = field(&value, "length_ns")?;
+                let from = Time(until.0.saturating_sub(length));
+                let (reason, by) = (field(&value, "reason")?, field(&value, "by")?);
+                let (id, cover) = (self.number()?, cover(&value)?);
+                Ok(Memory::Window(Window { id, cover, from, until, reason, since, by }))
             }
             "last" => {
                 let counter = Counter::ALL.into_iter().find(|counter| counter.name() == self.key);
@@ -151,6 +162,30 @@ impl MemoryRow {
 fn review_value(review: &Review) -> Value {
     let Review { detector, scope, incident, by, .. } = review;
     json!({ "detector": detector, "scope": scope.to_string(), "incident": incident, "by": by })
+}
+
+/// Its beginning goes by its end: both are to come when it is written, and only what is to come can be said by any clock.
+fn window_value(window: &Window) -> Value {
+    let (cover, length) = (window.cover.to_string(), window.until.since(window.from));
+    let targets: Vec<String> = match &window.cover {
+        Cover::Device(_, targets) => targets.iter().map(ToString::to_string).collect(),
+        Cover::Everybody | Cover::Segment(_) => Vec::new(),
+    };
+    json!({ "cover": cover, "targets": targets, "length_ns": length, "reason": window.reason, "by": window.by })
+}
+
+fn cover(value: &Value) -> Result<Cover, String> {
+    let text: String = field(value, "cover")?;
+    if text == "everybody" {
+        return Ok(Cover::Everybody);
+    }
+    if let Some(name) = text.strip_prefix("segment ") {
+        return name.parse().map(Cover::Segment).map_err(|error| format!("cover: {error}"));
+    }
+    let called = text.strip_prefix("device ").ok_or_else(|| format!("the cover {text} is not known"))?;
+    let targets: Vec<String> = field(value, "targets")?;
+    let targets = targets.iter().map(|text| text.parse().map_err(|error| format!("cover: {error}")));
+    Ok(Cover::Device(called.to_owned(), targets.collect::<Result<_, String>>()?))
 }
 
 fn asked_value(asked: &Asked) -> Value {

@@ -60,7 +60,7 @@ const TO_2: &str = "
 /// What brings a database of layout 2 to layout 3.
 const TO_3: &str = "
     CREATE TABLE memory (
-        kind          TEXT NOT NULL,    -- past, review, asked, last; aside: cannot be understood
+        kind          TEXT NOT NULL,    -- past, review, asked, window, last; aside: cannot be understood
         key           TEXT NOT NULL,    -- a number, or an address
         value         TEXT NOT NULL,    -- JSON
         boot_id       TEXT NOT NULL,    -- as in block

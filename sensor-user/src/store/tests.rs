@@ -10,6 +10,7 @@ use sensor_core::observation::{FlowId, Kind};
 use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
 use sensor_core::policy::repeat::Past;
 use sensor_core::policy::review::{Review, Scope};
+use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Allow, Direction, Level, List, Origin, Service, Target};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 use tempfile::TempDir;
@@ -176,7 +177,7 @@ fn a_later_layout_is_left_alone() {
     let dir = TempDir::new().unwrap();
     open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
     let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
 }
 
 #[test]
@@ -268,6 +269,12 @@ fn review(id: u32, scope: &str) -> Memory {
     Memory::Review(Review { id, detector, scope, incident: 7, since: NOW.mono, by })
 }
 
+fn window(id: u32, cover: Cover) -> Memory {
+    let (from, until) = (NOW.mono.plus(HOUR), NOW.mono.plus(3 * HOUR));
+    let (reason, by) = ("new switch".to_owned(), "sato".to_owned());
+    Memory::Window(Window { id, cover, from, until, reason, since: NOW.mono, by })
+}
+
 fn past(device: DeviceKey, forgotten: Time) -> Memory {
     Memory::Past(device, Past { isolations: 3, level: Level::Pin, family: Family::Brute, forgotten })
 }
@@ -285,6 +292,9 @@ fn what_the_engine_remembers_survives_a_restart() {
         past(routed, NOW.mono.plus(900 * HOUR)),
         review(8, "10.0.0.9"),
         review(9, "icu"),
+        window(2, Cover::Everybody),
+        window(3, Cover::Segment("icu".parse().unwrap())),
+        window(4, Cover::Device("MRI 2".to_owned(), block(1, None).targets)),
     ];
     let saves: Vec<_> = want.iter().cloned().map(Save::Keep).collect();
     open(&dir).save(&saves, NOW).unwrap();
@@ -302,6 +312,7 @@ fn deadlines_go_by_the_wall_clock_after_a_reboot_and_only_then() {
     let forgotten = NOW.mono.plus(720 * HOUR);
     let saves = [
         asked(3, NOW.mono.plus(HOUR), None),
+        window(1, Cover::Everybody),
         past(DeviceKey::Routed("10.0.0.9".parse().unwrap()), forgotten),
     ];
     open(&dir).save(&saves.map(Save::Keep), NOW).unwrap();
@@ -310,15 +321,21 @@ fn deadlines_go_by_the_wall_clock_after_a_reboot_and_only_then() {
         let end = |memory: &Memory| match memory {
             Memory::Asked(asked) => asked.until,
             Memory::Past(_, past) => past.forgotten,
+            Memory::Window(window) => {
+                assert_eq!(window.until.since(window.from), 2 * HOUR);
+                window.until
+            }
             other => panic!("{other:?}"),
         };
         memories.iter().map(end).collect::<Vec<_>>()
     };
     let set = Now { mono: NOW.mono.plus(MINUTE), unix_ns: NOW.unix_ns + HOUR as i64 };
-    assert_eq!(ends("boot-1", set), [NOW.mono.plus(HOUR), forgotten], "the clock was set by an hour");
+    let ends_then = [NOW.mono.plus(HOUR), forgotten, NOW.mono.plus(3 * HOUR)];
+    assert_eq!(ends("boot-1", set), ends_then, "the clock was set by an hour");
     let up = Time(20 * SECOND);
     let rebooted = Now { mono: up, unix_ns: NOW.unix_ns + (20 * MINUTE) as i64 };
-    assert_eq!(ends("boot-2", rebooted), [up.plus(40 * MINUTE), up.plus(720 * HOUR - 20 * MINUTE)]);
+    let left = [40 * MINUTE, 720 * HOUR - 20 * MINUTE, 160 * MINUTE];
+    assert_eq!(ends("boot-2", rebooted), left.map(|ns| up.plus(ns)));
 }
 
 #[test]
@@ -484,7 +501,7 @@ proptest! {
         let now = Now { mono: Time(ns.unsigned_abs()), unix_ns: ns.wrapping_mul(3) };
         let boot_id = if same { "boot" } else { "other" };
         let _ = row.read(boot_id, now);
-        for kind in ["review", "asked", "past", "last", "other"] {
+        for kind in ["review", "asked", "past", "window", "last", "other"] {
             let (kind, key, value) = (kind.to_owned(), row.reason.clone(), row.reason.clone());
             let _ = MemoryRow { kind, key, value, span: span.clone() }.read(boot_id, now, &mut BTreeSet::new());
         }

@@ -134,7 +134,7 @@ impl Engine {
         let lapsed = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
         for incident in lapsed.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(waiting) = self.waiting.remove(&incident) else { continue };
-            let allowed = self.rule(&waiting.finding, waiting.level).allowed();
+            let allowed = self.rule(&waiting.finding, waiting.level, now).allowed();
             let acts = allowed.filter(|_| self.settings.approve.otherwise == Otherwise::Act);
             let Some(level) = acts else {
                 self.lapse(waiting, now, out);

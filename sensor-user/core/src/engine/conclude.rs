@@ -55,7 +55,7 @@ impl Engine {
         let sum = self.ledger.sum(finding.device, now);
         let earned = decide::earned(&sum, decisive).max(self.probation(finding, now));
         let Some(earned) = earned.filter(|_| graves > 0) else { return (Action::None, None) };
-        let mut ruling = self.rule(finding, earned);
+        let mut ruling = self.rule(finding, earned, now);
         let acts = decisive || self.settings.decide.graded;
         let action = match ruling.allowed() {
             None if acts => Action::Lowered,

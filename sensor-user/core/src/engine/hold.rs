@@ -44,6 +44,7 @@ impl Engine {
             if let List::Learned { number, allowed } = &block.list {
                 out.decisions.push(Decision::Allow(*number, allowed.clone()));
             }
+            self.recent.extend(begun(&block));
             let targets = self.blocks.put(block).targets.clone();
             self.settle(targets, out);
         }
@@ -232,14 +233,19 @@ impl Engine {
         let key = self.blocks.get(id).and_then(|block| self.key_of(block));
         let block = self.take_out(id, change, now, out)?;
         if let Some(key) = key {
-            self.incidents.close(key);
-            self.ledger.absolve(key);
             if change == Change::Released {
                 out.saves.extend(self.repeats.forget(key));
             }
-            self.inventory.absolve(key, now);
+            self.absolve(key, now);
         }
         Some(block)
+    }
+
+    /// Forgets what there is against a device so far.
+    pub(super) fn absolve(&mut self, key: DeviceKey, now: Time) {
+        self.incidents.close(key);
+        self.ledger.absolve(key);
+        self.inventory.absolve(key, now);
     }
 
     /// Takes an entry out; what there is against its device stays.
@@ -299,6 +305,17 @@ impl Engine {
     fn is_somewhere_held(&self, ip: IpAddr, port: u8, vlan: u16) -> bool {
         self.blocks.wide().any(|(target, block)| !block.would && self.lies_in(target, ip, port, vlan))
     }
+}
+
+/// What a remembered entry means to the fuse: a daemon that dies again and again must not cut off more than one that runs.
+fn begun(block: &Block) -> Option<Begun> {
+    let device = block.targets.iter().find_map(|target| match target {
+        Target::Mac(mac) => Some(DeviceKey::Local(*mac)),
+        Target::Ip(ip) => Some(DeviceKey::Routed(*ip)),
+        _ => None,
+    });
+    let device = device.filter(|_| matches!(block.origin, Origin::Incident(_)))?;
+    Some(Begun { time: block.since, device, level: block.level, infected: false })
 }
 
 /// The event of a change to a block entry.

@@ -22,6 +22,7 @@ mod rule;
 mod sight;
 mod silence;
 mod view;
+mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -47,6 +48,8 @@ use approve::Waitings;
 pub use command::{Command, CommandError, Impact, Reply, Which, Who};
 use follow::Following;
 use review::Reviews;
+use window::Windows;
+pub use window::{Announce, Whom};
 
 /// What the engine gives back: all of it must be carried out, decisions first.
 #[derive(Debug, Default)]
@@ -95,6 +98,8 @@ pub struct Engine {
     waiting: Waitings,
     /// Detectors on review.
     reviews: Reviews,
+    /// Announced change windows.
+    windows: Windows,
     /// The last automatic restrictions.
     recent: VecDeque<Begun>,
     found: Vec<Finding>,
@@ -130,6 +135,7 @@ impl Engine {
             ports: BTreeMap::new(),
             waiting: Waitings::new(),
             reviews: Reviews::default(),
+            windows: Windows::default(),
             recent: VecDeque::new(),
             found: Vec::new(),
             silenced: 0,
@@ -165,6 +171,7 @@ impl Engine {
     /// before, or an answer that is on its way would be taken for silence. Cheap when nothing is due; at least every 10 ms
     /// is best while contacts wait, and at least every second always.
     pub fn tick(&mut self, now: Time, out: &mut Output) {
+        self.turn_windows(now, out);
         self.judge_lapsed(now, out);
         while let Some(ended) = self.conversations.expire(now) {
             self.ended(ended, now, out);

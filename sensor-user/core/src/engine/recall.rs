@@ -20,7 +20,11 @@ impl Engine {
                 Memory::Review(review) if !detect::names().any(|name| name == review.detector) => {
                     out.saves.push(Save::Drop(MemoryKey::Review(review.id)));
                 }
+                Memory::Last(Counter::Windows, number) => {
+                    self.windows.skip_to(u32::try_from(number).unwrap_or(u32::MAX));
+                }
                 Memory::Review(review) => self.reviews.recall(review),
+                Memory::Window(window) => self.windows.recall(window),
                 Memory::Past(device, past) if past.forgotten <= now => {
                     out.saves.push(Save::Drop(MemoryKey::Past(device)));
                 }
@@ -31,6 +35,7 @@ impl Engine {
                 Memory::Asked(asked) => self.recall_asked(*asked, now, out),
             }
         }
+        self.turn_windows(now, out);
         self.reserve_numbers(out);
     }
 

@@ -1,5 +1,5 @@
 //! What must be known again after a restart besides the block list: who was restricted before, which detectors are on
-//! review, what waits for a person, and which numbers were given. Numbers that a person is told go on, for an order by number
+//! review, what waits for a person, which change windows were announced, and which numbers were given. Numbers that a person is told go on, for an order by number
 //! must never hit another incident.
 
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use crate::time::Time;
 
 use super::repeat::Past;
 use super::review::{Review, ReviewId};
+use super::window::{Window, WindowId};
 use super::{BlockId, Level};
 
 /// Numbers that go on.
@@ -20,17 +21,20 @@ pub enum Counter {
     Incidents,
     /// Of reviews.
     Reviews,
+    /// Of change windows.
+    Windows,
 }
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Incidents, Self::Reviews];
+    pub const ALL: [Self; 3] = [Self::Incidents, Self::Reviews, Self::Windows];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Incidents => "incidents",
             Self::Reviews => "reviews",
+            Self::Windows => "windows",
         }
     }
 }
@@ -96,6 +100,8 @@ pub enum Memory {
     Asked(Box<Asked>),
     /// A device was restricted.
     Past(DeviceKey, Past),
+    /// A change window was announced.
+    Window(Window),
     /// Numbers up to this may have been given.
     Last(Counter, u64),
 }
@@ -109,6 +115,8 @@ pub enum MemoryKey {
     Asked(u64),
     /// What was done about a device before.
     Past(DeviceKey),
+    /// A change window.
+    Window(WindowId),
     /// The last number.
     Last(Counter),
 }
@@ -120,6 +128,7 @@ impl Memory {
             Self::Review(review) => MemoryKey::Review(review.id),
             Self::Asked(asked) => MemoryKey::Asked(asked.incident),
             Self::Past(device, _) => MemoryKey::Past(*device),
+            Self::Window(window) => MemoryKey::Window(window.id),
             Self::Last(counter, _) => MemoryKey::Last(*counter),
         }
     }

@@ -14,6 +14,7 @@ pub mod review;
 pub mod ruling;
 mod target;
 mod why;
+pub mod window;
 
 use std::fmt;
 use std::sync::Arc;

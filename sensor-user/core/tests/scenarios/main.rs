@@ -1,6 +1,7 @@
 //! Small networks, told flow by flow: what the engine makes of them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its own words is to fail")]
 
+mod announced;
 mod approved;
 mod beacons;
 mod blocked;
