@@ -7,17 +7,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Daemon, Site, site};
 use bpf_tests::lab::mac;
-use bpf_tests::traffic::{Scan, check_ways, until};
+use bpf_tests::traffic::{Scan, Service, check_ways, exchange, until};
 use serde_json::{Value, json};
 
 /// Ways that are closed while host 1 is cut off.
 const ITS_WAYS: [(u8, &str); 2] = [(1, "10.77.0.2"), (2, "10.77.0.1")];
 
-/// A ward of three that ask for each other's MAC addresses, with a daemon that enforces.
+/// A ward of three that ask for each other's MAC addresses, with a service at host 2 and a daemon that enforces.
 fn ward(config: &str, work: impl FnOnce(&Site<'_>, Daemon) -> Result<()> + Send) -> Result<()> {
     site(3, |site| {
         site.configure(config)?;
         site.lab.unlearn()?;
+        let _service = Service::start(site.lab, 2, 80)?;
         let daemon = start(site)?;
         check_ways(site.lab, "before", true, &ITS_WAYS)?;
         work(site, daemon)
@@ -28,8 +29,9 @@ fn start(site: &Site) -> Result<Daemon> {
     site.start(&["--mode", "enforce"])
 }
 
-/// Host 1 looks for hosts.
+/// Host 1 works, which shows that it is no router, and then looks for hosts.
 fn scan(site: &Site) -> Result<Scan> {
+    exchange(site.lab, 1, "10.77.0.2:80")?;
     Scan::start(site.lab, 1, &["-sn", "10.77.0.0/24"])
 }
 
@@ -37,8 +39,11 @@ fn is_approval(event: &Value, step: &str) -> bool {
     event["event_type"] == "approval" && event["approval"]["action"] == step
 }
 
+/// One that nobody entered by hand.
 fn is_isolation(event: &Value) -> bool {
-    event["event_type"] == "isolation" && event["isolation"]["action"] == "added"
+    event["event_type"] == "isolation"
+        && event["isolation"]["action"] == "added"
+        && event["incident_id"].is_u64()
 }
 
 /// An alert about host 1 that would have isolated it, and was lowered by that.

@@ -369,9 +369,7 @@ fn change_windows_are_announced_shown_and_ended() {
     let (text, _) = command("window list", vec![ok(json!([window]))]);
     let text = text.unwrap();
     assert!(
-        text.contains(
-            " 2  open   segment icu  2026-01-01 00:00:00  2026-01-01 04:00:00  tanaka  new switch"
-        ),
+        text.contains(" 2  open   segment icu  2026-01-01 00:00:00  2026-01-01 04:00:00  tanaka  new switch"),
         "{text}"
     );
     for wrong in [

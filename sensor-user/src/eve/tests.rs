@@ -382,7 +382,11 @@ fn what_waits_for_a_person_is_told() {
         (ApprovalStep::Denied, Some("tanaka"), "is not to be cut off: denied by tanaka"),
         (ApprovalStep::Lapsed, None, "is not cut off: nobody approved it in time"),
         (ApprovalStep::LapsedActs, None, "is to be cut off: nobody denied it in time"),
-        (ApprovalStep::Lost, None, "was to be cut off: the question is gone, for in observe mode nothing is done"),
+        (
+            ApprovalStep::Lost,
+            None,
+            "was to be cut off: the question is gone, for in observe mode nothing is done",
+        ),
     ] {
         let timed = Timed { time: START, event: approval(step, by) };
         let sentence = teller().sentence(&timed, None);
