@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use prometheus::Registry;
 use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
-use sensor_core::policy::{Block, Save};
+use sensor_core::policy::{Block, Memory, Save};
 use sensor_core::settings::Mode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,7 +36,7 @@ pub struct RunOptions {
     pub bridge: String,
     /// The configuration; none: the usual file, if it is there.
     pub config: Option<PathBuf>,
-    /// Where the block list is kept.
+    /// Where the block list, and what else must survive a restart, is kept.
     pub state_dir: PathBuf,
     /// The control socket.
     pub socket: PathBuf,
@@ -92,6 +92,7 @@ fn may_load(options: &RunOptions) -> Result<bool> {
 struct Outside {
     store: Store,
     blocks: Vec<Block>,
+    memories: Vec<Memory>,
     listener: Option<TcpListener>,
     server: Server,
     metrics: Metrics,
@@ -101,13 +102,14 @@ impl Outside {
     async fn open(options: &RunOptions, daemon: &DaemonSettings, now: Now) -> Result<Self> {
         let mut store = Store::open(&options.state_dir)?;
         let blocks = store.load(now)?;
+        let memories = store.recall(now)?;
         let listener = match options.metrics.unwrap_or(daemon.metrics_listen) {
             Some(address) => Some(telemetry::bind(address).await?),
             None => None,
         };
         let server = Server::bind(&options.socket, &daemon.socket_group)?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), now.unix_ns as f64 / 1e9)?;
-        Ok(Self { store, blocks, listener, server, metrics })
+        Ok(Self { store, blocks, memories, listener, server, metrics })
     }
 }
 
@@ -117,7 +119,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let may_load = may_load(&options)?;
     let lock = SensorLock::acquire(LOCK_DIR.as_ref(), &options.bridge, ports.bridge_ifindex())?;
     let now = Now::read();
-    let Outside { store, blocks, listener, server, metrics } =
+    let Outside { store, blocks, memories, listener, server, metrics } =
         Outside::open(&options, &config.daemon, now).await?;
     let enforce = config.settings.mode == Mode::Enforce;
     let sensor = if may_load {
@@ -146,6 +148,7 @@ async fn live(options: RunOptions) -> Result<()> {
     };
     out.saves.extend(orphans.iter().cloned().map(Save::Put));
     engine.restore([blocks, orphans].concat(), &mut out);
+    engine.recall(memories, now.mono, &mut out);
     let mut enforcer = Enforcer::new(rules, plan, now.mono);
     enforcer.want(&out.decisions);
     // Before the rules: a place that has another number now must not have the rules of the one before, not for a moment.

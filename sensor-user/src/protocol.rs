@@ -59,6 +59,12 @@ pub enum Request {
     Reviews,
     /// The detector on this review counts again. Answer: [`ReviewInfo`], as it was.
     ReviewEnd(u32),
+    /// The change windows that are open or to come. Answer: a list of [`WindowInfo`].
+    Windows,
+    /// Announce a change window. Answer: [`WindowInfo`].
+    WindowAdd(WindowAdd),
+    /// End a change window, or call it off. Answer: [`WindowInfo`], as it was.
+    WindowRemove(u32),
     /// The block list, oldest first. Answer: a list of [`BlockInfo`].
     BlockList,
     /// Block somebody. Answer: [`Added`].
@@ -158,6 +164,55 @@ pub struct ReviewInfo {
     /// Since when.
     pub since: Stamp,
     /// The account that judged.
+    pub by: String,
+}
+
+/// For whom a change window is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowWho {
+    /// All devices.
+    Everybody,
+    /// All devices of this segment.
+    Segment(String),
+    /// This device: by name, MAC or IP address.
+    Device(String),
+}
+
+/// A change window to be announced.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowAdd {
+    /// For whom.
+    pub who: WindowWho,
+    /// In how long it begins, ns.
+    #[serde(default)]
+    pub in_ns: u64,
+    /// How long it lasts, ns.
+    pub for_ns: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// An announced change window.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WindowInfo {
+    /// Its number.
+    pub id: u32,
+    /// For whom: `everybody`, `segment icu` or `device MRI 2`.
+    #[serde(rename = "for")]
+    pub who: String,
+    /// It is open; else it is to come.
+    pub open: bool,
+    /// From when on.
+    pub from: Stamp,
+    /// Until when.
+    pub until: Stamp,
+    /// Why.
+    pub reason: String,
+    /// When it was announced.
+    pub since: Stamp,
+    /// The account that announced it.
     pub by: String,
 }
 

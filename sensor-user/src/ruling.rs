@@ -36,6 +36,12 @@ fn cause(step: &Value) -> String {
             let number = step["review"].as_u64().unwrap_or_default();
             format!("the detector was judged wrong about such devices (review {number})")
         }
+        Some("window") => {
+            format!(
+                "a change was announced for this time (window {})",
+                step["window"].as_u64().unwrap_or_default()
+            )
+        }
         Some("waiting") => "too many restrictions wait for approval".to_owned(),
         Some("room") => "the table of what pinned devices may do is full".to_owned(),
         // A daemon of a later release may know reasons this command does not.
@@ -91,6 +97,7 @@ mod tests {
             { "to": "pin", "by": "class", "class": "icu" },
             { "to": "throttle", "by": "service", "peers": ["PACS", "10.0.0.9"] },
             { "to": "alert", "by": "review", "review": 3 },
+            { "to": "alert", "by": "window", "window": 2 },
             { "to": "alert", "by": "waiting" },
             { "to": "alert", "by": "later" },
         ] });
@@ -100,6 +107,7 @@ mod tests {
                 "pin at most: the class icu allows no more",
                 "throttle at most: more would cut it off from PACS, 10.0.0.9, which must go on",
                 "told only: the detector was judged wrong about such devices (review 3)",
+                "told only: a change was announced for this time (window 2)",
                 "told only: too many restrictions wait for approval",
                 "told only: later",
             ]

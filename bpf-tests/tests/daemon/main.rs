@@ -5,6 +5,7 @@ mod bad_captures;
 mod bad_start;
 mod block;
 mod bypass;
+mod decided;
 mod detach;
 mod disk;
 mod doctor;

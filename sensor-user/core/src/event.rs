@@ -10,6 +10,7 @@ use crate::evidence::{Family, Sum};
 use crate::observation::{DropSeen, EndReason, FlowId};
 use crate::policy::review::Review;
 use crate::policy::ruling::Ruling;
+use crate::policy::window::Window;
 use crate::policy::{BlockId, Direction, Level, Name, Target, Why};
 use crate::time::Time;
 use crate::tunnel::Inner;
@@ -291,7 +292,7 @@ pub enum ApprovalStep {
     Lapsed,
     /// Nobody said anything in time: it is done.
     LapsedActs,
-    /// The run ended, and it is forgotten.
+    /// Observe mode since then: nothing is done that could be approved.
     Lost,
 }
 
@@ -359,6 +360,31 @@ pub struct Judgement {
     pub by: String,
 }
 
+/// What became of an announced change window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowStep {
+    /// A person announced it.
+    Announced,
+    /// It is open.
+    Opened,
+    /// Its time is up.
+    Ended,
+    /// A person ended it, or called it off.
+    Removed,
+}
+
+/// A change window was announced, opens, or is over.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WindowChange {
+    /// The window.
+    pub window: Window,
+    /// What became of it.
+    pub step: WindowStep,
+    /// The account, if a person did it.
+    pub by: Option<String>,
+}
+
 /// The bypass was switched.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BypassChange {
@@ -411,6 +437,8 @@ pub enum Event {
     Approval(Approval),
     /// A person judged.
     Judgement(Judgement),
+    /// A change window.
+    Window(WindowChange),
     /// The bypass was switched.
     Bypass(BypassChange),
     /// A frame was dropped.

@@ -16,6 +16,8 @@ use crate::time::{HOUR, Time};
 pub const QUIET: u64 = HOUR;
 /// Most findings kept in an incident.
 const MAX_FINDINGS: usize = 32;
+/// So many numbers ahead of those in use are remembered as given, so that not each incident takes a write.
+const AHEAD: u64 = 64;
 
 /// One incident.
 #[derive(Clone, Debug)]
@@ -76,6 +78,10 @@ pub struct Incidents {
     all: BTreeMap<u64, Incident>,
     open: HashMap<DeviceKey, u64>,
     limit: usize,
+    /// The last number given.
+    last: u64,
+    /// Numbers up to this are remembered as given.
+    reserved: u64,
     /// Incidents opened.
     pub opened: u64,
 }
@@ -83,7 +89,14 @@ pub struct Incidents {
 impl Incidents {
     /// No incidents, and room for `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { all: BTreeMap::new(), open: HashMap::new(), limit: limit.max(1), opened: 0 }
+        Self {
+            all: BTreeMap::new(),
+            open: HashMap::new(),
+            limit: limit.max(1),
+            last: 0,
+            reserved: 0,
+            opened: 0,
+        }
     }
 
     /// Adds a finding to the device's open incident, or opens one. Returns its number, and whether the finding is news:
@@ -114,35 +127,65 @@ impl Incidents {
 
     fn start(&mut self, finding: &Finding, now: Time) -> u64 {
         self.opened += 1;
-        let id = self.opened;
+        self.last += 1;
+        self.enter(self.last, finding, now);
+        self.last
+    }
+
+    /// Takes up an incident of an earlier run, with the finding it went by.
+    pub fn recall(&mut self, id: u64, finding: &Finding, now: Time) -> &mut Incident {
+        self.skip_to(id);
+        let incident = self.enter(id, finding, now);
+        incident.opened = finding.first_evidence;
+        incident.evidence = Sum { shares: vec![(finding.family, finding.weight)] };
+        incident.findings.push((finding.first_evidence, finding.clone()));
+        incident
+    }
+
+    /// Numbers up to this were given.
+    pub fn skip_to(&mut self, number: u64) {
+        self.last = self.last.max(number);
+    }
+
+    /// The last number given.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Up to which number they are to be remembered as given; none if enough of them are.
+    pub fn reserve(&mut self) -> Option<u64> {
+        if self.last + AHEAD / 2 < self.reserved {
+            return None;
+        }
+        self.reserved = self.last + AHEAD;
+        Some(self.reserved)
+    }
+
+    fn enter(&mut self, id: u64, finding: &Finding, now: Time) -> &mut Incident {
         while self.all.len() >= self.limit {
             let Some((old, incident)) = self.all.pop_first() else { break };
             if self.open.get(&incident.device) == Some(&old) {
                 self.open.remove(&incident.device);
             }
         }
-        let (device, severity) = (finding.device, finding.severity);
-        self.all.insert(
+        let incident = Incident {
             id,
-            Incident {
-                id,
-                device,
-                severity,
-                opened: now,
-                updated: now,
-                action: Action::None,
-                ruling: None,
-                denied: None,
-                approved_by: None,
-                judged: None,
-                looked: None,
-                coverage: None,
-                evidence: Sum::default(),
-                findings: Vec::new(),
-            },
-        );
-        self.open.insert(device, id);
-        id
+            device: finding.device,
+            severity: finding.severity,
+            opened: now,
+            updated: now,
+            action: Action::None,
+            ruling: None,
+            denied: None,
+            approved_by: None,
+            judged: None,
+            looked: None,
+            coverage: None,
+            evidence: Sum::default(),
+            findings: Vec::new(),
+        };
+        self.open.insert(finding.device, id);
+        self.all.entry(id).insert_entry(incident).into_mut()
     }
 
     /// Number and gravest finding of incidents that go on and found the budget of automatic isolations spent.

@@ -15,9 +15,10 @@ use lru::LruCache;
 use crate::addr::{Mac, is_host};
 use crate::event::{DeviceRef, DeviceSeen};
 use crate::flow::{ICMP6, UDP};
-use crate::observation::{FlowSeen, Kind, Verdict};
+use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
 use crate::policy::Target;
 use crate::policy::class::class_of;
+use crate::policy::memory::Known;
 use crate::settings::Settings;
 use crate::time::{HOUR, Time};
 
@@ -235,6 +236,31 @@ impl Inventory {
         mac.into_iter().chain(device.ips().map(Target::Ip))
     }
 
+    /// What there is to know of a device after a restart, as far as it takes to restrict it.
+    pub fn known(&self, device: &Device) -> Known {
+        let ips: Vec<IpAddr> = device.ips().filter(|ip| self.owns(device, *ip)).collect();
+        let claimed = ips.iter().copied().filter(|ip| device.claimed.contains(ip)).collect();
+        Known { mac: device.mac, ips, claimed }
+    }
+
+    /// Takes up a device that was known in an earlier run. What others say of its addresses since then counts as ever.
+    pub fn recall(&mut self, key: DeviceKey, known: &Known, at: &FlowId, now: Time, settings: &Settings) {
+        if self.devices.contains(&key) {
+            return;
+        }
+        let mut device = Device::new(key, known.mac, (at.port, at.vlan), now, settings);
+        device.claimed.clone_from(&known.claimed);
+        // Only such a one can have been found out behind a gateway.
+        device.forwarded = matches!(key, DeviceKey::Routed(_));
+        for ip in &known.ips {
+            device.add_ip(*ip, now);
+            if !self.owners.contains(ip) {
+                self.owners.put(*ip, Owner { mac: known.mac, shared: false, confirmed: true });
+            }
+        }
+        self.evicted += u64::from(self.devices.push(key, device).is_some());
+    }
+
     /// Notes who sent a frame. Of a dropped frame only that it was sent: whoever is cut off could name any address.
     pub fn see(&mut self, seen: &FlowSeen, settings: &Settings) -> Sighting {
         let mut sighting = Sighting::default();
@@ -322,23 +348,7 @@ impl Inventory {
             device.mac = seen.smac;
             return false;
         }
-        let device = Device {
-            key,
-            mac: seen.smac,
-            addresses: Vec::new(),
-            more_ips: 0,
-            claimed: Vec::new(),
-            first_seen: seen.time,
-            last_seen: seen.time,
-            port: seen.id.port,
-            vlan: seen.id.vlan,
-            gateway: matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac)),
-            forwards: false,
-            answered: false,
-            serves_dhcp: false,
-            clean_since: Time(0),
-            forwarded: false,
-        };
+        let device = Device::new(key, seen.smac, (seen.id.port, seen.id.vlan), seen.time, settings);
         self.evicted += u64::from(self.devices.push(key, device).is_some());
         true
     }
@@ -380,6 +390,27 @@ impl Inventory {
 }
 
 impl Device {
+    /// One of which no address is known yet, first seen at that port and in that VLAN.
+    fn new(key: DeviceKey, mac: Mac, (port, vlan): (u8, u16), now: Time, settings: &Settings) -> Self {
+        Self {
+            key,
+            mac,
+            addresses: Vec::new(),
+            more_ips: 0,
+            claimed: Vec::new(),
+            first_seen: now,
+            last_seen: now,
+            port,
+            vlan,
+            gateway: matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac)),
+            forwards: false,
+            answered: false,
+            serves_dhcp: false,
+            clean_since: Time(0),
+            forwarded: false,
+        }
+    }
+
     /// Its IP addresses, lowest first.
     pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().map(|address| address.ip)

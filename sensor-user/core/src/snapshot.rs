@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::addr::Mac;
 use crate::event::Evidence;
 use crate::policy::review::Review;
+use crate::policy::window::Window;
 use crate::policy::{Block, Name};
 use crate::time::Time;
 
@@ -130,6 +131,8 @@ pub struct EngineStats {
     pub approvals_waiting: u64,
     /// Detectors on review, each for a class or a device.
     pub reviews: u64,
+    /// Change windows that are open.
+    pub windows_open: u64,
 }
 
 /// All of it at one moment.
@@ -145,6 +148,8 @@ pub struct Snapshot {
     pub incidents: Vec<IncidentView>,
     /// Detectors on review, oldest first.
     pub reviews: Vec<Review>,
+    /// Announced change windows, oldest first.
+    pub windows: Vec<Window>,
     /// The block list.
     pub blocks: Vec<Block>,
     /// Counters.

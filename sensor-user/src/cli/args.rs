@@ -13,6 +13,7 @@ use super::explain::WhyArgs;
 use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use super::model::ModelTask;
+use super::window::WindowTask;
 use crate::bpf::DEFAULT_PIN_DIR;
 use crate::duration;
 use crate::eve::EventType;
@@ -124,6 +125,9 @@ pub enum ClientTask {
     Devices(AskArgs),
     /// Show what was found; approve what waits, and say what was false
     Incidents(IncidentsArgs),
+    /// Announce a change, so that nothing is cut off by itself for a time
+    #[command(subcommand)]
+    Window(WindowTask),
     /// Show what was learned to be usual, have it learned anew, and what it says of a device
     #[command(subcommand)]
     Model(ModelTask),
@@ -164,7 +168,7 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, bypass, approval, judgement, drop, blind, stats [default: all; people are spared
+    /// Tell only these events: device, flow, alert, isolation, bypass, approval, judgement, window, drop, blind, stats [default: all; people are spared
     /// flow and drop]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
@@ -221,7 +225,7 @@ pub struct RunArgs {
     /// Configuration; without this /etc/sekisho/sekisho.toml, if it is there
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the block list is kept
+    /// Where the block list, and what else must survive a restart, is kept
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
     /// Where to listen for commands

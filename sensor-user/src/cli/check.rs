@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use sensor_core::policy::{Level, decide};
-use sensor_core::settings::{Mode, Settings};
-use serde_json::json;
+use sensor_core::policy::class::{Asks, Class};
+use sensor_core::policy::ruling;
+use sensor_core::policy::{Level, Name, decide};
+use sensor_core::settings::{ApproveSettings, Mode, Otherwise, Settings};
+use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::{CheckArgs, Output};
@@ -21,8 +23,12 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CliError> {
             writeln!(out, "{}", summary(&file, &config))?;
             Ok(true)
         }
-        (Output::Json, Ok(_)) => {
-            writeln!(out, "{}", json!({ "file": file, "problems": [] }))?;
+        (Output::Json, Ok(Config { settings, .. })) => {
+            let classes: Vec<_> =
+                settings.classes.iter().map(|(name, class)| class_value(*name, class)).collect();
+            let approve = approve_value(&settings.approve);
+            let value = json!({ "file": file, "problems": [], "classes": classes, "approve": approve });
+            writeln!(out, "{value}")?;
             Ok(true)
         }
         (Output::Json, Err(ConfigError::Wrong { file, problems })) => {
@@ -43,6 +49,69 @@ fn times(settings: &Settings) -> String {
         return lasts(0);
     }
     format!("{} (when it happens again {})", lasts(0), more.join(", "))
+}
+
+/// From which level on a person must approve: `none` for nobody.
+fn from(level: Option<Level>) -> &'static str {
+    level.map_or("none", Level::name)
+}
+
+fn class_value(name: Name, class: &Class) -> Value {
+    json!({
+        "name": name.as_str(),
+        "kind": class.kind.name(),
+        "highest": ruling::name(class.highest),
+        "approve": match class.approve {
+            Asks::AsElsewhere => "as elsewhere",
+            Asks::Never => "none",
+            Asks::From(level) => level.name(),
+        },
+        "members": class.members.len() + class.names.len(),
+    })
+}
+
+fn approve_value(approve: &ApproveSettings) -> Value {
+    json!({
+        "from": from(approve.from),
+        "within": duration::show(approve.within_ns),
+        "otherwise": if approve.otherwise == Otherwise::Act { "act" } else { "alert" },
+        "meanwhile": approve.meanwhile.map_or("nothing", Level::name),
+    })
+}
+
+/// A line for each class.
+fn classes(settings: &Settings) -> String {
+    let line = |(name, class): (&Name, &Class)| {
+        let highest = match class.highest {
+            None => "is only told about".to_owned(),
+            Some(level) => format!("{} at most", level.name()),
+        };
+        let asks = match class.approve {
+            Asks::AsElsewhere => String::new(),
+            Asks::Never => "; nobody must approve".to_owned(),
+            Asks::From(level) => format!("; from {} on a person must approve", level.name()),
+        };
+        let members = label::count((class.members.len() + class.names.len()) as u64, "member", "members");
+        format!("Class {name} ({}, {members}): {highest}{asks}.\n", class.kind.name())
+    };
+    settings.classes.iter().map(line).collect()
+}
+
+/// Who must approve what; nothing if nobody must.
+fn approvals(settings: &Settings) -> String {
+    let ApproveSettings { from, within_ns, otherwise, meanwhile } = settings.approve;
+    let by_class = settings.classes.values().any(|class| matches!(class.approve, Asks::From(_)));
+    if from.is_none() && !by_class {
+        return String::new();
+    }
+    let what = match from {
+        Some(level) => format!("what is {} or stricter must be approved by a person", level.name()),
+        None => "a person must approve where a class says so".to_owned(),
+    };
+    let then = if otherwise == Otherwise::Act { "it is done" } else { "it is only told" };
+    let meanwhile = meanwhile.map_or(String::new(), |level| format!("; meanwhile {}", level.name()));
+    let idle = if settings.mode == Mode::Observe { " (in enforce mode)" } else { "" };
+    format!("Approval{idle}: {what}, within {}, or {then}{meanwhile}.\n", duration::show(within_ns))
 }
 
 /// What the configuration comes down to.
@@ -75,7 +144,9 @@ fn summary(file: &Path, config: &Config) -> String {
     };
     let protected = settings.protected.len() + settings.protected_nets.len();
     format!(
-        "{first}\nMode {mode}.\n{}, {}, {} of devices.",
+        "{first}\nMode {mode}.\n{}{}{}, {}, {} of devices.",
+        approvals(settings),
+        classes(settings),
         label::count(protected as u64, "protected address or network", "protected addresses and networks"),
         label::count(settings.gateways.len() as u64, "named gateway", "named gateways"),
         label::count(settings.names.len() as u64, "name", "names"),

@@ -17,6 +17,7 @@ pub(crate) mod show;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::fmt::Display;
 use std::io;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
 use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
-use super::{CliError, bypass, check, incidents, model, show, table};
+use super::{CliError, bypass, check, incidents, model, show, table, window};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -25,6 +25,7 @@ pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
             ask(args, Request::Devices, |devices: Vec<_>, at| show::devices(&devices, at))?
         }
         ClientTask::Incidents(args) => incidents(args)?,
+        ClientTask::Window(task) => window::window(task)?,
         ClientTask::Block(BlockTask::List(args)) => {
             ask(args, Request::BlockList, |blocks: Vec<_>, at| show::blocks(&blocks, at))?
         }

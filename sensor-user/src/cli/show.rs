@@ -81,6 +81,10 @@ pub fn status(status: &Status, here: &Here) -> String {
     ));
     for (waits, what) in [
         (stat("approvals_waiting"), "waits for approval (`sekisho incidents`)"),
+        (
+            stat("windows_open"),
+            "change window open: nothing is cut off by itself there (`sekisho window list`)",
+        ),
         (stat("reviews"), "on review (`sekisho incidents reviews`)"),
     ] {
         if waits > 0 {
@@ -405,6 +409,7 @@ pub fn explained(info: &IncidentInfo, here: &Here) -> String {
         let line = format!("without the family {family}");
         text.push_str(&format!("  {:<28} {}\n", label::plain(&line), earned(level)));
     }
+    text.push_str("  Classes, reviews, change windows and what would be cut come after that; `lowered` above says what they did.\n");
     if let Some(nats) = info.evidence.as_ref().and_then(|evidence| evidence["nats"].as_f64()) {
         let one_in = nats.min(40.0).exp().round();
         text.push_str(&format!(

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use jiff::tz::TimeZone;
+use sensor_core::time::HOUR;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use unicode_width::UnicodeWidthStr;
@@ -322,6 +323,63 @@ fn command(line: &str, answers: Vec<Value>) -> (Result<String, String>, Vec<Valu
 
 fn ok(value: Value) -> Value {
     json!({ "version": 1, "ok": value })
+}
+
+#[test]
+fn change_windows_are_announced_shown_and_ended() {
+    let window = json!({ "id": 2, "for": "segment icu", "open": true, "from": "2026-01-01T00:00:00.000000+0000",
+        "until": "2026-01-01T04:00:00.000000+0000", "reason": "new switch", "since": "2026-01-01T00:00:00.000000+0000",
+        "by": "tanaka" });
+    let add = |who: Value, in_ns: u64| {
+        let with = json!({ "who": who, "in_ns": in_ns, "for_ns": 4 * HOUR, "reason": "new" });
+        json!({ "version": 1, "request": "window_add", "with": with })
+    };
+    let told = "Window 2 for segment icu, until 2026-01-01 04:00:00: what is found is told, and nothing is cut off by itself.\n\
+                `sekisho window remove 2` ends it.\n";
+    for (line, request, answer, want) in [
+        (
+            "window add --segment icu --for 4h --reason=new",
+            add(json!({ "segment": "icu" }), 0),
+            window.clone(),
+            told,
+        ),
+        (
+            "window add 10.0.0.7 --in 2h --for 4h --reason=new",
+            add(json!({ "device": "10.0.0.7" }), 2 * HOUR),
+            window.clone(),
+            told,
+        ),
+        ("window add --everybody --for 4h --reason=new", add(json!("everybody"), 0), window.clone(), told),
+        (
+            "window remove 2",
+            json!({ "version": 1, "request": "window_remove", "with": 2 }),
+            window.clone(),
+            "Window 2 for segment icu is over: what is found there acts again.\n",
+        ),
+        (
+            "window list",
+            json!({ "version": 1, "request": "windows" }),
+            json!([]),
+            "No change window is announced.\n",
+        ),
+    ] {
+        let (text, asked) = command(line, vec![ok(answer)]);
+        assert_eq!((text.unwrap().as_str(), &asked), (want, &vec![request]), "{line}");
+    }
+    let (text, _) = command("window list", vec![ok(json!([window]))]);
+    let text = text.unwrap();
+    assert!(
+        text.contains(" 2  open   segment icu  2026-01-01 00:00:00  2026-01-01 04:00:00  tanaka  new switch"),
+        "{text}"
+    );
+    for wrong in [
+        "window add --for 4h --reason x",
+        "window add --everybody --for 73h --reason x",
+        "window add --everybody --for 1h",
+        "window add a --everybody --for 1h --reason x",
+    ] {
+        assert!(Cli::try_parse_from(["sekisho"].into_iter().chain(wrong.split(' '))).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -653,6 +711,23 @@ fn a_configuration_is_checked() {
         text.contains("c.toml is good.\nMode enforce: devices with an incident of severity 1 or graver"),
         "{text}"
     );
+    let rules = "[approve]\nfrom = \"isolate\"\nmeanwhile = \"throttle\"\n[classes.icu]\nkind = \"life-critical\"\n\
+                 members = [\"10.1.0.0/16\", \"MRI\"]\napprove = \"pin\"\n[classes.tv]\nmembers = [\"10.2.0.0/16\"]\n\
+                 highest = \"alert\"\n[names]\n\"10.0.0.7\" = \"MRI\"\n";
+    let (_, text) = check("", rules);
+    for line in [
+        "Approval (in enforce mode): what is isolate or stricter must be approved by a person, within 15m, or it is only told; \
+         meanwhile throttle.\n",
+        "Class icu (life-critical, 2 members): pin at most; from pin on a person must approve.\n",
+        "Class tv (other, 1 member): is only told about.\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let (_, text) = check("-o json", rules);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let icu =
+        json!({ "name": "icu", "kind": "life-critical", "highest": "pin", "approve": "pin", "members": 2 });
+    assert_eq!((&value["classes"][0], &value["approve"]["meanwhile"]), (&icu, &json!("throttle")));
     let (result, text) = check("", "mode = 1\nfoo = 2\n");
     let error = result.unwrap_err();
     assert!(error.starts_with("2 problems in the configuration ") && text.is_empty(), "{error}");

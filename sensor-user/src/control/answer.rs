@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use sensor_core::engine::Reply;
 use sensor_core::event::DeviceRef;
 use sensor_core::policy::review::Review;
+use sensor_core::policy::window::Window;
 use sensor_core::policy::{Block, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, FindingView, IncidentView, Snapshot};
+use sensor_core::time::Time;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -15,7 +17,7 @@ use super::request::Part;
 use crate::clock::WallClock;
 use crate::protocol::{
     Added, Approved, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, JudgedInfo,
-    LiveStatus, ReviewInfo, Status, VerdictInfo, WaitInfo,
+    LiveStatus, ReviewInfo, Status, VerdictInfo, WaitInfo, WindowInfo,
 };
 
 /// One part of the view.
@@ -26,6 +28,9 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
         Part::Devices => json(&snapshot.devices.iter().map(|d| device(d, live, clock)).collect::<Vec<_>>()),
         Part::Incidents => json(&snapshot.incidents.iter().map(|i| incident(i, clock)).collect::<Vec<_>>()),
         Part::Reviews => json(&snapshot.reviews.iter().map(|r| review(r, clock)).collect::<Vec<_>>()),
+        Part::Windows => {
+            json(&snapshot.windows.iter().map(|w| window(w, snapshot.time, clock)).collect::<Vec<_>>())
+        }
         Part::Blocks => json(&blocks(snapshot, live, clock)),
     }
 }
@@ -52,6 +57,9 @@ pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
             json(&JudgedInfo { incident: *incident, right: *right, reviews })
         }
         Reply::Reviewed(one) => json(&review(one, clock)),
+        // It began with its announcement, or it is to come; one that ended is not open.
+        Reply::Announced(one) => json(&window(one, one.since, clock)),
+        Reply::WindowEnded(one) => json(&window(one, one.until, clock)),
         Reply::Removed(block) => json(&block_info(block, None, clock)),
     }
 }
@@ -117,6 +125,19 @@ fn review(review: &Review, clock: &WallClock) -> ReviewInfo {
         incident_id: review.incident,
         since: clock.stamp(review.since),
         by: review.by.clone(),
+    }
+}
+
+fn window(window: &Window, now: Time, clock: &WallClock) -> WindowInfo {
+    WindowInfo {
+        id: window.id,
+        who: window.cover.to_string(),
+        open: window.is_open(now),
+        from: clock.stamp(window.from),
+        until: clock.stamp(window.until),
+        reason: window.reason.clone(),
+        since: clock.stamp(window.since),
+        by: window.by.clone(),
     }
 }
 

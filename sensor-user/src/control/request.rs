@@ -1,7 +1,7 @@
 //! From a line of a client to what the pipeline is asked. Whatever comes in, it ends in an answer.
 
 use sensor_core::addr::AddrError;
-use sensor_core::engine::{Add, Command, Which, Who};
+use sensor_core::engine::{Add, Announce, Command, Which, Who, Whom};
 use sensor_core::policy::Target;
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::ModelAsk;
 use crate::models::Chosen;
 use crate::protocol::{
     BlockAdd, BlockSelect, IncidentJudge, MAX_REASON, MAX_TARGETS, ModelPromote, Refusal, RefusalKind,
-    Request, VERSION,
+    Request, VERSION, WindowAdd, WindowWho,
 };
 
 /// Digits of a whole hash.
@@ -42,6 +42,8 @@ pub enum Part {
     Incidents,
     /// The detectors on review.
     Reviews,
+    /// The change windows.
+    Windows,
     /// The block list.
     Blocks,
 }
@@ -64,6 +66,9 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         }
         Request::Reviews => Ok(Wish::See(Part::Reviews)),
         Request::ReviewEnd(id) => Ok(Wish::Order(Command::Review(id, owner.to_owned()))),
+        Request::Windows => Ok(Wish::See(Part::Windows)),
+        Request::WindowAdd(add) => window_add(add, owner).map(Wish::Order),
+        Request::WindowRemove(id) => Ok(Wish::Order(Command::EndWindow(id, owner.to_owned()))),
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
@@ -114,13 +119,10 @@ fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
             who.push(one);
         }
     }
-    if add.reason.len() > MAX_REASON {
-        return Err(bad(format!("the reason is longer than {MAX_REASON} bytes")));
-    }
     if add.for_ns == Some(0) {
         return Err(bad("a block of no length blocks nobody"));
     }
-    let reason = crate::label::plain(&add.reason).trim().to_owned();
+    let reason = reason(&add.reason)?;
     Ok(Command::Add(Add {
         who,
         level: add.level.map(|text| text.parse()).transpose().map_err(|what: String| bad(what))?,
@@ -132,6 +134,27 @@ fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {
         force: add.force,
         preview: add.preview,
     }))
+}
+
+fn window_add(add: WindowAdd, owner: &str) -> Result<Command, Refusal> {
+    let who = match add.who {
+        WindowWho::Everybody => Whom::Everybody,
+        WindowWho::Segment(name) => Whom::Segment(name.parse().map_err(address)?),
+        WindowWho::Device(text) => Whom::Device(device(text)?),
+    };
+    let reason = reason(&add.reason)?;
+    if reason.is_empty() {
+        return Err(bad("a change window needs a reason, for those who wonder why nothing was cut off"));
+    }
+    let (in_ns, for_ns, by) = (add.in_ns, add.for_ns, owner.to_owned());
+    Ok(Command::Announce(Announce { who, in_ns, for_ns, reason, by }))
+}
+
+fn reason(text: &str) -> Result<String, Refusal> {
+    if text.len() > MAX_REASON {
+        return Err(bad(format!("the reason is longer than {MAX_REASON} bytes")));
+    }
+    Ok(crate::label::plain(text).trim().to_owned())
 }
 
 fn address(error: AddrError) -> Refusal {

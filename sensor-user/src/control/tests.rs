@@ -6,10 +6,11 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sensor_core::engine::{Add, Impact, Which, Who};
+use sensor_core::engine::{Add, Impact, Which, Who, Whom};
 use sensor_core::event::{Action, DeviceRef};
 use sensor_core::policy::preview::Preview;
 use sensor_core::policy::review::{Review, Scope};
+use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
 use sensor_core::snapshot::{DeviceView, EngineStats};
 use sensor_core::time::{HOUR, SECOND, Time};
@@ -51,6 +52,17 @@ fn review() -> Review {
     }
 }
 
+fn window(id: u32) -> Window {
+    let (reason, by) = ("renumbering".to_owned(), "tanaka".to_owned());
+    let (from, until) = (Time(3 * SECOND), Time(4 * SECOND));
+    Window { id, cover: Cover::Everybody, from, until, reason, since: Time(SECOND), by }
+}
+
+fn window_json(id: u32, who: &str, reason: &str, by: &str) -> Value {
+    let at = |second| format!("1970-01-01T00:00:0{second}.000000+0000");
+    json!({ "id": id, "for": who, "open": false, "from": at(3), "until": at(4), "reason": reason, "since": at(1), "by": by })
+}
+
 fn view() -> View {
     let device = DeviceView {
         mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
@@ -75,6 +87,7 @@ fn view() -> View {
         devices: vec![device],
         incidents: Vec::new(),
         reviews: vec![review()],
+        windows: vec![window(2)],
         blocks: vec![block()],
         stats: EngineStats { devices: 1, ..EngineStats::default() },
     };
@@ -171,6 +184,15 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
             }
             Ask::Command(Command::Review(id, _), answer) => {
                 drop(answer.send(Ok(Reply::Reviewed(Review { id, ..review() }))));
+            }
+            Ask::Command(Command::Announce(announce), answer) => {
+                assert_eq!((announce.in_ns, announce.for_ns), (5, HOUR));
+                let Whom::Segment(name) = announce.who else { panic!("{announce:?}") };
+                let (reason, by, cover) = (announce.reason, announce.by, Cover::Segment(name));
+                drop(answer.send(Ok(Reply::Announced(Window { reason, by, cover, ..window(3) }))));
+            }
+            Ask::Command(Command::EndWindow(id, _), answer) => {
+                drop(answer.send(Ok(Reply::WindowEnded(window(id)))));
             }
             Ask::Command(Command::Remove(which), answer) => {
                 let name = match which {
@@ -358,6 +380,13 @@ async fn what_a_person_says_of_incidents_reaches_the_pipeline_with_his_account()
         ),
         ("reviews", Value::Null, json!([review(3, "tanaka")])),
         ("review_end", json!(5), review(5, "tanaka")),
+        ("windows", Value::Null, json!([window_json(2, "everybody", "renumbering", "tanaka")])),
+        ("window_remove", json!(4), window_json(4, "everybody", "renumbering", "tanaka")),
+        (
+            "window_add",
+            json!({ "who": { "segment": "icu" }, "in_ns": 5, "for_ns": HOUR, "reason": "new\tswitch " }),
+            window_json(3, "segment icu", "new switch", &mine),
+        ),
     ] {
         let mut line = json!({ "version": 1, "request": request });
         if !with.is_null() {

@@ -3,7 +3,7 @@
 use sensor_core::coverage::{BlindCause, Sighted};
 use sensor_core::event::{
     Action, Alert, Approval, ApprovalStep, Blind, Change, DeviceRef, DeviceSeen, Dropped, Event, Evidence,
-    FlowEnded, Isolation, Judged, Judgement, Timed, Value,
+    FlowEnded, Isolation, Judged, Judgement, Timed, Value, WindowChange, WindowStep,
 };
 use sensor_core::observation::{DropReason, EndReason, FlowId};
 use sensor_core::policy::ruling::Ruling;
@@ -29,6 +29,7 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String 
         Event::Bypass(change) => format!("bypass off, by {}: the rules hold again", label::plain(&change.by)),
         Event::Approval(approval) => approval_sentence(teller, approval),
         Event::Judgement(judgement) => judgement_sentence(judgement),
+        Event::Window(change) => window_sentence(teller, change),
         Event::Dropped(dropped) => drop_sentence(dropped),
         Event::Blind(blind) => blind_sentence(blind),
     }
@@ -212,7 +213,9 @@ fn approval_sentence(teller: &Teller, approval: &Approval) -> String {
         ApprovalStep::Denied => format!("is not to be {held}: denied by {by}"),
         ApprovalStep::Lapsed => format!("is not {held}: nobody approved it in time"),
         ApprovalStep::LapsedActs => format!("is to be {held}: nobody denied it in time"),
-        ApprovalStep::Lost => format!("was to be {held}: the question is lost, for the daemon stops"),
+        ApprovalStep::Lost => {
+            format!("was to be {held}: the question is gone, for in observe mode nothing is done")
+        }
     };
     format!("approval  {who} {what} [incident {}]", approval.incident)
 }
@@ -228,6 +231,28 @@ fn judgement_sentence(judgement: &Judgement) -> String {
         Judged::Right => format!("judgement incident {id} is true, by {by}: counts again: {each}"),
         Judged::Reviewed => format!("judgement reviewed by {by}: counts again: {each} [incident {id}]"),
     }
+}
+
+fn window_sentence(teller: &Teller, change: &WindowChange) -> String {
+    let window = &change.window;
+    let date = |time| teller.clock.stamp(time).local(&teller.zone);
+    let (who, until) = (label::plain(&window.cover.to_string()), date(window.until));
+    let by = label::plain(change.by.as_deref().unwrap_or("nobody"));
+    let what = match change.step {
+        WindowStep::Announced => {
+            format!(
+                "is announced by {by}, from {} until {until}: {}",
+                date(window.from),
+                label::plain(&window.reason)
+            )
+        }
+        WindowStep::Opened => {
+            format!("is open until {until}: what is found is told, and nothing is cut off by itself")
+        }
+        WindowStep::Ended => "is over: what is found acts again".to_owned(),
+        WindowStep::Removed => format!("is ended by {by}: what is found acts again"),
+    };
+    format!("window    change window {} for {who} {what}", window.id)
 }
 
 fn drop_sentence(dropped: &Dropped) -> String {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use sensor_core::addr::Mac;
 use sensor_core::event::{
     Action, Alert, Approval, Blind, DeviceRef, DeviceSeen, Dropped, Event, FlowEnded, Isolation, Judgement,
-    Timed,
+    Timed, WindowChange,
 };
 use sensor_core::observation::{EndReason, FlowId, Kind};
 use sensor_core::policy::Target;
@@ -34,6 +34,7 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> Value {
         }
         Event::Approval(approval) => approval_event(teller, &mut object, approval),
         Event::Judgement(judgement) => judgement_event(teller, &mut object, judgement),
+        Event::Window(change) => window_event(teller, &mut object, change),
         Event::Dropped(dropped) => drop_event(teller, &mut object, dropped),
         Event::Blind(blind) => blind_event(teller, &mut object, blind),
     }
@@ -258,6 +259,23 @@ fn judgement_event(teller: &Teller, object: &mut Map<String, Value>, judgement: 
         json!({ "verdict": judgement.judged, "by": judgement.by, "reviews": reviews }),
     );
     object.insert("incident_id".into(), judgement.incident.into());
+}
+
+fn window_event(teller: &Teller, object: &mut Map<String, Value>, change: &WindowChange) {
+    head(teller, object, EventType::Window, None);
+    let window = &change.window;
+    object.insert(
+        "window".into(),
+        json!({
+            "id": window.id,
+            "action": change.step,
+            "for": window.cover,
+            "from": teller.clock.stamp(window.from),
+            "until": teller.clock.stamp(window.until),
+            "reason": window.reason,
+            "by": change.by,
+        }),
+    );
 }
 
 fn drop_event(teller: &Teller, object: &mut Map<String, Value>, dropped: &Dropped) {

@@ -50,6 +50,8 @@ pub enum EventType {
     Approval,
     /// A person judged an incident, or ended a review.
     Judgement,
+    /// A change window was announced, opens, or is over.
+    Window,
     /// A frame was dropped: one of a sample.
     Drop,
     /// Too little is seen, or again enough.
@@ -60,7 +62,7 @@ pub enum EventType {
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 10] = [
+    pub const ALL: [EventType; 11] = [
         EventType::Device,
         EventType::Flow,
         EventType::Alert,
@@ -68,6 +70,7 @@ impl EventType {
         EventType::Bypass,
         EventType::Approval,
         EventType::Judgement,
+        EventType::Window,
         EventType::Drop,
         EventType::Blind,
         EventType::Stats,
@@ -88,6 +91,7 @@ impl EventType {
             Event::Bypass(_) => EventType::Bypass,
             Event::Approval(_) => EventType::Approval,
             Event::Judgement(_) => EventType::Judgement,
+            Event::Window(_) => EventType::Window,
             Event::Dropped(_) => EventType::Drop,
             Event::Blind(_) => EventType::Blind,
         }
@@ -103,6 +107,7 @@ impl EventType {
             EventType::Bypass => "bypass",
             EventType::Approval => "approval",
             EventType::Judgement => "judgement",
+            EventType::Window => "window",
             EventType::Drop => "drop",
             EventType::Blind => "blind",
             EventType::Stats => "stats",

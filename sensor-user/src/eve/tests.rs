@@ -382,7 +382,11 @@ fn what_waits_for_a_person_is_told() {
         (ApprovalStep::Denied, Some("tanaka"), "is not to be cut off: denied by tanaka"),
         (ApprovalStep::Lapsed, None, "is not cut off: nobody approved it in time"),
         (ApprovalStep::LapsedActs, None, "is to be cut off: nobody denied it in time"),
-        (ApprovalStep::Lost, None, "was to be cut off: the question is lost, for the daemon stops"),
+        (
+            ApprovalStep::Lost,
+            None,
+            "was to be cut off: the question is gone, for in observe mode nothing is done",
+        ),
     ] {
         let timed = Timed { time: START, event: approval(step, by) };
         let sentence = teller().sentence(&timed, None);
@@ -430,6 +434,51 @@ fn a_judgement_is_told() {
         ),
     ] {
         let timed = Timed { time: START, event: said(judged, reviews) };
+        assert!(teller().sentence(&timed, None).ends_with(want), "{}", teller().sentence(&timed, None));
+    }
+}
+
+#[test]
+fn a_change_window_is_told() {
+    use sensor_core::event::{WindowChange, WindowStep};
+    use sensor_core::policy::window::{Cover, Window};
+    use sensor_core::time::HOUR;
+    let window = Window {
+        id: 2,
+        cover: Cover::Segment("icu".parse().unwrap()),
+        from: START,
+        until: START.plus(HOUR),
+        reason: "new switch".to_owned(),
+        since: START,
+        by: "tanaka".to_owned(),
+    };
+    let change = |step, by: Option<&str>| {
+        Event::Window(WindowChange { window: window.clone(), step, by: by.map(str::to_owned) })
+    };
+    is_told(
+        change(WindowStep::Removed, Some("sato")),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "window",
+            "window": {
+                "id": 2,
+                "action": "removed",
+                "for": "segment icu",
+                "from": "2026-01-01T00:00:00.000000+0000",
+                "until": "2026-01-01T01:00:00.000000+0000",
+                "reason": "new switch",
+                "by": "sato",
+            },
+        }),
+        "window    change window 2 for segment icu is ended by sato: what is found acts again",
+    );
+    for (step, want) in [
+        (WindowStep::Announced, "new switch"),
+        (WindowStep::Opened, "what is found is told, and nothing is cut off by itself"),
+        (WindowStep::Ended, "change window 2 for segment icu is over: what is found acts again"),
+    ] {
+        let timed = Timed { time: START, event: change(step, None) };
         assert!(teller().sentence(&timed, None).ends_with(want), "{}", teller().sentence(&timed, None));
     }
 }

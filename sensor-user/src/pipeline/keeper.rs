@@ -63,7 +63,7 @@ impl Keeper {
             // Entries are absolute: of the very old ones a later one most likely says more.
             let over = self.backlog.len().saturating_sub(MAX_BACKLOG);
             self.backlog.drain(..over);
-            log::error!("the disk is too slow: a change to the block list holds, but is not written yet");
+            log::error!("the disk is too slow: a change holds, but is not written yet");
         }
         answer
     }

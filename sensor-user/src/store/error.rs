@@ -65,6 +65,21 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+    /// Something else that was remembered cannot be understood.
+    #[error(
+        "what the database {path} remembers of {kind} {key} cannot be understood ({what}); it is as if it had never been, and \
+         was set aside. See it with: sqlite3 {path} \"SELECT * FROM memory WHERE kind = 'aside'\""
+    )]
+    Memory {
+        /// The database.
+        path: PathBuf,
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        key: String,
+        /// What is wrong.
+        what: String,
+    },
     /// Written by a later release.
     #[error(
         "the database {path} has layout {found}, and this release knows up to {known}; it was written by a newer \

@@ -1,30 +1,33 @@
-//! What must survive a restart: the block list, in an SQLite database in the state directory.
+//! What must survive a restart: the block list, and what else the engine must know again, in an SQLite database in the state
+//! directory.
 //!
 //! An entry's end is kept by two clocks. Within one boot the monotonic clock counts, so that setting the clock neither
 //! lengthens nor ends an isolation; after a reboot the wall clock does. Each save is on the disk when it returns
 //! (`synchronous = FULL`): saves are few, and what a person entered must not be lost at a power failure.
 
 mod error;
+mod memory;
 mod row;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
-use sensor_core::policy::{Block, BlockId, Save};
+use sensor_core::policy::{Block, BlockId, Memory, MemoryKey, Save};
 
 use crate::clock::Now;
 use crate::patience;
-use row::Row;
+use memory::{ASIDE, MemoryRow};
+use row::{Row, Span};
 
 pub use error::StoreError;
 
 /// Number of the database's layout (`PRAGMA user_version`).
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 /// How long to wait for somebody who reads the database, as a backup does.
 const BUSY: Duration = Duration::from_secs(2);
@@ -45,7 +48,7 @@ const CREATE: &str = "
     ) STRICT;";
 
 /// What brings a database of layout 1 to layout 2.
-const MIGRATE: &str = "
+const TO_2: &str = "
     ALTER TABLE block ADD COLUMN direction TEXT NOT NULL DEFAULT 'both';
     ALTER TABLE block ADD COLUMN list TEXT;                         -- JSON: {\"named\": name} or {\"learned\": number,
                                                                     -- \"allow\": [...]}; null: none
@@ -53,6 +56,21 @@ const MIGRATE: &str = "
     UPDATE block SET follows = 1 WHERE origin LIKE '{\"incident\"%' AND targets LIKE '[\"__:__:__:__:__:__\"%';
     CREATE TABLE aside AS SELECT *, '' AS what FROM block WHERE 0;  -- entries that cannot be understood
     PRAGMA user_version = 2;";
+
+/// What brings a database of layout 2 to layout 3.
+const TO_3: &str = "
+    CREATE TABLE memory (
+        kind          TEXT NOT NULL,    -- past, review, asked, window, last; aside: cannot be understood
+        key           TEXT NOT NULL,    -- a number, or an address
+        value         TEXT NOT NULL,    -- JSON
+        boot_id       TEXT NOT NULL,    -- as in block
+        since_mono_ns INTEGER NOT NULL,
+        until_mono_ns INTEGER,
+        since_unix_ns INTEGER NOT NULL,
+        until_unix_ns INTEGER,
+        PRIMARY KEY (kind, key)
+    ) STRICT;
+    PRAGMA user_version = 3;";
 
 const PUT: &str = "
     INSERT INTO block (id, targets, level, origin, reason, would, boot_id, since_mono_ns, until_mono_ns, since_unix_ns,
@@ -66,13 +84,44 @@ const ALL: &str = "
         until_unix_ns, direction, list, follows
     FROM block ORDER BY id";
 
+const KEEP: &str = "
+    INSERT OR REPLACE INTO memory (kind, key, value, boot_id, since_mono_ns, until_mono_ns, since_unix_ns, until_unix_ns)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+const KEPT: &str = "
+    SELECT kind, key, value, boot_id, since_mono_ns, until_mono_ns, since_unix_ns, until_unix_ns
+    FROM memory WHERE kind <> 'aside' ORDER BY kind, key";
+
+/// Takes away what was refused, once that need not be remembered any more: there is an end to how much of it there is.
+const PRUNE: &str = "
+    DELETE FROM memory
+    WHERE kind = 'asked' AND value ->> 'refused' IS NOT NULL AND boot_id = ?1 AND until_mono_ns <= ?2";
+
+/// What a change is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Key {
+    Block(BlockId),
+    Memory(MemoryKey),
+}
+
+impl Key {
+    fn of(save: &Save) -> Self {
+        match save {
+            Save::Put(block) => Self::Block(block.id),
+            Save::Forget(id) => Self::Block(*id),
+            Save::Keep(memory) => Self::Memory(memory.key()),
+            Save::Drop(key) => Self::Memory(*key),
+        }
+    }
+}
+
 /// The open database.
 pub struct Store {
     db: Connection,
     path: PathBuf,
     boot_id: String,
-    /// What could not be written yet. One for each entry, so it is bounded as the block list is.
-    pending: BTreeMap<BlockId, Save>,
+    /// What could not be written yet. One for each entry and thing to remember, so it is bounded as those are.
+    pending: BTreeMap<Key, Save>,
     /// Held, so that no other daemon uses the directory.
     _lock: File,
 }
@@ -94,8 +143,9 @@ impl Store {
             return Err(StoreError::Newer { path, found: layout, known: LAYOUT });
         }
         let steps = match layout {
-            0 => [CREATE, MIGRATE].concat(),
-            1 => MIGRATE.to_owned(),
+            0 => [CREATE, TO_2, TO_3].concat(),
+            1 => [TO_2, TO_3].concat(),
+            2 => TO_3.to_owned(),
             _ => String::new(),
         };
         if !steps.is_empty() {
@@ -153,6 +203,28 @@ impl Store {
         Ok(blocks)
     }
 
+    /// What else was remembered. What cannot be understood is set aside and told.
+    pub fn recall(&mut self, now: Now) -> Result<Vec<Memory>, StoreError> {
+        let mut memories = Vec::new();
+        let mut lasting = BTreeSet::new();
+        for row in self.memories().map_err(|error| StoreError::of(&self.path, error))? {
+            match row.read(&self.boot_id, now, &mut lasting) {
+                Ok(memory) => memories.push(memory),
+                Err(what) => {
+                    let MemoryRow { kind, key, .. } = row;
+                    self.db
+                        .execute(
+                            "UPDATE OR REPLACE memory SET kind = ?3, key = kind || ' ' || key WHERE kind = ?1 AND key = ?2",
+                            params![kind, key, ASIDE],
+                        )
+                        .map_err(|error| StoreError::of(&self.path, error))?;
+                    log::error!("{}", StoreError::Memory { path: self.path.clone(), kind, key, what });
+                }
+            }
+        }
+        Ok(memories)
+    }
+
     /// Moves a row to the table of those that cannot be understood, in one step.
     fn set_aside(&mut self, id: BlockId, what: &str) -> rusqlite::Result<()> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -164,11 +236,7 @@ impl Store {
     /// Writes all of it to the disk, or none. What could not be written is kept and written with the next save.
     pub fn save(&mut self, saves: &[Save], now: Now) -> Result<(), StoreError> {
         for save in saves {
-            let id = match save {
-                Save::Put(block) => block.id,
-                Save::Forget(id) => *id,
-            };
-            self.pending.insert(id, save.clone());
+            self.pending.insert(Key::of(save), save.clone());
         }
         self.flush(now)
     }
@@ -190,7 +258,7 @@ impl Store {
 
     fn write(&mut self, now: Now) -> rusqlite::Result<()> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (id, save) in &self.pending {
+        for save in self.pending.values() {
             match save {
                 Save::Put(block) => {
                     let row = Row::new(block, &self.boot_id, now);
@@ -201,18 +269,40 @@ impl Store {
                         row.origin,
                         row.reason,
                         row.would,
-                        row.boot_id,
-                        row.since_mono_ns,
-                        row.until_mono_ns,
-                        row.since_unix_ns,
-                        row.until_unix_ns,
+                        row.span.boot_id,
+                        row.span.since_mono_ns,
+                        row.span.until_mono_ns,
+                        row.span.since_unix_ns,
+                        row.span.until_unix_ns,
                         row.direction,
                         row.list,
                         row.follows,
                     ])?;
                 }
-                Save::Forget(_) => {
+                Save::Forget(id) => {
                     transaction.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([id])?;
+                }
+                Save::Keep(memory) => {
+                    let MemoryRow { kind, key, value, span } = MemoryRow::new(memory, &self.boot_id, now);
+                    transaction.prepare_cached(KEEP)?.execute(params![
+                        kind,
+                        key,
+                        value,
+                        span.boot_id,
+                        span.since_mono_ns,
+                        span.until_mono_ns,
+                        span.since_unix_ns,
+                        span.until_unix_ns,
+                    ])?;
+                    if matches!(memory, Memory::Asked(_)) {
+                        let now = i64::try_from(now.mono.0).unwrap_or(i64::MAX);
+                        transaction.prepare_cached(PRUNE)?.execute(params![self.boot_id, now])?;
+                    }
+                }
+                Save::Drop(key) => {
+                    let (kind, key) = memory::names(*key);
+                    let delete = "DELETE FROM memory WHERE kind = ?1 AND key = ?2";
+                    transaction.prepare_cached(delete)?.execute(params![kind, key])?;
                 }
             }
         }
@@ -229,11 +319,7 @@ impl Store {
                 origin: row.get(3)?,
                 reason: row.get(4)?,
                 would: row.get(5)?,
-                boot_id: row.get(6)?,
-                since_mono_ns: row.get(7)?,
-                until_mono_ns: row.get(8)?,
-                since_unix_ns: row.get(9)?,
-                until_unix_ns: row.get(10)?,
+                span: span(row, 6)?,
                 direction: row.get(11)?,
                 list: row.get(12)?,
                 follows: row.get(13)?,
@@ -241,6 +327,25 @@ impl Store {
         })?;
         rows.collect()
     }
+
+    fn memories(&self) -> rusqlite::Result<Vec<MemoryRow>> {
+        let mut statement = self.db.prepare(KEPT)?;
+        let rows = statement.query_map([], |row| {
+            Ok(MemoryRow { kind: row.get(0)?, key: row.get(1)?, value: row.get(2)?, span: span(row, 3)? })
+        })?;
+        rows.collect()
+    }
+}
+
+/// The five columns from `at` on.
+fn span(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Span> {
+    Ok(Span {
+        boot_id: row.get(at)?,
+        since_mono_ns: row.get(at + 1)?,
+        until_mono_ns: row.get(at + 2)?,
+        since_unix_ns: row.get(at + 3)?,
+        until_unix_ns: row.get(at + 4)?,
+    })
 }
 
 /// Makes sure that no other daemon uses the directory; the kernel ends the lock with the process.

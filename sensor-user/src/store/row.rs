@@ -19,6 +19,12 @@ pub struct Row {
     pub origin: String,
     pub reason: String,
     pub would: bool,
+    pub span: Span,
+}
+
+/// From when until when something holds, by both clocks.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Span {
     pub boot_id: String,
     pub since_mono_ns: i64,
     pub until_mono_ns: Option<i64>,
@@ -26,11 +32,44 @@ pub struct Row {
     pub until_unix_ns: Option<i64>,
 }
 
+impl Span {
+    /// As it is at `now` in this boot.
+    pub fn new(since: Time, until: Option<Time>, boot_id: &str, now: Now) -> Self {
+        let clock = now.clock();
+        let mono = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
+        Self {
+            boot_id: boot_id.to_owned(),
+            since_mono_ns: mono(since),
+            until_mono_ns: until.map(mono),
+            since_unix_ns: clock.stamp(since).0,
+            until_unix_ns: until.map(|until| clock.stamp(until).0),
+        }
+    }
+
+    /// In times of this boot.
+    pub fn times(&self, boot_id: &str, now: Now) -> (Time, Option<Time>) {
+        if self.boot_id == boot_id && !boot_id.is_empty() {
+            (mono(self.since_mono_ns), self.until_mono_ns.map(mono))
+        } else {
+            self.times_after_reboot(now)
+        }
+    }
+
+    /// By the wall clock. If that was set back meanwhile, it lasts no longer than it was meant to in all.
+    fn times_after_reboot(&self, now: Now) -> (Time, Option<Time>) {
+        let age = now.unix_ns.saturating_sub(self.since_unix_ns).max(0);
+        let since = Time(now.mono.0.saturating_sub(age.unsigned_abs()));
+        let until = self.until_unix_ns.map(|until| {
+            let left = until.saturating_sub(now.unix_ns).min(until.saturating_sub(self.since_unix_ns));
+            now.mono.plus(left.max(0).unsigned_abs())
+        });
+        (since, until)
+    }
+}
+
 impl Row {
     /// The entry as a row, written at `now` in this boot.
     pub fn new(block: &Block, boot_id: &str, now: Now) -> Self {
-        let clock = now.clock();
-        let mono = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
         let list = match &block.list {
             List::None => None,
             List::Named(name) => Some(serde_json::json!({ "named": name })),
@@ -52,21 +91,13 @@ impl Row {
             origin: origin.to_string(),
             reason: block.reason.clone(),
             would: block.would,
-            boot_id: boot_id.to_owned(),
-            since_mono_ns: mono(block.since),
-            until_mono_ns: block.until.map(mono),
-            since_unix_ns: clock.stamp(block.since).0,
-            until_unix_ns: block.until.map(|until| clock.stamp(until).0),
+            span: Span::new(block.since, block.until, boot_id, now),
         }
     }
 
     /// The entry, in times of this boot; none if its time is up. Fails with what cannot be understood.
     pub fn read(&self, boot_id: &str, now: Now) -> Result<Option<Block>, String> {
-        let (since, until) = if self.boot_id == boot_id && !boot_id.is_empty() {
-            (mono(self.since_mono_ns), self.until_mono_ns.map(mono))
-        } else {
-            self.times_after_reboot(now)
-        };
+        let (since, until) = self.span.times(boot_id, now);
         if until.is_some_and(|until| until <= now.mono) {
             return Ok(None);
         }
@@ -84,17 +115,6 @@ impl Row {
             would: self.would,
         };
         Ok(Some(block))
-    }
-
-    /// By the wall clock. If that was set back meanwhile, an entry lasts no longer than it was meant to in all.
-    fn times_after_reboot(&self, now: Now) -> (Time, Option<Time>) {
-        let age = now.unix_ns.saturating_sub(self.since_unix_ns).max(0);
-        let since = Time(now.mono.0.saturating_sub(age.unsigned_abs()));
-        let until = self.until_unix_ns.map(|until| {
-            let left = until.saturating_sub(now.unix_ns).min(until.saturating_sub(self.since_unix_ns));
-            now.mono.plus(left.max(0).unsigned_abs())
-        });
-        (since, until)
     }
 
     fn targets(&self) -> Result<Vec<Target>, String> {

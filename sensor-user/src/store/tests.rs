@@ -2,6 +2,15 @@
 
 use proptest::prelude::*;
 use sensor_core::addr::Prefix;
+use sensor_core::detect::Finding;
+use sensor_core::event::Value;
+use sensor_core::evidence::Family;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::observation::{FlowId, Kind};
+use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
+use sensor_core::policy::repeat::Past;
+use sensor_core::policy::review::{Review, Scope};
+use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Allow, Direction, Level, List, Origin, Service, Target};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 use tempfile::TempDir;
@@ -109,7 +118,7 @@ fn an_entry_changed_after_a_reboot_keeps_its_beginning() {
     assert_eq!(entry.since, Time(0), "before this boot");
     store.save(&[Save::Put(entry)], now(NOW.unix_ns + day as i64)).unwrap();
     let rows = store.rows().unwrap();
-    assert_eq!(rows[0].since_unix_ns, NOW.unix_ns);
+    assert_eq!(rows[0].span.since_unix_ns, NOW.unix_ns);
 }
 
 #[test]
@@ -168,7 +177,7 @@ fn a_later_layout_is_left_alone() {
     let dir = TempDir::new().unwrap();
     open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
     let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
 }
 
 #[test]
@@ -225,6 +234,157 @@ fn a_database_of_the_first_layout_is_taken_over() {
     let throttle = Block { level: Level::Throttle, ..block(3, None) };
     open(&dir).save(&[Save::Put(throttle.clone())], NOW).unwrap();
     assert_eq!(open(&dir).load(NOW).unwrap().pop(), Some(throttle));
+}
+
+fn asked(incident: u64, until: Time, refused: Option<Refused>) -> Memory {
+    let ip: std::net::IpAddr = "10.0.0.7".parse().unwrap();
+    let mac = "00:1b:21:0a:0b:0c".parse().unwrap();
+    let finding = Finding {
+        detector: "scan",
+        signature: "ARP scan: asks for many addresses nobody has",
+        severity: 1,
+        family: Family::Scan,
+        weight: 13.86,
+        device: DeviceKey::Local(mac),
+        flow: FlowId { src: ip, dst: ip, sport: 1, dport: 0, proto: 0, kind: Kind::Arp, vlan: 20, port: 3 },
+        evidence: vec![
+            ("failed first contacts", Value::Count(10)),
+            ("log likelihood ratio", Value::Number(13.0)),
+            ("service", Value::Text("tcp/22".to_owned())),
+            ("examples", Value::List(vec!["10.0.0.8".to_owned()])),
+        ],
+        first_evidence: NOW.mono,
+    };
+    let known = Known { mac, ips: vec![ip, "fd00::7".parse().unwrap()], claimed: vec![ip] };
+    let (level, meanwhile) = (Level::Isolate, Some(4));
+    Memory::Asked(Box::new(Asked { incident, finding, known, level, until, meanwhile, refused }))
+}
+
+fn review(id: u32, scope: &str) -> Memory {
+    let scope = match scope.parse::<Target>() {
+        Ok(target) => Scope::Device(target),
+        Err(_) => Scope::Class(scope.parse().unwrap()),
+    };
+    let (detector, by) = ("scan".to_owned(), "tanaka \"t\"".to_owned());
+    Memory::Review(Review { id, detector, scope, incident: 7, since: NOW.mono, by })
+}
+
+fn window(id: u32, cover: Cover) -> Memory {
+    let (from, until) = (NOW.mono.plus(HOUR), NOW.mono.plus(3 * HOUR));
+    let (reason, by) = ("new switch".to_owned(), "sato".to_owned());
+    Memory::Window(Window { id, cover, from, until, reason, since: NOW.mono, by })
+}
+
+fn past(device: DeviceKey, forgotten: Time) -> Memory {
+    Memory::Past(device, Past { isolations: 3, level: Level::Pin, family: Family::Brute, forgotten })
+}
+
+#[test]
+fn what_the_engine_remembers_survives_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let routed = DeviceKey::Routed("fd00::9".parse().unwrap());
+    let mut want = vec![
+        asked(3, NOW.mono.plus(HOUR), None),
+        asked(4, NOW.mono.plus(HOUR), Some(Refused::Denied)),
+        Memory::Last(Counter::Incidents, 64),
+        Memory::Last(Counter::Reviews, 9),
+        past(DeviceKey::Local("00:1b:21:0a:0b:0c".parse().unwrap()), NOW.mono.plus(800 * HOUR)),
+        past(routed, NOW.mono.plus(900 * HOUR)),
+        review(8, "10.0.0.9"),
+        review(9, "icu"),
+        window(2, Cover::Everybody),
+        window(3, Cover::Segment("icu".parse().unwrap())),
+        window(4, Cover::Device("MRI 2".to_owned(), block(1, None).targets)),
+    ];
+    let saves: Vec<_> = want.iter().cloned().map(Save::Keep).collect();
+    open(&dir).save(&saves, NOW).unwrap();
+    assert_eq!(open(&dir).recall(later(MINUTE)).unwrap(), want);
+    // One is replaced, one is dropped.
+    want[2] = Memory::Last(Counter::Incidents, 128);
+    let gone = want.remove(5);
+    open(&dir).save(&[Save::Keep(want[2].clone()), Save::Drop(gone.key())], NOW).unwrap();
+    assert_eq!(open(&dir).recall(NOW).unwrap(), want);
+}
+
+#[test]
+fn deadlines_go_by_the_wall_clock_after_a_reboot_and_only_then() {
+    let dir = TempDir::new().unwrap();
+    let forgotten = NOW.mono.plus(720 * HOUR);
+    let saves = [
+        asked(3, NOW.mono.plus(HOUR), None),
+        window(1, Cover::Everybody),
+        past(DeviceKey::Routed("10.0.0.9".parse().unwrap()), forgotten),
+    ];
+    open(&dir).save(&saves.map(Save::Keep), NOW).unwrap();
+    let ends = |boot: &str, now| {
+        let memories = Store::open_in_boot(dir.path(), boot).unwrap().recall(now).unwrap();
+        let end = |memory: &Memory| match memory {
+            Memory::Asked(asked) => asked.until,
+            Memory::Past(_, past) => past.forgotten,
+            Memory::Window(window) => {
+                assert_eq!(window.until.since(window.from), 2 * HOUR);
+                window.until
+            }
+            other => panic!("{other:?}"),
+        };
+        memories.iter().map(end).collect::<Vec<_>>()
+    };
+    let set = Now { mono: NOW.mono.plus(MINUTE), unix_ns: NOW.unix_ns + HOUR as i64 };
+    let ends_then = [NOW.mono.plus(HOUR), forgotten, NOW.mono.plus(3 * HOUR)];
+    assert_eq!(ends("boot-1", set), ends_then, "the clock was set by an hour");
+    let up = Time(20 * SECOND);
+    let rebooted = Now { mono: up, unix_ns: NOW.unix_ns + (20 * MINUTE) as i64 };
+    let left = [40 * MINUTE, 720 * HOUR - 20 * MINUTE, 160 * MINUTE];
+    assert_eq!(ends("boot-2", rebooted), left.map(|ns| up.plus(ns)));
+}
+
+#[test]
+fn what_was_refused_is_taken_away_when_it_is_over() {
+    let dir = TempDir::new().unwrap();
+    let until = NOW.mono.plus(HOUR);
+    let mut store = open(&dir);
+    store.save(&[Save::Keep(asked(3, until, Some(Refused::NotApproved)))], NOW).unwrap();
+    store.save(&[Save::Keep(asked(4, until, None))], NOW).unwrap();
+    assert_eq!(store.memories().unwrap().len(), 2);
+    store.save(&[Save::Keep(asked(5, until, None))], later(HOUR)).unwrap();
+    let left: Vec<_> = store.memories().unwrap().into_iter().map(|row| row.key).collect();
+    assert_eq!(left, ["4", "5"], "what waits is the engine's to settle");
+}
+
+#[test]
+fn a_memory_that_cannot_be_understood_is_set_aside_and_the_others_hold() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.save(&[Save::Keep(review(1, "icu")), Save::Keep(review(2, "icu"))], NOW).unwrap();
+    store.db.execute("UPDATE memory SET value = '{' WHERE key = '1'", []).unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.recall(NOW).unwrap(), [review(2, "icu")]);
+    }
+    let aside: String =
+        store.db.query_row("SELECT key FROM memory WHERE kind = 'aside'", [], |row| row.get(0)).unwrap();
+    assert_eq!(aside, "review 1");
+}
+
+#[test]
+fn a_database_of_the_second_layout_keeps_its_entries_and_remembers_from_now_on() {
+    let dir = TempDir::new().unwrap();
+    let db = connect(&dir.path().join("sekisho.db")).unwrap();
+    db.execute_batch(&format!("{CREATE} {TO_2}")).unwrap();
+    let insert = "INSERT INTO block VALUES (5, '[\"10.0.0.7\"]', 'isolate', '{\"incident\":12}', 'odd', 0, 'boot-1', 1, NULL, 1, NULL, \
+         'both', NULL, 0)";
+    db.execute(insert, []).unwrap();
+    drop(db);
+    let mut store = open(&dir);
+    assert_eq!(layout(&store.db).unwrap(), LAYOUT);
+    let blocks = store.load(NOW).unwrap();
+    assert_eq!(
+        blocks.iter().map(|block| (block.id, &block.origin)).collect::<Vec<_>>(),
+        [(5, &Origin::Incident(12))]
+    );
+    assert_eq!(store.recall(NOW).unwrap(), []);
+    store.save(&[Save::Keep(review(1, "icu"))], NOW).unwrap();
+    drop(store);
+    assert_eq!(open(&dir).recall(NOW).unwrap(), [review(1, "icu")]);
 }
 
 #[test]
@@ -319,6 +479,13 @@ proptest! {
 
     #[test]
     fn reading_rows_never_panics(text in "\\PC*", ns in any::<i64>(), until in any::<Option<i64>>(), same in any::<bool>()) {
+        let span = Span {
+            boot_id: "boot".to_owned(),
+            since_mono_ns: ns,
+            until_mono_ns: until,
+            since_unix_ns: ns,
+            until_unix_ns: until,
+        };
         let row = Row {
             id: 1,
             targets: text.clone(),
@@ -329,13 +496,14 @@ proptest! {
             origin: text.clone(),
             reason: text,
             would: false,
-            boot_id: "boot".to_owned(),
-            since_mono_ns: ns,
-            until_mono_ns: until,
-            since_unix_ns: ns,
-            until_unix_ns: until,
+            span: span.clone(),
         };
         let now = Now { mono: Time(ns.unsigned_abs()), unix_ns: ns.wrapping_mul(3) };
-        let _ = row.read(if same { "boot" } else { "other" }, now);
+        let boot_id = if same { "boot" } else { "other" };
+        let _ = row.read(boot_id, now);
+        for kind in ["review", "asked", "past", "window", "last", "other"] {
+            let (kind, key, value) = (kind.to_owned(), row.reason.clone(), row.reason.clone());
+            let _ = MemoryRow { kind, key, value, span: span.clone() }.read(boot_id, now, &mut BTreeSet::new());
+        }
     }
 }

@@ -52,6 +52,7 @@ pub struct Families {
     approvals_waiting: IntGauge,
     pub approvals: IntCounterVec,
     reviews: IntGauge,
+    windows_open: IntGauge,
     isolations_active: IntGaugeVec,
     pub isolation_changes: IntCounterVec,
     pub isolation_latency: Histogram,
@@ -132,6 +133,7 @@ impl Families {
             alerts: new.counters("sekisho_alerts_total", "Alerts; several may belong to one incident.", &["detector", "severity"])?,
             approvals_waiting: new.gauge("sekisho_approvals_waiting", "Restrictions that wait for a person.")?,
             approvals: new.counters("sekisho_approvals_total", "Restrictions a person must approve: asked, and what became of them (approved, denied, lapsed, lapsed_acts, lost).", &["step"])?,
+            windows_open: new.gauge("sekisho_change_windows_open", "Announced change windows that are open: what is found there is told, and nothing is cut off by itself.")?,
             reviews: new.gauge("sekisho_detectors_on_review", "Detectors a person found wrong, each for a class or a device: they only alert there.")?,
             isolations_active: new.gauges("sekisho_isolations_active", "Entries of the block list: enforced, or observed (counted only).", &["mode"])?,
             isolation_changes: new.counters("sekisho_isolation_changes_total", "Changes of the block list.", &["change", "mode", "origin"])?,
@@ -297,6 +299,7 @@ impl Families {
             (&self.contacts_waiting, stats.contacts_waiting),
             (&self.approvals_waiting, stats.approvals_waiting),
             (&self.reviews, stats.reviews),
+            (&self.windows_open, stats.windows_open),
             (&self.isolations_active.with_label_values(&["enforced"]), stats.blocks),
             (&self.isolations_active.with_label_values(&["observed"]), stats.blocks_would),
         ] {

@@ -208,7 +208,12 @@ impl Metrics {
             Event::Approval(approval) => {
                 f.approvals.with_label_values(&[approval.step.name()]).inc();
             }
-            Event::Judgement(_) | Event::Device(_) | Event::Flow(_) | Event::Blind(_) | Event::Bypass(_) => {}
+            Event::Judgement(_)
+            | Event::Window(_)
+            | Event::Device(_)
+            | Event::Flow(_)
+            | Event::Blind(_)
+            | Event::Bypass(_) => {}
         }
     }
 

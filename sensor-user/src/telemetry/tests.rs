@@ -58,6 +58,7 @@ fn sample() -> LiveSample {
             blocks: 1,
             approvals_waiting: 2,
             reviews: 3,
+            windows_open: 1,
             ..EngineStats::default()
         },
         store_errors: 2,

@@ -205,7 +205,7 @@ impl Engine {
     }
 }
 
-fn unknown(what: &'static str, name: Name, known: BTreeSet<Name>) -> CommandError {
+pub(super) fn unknown(what: &'static str, name: Name, known: BTreeSet<Name>) -> CommandError {
     let known: Vec<_> = known.iter().map(Name::as_str).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     CommandError::Unknown { what, name, known }

@@ -1,14 +1,16 @@
 //! Restrictions that wait for a person, where that is configured: asked, approved or denied, or settled when nobody said
-//! anything in time. At most [`MAX_WAITING`] wait; what comes after is told only. They are of this run: the end of it is
-//! their end, which is told.
+//! anything in time. At most [`MAX_WAITING`] wait; what comes after is told only. They wait over a restart, and what was
+//! refused stays refused.
 
 use std::collections::BTreeMap;
 
 use crate::detect::Finding;
 use crate::event::{Action, Approval, ApprovalStep, Change, Event, Timed};
+use crate::incident::QUIET;
 use crate::policy::class::class_of;
+use crate::policy::memory::{Asked, Refused};
 use crate::policy::ruling::{Cause, Ruling};
-use crate::policy::{BlockId, Level};
+use crate::policy::{BlockId, Level, Memory, MemoryKey, Origin, Save};
 use crate::settings::{Mode, Otherwise};
 use crate::time::Time;
 
@@ -18,20 +20,8 @@ use super::{Engine, Output};
 /// Most restrictions that wait.
 pub const MAX_WAITING: usize = 256;
 
-/// A restriction that waits.
-#[derive(Clone, Debug)]
-pub(super) struct Waiting {
-    finding: Finding,
-    /// What was asked for.
-    pub level: Level,
-    /// Until when somebody may say.
-    pub until: Time,
-    /// What holds the device meanwhile, if anything.
-    meanwhile: Option<BlockId>,
-}
-
 /// Those that wait, by incident.
-pub(super) type Waitings = BTreeMap<u64, Waiting>;
+pub(super) type Waitings = BTreeMap<u64, Asked>;
 
 impl Engine {
     /// Whether a restriction that was decided must wait for a person: then the action is that it does.
@@ -74,6 +64,10 @@ impl Engine {
         now: Time,
         out: &mut Output,
     ) {
+        let Some(known) = self.inventory.get(finding.device).map(|device| self.inventory.known(device))
+        else {
+            return;
+        };
         let approve = self.settings.approve;
         let old = self.waiting.get(&incident).cloned();
         let until = old.as_ref().map_or(now.plus(approve.within_ns), |old| old.until);
@@ -87,8 +81,10 @@ impl Engine {
             let new = self.blocks.iter().map(|block| block.id).find(|id| !before.contains(id));
             meanwhile = meanwhile.or(new);
         }
-        let waiting = Waiting { finding: finding.clone(), level, until, meanwhile };
-        self.tell_approval(incident, &waiting, (ApprovalStep::Asked, None), now, out);
+        let finding = finding.clone();
+        let waiting = Asked { incident, finding, known, level, until, meanwhile, refused: None };
+        self.tell_approval(&waiting, (ApprovalStep::Asked, None), now, out);
+        out.saves.push(Save::Keep(Memory::Asked(Box::new(waiting.clone()))));
         self.waiting.insert(incident, waiting);
     }
 
@@ -102,11 +98,11 @@ impl Engine {
     ) -> Result<Reply, CommandError> {
         let waiting = self.waiting.remove(&incident).ok_or(CommandError::NotWaiting(incident))?;
         let action = self.may(&waiting.finding, waiting.level);
-        self.tell_approval(incident, &waiting, (ApprovalStep::Approved, Some(by)), now, out);
+        self.tell_approval(&waiting, (ApprovalStep::Approved, Some(by)), now, out);
         if let Some(incident) = self.incidents.get_mut(incident) {
             incident.approved_by = Some(by.to_owned());
         }
-        self.settle_waiting(incident, &waiting, action.clone(), now, out);
+        self.settle_waiting(&waiting, action.clone(), now, out);
         Ok(Reply::Approved { incident, level: waiting.level, action })
     }
 
@@ -120,67 +116,98 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Reply, CommandError> {
         let waiting = self.waiting.remove(&incident).ok_or(CommandError::NotWaiting(incident))?;
-        self.tell_approval(incident, &waiting, (ApprovalStep::Denied, Some(by)), now, out);
-        if let Some(id) = waiting.meanwhile {
+        self.tell_approval(&waiting, (ApprovalStep::Denied, Some(by)), now, out);
+        // The number may be another entry's by now, if that ended and the daemon was started anew.
+        let own = |id: &BlockId| {
+            self.blocks.get(*id).is_some_and(|block| block.origin == Origin::Incident(incident))
+        };
+        if let Some(id) = waiting.meanwhile.filter(own) {
             self.take_out(id, Change::Released, now, out);
         }
-        self.refuse_for_good(incident, waiting.level, Action::Denied);
-        Ok(Reply::Denied { incident, level: waiting.level })
+        let level = waiting.level;
+        self.refuse_for_good(waiting, Refused::Denied, now, out);
+        Ok(Reply::Denied { incident, level })
     }
 
-    /// Settles what waited too long.
+    /// Settles what waited too long. What was decided since it was asked for counts: it goes no further than is allowed now.
     pub(super) fn settle_lapsed(&mut self, now: Time, out: &mut Output) {
         let lapsed = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
         for incident in lapsed.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(waiting) = self.waiting.remove(&incident) else { continue };
-            match self.settings.approve.otherwise {
-                Otherwise::Act => {
-                    self.tell_approval(incident, &waiting, (ApprovalStep::LapsedActs, None), now, out);
-                    let action = self.consider(&waiting.finding, waiting.level, now);
-                    self.settle_waiting(incident, &waiting, action, now, out);
-                }
-                Otherwise::Alert => {
-                    self.tell_approval(incident, &waiting, (ApprovalStep::Lapsed, None), now, out);
-                    self.refuse_for_good(incident, waiting.level, Action::NotApproved);
-                }
+            let allowed = self.rule(&waiting.finding, waiting.level, now).allowed();
+            let acts = allowed.filter(|_| self.settings.approve.otherwise == Otherwise::Act);
+            let Some(level) = acts else {
+                self.lapse(waiting, now, out);
+                continue;
+            };
+            self.tell_approval(&waiting, (ApprovalStep::LapsedActs, None), now, out);
+            let action = self.consider(&waiting.finding, level, now);
+            self.settle_waiting(&waiting, action, now, out);
+        }
+    }
+
+    /// Nobody said anything in time, and it is not done.
+    fn lapse(&mut self, waiting: Asked, now: Time, out: &mut Output) {
+        self.tell_approval(&waiting, (ApprovalStep::Lapsed, None), now, out);
+        self.refuse_for_good(waiting, Refused::NotApproved, now, out);
+    }
+
+    /// Takes up what was asked for in an earlier run, with its incident. What lapsed while no daemon ran is not done, for nobody
+    /// could say anything meanwhile; nor is anything in observe mode.
+    pub(super) fn recall_asked(&mut self, asked: Asked, now: Time, out: &mut Output) {
+        let (id, finding) = (asked.incident, &asked.finding);
+        if self.settings.mode == Mode::Observe || (asked.refused.is_some() && asked.until <= now) {
+            out.saves.push(Save::Drop(MemoryKey::Asked(id)));
+            if asked.refused.is_none() {
+                self.tell_approval(&asked, (ApprovalStep::Lost, None), now, out);
             }
+            return;
+        }
+        self.inventory.recall(finding.device, &asked.known, &finding.flow, now, &self.settings);
+        let incident = self.incidents.recall(id, finding, now);
+        incident.action = asked.refused.map_or(Action::Waits, action);
+        incident.denied = asked.refused.map(|_| asked.level);
+        if asked.refused.is_some() {
+            return;
+        }
+        if asked.until <= now {
+            self.lapse(asked, now, out);
+        } else {
+            self.waiting.insert(id, asked);
         }
     }
 
-    /// Tells that what waits is forgotten: the run ends.
-    pub(super) fn lose_waiting(&mut self, now: Time, out: &mut Output) {
-        for (incident, waiting) in std::mem::take(&mut self.waiting) {
-            self.tell_approval(incident, &waiting, (ApprovalStep::Lost, None), now, out);
-        }
-    }
-
-    fn settle_waiting(&mut self, id: u64, waiting: &Waiting, action: Action, now: Time, out: &mut Output) {
+    fn settle_waiting(&mut self, waiting: &Asked, action: Action, now: Time, out: &mut Output) {
         let level = action.level().filter(|_| action.acts());
-        if let Some(incident) = self.incidents.get_mut(id) {
+        if let Some(incident) = self.incidents.get_mut(waiting.incident) {
             incident.action = action;
         }
         if let (Some(level), Some(device)) = (level, self.describe(waiting.finding.device)) {
-            self.restrict(&waiting.finding, id, device, level, now, out);
+            self.restrict(&waiting.finding, waiting.incident, device, level, now, out);
         }
+        out.saves.push(Save::Drop(MemoryKey::Asked(waiting.incident)));
     }
 
-    fn refuse_for_good(&mut self, incident: u64, level: Level, action: Action) {
-        if let Some(incident) = self.incidents.get_mut(incident) {
-            incident.denied = Some(level);
-            incident.action = action;
+    /// Not done, and not asked for again while the incident goes on. Over a restart that is remembered as long as an incident
+    /// lasts without a finding.
+    fn refuse_for_good(&mut self, waiting: Asked, refused: Refused, now: Time, out: &mut Output) {
+        if let Some(incident) = self.incidents.get_mut(waiting.incident) {
+            incident.denied = Some(waiting.level);
+            incident.action = action(refused);
         }
+        let asked = Asked { refused: Some(refused), until: now.plus(QUIET), ..waiting };
+        out.saves.push(Save::Keep(Memory::Asked(Box::new(asked))));
     }
 
     fn tell_approval(
         &self,
-        incident: u64,
-        waiting: &Waiting,
+        waiting: &Asked,
         (step, by): (ApprovalStep, Option<&str>),
         now: Time,
         out: &mut Output,
     ) {
         let approval = Approval {
-            incident,
+            incident: waiting.incident,
             step,
             device: self.describe(waiting.finding.device),
             level: waiting.level,
@@ -189,5 +216,13 @@ impl Engine {
             by: by.map(str::to_owned),
         };
         out.events.push(Timed { time: now, event: Event::Approval(approval) });
+    }
+}
+
+/// How a refusal is told of an incident.
+fn action(refused: Refused) -> Action {
+    match refused {
+        Refused::Denied => Action::Denied,
+        Refused::NotApproved => Action::NotApproved,
     }
 }

@@ -4,10 +4,11 @@ use crate::event::{Action, Change, DeviceRef};
 use crate::inventory::{self, Device, DeviceKey};
 use crate::policy::preview::Preview;
 use crate::policy::review::{MAX_REVIEWS, Review, ReviewId};
+use crate::policy::window::{MAX_WINDOWS, Window, WindowId};
 use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
 use crate::time::Time;
 
-use super::{Add, Engine, Output};
+use super::{Add, Announce, Engine, Output};
 
 /// An operator's order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +23,10 @@ pub enum Command {
     Judge(u64, bool, String),
     /// A detector was reviewed, and counts again; the account that says so.
     Review(ReviewId, String),
+    /// Announce a change window.
+    Announce(Announce),
+    /// End a change window; the account that says so.
+    EndWindow(WindowId, String),
 }
 
 /// Whom an order is about.
@@ -100,6 +105,10 @@ pub enum Reply {
     },
     /// A review is over.
     Reviewed(Review),
+    /// A change window is announced.
+    Announced(Window),
+    /// A change window is over, or called off.
+    WindowEnded(Window),
 }
 
 /// Why a command was refused.
@@ -177,6 +186,15 @@ pub enum CommandError {
     /// Too many reviews.
     #[error("{MAX_REVIEWS} detectors are on review already; end some with `sekisho incidents review`")]
     ReviewsFull,
+    /// Too many windows.
+    #[error("{MAX_WINDOWS} change windows are announced already; end some with `sekisho window remove`")]
+    WindowsFull,
+    /// A window of no length, too long, or too far ahead.
+    #[error("a change window lasts up to 72h, and begins within 30d")]
+    WindowLength,
+    /// No such window.
+    #[error("there is no change window {0}; `sekisho window list` shows those there are")]
+    NoWindow(WindowId),
     /// The list is full.
     #[error("the block list is full ({0} entries); remove some first")]
     Full(usize),
@@ -199,6 +217,8 @@ impl Engine {
             Command::Approve(incident, false, by) => self.deny(incident, &by, now, out),
             Command::Judge(incident, right, by) => self.judge(incident, (right, &by), now, out),
             Command::Review(id, by) => self.end_review(id, &by, now, out),
+            Command::Announce(announce) => self.announce(announce, now, out),
+            Command::EndWindow(id, by) => self.end_window(id, &by, now, out),
             Command::Remove(which) => {
                 let id = match &which {
                     Which::Id(id) => Some(*id),

@@ -22,6 +22,7 @@ impl Engine {
                 None => self.ledger.add(&finding, now),
             };
             let (id, news) = self.incidents.add(&finding, evidence, now);
+            self.reserve_numbers(out);
             let (action, ruling) = self.weigh(id, &finding, now, out);
             let allowed = ruling.as_ref().and_then(Ruling::allowed);
             let rose = self.incidents.rises(id, &action) || self.is_unasked(id, &action, allowed);
@@ -54,7 +55,7 @@ impl Engine {
         let sum = self.ledger.sum(finding.device, now);
         let earned = decide::earned(&sum, decisive).max(self.probation(finding, now));
         let Some(earned) = earned.filter(|_| graves > 0) else { return (Action::None, None) };
-        let mut ruling = self.rule(finding, earned);
+        let mut ruling = self.rule(finding, earned, now);
         let acts = decisive || self.settings.decide.graded;
         let action = match ruling.allowed() {
             None if acts => Action::Lowered,

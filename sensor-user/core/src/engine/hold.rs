@@ -27,6 +27,9 @@ impl Engine {
         let nets = self.settings.protected_nets.iter().filter_map(|net| Target::net(*net).ok());
         out.decisions.extend(protected.chain(nets).map(Decision::Protect));
         for mut block in blocks {
+            if let Origin::Incident(number) = block.origin {
+                self.incidents.skip_to(number);
+            }
             // What an incident brought about in enforce mode is only counted in observe mode; a person's word holds.
             let automatic = matches!(block.origin, Origin::Incident(_));
             let only_counted = automatic && block.would && self.settings.mode == Mode::Enforce;
@@ -41,6 +44,7 @@ impl Engine {
             if let List::Learned { number, allowed } = &block.list {
                 out.decisions.push(Decision::Allow(*number, allowed.clone()));
             }
+            self.recent.extend(begun(&block));
             let targets = self.blocks.put(block).targets.clone();
             self.settle(targets, out);
         }
@@ -161,7 +165,7 @@ impl Engine {
         block.origin = Origin::Incident(incident);
         let until = block.until.map_or(until, |old| old.max(until));
         block.until = Some(until);
-        self.repeats.note(finding.device, level, finding.family, now, until);
+        out.saves.extend(self.repeats.note(finding.device, level, finding.family, now, until));
         self.recent.push_back(Begun {
             time: now,
             device: finding.device,
@@ -212,7 +216,7 @@ impl Engine {
             return;
         }
         let block = Block { until: Some(until), ..block.clone() };
-        self.repeats.note(finding.device, block.level, finding.family, now, until);
+        out.saves.extend(self.repeats.note(finding.device, block.level, finding.family, now, until));
         let isolation = tell(&block, Change::Extended, self.describe(finding.device));
         self.enter(block, out);
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
@@ -229,14 +233,19 @@ impl Engine {
         let key = self.blocks.get(id).and_then(|block| self.key_of(block));
         let block = self.take_out(id, change, now, out)?;
         if let Some(key) = key {
-            self.incidents.close(key);
-            self.ledger.absolve(key);
             if change == Change::Released {
-                self.repeats.forget(key);
+                out.saves.extend(self.repeats.forget(key));
             }
-            self.inventory.absolve(key, now);
+            self.absolve(key, now);
         }
         Some(block)
+    }
+
+    /// Forgets what there is against a device so far.
+    pub(super) fn absolve(&mut self, key: DeviceKey, now: Time) {
+        self.incidents.close(key);
+        self.ledger.absolve(key);
+        self.inventory.absolve(key, now);
     }
 
     /// Takes an entry out; what there is against its device stays.
@@ -296,6 +305,17 @@ impl Engine {
     fn is_somewhere_held(&self, ip: IpAddr, port: u8, vlan: u16) -> bool {
         self.blocks.wide().any(|(target, block)| !block.would && self.lies_in(target, ip, port, vlan))
     }
+}
+
+/// What a remembered entry means to the fuse: a daemon that dies again and again must not cut off more than one that runs.
+fn begun(block: &Block) -> Option<Begun> {
+    let device = block.targets.iter().find_map(|target| match target {
+        Target::Mac(mac) => Some(DeviceKey::Local(*mac)),
+        Target::Ip(ip) => Some(DeviceKey::Routed(*ip)),
+        _ => None,
+    });
+    let device = device.filter(|_| matches!(block.origin, Origin::Incident(_)))?;
+    Some(Begun { time: block.since, device, level: block.level, infected: false })
 }
 
 /// The event of a change to a block entry.

@@ -17,11 +17,13 @@ mod pass;
 mod preview;
 mod reach;
 mod reached;
+mod recall;
 mod review;
 mod rule;
 mod sight;
 mod silence;
 mod view;
+mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,8 +38,9 @@ use crate::health::{Health, Services};
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Observation, Verdict};
+use crate::policy::memory::Counter;
 use crate::policy::repeat::Repeats;
-use crate::policy::{Blocklist, Decision, Level, Name, Save, Target};
+use crate::policy::{Blocklist, Decision, Level, Memory, Name, Save, Target};
 use crate::settings::Settings;
 use crate::time::{MINUTE, SECOND, Time};
 
@@ -46,6 +49,8 @@ use approve::Waitings;
 pub use command::{Command, CommandError, Impact, Reply, Which, Who};
 use follow::Following;
 use review::Reviews;
+use window::Windows;
+pub use window::{Announce, Whom};
 
 /// What the engine gives back: all of it must be carried out, decisions first.
 #[derive(Debug, Default)]
@@ -94,6 +99,8 @@ pub struct Engine {
     waiting: Waitings,
     /// Detectors on review.
     reviews: Reviews,
+    /// Announced change windows.
+    windows: Windows,
     /// The last automatic restrictions.
     recent: VecDeque<Begun>,
     found: Vec<Finding>,
@@ -129,6 +136,7 @@ impl Engine {
             ports: BTreeMap::new(),
             waiting: Waitings::new(),
             reviews: Reviews::default(),
+            windows: Windows::default(),
             recent: VecDeque::new(),
             found: Vec::new(),
             silenced: 0,
@@ -164,6 +172,7 @@ impl Engine {
     /// before, or an answer that is on its way would be taken for silence. Cheap when nothing is due; at least every 10 ms
     /// is best while contacts wait, and at least every second always.
     pub fn tick(&mut self, now: Time, out: &mut Output) {
+        self.turn_windows(now, out);
         self.judge_lapsed(now, out);
         while let Some(ended) = self.conversations.expire(now) {
             self.ended(ended, now, out);
@@ -183,7 +192,7 @@ impl Engine {
     /// Ends the run: contacts that wait are judged at `now`, all conversations end.
     pub fn finish(&mut self, now: Time, out: &mut Output) {
         self.tick(now, out);
-        self.lose_waiting(now, out);
+        out.saves.push(Save::Keep(Memory::Last(Counter::Incidents, self.incidents.last())));
         while let Some(ended) = self.conversations.drain() {
             self.ended(ended, now, out);
         }

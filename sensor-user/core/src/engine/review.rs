@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::detect::{Finding, is_advisory};
 use crate::event::{Event, Judged, Judgement, Timed};
 use crate::inventory::DeviceKey;
-use crate::policy::Target;
 use crate::policy::class::class_of;
+use crate::policy::memory::Counter;
 use crate::policy::review::{MAX_REVIEWS, Review, ReviewId, Scope};
+use crate::policy::{Memory, MemoryKey, Save, Target};
 use crate::time::Time;
 
 use super::command::{CommandError, Reply};
@@ -25,6 +26,17 @@ impl Reviews {
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Review> {
         self.all.values()
+    }
+
+    /// Takes up one that began in an earlier run.
+    pub fn recall(&mut self, review: Review) {
+        self.skip_to(review.id);
+        self.all.insert(review.id, review);
+    }
+
+    /// Numbers up to this were given.
+    pub fn skip_to(&mut self, number: ReviewId) {
+        self.last = self.last.max(number);
     }
 
     fn about(&self, detector: &str, scope: Scope) -> Option<ReviewId> {
@@ -60,19 +72,16 @@ impl Engine {
         now: Time,
         out: &mut Output,
     ) -> Result<Reply, CommandError> {
-        let incident = self.incidents.get(id).ok_or(CommandError::NoIncident(id))?;
+        let Some(incident) = self.incidents.get(id) else {
+            return self.take_back(id, (right, by), now, out);
+        };
         let (key, findings) = (incident.device, incident.findings.clone());
         let scope = self.scope(key);
         let detectors: BTreeSet<&str> = findings.iter().map(|(_, finding)| finding.detector).collect();
         let detectors = detectors.into_iter().filter(|detector| !is_advisory(detector));
         let mut reviews = Vec::new();
         if right {
-            // It was judged false before, and that is taken back.
-            let of_it: Vec<_> = self.reviews.iter().filter(|review| review.incident == id).cloned().collect();
-            for review in of_it {
-                self.reviews.all.remove(&review.id);
-                reviews.push(review);
-            }
+            reviews = self.end_reviews_of(id, out);
         } else {
             let new: Vec<&str> = detectors.filter(|d| self.reviews.about(d, scope).is_none()).collect();
             if self.reviews.all.len() + new.len() > MAX_REVIEWS {
@@ -89,6 +98,8 @@ impl Engine {
                     by: by.to_owned(),
                 };
                 self.reviews.all.insert(review.id, review.clone());
+                out.saves.push(Save::Keep(Memory::Review(review.clone())));
+                out.saves.push(Save::Keep(Memory::Last(Counter::Reviews, review.id.into())));
                 reviews.push(review);
             }
             for (_, finding) in &findings {
@@ -105,6 +116,35 @@ impl Engine {
         Ok(Reply::Judged { incident: id, right, reviews })
     }
 
+    /// An incident of an earlier run is found true after all: its reviews are remembered, itself it is not.
+    fn take_back(
+        &mut self,
+        id: u64,
+        (right, by): (bool, &str),
+        now: Time,
+        out: &mut Output,
+    ) -> Result<Reply, CommandError> {
+        if !right || !self.reviews.iter().any(|review| review.incident == id) {
+            return Err(CommandError::NoIncident(id));
+        }
+        let reviews = self.end_reviews_of(id, out);
+        let (judged, by) = (Judged::Right, by.to_owned());
+        let event = Judgement { judged, incident: id, device: None, reviews: reviews.clone(), by };
+        out.events.push(Timed { time: now, event: Event::Judgement(event) });
+        Ok(Reply::Judged { incident: id, right, reviews })
+    }
+
+    /// Ends the reviews that began with an incident.
+    fn end_reviews_of(&mut self, incident: u64, out: &mut Output) -> Vec<Review> {
+        let of_it: Vec<_> =
+            self.reviews.iter().filter(|review| review.incident == incident).cloned().collect();
+        for review in &of_it {
+            self.reviews.all.remove(&review.id);
+            out.saves.push(Save::Drop(MemoryKey::Review(review.id)));
+        }
+        of_it
+    }
+
     /// A person ends a review: the detector counts again.
     pub(super) fn end_review(
         &mut self,
@@ -114,6 +154,7 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Reply, CommandError> {
         let review = self.reviews.all.remove(&id).ok_or(CommandError::NoReview(id))?;
+        out.saves.push(Save::Drop(MemoryKey::Review(id)));
         let event = Judgement {
             judged: Judged::Reviewed,
             incident: review.incident,

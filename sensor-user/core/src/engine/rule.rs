@@ -20,11 +20,14 @@ const PROOF: (&str, f64) = ("scan", 1e-6);
 
 impl Engine {
     /// What is allowed of the level that the evidence earned, by what holds for the device.
-    pub(super) fn rule(&self, finding: &Finding, earned: Level) -> Ruling {
+    pub(super) fn rule(&self, finding: &Finding, earned: Level, now: Time) -> Ruling {
         let mut ruling = Ruling::new(earned);
         ruling.lower(Some(self.settings.decide.highest), Cause::Highest);
         if let Some(review) = self.review_of(finding) {
             ruling.lower(None, Cause::Review { review });
+        }
+        if let Some(window) = self.window_of(finding, now) {
+            ruling.lower(None, Cause::Window { window });
         }
         let device = self.inventory.get(finding.device);
         if let Some((class, rules)) = device.and_then(|device| class_of(device, &self.settings)) {

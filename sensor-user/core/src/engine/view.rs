@@ -28,6 +28,7 @@ impl Engine {
             blocks_would: self.blocks.iter().filter(|block| block.would).count() as u64,
             approvals_waiting: self.waiting.len() as u64,
             reviews: self.reviews.iter().count() as u64,
+            windows_open: self.windows.open() as u64,
         }
     }
 
@@ -44,6 +45,7 @@ impl Engine {
             devices: self.inventory.sorted().into_iter().map(|device| self.device_view(device)).collect(),
             incidents: self.incidents.newest_first().filter_map(|i| self.incident_view(i)).collect(),
             reviews: self.reviews.iter().cloned().collect(),
+            windows: self.windows.iter().cloned().collect(),
             blocks: self.blocks.iter().cloned().collect(),
             stats: self.stats(),
         }

@@ -7,12 +7,14 @@ pub mod class;
 pub mod decide;
 mod level;
 mod list;
+pub mod memory;
 pub mod preview;
 pub mod repeat;
 pub mod review;
 pub mod ruling;
 mod target;
 mod why;
+pub mod window;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub(crate) use allow::FIRST_PIN;
 pub use allow::{Allow, DEFAULT_LIST, MAX_LIST, MAX_LISTS, MAX_PIN, MAX_PINNED, Service};
 pub use level::{Direction, Level};
 pub use list::Blocklist;
+pub use memory::{Memory, MemoryKey};
 pub use target::{MAX_NAME, MAX_VLAN, Name, Target, vlan};
 pub use why::Why;
 
@@ -156,12 +159,16 @@ pub enum Decision {
 }
 
 /// What the store is to remember.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Save {
     /// Enter or replace this entry.
     Put(Block),
     /// Forget this entry.
     Forget(BlockId),
+    /// Remember this, in place of what it was before.
+    Keep(Memory),
+    /// Remember it no more.
+    Drop(MemoryKey),
 }
 
 /// How to name an entry.

@@ -1,8 +1,8 @@
 //! Who was restricted before: a device that does it again is held longer, and soon after its time was up it is on
 //! probation.
 //!
-//! Remembered in memory only, of as many devices as the device table has: a restart begins anew. Forgotten after
-//! [`FORGOTTEN`] without, and at once when a person releases the device: they know better.
+//! Remembered of as many devices as the device table has, and over a restart. Forgotten after [`FORGOTTEN`] without, and at
+//! once when a person releases the device: they know better.
 
 use lru::LruCache;
 
@@ -10,23 +10,32 @@ use crate::evidence::{ALERTING, Family};
 use crate::inventory::{DeviceKey, capacity};
 use crate::time::{HOUR, Time};
 
-use super::Level;
+use super::{Level, Memory, MemoryKey, Save};
 
 /// A device that was not restricted for so long starts anew, ns.
-const FORGOTTEN: u64 = 30 * 24 * HOUR;
+pub const FORGOTTEN: u64 = 30 * 24 * HOUR;
 /// For so long after its time was up a device is on probation, ns.
 const PROBATION: u64 = HOUR;
 
 /// The last automatic restriction of a device.
-#[derive(Clone, Copy, Debug)]
-struct Past {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Past {
     /// Isolations, one after another.
-    isolations: usize,
-    /// The strictest level of the last entry, and what it was for.
-    level: Level,
-    family: Family,
-    /// When its time is up.
-    until: Time,
+    pub isolations: u32,
+    /// The strictest level of the last entry.
+    pub level: Level,
+    /// What that was for.
+    pub family: Family,
+    /// When it is forgotten: [`FORGOTTEN`] after its time is up. (That may be before the machine started, a moment for which
+    /// the clock has no number; this one is always to come.)
+    pub forgotten: Time,
+}
+
+impl Past {
+    /// Whether its time is not up.
+    fn lasts(&self, now: Time) -> bool {
+        now.plus(FORGOTTEN) < self.forgotten
+    }
 }
 
 /// The last automatic restrictions of devices.
@@ -40,36 +49,52 @@ impl Repeats {
     }
 
     fn past(&self, device: DeviceKey, now: Time) -> Option<&Past> {
-        self.0.peek(&device).filter(|past| now.since(past.until) < FORGOTTEN)
+        self.0.peek(&device).filter(|past| now < past.forgotten)
     }
 
     /// How often a device was isolated before.
     pub fn isolations(&self, device: DeviceKey, now: Time) -> usize {
-        self.past(device, now).map_or(0, |past| past.isolations)
+        self.past(device, now).map_or(0, |past| past.isolations as usize)
     }
 
-    /// Notes that a device was put under a level, or is held longer.
-    pub fn note(&mut self, device: DeviceKey, level: Level, family: Family, now: Time, until: Time) {
+    /// Notes that a device was put under a level, or is held longer. Gives what is to be remembered of it.
+    pub fn note(
+        &mut self,
+        device: DeviceKey,
+        level: Level,
+        family: Family,
+        now: Time,
+        until: Time,
+    ) -> Vec<Save> {
         let past = self.past(device, now).copied();
-        let lasting = past.filter(|past| now < past.until);
+        let lasting = past.filter(|past| past.lasts(now));
         let isolated = past.map_or(0, |past| past.isolations);
         let begins = level >= Level::Isolate && lasting.is_none_or(|past| past.level < Level::Isolate);
         let level = lasting.map_or(level, |past| past.level.max(level));
-        let until = lasting.map_or(until, |past| past.until.max(until));
-        self.0.put(device, Past { isolations: isolated + usize::from(begins), level, family, until });
+        let forgotten = until.plus(FORGOTTEN);
+        let forgotten = lasting.map_or(forgotten, |past| past.forgotten.max(forgotten));
+        let isolations = isolated.saturating_add(u32::from(begins));
+        self.recall(device, Past { isolations, level, family, forgotten })
+    }
+
+    /// Takes up what was noted of a device. Gives what is to be remembered: of another one nothing, if that had to make room.
+    pub fn recall(&mut self, device: DeviceKey, past: Past) -> Vec<Save> {
+        let out = self.0.push(device, past).map(|(other, _)| other).filter(|other| *other != device);
+        let out = out.map(|other| Save::Drop(MemoryKey::Past(other)));
+        out.into_iter().chain([Save::Keep(Memory::Past(device, past))]).collect()
     }
 
     /// The level that evidence of a family takes a device straight back to, because its time was up only just before. A
     /// hint is not enough.
     pub fn probation(&self, device: DeviceKey, family: Family, weight: f64, now: Time) -> Option<Level> {
         let past = self.past(device, now)?;
-        let soon = past.until <= now && now.since(past.until) < PROBATION;
+        let soon = !past.lasts(now) && now.plus(FORGOTTEN) < past.forgotten.plus(PROBATION);
         (soon && past.family == family && weight >= ALERTING).then_some(past.level)
     }
 
-    /// A person released the device.
-    pub fn forget(&mut self, device: DeviceKey) {
-        self.0.pop(&device);
+    /// A person released the device. Gives what is to be remembered.
+    pub fn forget(&mut self, device: DeviceKey) -> Option<Save> {
+        self.0.pop(&device).map(|_| Save::Drop(MemoryKey::Past(device)))
     }
 }
 
@@ -94,7 +119,8 @@ mod tests {
         assert_eq!(count(&repeats, 70), 2);
         let month = 30 * 24 * 60;
         assert_eq!((count(&repeats, 199 + month), count(&repeats, 200 + month)), (2, 0));
-        repeats.forget(DEVICE);
+        assert_eq!(repeats.forget(DEVICE), Some(Save::Drop(MemoryKey::Past(DEVICE))));
+        assert_eq!(repeats.forget(DEVICE), None);
         assert_eq!(count(&repeats, 71), 0);
     }
 
@@ -114,5 +140,36 @@ mod tests {
             let got = repeats.probation(DEVICE, family, weight, at(minutes));
             assert_eq!(got, want, "{family:?} {weight} {minutes}");
         }
+    }
+
+    #[test]
+    fn what_was_noted_is_remembered_and_what_makes_room_forgotten() {
+        let mut repeats = Repeats::new(1);
+        let other = DeviceKey::Local(crate::addr::Mac([2, 0, 0, 0, 0, 2]));
+        let saves = repeats.note(DEVICE, Level::Isolate, Family::Scan, Time(0), Time(HOUR));
+        let [Save::Keep(Memory::Past(DEVICE, past))] = saves[..] else { panic!("{saves:?}") };
+        let mut next = Repeats::new(1);
+        next.recall(DEVICE, past);
+        assert_eq!(next.isolations(DEVICE, Time(2 * HOUR)), 1);
+        let soon = Time(HOUR + MINUTE);
+        assert_eq!(next.probation(DEVICE, Family::Scan, ALERTING, soon), Some(Level::Isolate));
+        let saves = next.note(other, Level::Pin, Family::Scan, Time(0), Time(HOUR));
+        assert_eq!(saves[0], Save::Drop(MemoryKey::Past(DEVICE)));
+    }
+
+    #[test]
+    fn what_was_up_before_the_machine_started_is_no_probation() {
+        let mut repeats = Repeats::new(1);
+        // Ten days ago, by a clock that began a minute ago.
+        let past = Past {
+            isolations: 2,
+            level: Level::Isolate,
+            family: Family::Scan,
+            forgotten: Time(FORGOTTEN - 240 * HOUR),
+        };
+        repeats.recall(DEVICE, past);
+        let now = Time(MINUTE);
+        assert_eq!(repeats.isolations(DEVICE, now), 2);
+        assert_eq!(repeats.probation(DEVICE, Family::Scan, ALERTING, now), None);
     }
 }

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::preview::Preview;
 use super::review::ReviewId;
+use super::window::WindowId;
 use super::{Level, Name};
 
 /// What lowered a level.
@@ -29,6 +30,11 @@ pub enum Cause {
     Review {
         /// The number of the review.
         review: ReviewId,
+    },
+    /// A change was announced for this time.
+    Window {
+        /// The number of the window.
+        window: WindowId,
     },
     /// Too many restrictions wait for a person.
     Waiting,

@@ -1,4 +1,7 @@
 //! Why a device is put under a level, or would be: what each family of evidence has to do with it.
+//!
+//! It is about the evidence alone, up to `decide.highest`. Classes, reviews, change windows and the impact come after it: each
+//! of their steps down is in the [`super::ruling::Ruling`], which is told beside it.
 
 use serde::{Serialize, Serializer};
 
@@ -7,8 +10,8 @@ use crate::detect::{Finding, is_advisory};
 use crate::evidence::{Family, Sum};
 use crate::settings::Settings;
 
-/// What evidence earns, as a whole and without each of its families. What is then done may be less: a gateway is never cut,
-/// and the sum acts only where it is switched on.
+/// What evidence earns, as a whole and without each of its families. What is then done may be less: the ruling steps
+/// down from it, a gateway is never cut, and the sum acts only where it is switched on.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Why {
     /// The level it earns; none: it is told only.

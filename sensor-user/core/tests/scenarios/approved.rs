@@ -130,8 +130,83 @@ fn who_is_asked_depends_on_the_level_the_class_and_the_mode() {
 }
 
 #[test]
-fn the_end_of_the_run_is_told_as_the_end_of_what_waits() {
+fn what_waits_goes_on_after_a_restart_also_for_a_device_that_is_not_heard_again() {
+    for clean in [true, false] {
+        let mut lan = scanned(ApproveSettings { meanwhile: Some(Level::Throttle), ..ASKS });
+        let before = lan.engine.snapshot(lan.now).incidents[0].clone();
+        if clean {
+            lan.engine.finish(lan.now, &mut lan.out);
+        }
+        lan.pass(5 * MINUTE);
+        let mut next = lan.restarted(|settings| settings);
+        let after = next.engine.snapshot(next.now).incidents[0].clone();
+        assert_eq!((after.id, after.waits, &after.device), (before.id, before.waits, &before.device));
+        assert_eq!((after.action, after.findings.len()), (Action::Waits, 1));
+        assert_eq!(next.levels(), [Level::Throttle]);
+        next.say(before.id, true).unwrap();
+        assert_eq!((next.levels(), next.action()), (vec![Level::Isolate], Action::Isolated));
+        assert!(next.cut().contains(&Target::Mac(mac(66))), "{:?}", next.cut());
+        assert!(next.restarted(|settings| settings).steps().is_empty(), "and that is the end of it");
+    }
+}
+
+#[test]
+fn deadlines_pass_over_a_restart_but_not_unseen() {
+    let act = ApproveSettings { otherwise: Otherwise::Act, ..ASKS };
+    let mut lan = scanned(act);
+    lan.pass(10 * MINUTE);
+    let mut next = lan.restarted(|settings| settings);
+    next.pass(6 * MINUTE);
+    assert_eq!((next.levels(), next.steps()), (vec![Level::Isolate], vec![ApprovalStep::LapsedActs]));
+
+    // No daemon ran when it passed: nobody could have said no.
+    let mut lan = scanned(act);
+    lan.now = lan.now.plus(20 * MINUTE);
+    let mut next = lan.restarted(|settings| settings);
+    next.pass(MINUTE);
+    assert_eq!((next.levels(), next.steps()), (vec![], vec![ApprovalStep::Lapsed]));
+    assert_eq!(next.action(), Action::NotApproved);
+
+    // It belongs to a class by now that may be told about only.
+    let lan = scanned(act);
+    let members = [Target::Mac(mac(66))].into();
+    let class = Class { members, ..Class::default() };
+    let mut next =
+        lan.restarted(|settings| Settings { classes: [("icu".parse().unwrap(), class)].into(), ..settings });
+    next.pass(16 * MINUTE);
+    assert_eq!((next.levels(), next.steps()), (vec![], vec![ApprovalStep::Lapsed]));
+
+    let observes = scanned(act).restarted(|settings| Settings { mode: Mode::Observe, ..settings });
+    assert_eq!((observes.steps(), observes.engine.stats().approvals_waiting), (vec![ApprovalStep::Lost], 0));
+}
+
+#[test]
+fn what_was_denied_is_not_asked_again_after_a_restart() {
     let mut lan = scanned(ASKS);
-    lan.engine.finish(lan.now, &mut lan.out);
-    assert_eq!(lan.steps(), [ApprovalStep::Asked, ApprovalStep::Lost]);
+    let id = lan.engine.snapshot(lan.now).incidents[0].id;
+    lan.say(id, false).unwrap();
+    let mut next = lan.restarted(|settings| settings);
+    next.populate(1..=20);
+    next.arp(66, 1);
+    next.sweep();
+    let incident = next.engine.snapshot(next.now).incidents[0].clone();
+    assert_eq!((incident.id, incident.action, next.steps()), (id, Action::Denied, vec![]));
+    // An hour later that is over.
+    next.now = next.now.plus(HOUR);
+    let mut later = next.restarted(|settings| settings);
+    later.populate(1..=20);
+    later.arp(66, 1);
+    later.sweep();
+    assert_eq!(later.steps(), [ApprovalStep::Asked]);
+}
+
+#[test]
+fn an_address_that_another_device_took_meanwhile_is_not_cut() {
+    let lan = scanned(ASKS);
+    let id = lan.engine.snapshot(lan.now).incidents[0].id;
+    let mut next = lan.restarted(|settings| settings);
+    // Another device got the address by DHCP while no daemon ran.
+    next.see((mac(70), Mac([0xff; 6])), (host(66), host(1)), (1, 0), 0, 0);
+    next.say(id, true).unwrap();
+    assert_eq!(next.cut(), [Target::Mac(mac(66))]);
 }

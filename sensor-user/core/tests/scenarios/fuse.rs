@@ -114,3 +114,17 @@ fn a_device_that_is_raised_counts_once() {
     assert!(lan.out.events.iter().any(|timed| change(&timed.event)), "{:?}", lan.actions());
     assert_eq!(lan.actions().last(), Some(&Action::Isolated));
 }
+
+#[test]
+fn a_daemon_that_dies_again_and_again_cuts_off_no_more_than_one_that_runs() {
+    let mut first = lan(20, enforcing());
+    first.scan(10);
+    first.scan(11);
+    assert_eq!(first.isolated(), [10]);
+    let mut next = first.restarted(|settings| settings);
+    next.populate(1..=20);
+    next.scan(12);
+    assert_eq!((next.engine.stats().blocks, next.actions().last()), (1, Some(&Action::BudgetSpent)));
+    next.pass(11 * MINUTE);
+    assert_eq!(next.engine.stats().blocks, 2, "made up for when there is room");
+}

@@ -94,3 +94,55 @@ fn a_device_of_no_class_is_judged_alone_and_a_judgement_can_be_taken_back() {
     let over = Command::Review(7, "sato".to_owned());
     assert_eq!(lan.engine.command(lan.now, over, &mut lan.out), Err(CommandError::NoReview(7)));
 }
+
+#[test]
+fn reviews_go_on_after_a_restart_with_their_numbers() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=20);
+    let incident = lan.found(66);
+    lan.judge(incident, false).unwrap();
+    let before = lan.reviews();
+    let mut next = lan.restarted(|settings| settings);
+    assert_eq!(next.reviews(), before);
+    next.populate(1..=20);
+    let second = next.found(67);
+    assert!(second > incident, "an order about incident {incident} must not hit another one");
+    assert!(matches!(next.ruling().lowered[0].why, Cause::Review { .. }), "{:?}", next.ruling());
+    for review in &before {
+        next.engine.command(next.now, Command::Review(review.id, "sato".to_owned()), &mut next.out).unwrap();
+    }
+    let mut third = next.restarted(|settings| settings);
+    assert_eq!(third.reviews(), []);
+    third.populate(1..=20);
+    let incident = third.found(68);
+    third.judge(incident, false).unwrap();
+    let last = before.iter().map(|review| review.id).max();
+    assert!(third.reviews().iter().all(|review| Some(review.id) > last), "numbers are given once");
+}
+
+#[test]
+fn a_judgement_can_be_taken_back_after_a_restart() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=20);
+    let incident = lan.found(66);
+    lan.judge(incident, false).unwrap();
+    let mut next = lan.restarted(|settings| settings);
+    assert_eq!(next.judge(incident, false), Err(CommandError::NoIncident(incident)), "it is not remembered");
+    next.judge(incident, true).unwrap();
+    assert_eq!((next.reviews(), next.restarted(|settings| settings).reviews()), (vec![], vec![]));
+}
+
+#[test]
+fn numbers_of_incidents_go_on_however_the_daemon_ended() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=20);
+    let first = lan.found(66);
+    // Killed: a bound is remembered. Stopped: the number itself.
+    let mut killed = lan.restarted(|settings| settings);
+    killed.populate(1..=20);
+    assert!(killed.found(67) > first);
+    lan.engine.finish(lan.now, &mut lan.out);
+    let mut stopped = lan.restarted(|settings| settings);
+    stopped.populate(1..=20);
+    assert_eq!(stopped.found(67), first + 1);
+}

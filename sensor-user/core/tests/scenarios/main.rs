@@ -1,6 +1,7 @@
 //! Small networks, told flow by flow: what the engine makes of them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its own words is to fail")]
 
+mod announced;
 mod approved;
 mod beacons;
 mod blocked;
@@ -27,6 +28,7 @@ mod spoofed;
 mod switched;
 mod unusual;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
@@ -47,6 +49,7 @@ const RST_ACK: u8 = 0x14;
 /// A network under the eyes of an engine.
 struct Lan {
     engine: Engine,
+    settings: Settings,
     now: Time,
     out: Output,
     sport: u16,
@@ -90,9 +93,32 @@ fn host(n: u8) -> IpAddr {
 impl Lan {
     fn new(settings: Settings) -> Self {
         let (now, out) = (Time(SECOND), Output::default());
-        let mut lan = Lan { engine: Engine::new(settings), now, out, sport: 40_000, place: (1, 0) };
+        let mut lan =
+            Lan { engine: Engine::new(settings.clone()), settings, now, out, sport: 40_000, place: (1, 0) };
         lan.engine.restore(Vec::new(), &mut lan.out);
         lan
+    }
+
+    /// A new daemon, by what was to be remembered of this one, and by settings that may be others.
+    fn restarted(&self, change: impl FnOnce(Settings) -> Settings) -> Lan {
+        let (mut blocks, mut memories) = (BTreeMap::new(), BTreeMap::new());
+        for save in &self.out.saves {
+            match save.clone() {
+                Save::Put(block) => drop(blocks.insert(block.id, block)),
+                Save::Forget(id) => drop(blocks.remove(&id)),
+                Save::Keep(memory) => drop(memories.insert(memory.key(), memory)),
+                Save::Drop(key) => drop(memories.remove(&key)),
+            }
+        }
+        let mut out = Output::default();
+        out.saves.extend(blocks.values().cloned().map(Save::Put));
+        out.saves.extend(memories.values().cloned().map(Save::Keep));
+        let settings = change(self.settings.clone());
+        let mut engine = Engine::new(settings.clone());
+        blocks.retain(|_, block| block.until.is_none_or(|until| until > self.now));
+        engine.restore(blocks.into_values().collect(), &mut out);
+        engine.recall(memories.into_values().collect(), self.now, &mut out);
+        Lan { engine, settings, out, now: self.now, sport: 40_000, place: (1, 0) }
     }
 
     fn pass(&mut self, ns: u64) {

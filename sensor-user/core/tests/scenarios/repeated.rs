@@ -112,3 +112,38 @@ fn on_probation_a_device_that_behaves_or_does_something_else_is_left_alone() {
     lan.pass(SECOND);
     assert_eq!(lan.held(), None, "guesses are no scan: {:?}", lan.alerts());
 }
+
+#[test]
+fn a_restart_forgets_neither_how_often_it_was_nor_what_a_person_released() {
+    let mut lan = scanned(enforcing());
+    lan.pass(HOUR);
+    assert_eq!(lan.held(), None);
+    lan.pass(2 * HOUR);
+    let mut next = lan.restarted(|settings| settings);
+    next.populate(1..=5);
+    next.arp(66, 1);
+    next.silent(30, 10);
+    assert_eq!(next.held(), Some((DAY, Level::Isolate)), "the second");
+    let release = Command::Remove(Which::Held(Who::Target(Target::Ip(host(66)))));
+    next.engine.command(next.now, release, &mut next.out).unwrap();
+    let mut third = next.restarted(|settings| settings);
+    third.populate(1..=5);
+    third.arp(66, 1);
+    third.silent(50, 10);
+    assert_eq!(third.held(), Some((HOUR, Level::Isolate)), "the first again");
+}
+
+#[test]
+fn probation_goes_on_over_a_restart() {
+    for (after, want) in
+        [(50 * MINUTE, Some((DAY, Level::Isolate))), (70 * MINUTE, Some((10 * MINUTE, Level::Throttle)))]
+    {
+        let mut lan = scanned(Settings { decide: GRADED, ..enforcing() });
+        lan.pass(HOUR + after);
+        let mut next = lan.restarted(|settings| settings);
+        next.populate(1..=5);
+        next.arp(66, 1);
+        next.silent(30, 5);
+        assert_eq!(next.held(), want, "{after}");
+    }
+}

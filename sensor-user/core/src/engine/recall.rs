@@ -1,0 +1,49 @@
+//! What an earlier run remembered besides the block list.
+
+use crate::detect;
+use crate::policy::memory::Counter;
+use crate::policy::{Memory, MemoryKey, Save};
+use crate::time::Time;
+
+use super::{Engine, Output};
+
+impl Engine {
+    /// Takes up what a store remembered, and goes on with its numbers. Call it once, after [`Engine::restore`].
+    pub fn recall(&mut self, memories: Vec<Memory>, now: Time, out: &mut Output) {
+        for memory in memories {
+            match memory {
+                Memory::Last(Counter::Incidents, number) => self.incidents.skip_to(number),
+                Memory::Last(Counter::Reviews, number) => {
+                    self.reviews.skip_to(u32::try_from(number).unwrap_or(u32::MAX));
+                }
+                // A detector that there is no more.
+                Memory::Review(review) if !detect::names().any(|name| name == review.detector) => {
+                    out.saves.push(Save::Drop(MemoryKey::Review(review.id)));
+                }
+                Memory::Last(Counter::Windows, number) => {
+                    self.windows.skip_to(u32::try_from(number).unwrap_or(u32::MAX));
+                }
+                Memory::Review(review) => self.reviews.recall(review),
+                Memory::Window(window) => self.windows.recall(window),
+                Memory::Past(device, past) if past.forgotten <= now => {
+                    out.saves.push(Save::Drop(MemoryKey::Past(device)));
+                }
+                Memory::Past(device, past) => {
+                    let saves = self.repeats.recall(device, past);
+                    out.saves.extend(saves.into_iter().filter(|save| matches!(save, Save::Drop(_))));
+                }
+                Memory::Asked(asked) => self.recall_asked(*asked, now, out),
+            }
+        }
+        self.turn_windows(now, out);
+        self.reserve_numbers(out);
+    }
+
+    /// Has the numbers of the next incidents remembered as given: an order by number must never hit another incident, also
+    /// if the daemon dies before anything else is written.
+    pub(super) fn reserve_numbers(&mut self, out: &mut Output) {
+        if let Some(last) = self.incidents.reserve() {
+            out.saves.push(Save::Keep(Memory::Last(Counter::Incidents, last)));
+        }
+    }
+}
