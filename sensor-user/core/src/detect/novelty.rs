@@ -20,7 +20,7 @@
 use lru::LruCache;
 
 use super::clients::Clients;
-use super::{Detector, EXAMPLES, Finding, list, seconds};
+use super::{ADMINISTRATION, Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
@@ -38,8 +38,6 @@ const COUNTS: usize = 64;
 const USUAL_SHARE: f64 = 0.999;
 /// Fewer windows of all say nothing about that part.
 const LEAST_WINDOWS: u64 = 1_000;
-/// Services one administers by: SSH, Telnet, RPC, file sharing, remote desktop, VNC, WinRM.
-const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986];
 
 /// What is counted over what.
 #[derive(Debug)]
