@@ -13,6 +13,7 @@ pub mod contest;
 pub mod expect;
 pub mod figure;
 pub mod held;
+pub mod picture;
 pub mod report;
 pub mod runs;
 pub mod sim;

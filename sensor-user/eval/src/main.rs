@@ -8,14 +8,16 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use sensor_eval::contest::Contest;
 use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{contest, report, speed, synthetic, told};
+use sensor_eval::{contest, picture, report, speed, synthetic, told};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -35,16 +37,16 @@ struct Args {
     #[arg(long, value_name = "A-B", default_value = "4-7", value_parser = seeds)]
     seeds: Seeds,
     /// Hosts of a made-up site; 0: no made-up sites
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 300)]
     hosts: usize,
     /// Days a site lives without an attack (a year of 5,000 hosts takes about an hour a seed)
-    #[arg(long, value_name = "N", default_value_t = 14)]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     days: u64,
     /// How often each confounder comes in a site's time
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     confounders: usize,
     /// Runs of each kind of attack, for each site
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
 }
 
@@ -99,18 +101,20 @@ fn eval(args: &Args) -> Result<bool> {
     targets.extend(simulated.iter().flat_map(synthetic::targets));
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let contests: Vec<_> = match args.hosts {
-        0 => Vec::new(),
-        hosts => {
-            args.seeds.0.iter().map(|seed| contest::hold(*seed, hosts.min(500), args.runs.min(4))).collect()
-        }
-    };
+    let contests = if args.hosts == 0 { Vec::new() } else { hold_contests(args) };
     targets.extend(measured.iter().flat_map(speed::targets));
     let mut pages: String = simulated.iter().map(told::page).collect();
     if !contests.is_empty() {
         pages += &contest::page(&contests);
     }
     pages.extend(measured.iter().map(speed::page));
+    if args.hosts > 0 {
+        let pictures = picture::all(&simulated, &contests);
+        for picture in &pictures {
+            write(&args.out.join(picture.file), &picture.svg())?;
+        }
+        pages += &picture::page(&pictures);
+    }
     write(&args.out.join("report.md"), &(report::page(&held, &targets) + &pages))?;
     let mut machine = report::machine(&held, &targets);
     machine["synthetic"] = simulated.iter().map(told::machine).collect();
@@ -127,6 +131,19 @@ fn simulate(args: &Args) -> Vec<synthetic::Simulated> {
     let extent = Extent { hosts: args.hosts, days: args.days, confounders: args.confounders };
     let trial = Trial { hosts: args.hosts.min(800), learned: 2, each: args.runs };
     synthetic::simulate(&args.seeds.0, &extent, &trial)
+}
+
+/// A contest on each site, two at a time.
+fn hold_contests(args: &Args) -> Vec<Contest> {
+    let hold = |seed: &u64| contest::hold(*seed, args.hosts.min(500), args.runs.min(4));
+    thread::scope(|scope| {
+        let part = args.seeds.0.len().div_ceil(2).max(1);
+        let parts = args.seeds.0.chunks(part);
+        let threads: Vec<_> =
+            parts.map(|seeds| scope.spawn(move || seeds.iter().map(hold).collect::<Vec<_>>())).collect();
+        // A thread that panicked has said why; its part is missing from the report.
+        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
