@@ -7,18 +7,24 @@
 //!
 //! An IPv6 neighbour solicitation is a contact to the group of those whose address ends alike (RFC 4291 2.7.1), since that
 //! is all its headers name; an advertisement from an address of that group answers it.
+//!
+//! Who floods the network with contacts must not hide a scan of somebody else's, or its own: one MAC address has no more
+//! than a part of the room in which contacts wait, and what comes when that is taken is not judged, rather than what came
+//! before it. So of any flood as many are judged as there is room for, each time-out.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
 use lru::LruCache;
 
+use crate::addr::Mac;
 use crate::flow::{ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP};
 use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
 use crate::settings::Settings;
-use crate::time::Time;
+use crate::time::{HOUR, Time};
 
 /// A first contact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +43,9 @@ pub struct Contact {
     pub internal: bool,
     /// Somebody was seen to send from the destination.
     pub alive: bool,
+    /// The device and the sensor know each other for so long ([`SETTLED`]) that what is new to it is not so because
+    /// everything is.
+    pub settled: bool,
     /// The beginning of the conversation was missed.
     pub midway: bool,
     /// A TCP flag combination no stack opens a connection with (NULL, FIN, Xmas).
@@ -76,6 +85,11 @@ pub enum Outcome {
     /// Nothing came in time.
     Silent,
 }
+
+/// For so long everything is new to a device, or to the sensor, ns.
+pub const SETTLED: u64 = 24 * HOUR;
+/// One MAC address has at most this part of the room in which contacts wait: one in so many.
+const SHARE: usize = 8;
 
 /// ICMPv6 types of a neighbour solicitation and advertisement (RFC 4861).
 const SOLICITATION: u16 = 135;
@@ -181,19 +195,30 @@ pub struct Answered {
     pub first: Time,
 }
 
+/// A contact that waits.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    contact: Contact,
+    /// Until when.
+    deadline: Time,
+    /// Who sent it, on this link.
+    smac: Mac,
+}
+
 /// First contacts that wait for their outcome, and the peers every device ever tried.
 #[derive(Debug)]
 pub struct Contacts {
     peers: LruCache<(DeviceKey, IpAddr, Way), Tried>,
     services: LruCache<(DeviceKey, IpAddr, Way, u16), Tried>,
-    /// With the time each is given.
-    waiting: HashMap<Waiting, (Contact, Time)>,
+    waiting: HashMap<Waiting, Pending>,
+    /// How many wait of each MAC address.
+    senders: HashMap<Mac, usize>,
     /// Groups in which somebody who was heard is asked for.
     groups: LruCache<IpAddr, ()>,
     /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external.
     queues: [VecDeque<(Time, Waiting)>; 3],
     limit: usize,
-    /// Contacts dropped unjudged because too many waited, or answers were lost.
+    /// Contacts not judged because too many waited, or answers were lost.
     pub evicted: u64,
 }
 
@@ -204,6 +229,7 @@ impl Contacts {
             peers: LruCache::new(capacity(settings.limits.peers)),
             services: LruCache::new(capacity(settings.limits.peers)),
             waiting: HashMap::new(),
+            senders: HashMap::new(),
             groups: LruCache::new(capacity(settings.limits.devices)),
             queues: Default::default(),
             limit: settings.limits.contacts.max(1),
@@ -271,6 +297,7 @@ impl Contacts {
             new_service,
             internal: asks_link || is_internal(id.dst),
             alive: facts.alive || (asks_link && self.groups.contains(&id.dst)),
+            settled: facts.settled,
             midway: id.proto == TCP && flags & ACK != 0,
             odd_flags: id.proto == TCP && id.kind == Kind::Ip && flags & ACK == 0 && !opens,
             end_host: facts.end_host,
@@ -281,32 +308,46 @@ impl Contacts {
         };
         // A dropped contact reaches nobody: that nobody answers it says nothing.
         if new_service && seen.verdict != Verdict::Drop {
-            self.wait(contact, settings);
+            self.wait(contact, seen.smac, settings);
         }
         Some(contact)
     }
 
-    fn wait(&mut self, contact: Contact, settings: &Settings) {
-        while self.waiting.len() >= self.limit {
-            let oldest =
-                self.queues.iter_mut().filter(|q| !q.is_empty()).min_by_key(|q| q.front().map(|f| f.0));
-            let Some((_, key)) = oldest.and_then(VecDeque::pop_front) else { break };
-            self.evicted += u64::from(self.waiting.remove(&key).is_some());
+    fn wait(&mut self, contact: Contact, smac: Mac, settings: &Settings) {
+        let key = waiting_key(&contact.id);
+        // Tried anew: the outcome is that of the last try.
+        self.take(&key);
+        let of_sender = self.senders.get(&smac).copied().unwrap_or(0);
+        if self.waiting.len() >= self.limit || of_sender >= self.limit.div_ceil(SHARE) {
+            self.evicted += 1;
+            return;
         }
         let (queue, patience) = match (contact.id.kind, contact.internal) {
             (Kind::Arp, _) if !contact.alive => (0, settings.dark_answer_ns),
             (_, true) => (1, settings.internal_answer_ns),
             (_, false) => (2, settings.external_answer_ns),
         };
-        let key = waiting_key(&contact.id);
         let deadline = contact.time.plus(patience);
-        self.waiting.insert(key, (contact, deadline));
+        self.waiting.insert(key, Pending { contact, deadline, smac });
+        *self.senders.entry(smac).or_default() += 1;
         self.queues[queue].push_back((deadline, key));
+    }
+
+    /// Takes out a contact that waits.
+    fn take(&mut self, key: &Waiting) -> Option<(Contact, Time)> {
+        let Pending { contact, deadline, smac } = self.waiting.remove(key)?;
+        if let Entry::Occupied(mut sender) = self.senders.entry(smac) {
+            *sender.get_mut() -= 1;
+            if *sender.get() == 0 {
+                sender.remove();
+            }
+        }
+        Some((contact, deadline))
     }
 
     /// The contact that `answer`, the first flow back of the conversation begun by `id`, is the outcome of.
     pub fn answered(&mut self, id: &FlowId, answer: &FlowSeen) -> Option<(Contact, Outcome)> {
-        let (contact, _) = self.waiting.remove(&waiting_key(id))?;
+        let (contact, _) = self.take(&waiting_key(id))?;
         if id.proto == TCP && answer.tcp_flags & RST != 0 {
             return Some((contact, Outcome::Refused));
         }
@@ -331,7 +372,7 @@ impl Contacts {
         }
         let asked =
             Waiting { src: id.dst, dst: group, proto: ICMP6, kind: Kind::Ip, vlan: id.vlan, service: 0 };
-        let (contact, _) = self.waiting.remove(&asked)?;
+        let (contact, _) = self.take(&asked)?;
         Some((contact, Outcome::Answered))
     }
 
@@ -372,7 +413,7 @@ impl Contacts {
             let (src, dst, vlan, service) = (id.dst, id.src, id.vlan, id.dport);
             Waiting { src, dst, proto, kind: Kind::Ip, vlan, service }
         };
-        let (contact, _) = [UDP, TCP].into_iter().find_map(|proto| self.waiting.remove(&asked(proto)))?;
+        let (contact, _) = [UDP, TCP].into_iter().find_map(|proto| self.take(&asked(proto)))?;
         Some((contact, Outcome::Refused))
     }
 
@@ -386,8 +427,8 @@ impl Contacts {
                 .min_by_key(|queue| queue.front().map(|front| front.0))?;
             let (deadline, key) = queue.pop_front()?;
             // It may have been answered, or made anew with a later deadline.
-            if self.waiting.get(&key).is_some_and(|(_, given)| *given == deadline) {
-                return self.waiting.remove(&key);
+            if self.waiting.get(&key).is_some_and(|pending| pending.deadline == deadline) {
+                return self.take(&key);
             }
         }
     }
@@ -398,6 +439,8 @@ impl Contacts {
 pub struct Facts {
     /// Somebody was seen to send from the destination.
     pub alive: bool,
+    /// See [`Contact::settled`].
+    pub settled: bool,
     /// The device is an end host (see [`Contact::end_host`]).
     pub end_host: bool,
     /// See [`Contact::clean_since`].

@@ -38,7 +38,7 @@ pub struct Limits {
     pub devices: usize,
     /// Conversations; when full the one not touched for longest is ended as evicted.
     pub flows: usize,
-    /// First contacts that wait for their answer; when full the oldest is dropped unjudged.
+    /// First contacts that wait for their answer; when full the next is not judged.
     pub contacts: usize,
     /// Pairs of device and peer remembered, in all; when full the one not contacted for longest is forgotten.
     pub peers: usize,

@@ -11,6 +11,7 @@ use sensor_core::time::{HOUR, MINUTE};
 
 use crate::attack::{self, KINDS, Planned};
 use crate::figure::quantile;
+use crate::picture::Line;
 use crate::sim::calendar::{DAY, START, day};
 use crate::sim::chance::Chance;
 use crate::sim::confound;
@@ -112,6 +113,49 @@ fn of_product(contests: &[Contest], without: Option<&str>) -> Row {
         }
     }
     row
+}
+
+/// For the picture: of each rival the share of runs found against false host-days of 1,000, and the product as a point.
+pub fn curves(contests: &[Contest]) -> Vec<Line> {
+    let runs: usize = contests.iter().map(|contest| contest.planned.len()).sum();
+    let share = |found: usize| found as f64 / runs.max(1) as f64;
+    // Of every rival the same host-days; one that gave no score was called by none.
+    let days = contests
+        .iter()
+        .map(|contest| contest.scores.values().map(|[_, test]| test.len()).max().unwrap_or_default());
+    let days = days.sum::<usize>().max(1) as f64;
+    let product = of_product(contests, None);
+    let found: usize = product.found.values().map(Vec::len).sum();
+    let point = (product.wrong as f64 * 1e3 / days, share(found));
+    let mut lines = vec![Line { name: "Sekisho, alerts".to_owned(), points: vec![point] }];
+    for rival in Rival::ALL {
+        let mut scores: Vec<f64> = contests
+            .iter()
+            .filter_map(|contest| contest.scores.get(&rival))
+            .flat_map(|[_, test]| test)
+            .copied()
+            .collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        let best: Vec<f64> = contests
+            .iter()
+            .flat_map(|contest| {
+                let stairs = |planned: &Planned| contest.stairs.get(&(rival, planned.run));
+                contest
+                    .planned
+                    .iter()
+                    .filter_map(move |planned| stairs(planned)?.last().map(|(score, ..)| *score))
+            })
+            .collect();
+        // At each number of false host-days, the runs that score above all others.
+        let points = (0..scores.len().min(1_000)).map(|wrong| {
+            let threshold = scores.get(wrong).copied().unwrap_or(f64::MIN);
+            let found = best.iter().filter(|score| **score > threshold).count();
+            (wrong as f64 * 1e3 / days, share(found))
+        });
+        let name = rival.published().0.split(',').next().unwrap_or_default().to_owned();
+        lines.push(Line { name, points: points.collect() });
+    }
+    lines
 }
 
 /// The tables: rivals, and the product without each of its detectors. (Detectors know nothing of one another, so that a run

@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -16,7 +17,7 @@ use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{contest, leak, report, speed, synthetic, told, transplant};
+use sensor_eval::{contest, leak, picture, report, speed, synthetic, told, transplant};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -36,16 +37,16 @@ struct Args {
     #[arg(long, value_name = "A-B", default_value = "4-7", value_parser = seeds)]
     seeds: Seeds,
     /// Hosts of a made-up site; 0: no made-up sites
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 300)]
     hosts: usize,
     /// Days a site lives without an attack (a year of 5,000 hosts takes about an hour a seed)
-    #[arg(long, value_name = "N", default_value_t = 14)]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     days: u64,
     /// How often each confounder comes in a site's time
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     confounders: usize,
     /// Runs of each kind of attack, for each site
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
 }
 
@@ -103,18 +104,16 @@ fn eval(args: &Args) -> Result<bool> {
     }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let contests: Vec<_> = match args.hosts {
+    let contests = match args.hosts {
         0 => Vec::new(),
-        hosts => {
-            args.seeds.0.iter().map(|seed| contest::hold(*seed, hosts.min(500), args.runs.min(4))).collect()
-        }
+        hosts => by_seed(args, |seed| contest::hold(seed, hosts.min(500), args.runs.min(4))),
     };
-    let grafts: Vec<Rc<_>> = match args.hosts {
+    let grafts: Vec<Arc<_>> = match args.hosts {
         0 => Vec::new(),
-        _ => transplant::grafts(&held, &args.data)?.into_iter().map(Rc::new).collect(),
+        _ => transplant::grafts(&held, &args.data)?.into_iter().map(Arc::new).collect(),
     };
-    let grown: Vec<_> =
-        args.seeds.0.iter().flat_map(|seed| transplant::grow(*seed, &grafts, &trial(args))).collect();
+    let grown = by_seed(args, |seed| transplant::grow(seed, &grafts, &trial(args)));
+    let grown: Vec<_> = grown.into_iter().flatten().collect();
     if !grafts.is_empty() {
         targets.push(transplant::target(&grown));
     }
@@ -127,6 +126,13 @@ fn eval(args: &Args) -> Result<bool> {
         pages += &contest::page(&contests);
     }
     pages.extend(measured.iter().map(speed::page));
+    if args.hosts > 0 {
+        let pictures = picture::all(&simulated, &contests);
+        for picture in &pictures {
+            write(&args.out.join(picture.file), &picture.svg())?;
+        }
+        pages += &picture::page(&pictures);
+    }
     write(&args.out.join("report.md"), &(report::page(&held, &targets) + &pages))?;
     let mut machine = report::machine(&held, &targets);
     machine["synthetic"] = simulated.iter().map(told::machine).collect();
@@ -146,6 +152,19 @@ fn simulate(args: &Args) -> Vec<synthetic::Simulated> {
 
 fn trial(args: &Args) -> Trial {
     Trial { hosts: args.hosts.min(800), learned: 2, each: args.runs }
+}
+
+/// Something on the site of each seed, two at a time.
+fn by_seed<T: Send>(args: &Args, what: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let of = |seeds: &[u64]| seeds.iter().map(|seed| what(*seed)).collect::<Vec<_>>();
+    let of = &of;
+    thread::scope(|scope| {
+        let part = args.seeds.0.len().div_ceil(2).max(1);
+        let parts = args.seeds.0.chunks(part);
+        let threads: Vec<_> = parts.map(|seeds| scope.spawn(move || of(seeds))).collect();
+        // A thread that panicked has said why; its part is missing from the report.
+        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sensor_core::addr::Mac;
 use sensor_core::datapath::Datapath;
@@ -131,7 +131,7 @@ fn reverse(id: &FlowId) -> FlowId {
 
 /// A graft under way.
 struct Growing {
-    graft: Rc<Graft>,
+    graft: Arc<Graft>,
     cause: Cause,
     host: HostId,
     begun: Time,
@@ -145,7 +145,7 @@ struct Growing {
 }
 
 impl Growing {
-    fn new(graft: Rc<Graft>, run: u16, world: &World<'_>, host: HostId) -> Self {
+    fn new(graft: Arc<Graft>, run: u16, world: &World<'_>, host: HostId) -> Self {
         let own = (graft.mac, world.mac(host));
         Self {
             ips: HashMap::from([(graft.attacker, world.ip(host))]),
@@ -200,7 +200,7 @@ impl Growing {
 impl Script for Growing {
     fn step(&mut self, world: &mut World<'_>) -> Option<Time> {
         let (vlan, own, router) = world.place(self.host)?;
-        let graft = Rc::clone(&self.graft);
+        let graft = Arc::clone(&self.graft);
         while let Some((one, back)) = graft.records.get(self.at) {
             if self.in_a_row >= GIVES_UP {
                 return None;
@@ -260,7 +260,7 @@ impl Script for Growing {
 }
 
 /// Lets each attack grow on a PC of the site of a seed, one each 20 minutes; what came of them, in their order.
-pub fn grow(seed: u64, grafts: &[Rc<Graft>], trial: &Trial) -> Vec<Ran> {
+pub fn grow(seed: u64, grafts: &[Arc<Graft>], trial: &Trial) -> Vec<Ran> {
     let site = Site::new(seed, trial.hosts);
     let mut product = Product::new(&settings(&site, Mode::Enforce, false));
     let until = {
@@ -268,7 +268,7 @@ pub fn grow(seed: u64, grafts: &[Rc<Graft>], trial: &Trial) -> Vec<Ran> {
         world.open();
         let first = START.plus(trial.learned * DAY);
         for (run, graft) in grafts.iter().enumerate() {
-            let (graft, time) = (Rc::clone(graft), first.plus(run as u64 * APART));
+            let (graft, time) = (Arc::clone(graft), first.plus(run as u64 * APART));
             world.after(time.since(world.now), move |world| {
                 // One that nothing was grafted on: they are many, and hosts that are up are drawn anew each time.
                 if let Some(host) = world.any_up(&[Class::Pc]) {
@@ -303,7 +303,7 @@ pub fn target(ran: &[Ran]) -> Target {
 }
 
 /// The page.
-pub fn page(grafts: &[Rc<Graft>], ran: &[Ran]) -> String {
+pub fn page(grafts: &[Arc<Graft>], ran: &[Ran]) -> String {
     use std::fmt::Write;
     let mut text = "\n## E3: attacks of captures, done by PCs of sites at work\n\nRuns in which each step was taken, the longest time \
                     until then, and the most destinations reached by then. Rates are those of the capture.\n\n| capture | runs |"
@@ -379,13 +379,13 @@ mod tests {
     #[test]
     fn a_scan_is_a_scan_elsewhere_too_and_stops_when_it_is_cut_off() {
         let trial = Trial { hosts: 60, learned: 0, each: 1 };
-        let ran = grow(1, &[Rc::new(scan(100))], &trial);
+        let ran = grow(1, &[Arc::new(scan(100))], &trial);
         let attacked = &ran[0].attacked;
         let (_, targets) = ran[0].reached(Step::Isolate).expect("cut off");
         assert!((10..20).contains(&targets), "{attacked:?}");
         assert!(attacked.called.contains("scan") && attacked.leaked <= 1, "{attacked:?}");
         assert!(attacked.targets.iter().all(|ip| ip.to_string().starts_with("10.240.")), "{attacked:?}");
-        let few = grow(1, &[Rc::new(scan(3))], &trial);
+        let few = grow(1, &[Arc::new(scan(3))], &trial);
         assert_eq!(few[0].reached(Step::Hint), None, "three refusals are none");
         assert_eq!((target(&ran).figure, target(&few).figure), (1.0, 0.0));
     }

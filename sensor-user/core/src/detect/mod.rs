@@ -6,6 +6,7 @@
 
 mod beacon;
 mod brute;
+mod chain;
 mod clients;
 mod exfil;
 mod fanout;
@@ -30,6 +31,8 @@ use crate::observation::{FlowId, FlowProgress, FlowSeen};
 use crate::settings::Settings;
 use crate::time::Time;
 
+/// Services one administers by: SSH, Telnet, RPC, file sharing, remote desktop, VNC, WinRM.
+const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986];
 /// Most examples listed in a finding.
 const EXAMPLES: usize = 8;
 
@@ -169,10 +172,11 @@ pub fn is_advisory(detector: &str) -> bool {
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
 /// All detectors by name, in the order they are asked.
-pub const REGISTRY: [(&str, Build); 13] = [
+pub const REGISTRY: [(&str, Build); 14] = [
     ("scan", |settings| Box::new(scan::Scan::new(settings))),
     ("port_scan", |settings| Box::new(portscan::PortScan::new(settings))),
     ("lateral", |settings| Box::new(lateral::Lateral::new(settings))),
+    ("chain", |settings| Box::new(chain::Chain::new(settings))),
     ("fanout", |settings| Box::new(fanout::Fanout::new(settings))),
     ("novelty", |settings| Box::new(novelty::Novelty::new(settings))),
     ("swarm", |settings| Box::new(swarm::Swarm::new(settings))),

@@ -12,7 +12,8 @@
 //! Cold start: for a day after the sensor began, and after a device was first heard, everything is new, and nothing is
 //! called. Recovery: the window ends; a release forgets it.
 //! Held back: what others use too (a server that moved, a new one), what was under way when the sensor began, who comes from
-//! outside.
+//! outside; and who asked the link which devices there are (WS-Discovery, as Windows does when somebody opens the network
+//! neighbourhood) and turns to those at the port they answer that at, within a minute.
 //! Known false alarms: an administrator's first round after the first day; a renumbering, for its first three clients. It
 //! alerts, severity 2, and never isolates.
 //! Papers: Williamson, HP Labs 2002 (few new hosts are usual); Zou et al. 2003 (lists of living hosts).
@@ -20,15 +21,16 @@
 use lru::LruCache;
 
 use super::clients::Clients;
-use super::{Detector, EXAMPLES, Finding, list, seconds};
+use super::{ADMINISTRATION, Began, Detector, EXAMPLES, Finding, list, seconds};
+use crate::addr::is_host;
 use crate::contact::Contact;
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
-use crate::flow::TCP;
+use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::observation::Kind;
 use crate::settings::Settings;
-use crate::time::{HOUR, Time};
+use crate::time::{HOUR, MINUTE, Time};
 
 /// For so long everything is new.
 const LEARNING: u64 = 24 * HOUR;
@@ -38,8 +40,12 @@ const COUNTS: usize = 64;
 const USUAL_SHARE: f64 = 0.999;
 /// Fewer windows of all say nothing about that part.
 const LEAST_WINDOWS: u64 = 1_000;
-/// Services one administers by: SSH, Telnet, RPC, file sharing, remote desktop, VNC, WinRM.
-const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986];
+
+/// Port of WS-Discovery, by which Windows asks a group who is there...
+const DISCOVERY: u16 = 3702;
+/// ...and those that it finds what they are, within this time.
+const DISCOVERED: [u16; 2] = [5357, 5358];
+const ASKED_FOR: u64 = MINUTE;
 
 /// What is counted over what.
 #[derive(Debug)]
@@ -100,6 +106,8 @@ struct Habit {
     /// When it was begun, for a release to be told from.
     born: Time,
     first: Time,
+    /// When it last asked a group who is there.
+    asked: Option<Time>,
     windows: [Window; SPANS.len()],
 }
 
@@ -155,6 +163,14 @@ impl Novelty {
 }
 
 impl Detector for Novelty {
+    fn began(&mut self, began: &Began<'_>, _found: &mut Vec<Finding>) {
+        let id = &began.seen.id;
+        if id.kind == Kind::Ip && id.proto == UDP && id.dport == DISCOVERY && !is_host(id.dst) {
+            let now = began.seen.time;
+            self.habits.get_or_insert_mut(began.device, || Habit::new(now)).asked = Some(now);
+        }
+    }
+
     fn contact(&mut self, contact: &Contact, found: &mut Vec<Finding>) {
         let (id, now) = (&contact.id, contact.time);
         let since = *self.since.get_or_insert(now);
@@ -171,7 +187,9 @@ impl Detector for Novelty {
                 site.add(count);
             }
         }
-        if !contact.new_service {
+        let discovers =
+            DISCOVERED.contains(&id.dport) && habit.asked.is_some_and(|asked| now.since(asked) < ASKED_FOR);
+        if !contact.new_service || discovers {
             return;
         }
         let administers = ADMINISTRATION.contains(&id.dport);
@@ -202,7 +220,7 @@ impl Detector for Novelty {
 impl Habit {
     fn new(now: Time) -> Self {
         let window = Window { start: now, count: 0, usual: 0, told: false, examples: Vec::new() };
-        Self { born: now, first: now, windows: std::array::from_fn(|_| window.clone()) }
+        Self { born: now, first: now, asked: None, windows: std::array::from_fn(|_| window.clone()) }
     }
 
     /// Forgets what was counted, and not what is usual.

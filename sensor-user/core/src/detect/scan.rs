@@ -23,7 +23,9 @@
 //!   for others too that counts nothing; if it only may be, it alerts and does not isolate.
 //! - IPv6 neighbour solicitations, as with ARP, but they only alert: their headers name the address by its last 24 bits.
 //! - ARP: a router asks for every address outsiders try, and answers may stay on their side of the bridge. Only dark
-//!   addresses count, only at the rate of a sweep, and only an end host ([`Contact::end_host`]) is isolated by it.
+//!   addresses count, only at the rate of a sweep, and only an end host ([`Contact::end_host`]) is isolated by it. Twenty are
+//!   needed until the device and the sensor were there for a day ([`Contact::settled`]): by then everybody was heard, for
+//!   everybody broadcasts, and what a device asks for in vain every day is nothing new.
 //!
 //! Blind to: hit lists of hosts that all answer (see `lateral` and `fanout`).
 
@@ -48,7 +50,7 @@ use crate::time::{HOUR, MINUTE, Time};
 const WALKS_PER_DEVICE: usize = 4;
 /// Chance of missing a scanner that is accepted (Jung et al. use 0.01).
 const MISS: f64 = 0.01;
-/// ARP failures needed to isolate: double the walk's, for answers may be out of sight.
+/// ARP failures needed to isolate where not all is settled: double the walk's, for answers may be out of sight.
 const ARP_FAILURES: u32 = 20;
 /// A call isolates if so many of its failures...
 const ISOLATING: usize = 10;
@@ -263,7 +265,7 @@ impl Walk {
         let (alerts, sure) = (reaches(settings.alert_alpha), reaches(settings.isolate_alpha));
         let isolates = sure && at_once;
         match class {
-            Class::Arp if isolates && self.failures >= ARP_FAILURES && contact.end_host => 1,
+            Class::Arp if isolates && contact.end_host && self.is_enough(contact) => 1,
             Class::Arp | Class::Neighbour | Class::Dark(_) if sure => 2,
             Class::Inside if isolates => 1,
             Class::Outside(TCP, port) if isolates && !WEB.contains(&port) => 1,
@@ -273,6 +275,11 @@ impl Walk {
             Class::Echo | Class::Inside if alerts => 2,
             _ => 4,
         }
+    }
+
+    /// Whether there are enough failures by ARP to isolate.
+    fn is_enough(&self, contact: &Contact) -> bool {
+        contact.settled || self.failures >= ARP_FAILURES
     }
 
     /// Whether so many of the last failures came together.

@@ -27,7 +27,7 @@ mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::contact::{Contact, Contacts, Facts, Outcome};
+use crate::contact::{Contact, Contacts, Facts, Outcome, SETTLED};
 use crate::coverage::Sight;
 use crate::detect::unusual::Unusual;
 use crate::detect::{Detector, Finding, REGISTRY};
@@ -246,10 +246,11 @@ impl Engine {
         }
         let Some(known) = self.inventory.get(device) else { return };
         let (end_host, clean_since) = (known.is_end_host(), known.clean_since);
-        let facts = Facts { alive: self.inventory.alive(seen.id.dst), end_host, clean_since };
+        let begun = *self.begun.get_or_insert(seen.time);
+        let settled = seen.time.since(begun.max(known.first_seen)) >= SETTLED;
+        let facts = Facts { alive: self.inventory.alive(seen.id.dst), settled, end_host, clean_since };
         let Some(contact) = self.contacts.make(device, seen, facts, &self.settings) else { return };
         // What was under way when the sensor started is how the network is.
-        let begun = *self.begun.get_or_insert(seen.time);
         if contact.midway && seen.time.since(begun) < WARM_UP {
             return;
         }

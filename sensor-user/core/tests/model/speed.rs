@@ -148,6 +148,7 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         new_service: at.is_multiple_of(100),
         internal: true,
         alive: true,
+        settled: true,
         midway: false,
         odd_flags: false,
         end_host: true,

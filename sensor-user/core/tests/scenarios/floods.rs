@@ -106,3 +106,19 @@ fn floods_within_one_conversation_are_told() {
     assert_eq!(flood(UDP, 0, 200_000, 120, true), [], "a game");
     assert_eq!(flood(1, 0, 300, 98, true), [], "ping");
 }
+
+#[test]
+fn a_scan_does_not_hide_behind_a_flood() {
+    let mut settings = enforcing();
+    settings.limits.contacts = 256;
+    let mut lan = Lan::new(settings);
+    lan.populate(1..=20);
+    lan.arp(77, 1);
+    for m in 100..115 {
+        lan.tcp(77, m, 8080, None);
+        // Ten times what there is room for until an answer would be late.
+        open(&mut lan, 66, 600, made_up, false);
+    }
+    lan.pass(2 * SECOND);
+    assert_eq!(lan.isolated(), [77], "{:?}", lan.alerts());
+}

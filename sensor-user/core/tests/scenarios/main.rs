@@ -6,6 +6,7 @@ mod approved;
 mod beacons;
 mod blocked;
 mod called;
+mod chains;
 mod classes;
 mod evidence;
 mod floods;

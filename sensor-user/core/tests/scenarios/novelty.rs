@@ -55,7 +55,7 @@ fn a_list_of_living_hosts_is_told_however_slowly_it_is_taken() {
 #[test]
 fn who_meets_new_hosts_by_right_is_left_alone() {
     type Story = fn(&mut Lan);
-    let stories: [(&str, Story); 5] = [
+    let stories: [(&str, Story); 6] = [
         ("an ordinary day", |lan| {
             for pc in 1..=40 {
                 lan.tcp(pc, 60 + (pc + 30) % 40, 8080, Some(SYN_ACK));
@@ -84,6 +84,9 @@ fn who_meets_new_hosts_by_right_is_left_alone() {
                 }
             }
         }),
+        ("who opens the network neighbourhood", |lan| {
+            browse(lan, true);
+        }),
         ("who reads from outside", |lan| {
             for m in 61..100 {
                 let ips = (ip("203.0.113.9"), host(m));
@@ -97,6 +100,25 @@ fn who_meets_new_hosts_by_right_is_left_alone() {
         story(&mut lan);
         assert_eq!(called(&lan), [], "{name}");
     }
+}
+
+/// PC 5 asks thirty others what they are, after it asked the group who is there or without.
+fn browse(lan: &mut Lan, asks: bool) {
+    if asks {
+        let group = Mac([1, 0, 0x5e, 0x7f, 0xff, 0xfa]);
+        lan.see((mac(5), group), (host(5), ip("239.255.255.250")), (50_000, 3702), UDP, 0);
+    }
+    for m in 61..91 {
+        lan.tcp(5, m, 5357, Some(SYN_ACK));
+        lan.pass(SECOND);
+    }
+}
+
+#[test]
+fn who_asks_others_what_they_are_without_asking_who_is_there_is_told() {
+    let mut lan = ward();
+    browse(&mut lan, false);
+    assert_eq!(called(&lan), [("novelty", 2, 5); 2], "by the hour, and by the day");
 }
 
 #[test]

@@ -59,3 +59,44 @@ fn on_a_closed_network_the_web_that_nobody_reaches_is_told_of_thrice() {
     }
     assert_eq!(lan.alerts(), [("scan", 3, 1), ("scan", 3, 2), ("scan", 3, 3)]);
 }
+
+/// Host 5 asks by ARP for so many addresses that nobody has, four a second.
+fn asks_for(lan: &mut Lan, dead: u8) {
+    for m in 150..150 + dead {
+        lan.arp(5, m);
+        lan.pass(SECOND / 4);
+    }
+}
+
+#[test]
+fn who_asks_for_dead_peers_is_cut_off_by_the_tenth_only_once_all_is_settled() {
+    // Device and sensor were there so long; dead peers asked for; whether it is cut off.
+    for (hours, dead, want) in [(1, 19, false), (1, 20, true), (25, 9, false), (25, 10, true)] {
+        let mut lan = Lan::new(enforcing());
+        lan.populate(1..=50);
+        lan.tcp(5, 6, 8080, Some(SYN_ACK));
+        lan.pass(hours * HOUR);
+        asks_for(&mut lan, dead);
+        assert_eq!(!lan.isolated().is_empty(), want, "{hours} h, {dead}: {:?}", lan.alerts());
+    }
+}
+
+#[test]
+fn a_station_that_asks_for_its_absent_beds_every_day_is_no_scanner() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=50);
+    lan.tcp(5, 6, 8080, Some(SYN_ACK));
+    for _ in 0..5 {
+        asks_for(&mut lan, 15);
+        lan.pass(20 * HOUR);
+    }
+    assert_eq!(lan.isolated(), []);
+    // A device that came later is not settled, though the sensor is.
+    lan.arp(60, 1);
+    lan.tcp(60, 6, 8080, Some(SYN_ACK));
+    for m in 150..165 {
+        lan.arp(60, m);
+        lan.pass(SECOND / 4);
+    }
+    assert_eq!(lan.isolated(), [], "{:?}", lan.alerts());
+}

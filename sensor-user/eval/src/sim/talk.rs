@@ -106,6 +106,8 @@ pub(super) struct Open {
     start: Time,
     pub alive: bool,
     blind: bool,
+    /// The segment in which the router asks for the other end by ARP, since nobody has its address.
+    sought: Option<usize>,
 }
 
 /// What both ends are, as far as frames show it.
@@ -135,9 +137,8 @@ impl Open {
         if legs.iter().all(Option::is_none) {
             return None;
         }
-        if legs[1].is_none() && to.is_none() && there.is_some_and(|there| there != from.segment) {
-            seek(world, talk, there);
-        }
+        let away = there.filter(|there| *there != from.segment);
+        let sought = away.filter(|_| legs[1].is_none() && to.is_none());
         world.talks += 1;
         let icmp = talk.proto == ICMP;
         let sport = if icmp { 8 << 8 } else { world.source_port() };
@@ -156,7 +157,7 @@ impl Open {
         let rtt = (world.chance.log_normal(near, 0.6) * MILLISECOND as f64) as u64;
         let blind = world.one_way.is_some_and(|segment| segment == from.segment);
         let (serial, start) = (world.talks, world.now);
-        Some(Self { id, legs, talk: *talk, serial, answer, rtt, start, alive: true, blind })
+        Some(Self { id, legs, talk: *talk, serial, answer, rtt, start, alive: true, blind, sought })
     }
 
     /// The first frame there.
@@ -164,6 +165,9 @@ impl Open {
         let flags = if self.talk.proto == TCP { SYN } else { 0 };
         if !self.tell(world, flags, false) {
             return Fate::Dropped;
+        }
+        if let Some(there) = self.sought {
+            seek(world, &self.talk, there);
         }
         match self.answer {
             Answer::Yes => Fate::Answered,
@@ -347,11 +351,8 @@ fn legs(world: &World<'_>, ends: &Ends, from: usize, there: Option<usize>) -> [O
 }
 
 /// The router asks by ARP for an address nobody has.
-fn seek(world: &mut World<'_>, talk: &Talk, there: Option<usize>) {
-    let Some(segment) = there.and_then(|there| Some((there, world.site.segments.get(there)?.router))) else {
-        return;
-    };
-    let (at, router) = segment;
+fn seek(world: &mut World<'_>, talk: &Talk, there: usize) {
+    let Some(router) = world.site.segments.get(there).map(|segment| segment.router) else { return };
     let sender = (world.site.router, CORE);
-    world.arp(sender, (router, talk.to), super::world::EVERYBODY, 1, at, talk.cause);
+    world.arp(sender, (router, talk.to), super::world::EVERYBODY, 1, there, talk.cause);
 }

@@ -287,9 +287,9 @@ impl<'a> World<'a> {
         self.graft(Observation::Flow(seen), false, cause)
     }
 
-    /// Asks by ARP for an address of the host's own segment, unless it did lately. Returns whether somebody answered.
-    pub fn resolve(&mut self, from: HostId, ip: IpAddr, cause: Cause) -> bool {
-        let Some(host) = self.site.hosts.get(from) else { return false };
+    /// Asks by ARP for an address of the host's own segment, unless it did lately. Returns what came of it.
+    fn resolve(&mut self, from: HostId, ip: IpAddr, cause: Cause) -> Fate {
+        let Some(host) = self.site.hosts.get(from) else { return Fate::Silent };
         let (mac, own, port, segment) = (host.mac, host.ip, host.port, host.segment);
         let router = self.site.segments.get(segment).is_some_and(|segment| segment.router == ip);
         let target = self.by_ip.get(&ip).and_then(|id| self.site.hosts.get(*id)).filter(|host| host.up);
@@ -299,7 +299,7 @@ impl<'a> World<'a> {
         };
         let last = self.arp.get(&(from, ip)).copied();
         if answer.is_some() && last.is_some_and(|last| self.now.since(last) < ARP_AGE) {
-            return true;
+            return Fate::Answered;
         }
         self.arp.insert((from, ip), self.now);
         let passes = self.arp((mac, port), (own, ip), EVERYBODY, 1, segment, cause);
@@ -309,7 +309,11 @@ impl<'a> World<'a> {
             // Who answers does no harm.
             self.arp((answerer, at), (ip, own), mac, 2, segment, Cause::Habit);
         }
-        passes && answer.is_some()
+        match answer {
+            _ if !passes => Fate::Dropped,
+            Some(_) => Fate::Answered,
+            None => Fate::Silent,
+        }
     }
 
     /// Tells of an ARP message; `operation` 1 asks, 2 answers.
@@ -421,8 +425,9 @@ impl<'a> World<'a> {
             None => return Fate::Unseen,
         };
         // Who is not on the link gets no frame.
-        if !self.resolve(talk.from, hop, talk.cause) {
-            return Fate::Silent;
+        match self.resolve(talk.from, hop, talk.cause) {
+            Fate::Answered => {}
+            fate => return fate,
         }
         let Some(mut open) = Open::new(self, talk, here) else { return Fate::Unseen };
         let fate = open.asks(self);

@@ -139,6 +139,7 @@ mod tests {
                 midway: false,
                 odd_flags: false,
                 end_host: true,
+                settled: true,
                 from_outside: false,
                 forbidden: None,
                 health: Health::Unknown,

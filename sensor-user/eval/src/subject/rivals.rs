@@ -216,6 +216,7 @@ impl Rivals {
             midway: false,
             odd_flags: false,
             end_host: true,
+            settled: true,
             from_outside: false,
             forbidden: None,
             health: Health::Unknown,

@@ -195,6 +195,7 @@ mod tests {
             new_service: new,
             internal: true,
             alive: true,
+            settled: true,
             midway: false,
             odd_flags: false,
             end_host: true,
