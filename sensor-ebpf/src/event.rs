@@ -4,6 +4,8 @@
 pub const RING_FLOW_BYTES: u32 = 8 << 20;
 /// Bytes of the ring for control records (ARP), apart so that a flood of new flows cannot starve them.
 pub const RING_CONTROL_BYTES: u32 = 1 << 20;
+/// A CPU wakes the reader once in this time at most, half a millisecond; a power of two of ns.
+pub const WAKE_NS: u64 = 1 << 19;
 
 /// `kind` of a [`FlowRecord`]: a flow began.
 pub const RECORD_FLOW: u8 = 1;

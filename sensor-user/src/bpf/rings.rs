@@ -1,8 +1,8 @@
 //! The rings: records as they happen.
 //!
-//! The program wakes the reader at most once a jiffy and CPU, by the ring it writes at that moment; what follows within
-//! the jiffy, in either ring, comes without a call. So a reader that was woken looks again when that jiffy is surely
-//! over, and sleeps only then: nothing lies unread for longer, and an idle network costs nothing.
+//! The program wakes the reader at most once in half a millisecond ([`WAKE_NS`]) and CPU, by the ring it writes at that moment;
+//! what follows within that time, in either ring, comes without a call. So a reader that was woken looks again when it is
+//! surely over, and sleeps only then: nothing lies unread for longer, and an idle network costs nothing.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,7 +15,9 @@ use aya::maps::{MapData, RingBuf};
 use sensor_core::observation::Observation;
 use sensor_core::tunnel::Words;
 use sensor_ebpf::ABI;
-use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
+use sensor_ebpf::event::{
+    FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord, WAKE_NS,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
@@ -24,8 +26,8 @@ use super::error::BpfError;
 use super::pod;
 use super::sensor::{MapSource, open};
 
-/// A jiffy at the lowest rate Linux can be built with (100 Hz), and a tick of the timer.
-const LONGEST_JIFFY: Duration = Duration::from_millis(11);
+/// When a reader that was woken looks again: after the time in which no other call comes, and a tick of the timer.
+const AGAIN_AFTER: Duration = Duration::from_nanos(WAKE_NS + 1_000_000);
 
 /// A record as it was told; what it is about is its flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +121,7 @@ impl Rings {
                 () = sleep_until(again) => false,
             },
         };
-        self.again = woken.then(|| Instant::now() + LONGEST_JIFFY);
+        self.again = woken.then(|| Instant::now() + AGAIN_AFTER);
         Ok(())
     }
 }

@@ -145,7 +145,7 @@ pub static RING_FLOW: RingBuf = RingBuf::with_byte_size(RING_FLOW_BYTES, 0);
 /// ARP records.
 #[map]
 pub static RING_CONTROL: RingBuf = RingBuf::with_byte_size(RING_CONTROL_BYTES, 0);
-/// The jiffy in which this CPU last woke the reader.
+/// The span of time in which this CPU last woke the reader.
 #[map]
 pub static WOKEN: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 /// What `sekisho_clock` reads.

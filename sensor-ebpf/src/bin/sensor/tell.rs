@@ -4,7 +4,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use sensor_ebpf::account::{self, Frame, Key};
-use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
+use sensor_ebpf::event::{
+    FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord, WAKE_NS,
+};
 use sensor_ebpf::flow::KIND_ARP;
 use sensor_ebpf::judge::Judgement;
 
@@ -55,7 +57,7 @@ fn plain<K: Key>(
     let Some(mut entry) = ring.reserve::<FlowRecord>(0) else { return false };
     // SAFETY: memory of the ring's, of any bytes; the record is made of integers and is written whole.
     account::record(unsafe { entry.assume_init_mut() }, kind, key, judgement, frame, now_ns);
-    entry.submit(wakeup(env.now.low_j()));
+    entry.submit(wakeup(now_ns));
     true
 }
 
@@ -79,19 +81,20 @@ fn tunnel<K: Key>(env: &mut Env<'_>, key: &K, judgement: Judgement, frame: &Fram
             unsafe { bpf_xdp_load_bytes(env.ctx, at, record.inner.as_mut_ptr().cast::<c_void>(), len) };
         record.flow.inner_len = if read == 0 { len } else { 0 };
     }
-    entry.submit(wakeup(env.now.low_j()));
+    entry.submit(wakeup(now_ns));
     true
 }
 
-/// Wakes the reader at most once a jiffy and CPU: a wake-up costs 5 us, a hundred times the record itself. What comes
-/// later in the jiffy is found by the reader's own timer.
+/// Wakes the reader at most once in a span of [`WAKE_NS`] and CPU: a wake-up costs 5 us, a hundred times the record itself.
+/// What comes later in the span is found by the reader's own timer.
 #[inline(always)]
-fn wakeup(jiffies: u32) -> u64 {
+fn wakeup(now_ns: u64) -> u64 {
+    let span = (now_ns / WAKE_NS) as u32;
     match maps::WOKEN.get_ptr_mut(0) {
         // SAFETY: the slot is this CPU's own.
-        Some(woken) if unsafe { *woken } != jiffies => {
+        Some(woken) if unsafe { *woken } != span => {
             // SAFETY: as above.
-            unsafe { *woken = jiffies };
+            unsafe { *woken = span };
             BPF_RB_FORCE_WAKEUP
         }
         _ => BPF_RB_NO_WAKEUP,
