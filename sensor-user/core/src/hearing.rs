@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use lru::LruCache;
 
 use crate::inventory::{DeviceKey, capacity};
-use crate::observation::FlowId;
+use crate::observation::{FlowId, Kind};
 use crate::time::{SECOND, Time};
 
 /// Places kept; of made-up VLANs the one that was silent longest is forgotten.
@@ -65,8 +65,12 @@ impl Hearing {
         }
     }
 
-    /// Who began this conversation was answered.
+    /// Who began this conversation was answered. By ARP that says nothing: on the link answers are seen, whatever way the
+    /// others go.
     pub fn answered(&mut self, id: &FlowId) {
+        if id.kind != Kind::Ip {
+            return;
+        }
         for place in places(id) {
             self.0.pop(&place);
         }

@@ -234,8 +234,10 @@ fn turns_to_fifteen(lan: &mut Lan) {
 #[test]
 fn where_nobody_sees_answers_silence_says_nothing() {
     let mut lan = half_heard(&[101, 102]);
+    lan.arp(7, 8);
+    lan.see((mac(8), mac(7)), (host(8), host(7)), (2, 0), 0, 0);
     turns_to_fifteen(&mut lan);
-    assert_eq!(lan.alerts(), [], "answers go another way");
+    assert_eq!(lan.alerts(), [], "answers go another way, but for those by ARP");
 
     let mut lan = half_heard(&[101]);
     turns_to_fifteen(&mut lan);
