@@ -64,6 +64,12 @@ impl Services {
         Self(LruCache::new(capacity(settings.limits.devices)))
     }
 
+    /// Whether what this flow asks for used to answer.
+    pub fn knows(&self, id: &FlowId, now: Time) -> bool {
+        let state = service(id).and_then(|service| self.0.peek(&service));
+        state.is_some_and(|state| now.since(state.answered) < KNOWN)
+    }
+
     /// Notes that what this flow asked for answered.
     pub fn answered(&mut self, id: &FlowId, now: Time) {
         let Some(service) = service(id) else { return };

@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod flow;
 pub mod forbid;
 pub mod health;
+pub mod hearing;
 pub mod incident;
 pub mod inventory;
 pub mod model;

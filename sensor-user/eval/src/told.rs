@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 use crate::attack::KINDS;
 use crate::figure::quantile;
 use crate::runs::Ran;
+use crate::sim::calendar::{DAY, START};
 use crate::sim::confound::CONFOUNDERS;
 use crate::sim::site::Class;
 use crate::sim::world::Cause;
 use crate::subject::tally::{Step, Wrong};
 use crate::synthetic::{Simulated, host_days, wrong};
+
+/// False alarms shown with their numbers.
+const EXAMPLES: usize = 40;
 
 fn cause(cause: Cause) -> &'static str {
     match cause {
@@ -37,6 +41,27 @@ fn alike(simulated: &Simulated) -> BTreeMap<[&str; 5], usize> {
         *count.entry(key).or_insert(0) += 1;
     }
     count
+}
+
+/// Some false alarms with their numbers, the gravest first; hints and management left out.
+fn examples(simulated: &Simulated) -> String {
+    let mut told: Vec<_> = wrong(&simulated.lived, false).filter(|wrong| wrong.step >= Step::Alert).collect();
+    told.sort_by_key(|wrong| std::cmp::Reverse(wrong.step));
+    let mut text = String::new();
+    for wrong in told.iter().take(EXAMPLES) {
+        let after = wrong.time.since(START) as f64 / DAY as f64;
+        let _ = writeln!(
+            text,
+            "\n- day {after:.3}: {} {}, {} while {}: {} {}",
+            wrong.step.name(),
+            wrong.device,
+            wrong.detector,
+            cause(wrong.cause),
+            wrong.signature,
+            wrong.numbers
+        );
+    }
+    text
 }
 
 /// The pages of one way to decide.
@@ -70,6 +95,7 @@ pub fn page(simulated: &Simulated) -> String {
     for ([step, class, detector, words, cause], times) in alike(simulated) {
         let _ = writeln!(text, "| {step} | {class} | {detector} | {words} | {cause} | {times} |");
     }
+    text.push_str(&examples(simulated));
     let _ = write!(
         text,
         "\n## E3: attacks on sites at work, {} decisions\n\nShare of runs, median and p99 of the targets reached by then, median \

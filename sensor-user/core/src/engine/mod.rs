@@ -35,9 +35,10 @@ use crate::event::{Change, DeviceRef, Event, Timed};
 use crate::evidence::Ledger;
 use crate::flow::{Conversations, RST, Role, TCP, UDP};
 use crate::health::{Health, Services};
+use crate::hearing::Hearing;
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
-use crate::observation::{FlowSeen, Observation, Verdict};
+use crate::observation::{FlowSeen, Kind, Observation, Verdict};
 use crate::policy::memory::Counter;
 use crate::policy::repeat::Repeats;
 use crate::policy::{Blocklist, Decision, Level, Memory, Name, Save, Target};
@@ -85,6 +86,7 @@ pub struct Engine {
     conversations: Conversations,
     contacts: Contacts,
     services: Services,
+    hearing: Hearing,
     detectors: Vec<Box<dyn Detector>>,
     /// Away only while it is asked.
     unusual: Option<Box<Unusual>>,
@@ -126,6 +128,7 @@ impl Engine {
             conversations: Conversations::new(settings.limits.flows),
             contacts: Contacts::new(&settings),
             services: Services::new(&settings),
+            hearing: Hearing::default(),
             detectors: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
             unusual: Some(Box::new(Unusual::new(&settings))),
             incidents: Incidents::new(settings.limits.incidents),
@@ -227,6 +230,7 @@ impl Engine {
         match (role, sighting.device) {
             (Role::Opens, Some(device)) if !self.is_cut(seen) => self.opens(device, seen),
             (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
+                self.hearing.answered(&id);
                 if (id.proto != TCP || seen.tcp_flags & RST == 0) && self.is_internal(id.dst) {
                     self.services.answered(&id, seen.time);
                 }
@@ -248,6 +252,9 @@ impl Engine {
         let (end_host, clean_since) = (known.is_end_host(), known.clean_since);
         let begun = *self.begun.get_or_insert(seen.time);
         let settled = seen.time.since(begun.max(known.first_seen)) >= SETTLED;
+        if seen.id.proto == TCP && self.services.knows(&seen.id, seen.time) {
+            self.hearing.asked(&seen.id, device, seen.time);
+        }
         let facts = Facts { alive: self.inventory.alive(seen.id.dst), settled, end_host, clean_since };
         let Some(contact) = self.contacts.make(device, seen, facts, &self.settings) else { return };
         // What was under way when the sensor started is how the network is.
@@ -289,7 +296,8 @@ impl Engine {
     /// Judges contacts whose time is up. One to a device that was restricted meanwhile says nothing, and is left out.
     fn judge_lapsed(&mut self, now: Time, out: &mut Output) {
         while let Some((contact, deadline)) = self.contacts.lapsed(now) {
-            if contact.time < self.sighted_since {
+            let deaf = contact.id.kind == Kind::Ip && self.hearing.is_deaf(&contact.id, deadline);
+            if deaf || contact.time < self.sighted_since {
                 self.contacts.evicted += 1;
                 continue;
             }

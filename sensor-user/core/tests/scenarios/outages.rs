@@ -234,3 +234,58 @@ fn what_a_host_asked_for_while_flows_were_lost_is_held_against_its_usual() {
     assert_eq!(lan.alerts(), [("fanout", 2, 3)]);
     assert_eq!((lan.isolated(), lan.cut()), (vec![], vec![]));
 }
+
+/// PCs 1 to 10 work with the servers 101 and 102; then PCs 1 to 3 ask these servers and see no answer.
+fn half_heard(servers: &[u8]) -> Lan {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=120);
+    for pc in 1..=10 {
+        lan.tcp(pc, 101, 443, Some(SYN_ACK));
+        lan.tcp(pc, 102, 445, Some(SYN_ACK));
+        lan.pass(SECOND);
+    }
+    for (pc, server) in (1..=3).zip(servers.iter().cycle()) {
+        lan.tcp(pc, *server, if *server == 101 { 443 } else { 445 }, None);
+        lan.pass(SECOND);
+    }
+    lan
+}
+
+/// PC 5 turns to fifteen others and sees no answer.
+fn turns_to_fifteen(lan: &mut Lan) {
+    for m in 40..55 {
+        lan.tcp(5, m, 5357, None);
+        lan.pass(SECOND);
+    }
+    lan.pass(2 * SECOND);
+}
+
+#[test]
+fn where_nobody_sees_answers_silence_says_nothing() {
+    let mut lan = half_heard(&[101, 102]);
+    lan.arp(7, 8);
+    lan.see((mac(8), mac(7)), (host(8), host(7)), (2, 0), 0, 0);
+    turns_to_fifteen(&mut lan);
+    assert_eq!(lan.alerts(), [], "answers go another way, but for those by ARP");
+
+    let mut lan = half_heard(&[101]);
+    turns_to_fifteen(&mut lan);
+    assert_eq!(lan.isolated(), [5], "one server died");
+
+    let mut lan = half_heard(&[101, 102]);
+    lan.tcp(7, 101, 443, Some(SYN_ACK));
+    turns_to_fifteen(&mut lan);
+    assert_eq!(lan.isolated(), [5], "somebody is answered again");
+
+    let mut lan = half_heard(&[101, 102]);
+    lan.place = (1, 7);
+    turns_to_fifteen(&mut lan);
+    assert_eq!(lan.isolated(), [5], "it is another VLAN that is deaf");
+
+    let mut lan = half_heard(&[101, 102]);
+    lan.place = (2, 0);
+    lan.tcp(7, 101, 443, Some(SYN_ACK));
+    lan.place = (1, 0);
+    turns_to_fifteen(&mut lan);
+    assert_eq!(lan.alerts(), [], "one port of a VLAN is deaf");
+}
