@@ -328,7 +328,7 @@ fn update<K: Key>(
 #[inline(always)]
 fn sample<K: Key>(env: &mut Env<'_>, key: &K, frame: &Frame<'_>, judgement: Judgement) {
     if env.cell.is_sample(judgement.verdict) {
-        tell::dropped(env, key, judgement, frame, now_ns());
+        tell::dropped(key, judgement, frame, now_ns());
     }
 }
 

@@ -26,7 +26,7 @@ pub fn flow<K: Key>(
     now_ns: u64,
 ) -> bool {
     let told = if frame.upper.tunnel == 0 {
-        plain(env, RECORD_FLOW, key, judgement, frame, now_ns)
+        plain(RECORD_FLOW, key, judgement, frame, now_ns)
     } else {
         tunnel(env, key, judgement, frame, now_ns)
     };
@@ -40,19 +40,12 @@ pub fn flow<K: Key>(
 
 /// Submits the record of a dropped frame. It is a sample, so one that finds the ring full is not missed.
 #[inline(always)]
-pub fn dropped<K: Key>(env: &mut Env<'_>, key: &K, judgement: Judgement, frame: &Frame<'_>, now_ns: u64) {
-    plain(env, RECORD_DROP, key, judgement, frame, now_ns);
+pub fn dropped<K: Key>(key: &K, judgement: Judgement, frame: &Frame<'_>, now_ns: u64) {
+    plain(RECORD_DROP, key, judgement, frame, now_ns);
 }
 
 #[inline(always)]
-fn plain<K: Key>(
-    env: &mut Env<'_>,
-    kind: u8,
-    key: &K,
-    judgement: Judgement,
-    frame: &Frame<'_>,
-    now_ns: u64,
-) -> bool {
+fn plain<K: Key>(kind: u8, key: &K, judgement: Judgement, frame: &Frame<'_>, now_ns: u64) -> bool {
     let ring = if frame.upper.kind == KIND_ARP { &maps::RING_CONTROL } else { &maps::RING_FLOW };
     let Some(mut entry) = ring.reserve::<FlowRecord>(0) else { return false };
     // SAFETY: memory of the ring's, of any bytes; the record is made of integers and is written whole.
