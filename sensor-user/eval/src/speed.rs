@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use sensor_core::addr::Mac;
 use sensor_core::flow::SYN;
-use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation, Verdict};
+use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation};
 use sensor_core::settings::Mode;
 use sensor_core::time::{SECOND, Time};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::held::Target;
 use crate::sim::calendar::START;
 use crate::sim::site::{Class, Site};
-use crate::sim::world::{Cause, Sink, Told, World};
+use crate::sim::world::{Cause, Sink, Told, World, blank};
 use crate::subject::product::{Product, settings};
 use crate::subject::tally::Step;
 
@@ -155,22 +155,7 @@ fn syn(
     port: u8,
 ) -> Told {
     let id = FlowId { src, dst, sport, dport, proto: 6, kind: Kind::Ip, vlan: 0, port };
-    let seen = FlowSeen {
-        time,
-        id,
-        smac,
-        dmac,
-        arp_sha: Mac::default(),
-        vlan_inner: 0,
-        ether_type: 0x0800,
-        window: 1_024,
-        len: 60,
-        ttl: 64,
-        tcp_flags: SYN,
-        verdict: Verdict::Pass,
-        rule_id: 0,
-        inner: None,
-    };
+    let seen = FlowSeen { smac, dmac, tcp_flags: SYN, ..blank(time, id) };
     Told { observation: Observation::Flow(seen), talk: 0, back: false, cause: Cause::Habit }
 }
 

@@ -333,9 +333,10 @@ pub fn page(grafts: &[Arc<Graft>], ran: &[Ran]) -> String {
 #[cfg(test)]
 mod tests {
     use sensor_core::flow::{RST, SYN};
-    use sensor_core::observation::{FlowSeen, Kind, Verdict};
+    use sensor_core::observation::{FlowSeen, Kind};
 
     use super::*;
+    use crate::sim::world::blank;
 
     /// A host that tries one port of others every 100 ms, and is refused.
     fn scan(targets: u8) -> Graft {
@@ -343,31 +344,18 @@ mod tests {
         let mut records = Vec::new();
         for n in 1..=targets {
             let dst = IpAddr::from([192, 168, 1, n]);
-            let asks = FlowSeen {
-                time: Time(u64::from(n) * SECOND / 10),
-                id: FlowId {
-                    src: attacker,
-                    dst,
-                    sport: 40_000,
-                    dport: 22,
-                    proto: 6,
-                    kind: Kind::Ip,
-                    vlan: 0,
-                    port: 1,
-                },
-                smac: mac,
-                dmac: Mac([2, 0, 0, 0, 0, n]),
-                arp_sha: Mac::default(),
-                vlan_inner: 0,
-                ether_type: 0x0800,
-                window: 1_024,
-                len: 60,
-                ttl: 64,
-                tcp_flags: SYN,
-                verdict: Verdict::Pass,
-                rule_id: 0,
-                inner: None,
+            let id = FlowId {
+                src: attacker,
+                dst,
+                sport: 40_000,
+                dport: 22,
+                proto: 6,
+                kind: Kind::Ip,
+                vlan: 0,
+                port: 1,
             };
+            let (dmac, time) = (Mac([2, 0, 0, 0, 0, n]), Time(u64::from(n) * SECOND / 10));
+            let asks = FlowSeen { smac: mac, dmac, tcp_flags: SYN, ..blank(time, id) };
             let refuses =
                 FlowSeen { id: reverse(&asks.id), smac: asks.dmac, dmac: mac, tcp_flags: RST, ..asks };
             records.extend([(Observation::Flow(asks), false), (Observation::Flow(refuses), true)]);

@@ -457,7 +457,7 @@ impl<F: FnOnce(&mut World<'_>)> Script for Once<F> {
 }
 
 /// A frame of nothing in particular.
-pub(super) fn blank(time: Time, id: FlowId) -> FlowSeen {
+pub(crate) fn blank(time: Time, id: FlowId) -> FlowSeen {
     FlowSeen {
         time,
         id,

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use sensor_core::addr::Mac;
 use sensor_core::contact::{Contact, Outcome};
 use sensor_core::event::FlowEnded;
+use sensor_core::health::Health;
 use sensor_core::inventory::DeviceKey;
 use sensor_core::model::baseline::{Forest, Pca};
 use sensor_core::model::features::{Subject, Watch};
 use sensor_core::model::random::Random;
 use sensor_core::model::reservoir::Reservoir;
+use sensor_core::observation::FlowId;
 use sensor_core::time::{MINUTE, Time};
 
 use super::rivals::Rival;
@@ -26,6 +29,29 @@ const COMPONENTS: usize = 12;
 const USUAL: f64 = 0.999;
 /// A minute in which an attack was sent is the attack's.
 const RECENT: u64 = 2 * MINUTE;
+
+/// A contact as the sites make them: nothing is missed, odd or forbidden. `first` says whether the destination and the
+/// service are new to the device.
+pub fn contact(mac: Mac, id: FlowId, time: Time, first: [bool; 2], alive: bool) -> Contact {
+    let [new_peer, new_service] = first;
+    Contact {
+        device: DeviceKey::Local(mac),
+        id,
+        time,
+        new_peer,
+        new_service,
+        internal: matches!(id.dst, IpAddr::V4(ip) if ip.is_private()),
+        alive,
+        midway: false,
+        odd_flags: false,
+        end_host: true,
+        settled: true,
+        from_outside: false,
+        forbidden: None,
+        health: Health::Unknown,
+        clean_since: Time(0),
+    }
+}
 
 /// A score of a device's minute.
 pub struct Scored {
@@ -117,9 +143,7 @@ fn learn(rows: &Reservoir) -> (Forest, Pca, f64) {
 
 #[cfg(test)]
 mod tests {
-    use sensor_core::addr::Mac;
-    use sensor_core::health::Health;
-    use sensor_core::observation::{FlowId, Kind};
+    use sensor_core::observation::Kind;
 
     use super::*;
 
@@ -128,23 +152,9 @@ mod tests {
         for host in 0..hosts {
             let src = IpAddr::from([10, 0, 0, device]);
             let dst = IpAddr::from([10, 0, 1, host]);
-            let contact = Contact {
-                device: DeviceKey::Local(Mac([2, 0, 0, 0, 0, device])),
-                id: FlowId { src, dst, sport: 1, dport: 80, proto: 6, kind: Kind::Ip, vlan: 0, port: 1 },
-                time,
-                new_peer: false,
-                new_service: false,
-                internal: true,
-                alive: true,
-                midway: false,
-                odd_flags: false,
-                end_host: true,
-                settled: true,
-                from_outside: false,
-                forbidden: None,
-                health: Health::Unknown,
-                clean_since: Time(0),
-            };
+            let id = FlowId { src, dst, sport: 1, dport: 80, proto: 6, kind: Kind::Ip, vlan: 0, port: 1 };
+            let mac = Mac([2, 0, 0, 0, 0, device]);
+            let contact = contact(mac, id, time, [false, false], true);
             minutes.contact(&contact, cause);
         }
     }

@@ -8,12 +8,10 @@ use std::net::IpAddr;
 
 use sensor_core::contact::{Contact, Outcome};
 use sensor_core::flow::{RST, TCP};
-use sensor_core::health::Health;
-use sensor_core::inventory::DeviceKey;
 use sensor_core::observation::{FlowSeen, Kind, Observation};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 
-use super::minutes::{Minutes, Scored};
+use super::minutes::{self, Minutes, Scored};
 use super::product::Product;
 use crate::sim::calendar::day;
 use crate::sim::site::Site;
@@ -121,10 +119,6 @@ struct Source {
     pairs: HashMap<(IpAddr, u16), VecDeque<Time>>,
 }
 
-fn is_private(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V4(ip) if ip.is_private())
-}
-
 /// A contact that waits for its answer.
 struct Waiting {
     time: Time,
@@ -205,23 +199,8 @@ impl Rivals {
         }
         let source = self.sources.entry(src).or_default();
         let new = source.known.insert(dst);
-        let contact = Contact {
-            device: DeviceKey::Local(seen.smac),
-            id: seen.id,
-            time: now,
-            new_peer: new,
-            new_service: source.services.insert((dst, port)),
-            internal: is_private(dst),
-            alive: self.inside.contains(&dst),
-            midway: false,
-            odd_flags: false,
-            end_host: true,
-            settled: true,
-            from_outside: false,
-            forbidden: None,
-            health: Health::Unknown,
-            clean_since: Time(0),
-        };
+        let first = [new, source.services.insert((dst, port))];
+        let contact = minutes::contact(seen.smac, seen.id, now, first, self.inside.contains(&dst));
         self.minutes.contact(&contact, told.cause);
         let hosts = source.minute.add(now, MINUTE, (dst, 0));
         let sigma = source.sigma(now, hosts);
