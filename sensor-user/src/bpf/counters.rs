@@ -11,11 +11,8 @@ use sensor_ebpf::rule::{RuleCounters, SLOTS};
 use super::error::BpfError;
 use super::pod::Raw;
 use super::sensor::{MapSource, open};
-use super::sys::{self, BatchEnd};
+use super::sys;
 use crate::clock::Now;
-
-/// Hosts that are read at a time.
-const HOSTS_AT_ONCE: usize = 4_096;
 
 /// How many numbers user space keeps of a port.
 const MARKS: usize = 10;
@@ -145,25 +142,12 @@ impl Counters {
     /// [`BpfError::Map`].
     pub fn news(&self) -> Result<HashMap<u64, u64>, BpfError> {
         let mut news = HashMap::new();
-        let (mut cursor, mut room) = (None, HOSTS_AT_ONCE);
-        loop {
-            let (mut keys, mut buckets) = (vec![0u64; room], vec![Bucket::default(); room]);
-            let end = sys::lookup_batch(self.hosts.fd().as_fd(), cursor, &mut keys, &mut buckets)
-                .map_err(|error| BpfError::map("reading what hosts asked for", error))?;
-            let (count, next) = match end {
-                BatchEnd::More(count, next) => (count, Some(next)),
-                BatchEnd::Last(count) => (count, None),
-                BatchEnd::TooSmall => {
-                    room *= 2;
-                    continue;
-                }
-            };
-            news.extend(keys.into_iter().zip(buckets).take(count).map(|(key, bucket)| (key, bucket.news)));
-            cursor = next;
-            if cursor.is_none() {
-                return Ok(news);
-            }
-        }
+        let each = |host: u64, bucket: Bucket| {
+            news.insert(host, bucket.news);
+        };
+        sys::each_entry(self.hosts.fd().as_fd(), each)
+            .map_err(|error| BpfError::map("reading what hosts asked for", error))?;
+        Ok(news)
     }
 
     /// Frames of a port by [`Reason`], in the order of [`Reason::ALL`]. `Reason::None` is not counted: what a port received

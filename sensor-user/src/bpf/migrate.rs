@@ -26,7 +26,7 @@ use super::pod::{Raw, Wire};
 use super::port_table;
 use super::rules::Rules;
 use super::sensor::{MapSource, open};
-use super::sys::{self, BatchEnd};
+use super::sys;
 
 /// A program that was taken off a port may still be at work on a frame: for less than this.
 const GRACE: Duration = Duration::from_millis(20);
@@ -219,30 +219,12 @@ fn sweep_one<K: Wire>(dir: &Path, name: &str, add: &mut impl FnMut(Count)) -> Re
     let Map::LruHashMap(table) = pinned(dir, name)? else {
         return Err(BpfError::Object(format!("the old {name} is no LRU hash table")));
     };
-    let (mut cursor, mut room) = (None, 4096);
-    loop {
-        let (mut keys, mut values) = (vec![K::default(); room], vec![[0u64; 12]; room]);
-        let end = sys::lookup_batch(table.fd().as_fd(), cursor, &mut keys, &mut values)
-            .map_err(|error| BpfError::map(format!("sweeping the old {name}"), error))?;
-        let (count, next) = match end {
-            BatchEnd::More(count, next) => (count, Some(next)),
-            BatchEnd::Last(count) => (count, None),
-            BatchEnd::TooSmall => {
-                room *= 2;
-                continue;
-            }
-        };
-        for [passed, dropped, bytes, .., others, others_dropped, others_bytes] in
-            values.into_iter().take(count)
-        {
-            let frames = [dropped, others, others_dropped].into_iter().fold(passed, u64::wrapping_add);
-            add(Count { frames, bytes: bytes.wrapping_add(others_bytes) });
-        }
-        cursor = next;
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
+    sys::each_entry(table.fd().as_fd(), |_: K, value: [u64; 12]| {
+        let [passed, dropped, bytes, .., others, others_dropped, others_bytes] = value;
+        let frames = [dropped, others, others_dropped].into_iter().fold(passed, u64::wrapping_add);
+        add(Count { frames, bytes: bytes.wrapping_add(others_bytes) });
+    })
+    .map_err(|error| BpfError::map(format!("sweeping the old {name}"), error))
 }
 
 /// Counters of a port as ABI 1 had them.

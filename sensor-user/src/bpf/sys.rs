@@ -327,6 +327,30 @@ pub fn lookup_batch<K: Wire, V: Wire>(
     }
 }
 
+/// Entries of a hash table that are read at a time, at first.
+const AT_ONCE: usize = 4_096;
+
+/// Reads all entries of a hash table, which may change meanwhile.
+pub fn each_entry<K: Wire, V: Wire>(map: BorrowedFd<'_>, mut each: impl FnMut(K, V)) -> io::Result<()> {
+    let (mut cursor, mut room) = (None, AT_ONCE);
+    loop {
+        let (mut keys, mut values) = (vec![K::default(); room], vec![V::default(); room]);
+        let (count, next) = match lookup_batch(map, cursor, &mut keys, &mut values)? {
+            BatchEnd::More(count, next) => (count, Some(next)),
+            BatchEnd::Last(count) => (count, None),
+            BatchEnd::TooSmall => {
+                room *= 2;
+                continue;
+            }
+        };
+        keys.into_iter().zip(values).take(count).for_each(|(key, value)| each(key, value));
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}
+
 /// Reads an entry of a map; `None` if there is none.
 pub fn lookup<K: Wire, V: Wire>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     let mut value = V::default();
