@@ -16,12 +16,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
-use lru::LruCache;
-
 use crate::addr::Mac;
 use crate::flow::{ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP};
 use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
 use crate::settings::Settings;
 use crate::time::{HOUR, Time};
@@ -161,12 +160,7 @@ struct Tried {
 }
 
 /// Notes that something is tried; true if that is new: it never was before, or in vain before the device was released.
-fn is_new<K: std::hash::Hash + Eq>(
-    tried: &mut LruCache<K, Tried>,
-    key: K,
-    now: Time,
-    clean_since: Time,
-) -> bool {
+fn is_new<K: std::hash::Hash + Eq>(tried: &mut Lru<K, Tried>, key: K, now: Time, clean_since: Time) -> bool {
     let known = tried.get_mut(&key);
     let Some(known) = known else {
         tried.put(key, Tried { first: now, last: now, answered: false });
@@ -208,13 +202,13 @@ struct Pending {
 /// First contacts that wait for their outcome, and the peers every device ever tried.
 #[derive(Debug)]
 pub struct Contacts {
-    peers: LruCache<(DeviceKey, IpAddr, Way), Tried>,
-    services: LruCache<(DeviceKey, IpAddr, Way, u16), Tried>,
+    peers: Lru<(DeviceKey, IpAddr, Way), Tried>,
+    services: Lru<(DeviceKey, IpAddr, Way, u16), Tried>,
     waiting: HashMap<Waiting, Pending>,
     /// How many wait of each MAC address.
     senders: HashMap<Mac, usize>,
     /// Groups in which somebody who was heard is asked for.
-    groups: LruCache<IpAddr, ()>,
+    groups: Lru<IpAddr, ()>,
     /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external.
     queues: [VecDeque<(Time, Waiting)>; 3],
     limit: usize,
@@ -226,11 +220,11 @@ impl Contacts {
     /// An empty table, bounded by the settings.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            peers: LruCache::new(capacity(settings.limits.peers)),
-            services: LruCache::new(capacity(settings.limits.peers)),
+            peers: Lru::new(capacity(settings.limits.peers)),
+            services: Lru::new(capacity(settings.limits.peers)),
             waiting: HashMap::new(),
             senders: HashMap::new(),
-            groups: LruCache::new(capacity(settings.limits.devices)),
+            groups: Lru::new(capacity(settings.limits.devices)),
             queues: Default::default(),
             limit: settings.limits.contacts.max(1),
             evicted: 0,

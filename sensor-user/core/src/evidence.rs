@@ -11,12 +11,12 @@
 //! stand alone, and that the three that look at the same habits (novelty, beacon, model) do not reach it together.
 //! Decay and restarts break the textbook guarantee of a sum of log-likelihoods: S is a scale, not a probability.
 
-use lru::LruCache;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::detect::Finding;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::time::{HOUR, MINUTE, Time};
 
 /// Most signatures that count for a device; the lightest goes first.
@@ -213,12 +213,12 @@ impl Serialize for Sum {
 
 /// The evidence against all devices, bounded; of the one that was found out least lately it is forgotten first.
 #[derive(Debug)]
-pub struct Ledger(LruCache<DeviceKey, Case>);
+pub struct Ledger(Lru<DeviceKey, Case>);
 
 impl Ledger {
     /// Nothing, and room for so many devices.
     pub fn new(devices: usize) -> Self {
-        Self(LruCache::new(capacity(devices)))
+        Self(Lru::new(capacity(devices)))
     }
 
     /// Adds a finding; returns what its device's evidence adds up to now.

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
 use sensor_ebpf::account::{idle_timeout_ns, is_closed};
 use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane};
 
 use crate::addr::Mac;
 use crate::event::{FlowEnded, Half};
 use crate::inventory::capacity;
+use crate::lru::Lru;
 use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
 use crate::time::{MINUTE, Time};
 use crate::tunnel::Inner;
@@ -161,7 +161,7 @@ pub enum Role {
 /// The table of conversations.
 #[derive(Debug)]
 pub struct Conversations {
-    table: LruCache<Key, Conversation>,
+    table: Lru<Key, Conversation>,
     /// Conversations that began.
     pub begun: u64,
     /// Conversations ended because the table was full.
@@ -171,7 +171,7 @@ pub struct Conversations {
 impl Conversations {
     /// An empty table for at most `limit` conversations.
     pub fn new(limit: usize) -> Self {
-        Self { table: LruCache::new(capacity(limit)), begun: 0, evicted: 0 }
+        Self { table: Lru::new(capacity(limit)), begun: 0, evicted: 0 }
     }
 
     /// How many there are.

@@ -13,11 +13,10 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use crate::contact::{Contact, Outcome};
 use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, Time};
@@ -50,7 +49,7 @@ struct State {
 
 /// How services do.
 #[derive(Debug)]
-pub struct Services(LruCache<(IpAddr, u8, u16), State>);
+pub struct Services(Lru<(IpAddr, u8, u16), State>);
 
 /// The service a flow asks for, if it is one that is looked at.
 fn service(id: &FlowId) -> Option<(IpAddr, u8, u16)> {
@@ -61,7 +60,7 @@ fn service(id: &FlowId) -> Option<(IpAddr, u8, u16)> {
 impl Services {
     /// None is known.
     pub fn new(settings: &Settings) -> Self {
-        Self(LruCache::new(capacity(settings.limits.devices)))
+        Self(Lru::new(capacity(settings.limits.devices)))
     }
 
     /// Whether what this flow asks for used to answer.

@@ -8,9 +8,8 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
 use crate::time::{SECOND, Time};
 
@@ -34,7 +33,7 @@ struct Place {
 /// Who waits for an answer, by VLAN, and by port and VLAN: answers go another way where another router sends them, or
 /// behind one switch alone.
 #[derive(Debug)]
-pub struct Hearing(LruCache<(Option<u8>, u16), Place>);
+pub struct Hearing(Lru<(Option<u8>, u16), Place>);
 
 /// The places a conversation belongs to.
 fn places(id: &FlowId) -> [(Option<u8>, u16); 2] {
@@ -50,7 +49,7 @@ fn note<T: PartialEq>(known: &mut Vec<T>, item: T, most: usize) {
 impl Default for Hearing {
     /// Nobody waits.
     fn default() -> Self {
-        Self(LruCache::new(capacity(PLACES)))
+        Self(Lru::new(capacity(PLACES)))
     }
 }
 

@@ -10,11 +10,10 @@
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
-use lru::LruCache;
-
 use crate::addr::{Mac, is_host};
 use crate::event::{DeviceRef, DeviceSeen};
 use crate::flow::{ICMP6, UDP};
+use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
 use crate::policy::Target;
 use crate::policy::class::class_of;
@@ -93,8 +92,8 @@ struct Owner {
 /// The device table.
 #[derive(Debug)]
 pub struct Inventory {
-    devices: LruCache<DeviceKey, Device>,
-    owners: LruCache<IpAddr, Owner>,
+    devices: Lru<DeviceKey, Device>,
+    owners: Lru<IpAddr, Owner>,
     /// Devices forgotten because the table was full.
     pub evicted: u64,
 }
@@ -120,8 +119,8 @@ impl Inventory {
     pub fn new(settings: &Settings) -> Self {
         let devices = settings.limits.devices;
         Self {
-            devices: LruCache::new(capacity(devices)),
-            owners: LruCache::new(capacity(devices.saturating_mul(OWNERS_PER_DEVICE))),
+            devices: Lru::new(capacity(devices)),
+            owners: Lru::new(capacity(devices.saturating_mul(OWNERS_PER_DEVICE))),
             evicted: 0,
         }
     }
@@ -313,7 +312,7 @@ impl Inventory {
     }
 
     fn note_owner(&mut self, ip: IpAddr, mac: Mac, claims: bool) {
-        let gateway = |devices: &LruCache<DeviceKey, Device>, mac| {
+        let gateway = |devices: &Lru<DeviceKey, Device>, mac| {
             devices.peek(&DeviceKey::Local(mac)).is_some_and(|d| d.gateway)
         };
         match self.owners.get_mut(&ip) {

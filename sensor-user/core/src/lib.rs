@@ -19,6 +19,7 @@ pub mod health;
 pub mod hearing;
 pub mod incident;
 pub mod inventory;
+mod lru;
 pub mod model;
 pub mod observation;
 pub mod policy;

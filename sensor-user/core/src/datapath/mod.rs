@@ -5,7 +5,6 @@ mod key;
 mod plan;
 mod tables;
 
-use lru::LruCache;
 use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
@@ -25,6 +24,7 @@ pub use tables::{Budgets, Rules, segment_key};
 
 use crate::flow::retire;
 use crate::inventory::capacity;
+use crate::lru::Lru;
 use crate::observation::{EndReason, FlowId, FlowProgress};
 use crate::policy::{Decision, Target};
 use crate::settings::Settings;
@@ -38,9 +38,9 @@ const CPU: u16 = 0;
 
 /// The software data path: one port.
 pub struct Datapath {
-    flow4: LruCache<FlowKey4, FlowValue>,
-    flow6: LruCache<FlowKey6, FlowValue>,
-    fragments: LruCache<FragmentKey, u32>,
+    flow4: Lru<FlowKey4, FlowValue>,
+    flow6: Lru<FlowKey6, FlowValue>,
+    fragments: Lru<FragmentKey, u32>,
     /// Rules and what belongs to them; [`Datapath::commit`] makes a change hold.
     pub rules: Rules,
     /// What rules did, and what was spent.
@@ -68,9 +68,9 @@ impl Datapath {
     /// An empty data path whose frames come in by the port of that index.
     pub fn new(port: u8) -> Self {
         Self {
-            flow4: LruCache::new(capacity(SETS4 as usize * WAYS)),
-            flow6: LruCache::new(capacity(SETS6 as usize * WAYS)),
-            fragments: LruCache::new(capacity(sensor_ebpf::control::FRAGMENT_CAPACITY as usize)),
+            flow4: Lru::new(capacity(SETS4 as usize * WAYS)),
+            flow6: Lru::new(capacity(SETS6 as usize * WAYS)),
+            fragments: Lru::new(capacity(sensor_ebpf::control::FRAGMENT_CAPACITY as usize)),
             rules: Rules::default(),
             budgets: Budgets::default(),
             throttle: [Rate::default(); 2],
@@ -227,7 +227,7 @@ impl Datapath {
     /// Counts a frame in its flow and returns its verdict, in the steps of the program.
     fn flow<K: Key + std::hash::Hash + Eq>(
         &mut self,
-        table: impl Fn(&mut Self) -> &mut LruCache<K, FlowValue>,
+        table: impl Fn(&mut Self) -> &mut Lru<K, FlowValue>,
         key: K,
         frame: &Frame<'_>,
         passage: &Passage<'_>,
@@ -372,14 +372,14 @@ impl Datapath {
 }
 
 fn sweep<K: std::hash::Hash + Eq + Copy>(
-    table: &mut LruCache<K, FlowValue>,
+    table: &mut Lru<K, FlowValue>,
     now: Time,
     all: bool,
     told: &mut Vec<FlowProgress>,
     id: impl Fn(&K) -> FlowId,
 ) {
     let mut over = Vec::new();
-    for (key, value) in table.iter().rev() {
+    for (key, value) in table.oldest_first() {
         let id = id(key);
         let idle_ns = account::quiet_j(value, now.0 / JIFFY) * JIFFY;
         let end = if all { Some(EndReason::Shutdown) } else { retire(&id, value.tcp_flags, idle_ns) };

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use lru::LruCache;
 use sensor_ebpf::control::{
     Bucket, Config, HOST_CAPACITY, PAIR_CAPACITY, PLACE_CAPACITY, REFLEX_OFF, Rate, Reflex,
 };
@@ -16,6 +15,7 @@ use sensor_ebpf::rule::{Address, AllowKey, RuleCounters, RuleValue, SLOTS, scope
 
 use super::key::RuleKey;
 use crate::inventory::capacity;
+use crate::lru::Lru;
 
 /// Rules, what quarantined devices may do, segments and internal prefixes.
 #[derive(Clone, Debug, Default)]
@@ -120,8 +120,8 @@ impl Policy for Rules {
 
 /// What rules did, and what hosts and throttled devices spent.
 pub struct Budgets {
-    hosts: LruCache<u64, Bucket>,
-    pairs: LruCache<u64, ()>,
+    hosts: Lru<u64, Bucket>,
+    pairs: Lru<u64, ()>,
     throttled: HashMap<u32, Bucket>,
     counters: HashMap<u32, RuleCounters>,
 }
@@ -129,8 +129,8 @@ pub struct Budgets {
 impl Default for Budgets {
     fn default() -> Self {
         Self {
-            hosts: LruCache::new(capacity(HOST_CAPACITY as usize)),
-            pairs: LruCache::new(capacity(PAIR_CAPACITY as usize)),
+            hosts: Lru::new(capacity(HOST_CAPACITY as usize)),
+            pairs: Lru::new(capacity(PAIR_CAPACITY as usize)),
             throttled: HashMap::new(),
             counters: HashMap::new(),
         }

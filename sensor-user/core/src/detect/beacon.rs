@@ -16,8 +16,6 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::clients::Clients;
 use super::spread::Spread;
 use super::{Detector, Ended, Finding, seconds};
@@ -26,6 +24,7 @@ use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, SECOND, Time};
@@ -101,7 +100,7 @@ impl Score {
 
 /// The detector.
 pub struct Beacon {
-    pairs: LruCache<(DeviceKey, IpAddr, u8, u16), Pair>,
+    pairs: Lru<(DeviceKey, IpAddr, u8, u16), Pair>,
     clients: Clients,
     internal: Vec<Prefix>,
     /// When the first conversation began that was told.
@@ -113,7 +112,7 @@ impl Beacon {
     pub fn new(settings: &Settings) -> Self {
         let devices = settings.limits.devices;
         Self {
-            pairs: LruCache::new(capacity(devices / DEVICES_PER_PAIR)),
+            pairs: Lru::new(capacity(devices / DEVICES_PER_PAIR)),
             clients: Clients::new(devices),
             internal: settings.internal.clone(),
             since: None,

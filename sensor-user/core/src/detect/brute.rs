@@ -16,8 +16,6 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::clients::Clients;
 use super::spread::Spread;
 use super::{Detector, Ended, Finding, seconds};
@@ -25,6 +23,7 @@ use crate::event::{FlowEnded, Half, Value};
 use crate::evidence::{Family, by_severity};
 use crate::flow::{ACK, FIN, RST, TCP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, SECOND, Time};
@@ -120,7 +119,7 @@ struct Pair {
 
 /// The detector.
 pub struct Brute {
-    pairs: LruCache<(DeviceKey, IpAddr, u16), Pair>,
+    pairs: Lru<(DeviceKey, IpAddr, u16), Pair>,
     /// Devices that came near the limit of a service.
     clients: Clients,
 }
@@ -129,7 +128,7 @@ impl Brute {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         let size = settings.limits.devices;
-        Self { pairs: LruCache::new(capacity(size / DEVICES_PER_PAIR)), clients: Clients::new(size) }
+        Self { pairs: Lru::new(capacity(size / DEVICES_PER_PAIR)), clients: Clients::new(size) }
     }
 }
 

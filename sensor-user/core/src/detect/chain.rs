@@ -16,8 +16,6 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::clients::Clients;
 use super::{ADMINISTRATION, Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
@@ -25,6 +23,7 @@ use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::TCP;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{HOUR, Time};
@@ -49,9 +48,9 @@ struct Reached {
 /// The detector.
 pub struct Chain {
     /// By address, for that is all a contact says of whom it is to.
-    reached: LruCache<IpAddr, Reached>,
+    reached: Lru<IpAddr, Reached>,
     /// Steps of the longest chain told of a device, and when.
-    told: LruCache<DeviceKey, (usize, Time)>,
+    told: Lru<DeviceKey, (usize, Time)>,
     clients: Clients,
 }
 
@@ -60,8 +59,8 @@ impl Chain {
     pub fn new(settings: &Settings) -> Self {
         let devices = settings.limits.devices;
         Self {
-            reached: LruCache::new(capacity(devices)),
-            told: LruCache::new(capacity(devices)),
+            reached: Lru::new(capacity(devices)),
+            told: Lru::new(capacity(devices)),
             clients: Clients::new(devices),
         }
     }

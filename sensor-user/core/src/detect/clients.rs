@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 
 /// Other devices that make something common.
 pub const COMMON: usize = 3;
@@ -12,13 +11,13 @@ pub const COMMON: usize = 3;
 /// The clients of services, a few of each.
 #[derive(Debug)]
 pub struct Clients {
-    table: LruCache<(IpAddr, u16), Vec<DeviceKey>>,
+    table: Lru<(IpAddr, u16), Vec<DeviceKey>>,
 }
 
 impl Clients {
     /// None yet, and room for so many services.
     pub fn new(services: usize) -> Self {
-        Self { table: LruCache::new(capacity(services)) }
+        Self { table: Lru::new(capacity(services)) }
     }
 
     /// Notes a client of a service; true if [`COMMON`] others were noted.

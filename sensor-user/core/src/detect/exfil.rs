@@ -16,14 +16,13 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::clients::Clients;
 use super::{Detector, Finding, Went, seconds};
 use crate::addr::is_host;
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{ExfilSettings, Settings};
 use crate::time::{HOUR, Time};
@@ -65,7 +64,7 @@ struct Pair {
 
 /// The detector.
 pub struct Exfil {
-    pairs: LruCache<(DeviceKey, IpAddr), Pair>,
+    pairs: Lru<(DeviceKey, IpAddr), Pair>,
     /// Who sends to whom inside.
     clients: Clients,
     settings: ExfilSettings,
@@ -77,7 +76,7 @@ impl Exfil {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            pairs: LruCache::new(capacity(settings.limits.devices)),
+            pairs: Lru::new(capacity(settings.limits.devices)),
             clients: Clients::new(settings.limits.devices),
             settings: settings.exfil,
             since: None,

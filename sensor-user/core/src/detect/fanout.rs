@@ -13,7 +13,6 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
 use ndarray::Array2;
 
 use super::{Detector, Finding, Reached, Usual, seconds};
@@ -21,6 +20,7 @@ use crate::contact::Contact;
 use crate::event::{Evidence, Value};
 use crate::evidence::{Family, by_severity};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::FlowId;
 use crate::settings::{FanoutSettings, Settings};
 use crate::time::Time;
@@ -63,10 +63,10 @@ struct Habit {
 
 /// The detector.
 pub struct Fanout {
-    habits: LruCache<DeviceKey, Habit>,
+    habits: Lru<DeviceKey, Habit>,
     /// Who contacted whom in the window, and the column it is counted in: one table for all devices, so that made-up
     /// devices cannot fill the memory; by time, so that what leaves the window is at its end.
-    recent: LruCache<(DeviceKey, IpAddr), (Time, usize)>,
+    recent: Lru<(DeviceKey, IpAddr), (Time, usize)>,
     settings: FanoutSettings,
 }
 
@@ -74,8 +74,8 @@ impl Fanout {
     /// A detector that has learned nothing.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            habits: LruCache::new(capacity(settings.limits.devices)),
-            recent: LruCache::new(capacity(settings.limits.peers)),
+            habits: Lru::new(capacity(settings.limits.devices)),
+            recent: Lru::new(capacity(settings.limits.peers)),
             settings: settings.fanout,
         }
     }

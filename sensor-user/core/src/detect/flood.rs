@@ -15,14 +15,13 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::{Began, Detector, Finding, Went, seconds};
 use crate::addr::Mac;
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::{ACK, ICMP, ICMP6, Role, SYN, TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind};
 use crate::settings::Settings;
 use crate::time::{SECOND, Time};
@@ -95,16 +94,16 @@ impl Rate {
 
 /// The detector.
 pub struct Flood {
-    rates: LruCache<(Mac, IpAddr, Way), Rate>,
+    rates: Lru<(Mac, IpAddr, Way), Rate>,
     /// Conversations that were called.
-    told: LruCache<FlowId, ()>,
+    told: Lru<FlowId, ()>,
 }
 
 impl Flood {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         let size = capacity(settings.limits.devices);
-        Self { rates: LruCache::new(size), told: LruCache::new(size) }
+        Self { rates: Lru::new(size), told: Lru::new(size) }
     }
 
     /// Notes an answer to `id`, by the MAC address that delivered the question.

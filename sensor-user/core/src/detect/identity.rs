@@ -23,14 +23,13 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::{Began, Detector, Finding, seconds};
 use crate::addr::{Mac, is_host};
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::{RST, Role, SYN, TCP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind};
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, Time};
@@ -91,15 +90,15 @@ struct Door {
 
 /// The detector.
 pub struct Identity {
-    faces: LruCache<(Mac, IpAddr), Face>,
-    doors: LruCache<(Mac, IpAddr, u16), Door>,
+    faces: Lru<(Mac, IpAddr), Face>,
+    doors: Lru<(Mac, IpAddr, u16), Door>,
 }
 
 impl Identity {
     /// A detector that has learned nothing.
     pub fn new(settings: &Settings) -> Self {
         let size = capacity(settings.limits.devices);
-        Self { faces: LruCache::new(size), doors: LruCache::new(size) }
+        Self { faces: Lru::new(size), doors: Lru::new(size) }
     }
 
     /// Notes how a service answered; gives since when it refused, if it opened up.

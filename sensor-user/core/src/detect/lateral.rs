@@ -13,14 +13,13 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::TCP;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{LateralSettings, Settings};
 use crate::time::Time;
@@ -78,8 +77,8 @@ struct Reach {
 
 /// The detector.
 pub struct Lateral {
-    reach: LruCache<(DeviceKey, Service), Reach>,
-    clients: LruCache<(IpAddr, Service), Vec<DeviceKey>>,
+    reach: Lru<(DeviceKey, Service), Reach>,
+    clients: Lru<(IpAddr, Service), Vec<DeviceKey>>,
     settings: LateralSettings,
 }
 
@@ -87,8 +86,8 @@ impl Lateral {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            reach: LruCache::new(capacity(settings.limits.devices)),
-            clients: LruCache::new(capacity(settings.limits.devices)),
+            reach: Lru::new(capacity(settings.limits.devices)),
+            clients: Lru::new(capacity(settings.limits.devices)),
             settings: settings.lateral,
         }
     }

@@ -18,8 +18,6 @@
 //! alerts, severity 2, and never isolates.
 //! Papers: Williamson, HP Labs 2002 (few new hosts are usual); Zou et al. 2003 (lists of living hosts).
 
-use lru::LruCache;
-
 use super::clients::Clients;
 use super::{ADMINISTRATION, Began, Detector, EXAMPLES, Finding, list, seconds};
 use crate::addr::is_host;
@@ -28,6 +26,7 @@ use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, Time};
@@ -119,7 +118,7 @@ struct Site {
 
 /// The detector.
 pub struct Novelty {
-    habits: LruCache<DeviceKey, Habit>,
+    habits: Lru<DeviceKey, Habit>,
     clients: Clients,
     site: [Site; SPANS.len()],
     /// The first contact.
@@ -154,7 +153,7 @@ impl Novelty {
     pub fn new(settings: &Settings) -> Self {
         let devices = settings.limits.devices;
         Self {
-            habits: LruCache::new(capacity(devices)),
+            habits: Lru::new(capacity(devices)),
             clients: Clients::new(devices),
             site: std::array::from_fn(|_| Site { windows: [0; COUNTS] }),
             since: None,

@@ -15,8 +15,6 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::{Detector, Finding, seconds};
 use crate::addr::Prefix;
 use crate::contact::Contact;
@@ -24,6 +22,7 @@ use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::forbid::Forbid;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{HOUR, Time};
@@ -49,9 +48,9 @@ struct Habit {
 
 /// The detector.
 pub struct Policy {
-    habits: LruCache<DeviceKey, Habit>,
+    habits: Lru<DeviceKey, Habit>,
     /// When the breach of a rule by a device was told.
-    told: LruCache<(DeviceKey, u16), Time>,
+    told: Lru<(DeviceKey, u16), Time>,
     rules: Vec<Forbid>,
 }
 
@@ -59,7 +58,7 @@ impl Policy {
     /// A detector that has learned nothing.
     pub fn new(settings: &Settings) -> Self {
         let size = capacity(settings.limits.devices);
-        Self { habits: LruCache::new(size), told: LruCache::new(size), rules: settings.forbid.clone() }
+        Self { habits: Lru::new(size), told: Lru::new(size), rules: settings.forbid.clone() }
     }
 
     /// The rule that a contact breaks, if that is to be told.

@@ -12,8 +12,6 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
 use crate::event::Value;
@@ -21,6 +19,7 @@ use crate::evidence::{Family, by_severity};
 use crate::flow::{ICMP, ICMP6, TCP, UDP};
 use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{PortScanSettings, Settings};
 use crate::time::Time;
@@ -49,7 +48,7 @@ struct Pair {
 
 /// The detector.
 pub struct PortScan {
-    pairs: LruCache<(DeviceKey, IpAddr), Pair>,
+    pairs: Lru<(DeviceKey, IpAddr), Pair>,
     settings: PortScanSettings,
 }
 
@@ -57,7 +56,7 @@ impl PortScan {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         let pairs = settings.limits.devices.saturating_mul(PAIRS_PER_DEVICE);
-        Self { pairs: LruCache::new(capacity(pairs)), settings: settings.port_scan }
+        Self { pairs: Lru::new(capacity(pairs)), settings: settings.port_scan }
     }
 }
 

@@ -32,8 +32,6 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::clients::COMMON;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
@@ -42,6 +40,7 @@ use crate::evidence::{ALERTING, DECISIVE, Family, HINT};
 use crate::flow::{ICMP, ICMP6, TCP, UDP};
 use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{ScanSettings, Settings};
 use crate::time::{HOUR, MINUTE, Time};
@@ -136,7 +135,7 @@ impl Walk {
 
 /// The detector.
 pub struct Scan {
-    walks: LruCache<(DeviceKey, Class), Walk>,
+    walks: Lru<(DeviceKey, Class), Walk>,
     /// Who failed outside on a port of the web, the last ones.
     shut_out: [VecDeque<(DeviceKey, Time)>; WEB.len()],
     settings: ScanSettings,
@@ -146,7 +145,7 @@ impl Scan {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
         let walks = settings.limits.devices.saturating_mul(WALKS_PER_DEVICE);
-        Self { walks: LruCache::new(capacity(walks)), shut_out: Default::default(), settings: settings.scan }
+        Self { walks: Lru::new(capacity(walks)), shut_out: Default::default(), settings: settings.scan }
     }
 
     /// Whether others fail outside on this port of the web too, so that it is the network that is closed.

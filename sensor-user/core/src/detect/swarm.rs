@@ -7,14 +7,13 @@
 //! Known false alarms: peer-to-peer programs people want, a mail server. It alerts, lowest severity, and never isolates.
 //! Left out: the web, names, time, mail between servers, and the relays of video calls.
 
-use lru::LruCache;
-
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{MINUTE, Time};
@@ -40,13 +39,13 @@ struct Hosts {
 
 /// The detector.
 pub struct Swarm {
-    hosts: LruCache<(DeviceKey, u8, u16), Hosts>,
+    hosts: Lru<(DeviceKey, u8, u16), Hosts>,
 }
 
 impl Swarm {
     /// A detector without memory.
     pub fn new(settings: &Settings) -> Self {
-        Self { hosts: LruCache::new(capacity(settings.limits.devices)) }
+        Self { hosts: Lru::new(capacity(settings.limits.devices)) }
     }
 }
 

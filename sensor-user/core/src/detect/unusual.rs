@@ -21,13 +21,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lru::LruCache;
-
 use super::Finding;
 use crate::contact::{Contact, Outcome};
 use crate::event::{Evidence, FlowEnded, Value};
 use crate::evidence::Family;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::model::drift::{self, Parting};
 use crate::model::explain::Cause;
 use crate::model::features::{Subject, Watch};
@@ -99,7 +98,7 @@ struct Host {
 /// The detector.
 pub struct Unusual {
     watch: Watch,
-    hosts: LruCache<DeviceKey, Host>,
+    hosts: Lru<DeviceKey, Host>,
     /// By subject.
     reservoirs: [Reservoir; 2],
     models: [Option<InForce>; 2],
@@ -129,7 +128,7 @@ impl Unusual {
             |subject: Subject| Reservoir::new(MAX_ROWS, subject.labels().len(), place(subject) as u64 + 1);
         Self {
             watch: Watch::new(limits.devices, limits.flows, WINDOW),
-            hosts: LruCache::new(capacity(limits.devices)),
+            hosts: Lru::new(capacity(limits.devices)),
             reservoirs: [reservoir(Subject::Flow), reservoir(Subject::Window)],
             models: [None, None],
             scratch: Scratch::default(),
@@ -145,7 +144,7 @@ impl Unusual {
     /// Puts a model in force in place of the one of its subject. What is usual for each device is learned anew by it.
     pub fn put(&mut self, in_force: InForce) {
         let at = place(in_force.model.subject);
-        for (_, host) in self.hosts.iter_mut() {
+        for host in self.hosts.values_mut() {
             if let Some(level) = host.levels.get_mut(at) {
                 *level = None;
             }

@@ -8,11 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use lru::LruCache;
-
 use super::reservoir::Rows;
 use super::{Model, Scratch};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 
 /// Change of the scores from which on a challenger needs a person's yes, as an index of population stability (0.1 to 0.25
 /// is taken for some change: Siddiqi, Credit Risk Scorecards, 2006).
@@ -67,7 +66,7 @@ fn shift(model: &Model, rows: &Rows) -> f64 {
 /// for each of the gap between its mean ranks by both.
 #[derive(Debug)]
 pub struct Poisoning {
-    sums: LruCache<DeviceKey, f64>,
+    sums: Lru<DeviceKey, f64>,
 }
 
 /// A host whose ranks part.
@@ -86,12 +85,12 @@ pub struct Parting {
 impl Poisoning {
     /// Watches at most so many hosts; who was not compared for longest is forgotten.
     pub fn new(hosts: usize) -> Self {
-        Self { sums: LruCache::new(capacity(hosts)) }
+        Self { sums: Lru::new(capacity(hosts)) }
     }
 
     /// The hosts it watches and their sums, who was not compared for longest first; to be kept over a restart.
     pub fn sums(&self) -> impl Iterator<Item = (DeviceKey, f64)> + '_ {
-        self.sums.iter().rev().map(|(host, sum)| (*host, *sum))
+        self.sums.oldest_first().map(|(host, sum)| (*host, *sum))
     }
 
     /// Takes up the sum of a host. What no comparison can give is left out.

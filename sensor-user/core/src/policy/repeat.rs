@@ -4,10 +4,9 @@
 //! Remembered of as many devices as the device table has, and over a restart. Forgotten after [`FORGOTTEN`] without, and at
 //! once when a person releases the device: they know better.
 
-use lru::LruCache;
-
 use crate::evidence::{ALERTING, Family};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::time::{HOUR, Time};
 
 use super::{Level, Memory, MemoryKey, Save};
@@ -40,12 +39,12 @@ impl Past {
 
 /// The last automatic restrictions of devices.
 #[derive(Debug)]
-pub struct Repeats(LruCache<DeviceKey, Past>);
+pub struct Repeats(Lru<DeviceKey, Past>);
 
 impl Repeats {
     /// None, and room for so many devices.
     pub fn new(devices: usize) -> Self {
-        Self(LruCache::new(capacity(devices)))
+        Self(Lru::new(capacity(devices)))
     }
 
     fn past(&self, device: DeviceKey, now: Time) -> Option<&Past> {

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::{Known, Macs, QUARREL, finding, is_virtual};
 use crate::addr::Mac;
 use crate::detect::{Began, Finding, seconds};
 use crate::event::Value;
 use crate::inventory::capacity;
+use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
 use crate::settings::Settings;
 use crate::time::{HOUR, MILLISECOND, Time};
@@ -77,13 +76,13 @@ struct Binding {
 /// Who claims which address, by VLAN.
 #[derive(Debug)]
 pub struct Claims {
-    bindings: LruCache<(u16, IpAddr), Binding>,
+    bindings: Lru<(u16, IpAddr), Binding>,
     /// The address that a MAC address claimed first.
-    own: LruCache<Mac, IpAddr>,
+    own: Lru<Mac, IpAddr>,
     /// They put their MAC address in the place of others'.
     bridges: Macs,
     /// The MAC address by which others send to an address, and when one last did.
-    used: LruCache<(u16, IpAddr), (Mac, Time)>,
+    used: Lru<(u16, IpAddr), (Mac, Time)>,
 }
 
 impl Claims {
@@ -91,10 +90,10 @@ impl Claims {
     pub fn new(settings: &Settings) -> Self {
         let size = capacity(settings.limits.devices);
         Self {
-            bindings: LruCache::new(size),
-            own: LruCache::new(size),
+            bindings: Lru::new(size),
+            own: Lru::new(size),
             bridges: Macs::new(settings),
-            used: LruCache::new(size),
+            used: Lru::new(size),
         }
     }
 
@@ -127,7 +126,7 @@ impl Claims {
     /// Notes a claim.
     pub fn claimed(&mut self, claim: &Claim, known: &Known, found: &mut Vec<Finding>) {
         let key = (claim.id.vlan, claim.id.src);
-        self.own.get_or_insert(claim.mac, || claim.id.src);
+        self.own.get_or_insert_mut(claim.mac, || claim.id.src);
         let Some(binding) = self.bindings.get_mut(&key) else {
             let mut binding = Binding::new(claim);
             // Others reach the address by another MAC address: that one has it, though it was not heard to say so.

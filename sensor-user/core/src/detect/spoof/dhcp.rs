@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::finding;
 use crate::addr::{Mac, is_host};
 use crate::detect::{Began, Finding};
 use crate::event::Value;
 use crate::flow::UDP;
 use crate::inventory::capacity;
+use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
 use crate::time::{HOUR, Time};
@@ -24,9 +23,9 @@ const PORTS: (u16, u16) = (67, 68);
 /// DHCP servers, by VLAN.
 #[derive(Debug)]
 pub struct Dhcp {
-    servers: LruCache<(u16, IpAddr, Mac), ()>,
+    servers: Lru<(u16, IpAddr, Mac), ()>,
     /// Whether a VLAN had a server while the sensor learned.
-    served: LruCache<u16, ()>,
+    served: Lru<u16, ()>,
     since: Option<Time>,
 }
 
@@ -34,7 +33,7 @@ impl Dhcp {
     /// No server is known.
     pub fn new(settings: &Settings) -> Self {
         let size = capacity(settings.limits.devices.min(SERVERS));
-        Self { servers: LruCache::new(size), served: LruCache::new(size), since: None }
+        Self { servers: Lru::new(size), served: Lru::new(size), since: None }
     }
 
     /// Notes who answers clients.

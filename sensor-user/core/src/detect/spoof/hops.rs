@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use lru::LruCache;
-
 use super::claims::{Claim, Claims};
 use super::{Known, QUARREL, finding};
 use crate::addr::{Mac, is_host};
@@ -11,6 +9,7 @@ use crate::detect::{Began, Finding, seconds};
 use crate::event::Value;
 use crate::flow::{ICMP, Role};
 use crate::inventory::capacity;
+use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
 use crate::settings::Settings;
 use crate::time::Time;
@@ -44,15 +43,15 @@ struct Whisper {
 #[derive(Debug)]
 pub struct Hops {
     /// By client and host.
-    hops: LruCache<(IpAddr, IpAddr), Hop>,
+    hops: Lru<(IpAddr, IpAddr), Hop>,
     /// By who claims and the client.
-    whispers: LruCache<(Mac, IpAddr), Whisper>,
+    whispers: Lru<(Mac, IpAddr), Whisper>,
     /// Addresses claimed to all.
-    announced: LruCache<(Mac, IpAddr), ()>,
+    announced: Lru<(Mac, IpAddr), ()>,
     /// Clients that were told of a better way.
-    redirected: LruCache<IpAddr, Time>,
+    redirected: Lru<IpAddr, Time>,
     /// When a call was made of a MAC address.
-    told: LruCache<Mac, Time>,
+    told: Lru<Mac, Time>,
 }
 
 impl Hops {
@@ -60,11 +59,11 @@ impl Hops {
     pub fn new(settings: &Settings) -> Self {
         let size = capacity(settings.limits.devices);
         Self {
-            hops: LruCache::new(size),
-            whispers: LruCache::new(size),
-            announced: LruCache::new(size),
-            redirected: LruCache::new(size),
-            told: LruCache::new(size),
+            hops: Lru::new(size),
+            whispers: Lru::new(size),
+            announced: Lru::new(size),
+            redirected: Lru::new(size),
+            told: Lru::new(size),
         }
     }
 

@@ -27,8 +27,6 @@ mod dhcp;
 mod hops;
 mod places;
 
-use lru::LruCache;
-
 use self::claims::Claims;
 use self::dhcp::Dhcp;
 use self::hops::Hops;
@@ -39,6 +37,7 @@ use crate::event::Evidence;
 use crate::evidence::{Family, by_severity};
 use crate::flow::{ICMP6, UDP};
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind};
 use crate::settings::Settings;
 use crate::time::{MINUTE, Time};
@@ -65,11 +64,11 @@ fn is_virtual(mac: Mac) -> bool {
 
 /// MAC addresses that have something in common, bounded.
 #[derive(Debug)]
-struct Macs(LruCache<Mac, ()>);
+struct Macs(Lru<Mac, ()>);
 
 impl Macs {
     fn new(settings: &Settings) -> Self {
-        Self(LruCache::new(capacity(settings.limits.devices)))
+        Self(Lru::new(capacity(settings.limits.devices)))
     }
 
     fn note(&mut self, mac: Mac) {
@@ -104,7 +103,7 @@ impl Known {
 pub struct Spoof {
     known: Known,
     /// Who spoke last in a flow of ARP messages.
-    speakers: LruCache<FlowId, Mac>,
+    speakers: Lru<FlowId, Mac>,
     claims: Claims,
     hops: Hops,
     places: Places,
@@ -118,7 +117,7 @@ impl Spoof {
         settings.gateways.iter().for_each(|mac| known.gateways.note(*mac));
         Self {
             known,
-            speakers: LruCache::new(capacity(settings.limits.devices)),
+            speakers: Lru::new(capacity(settings.limits.devices)),
             claims: Claims::new(settings),
             hops: Hops::new(settings),
             places: Places::new(settings),

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lru::LruCache;
-
 use super::finding;
 use crate::addr::Mac;
 use crate::detect::{Began, Finding, seconds};
 use crate::event::Value;
 use crate::inventory::capacity;
+use crate::lru::Lru;
 use crate::settings::Settings;
 use crate::time::{MINUTE, Time};
 
@@ -37,7 +36,7 @@ struct Fresh {
 /// Where MAC addresses are.
 #[derive(Debug)]
 pub struct Places {
-    places: LruCache<Mac, Place>,
+    places: Lru<Mac, Place>,
     /// By port.
     fresh: BTreeMap<u8, Fresh>,
     /// When those counted began to move, and how many they are.
@@ -47,7 +46,7 @@ pub struct Places {
 impl Places {
     /// Nobody was seen.
     pub fn new(settings: &Settings) -> Self {
-        let places = LruCache::new(capacity(settings.limits.devices));
+        let places = Lru::new(capacity(settings.limits.devices));
         Self { places, fresh: BTreeMap::new(), restless: (Time(0), 0) }
     }
 

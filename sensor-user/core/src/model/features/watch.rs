@@ -4,14 +4,13 @@
 //! end at one moment; who is silent has no window. What is *lately* is the window under way and the one before it, if that
 //! ended no longer ago than a window.
 
-use lru::LruCache;
-
 use super::flow::{self, Opening, Talk, is_to_group};
 use super::part;
 use super::window::{self, Tally};
 use crate::contact::{Contact, Outcome};
 use crate::event::FlowEnded;
 use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
 use crate::observation::FlowId;
 use crate::time::Time;
 
@@ -34,11 +33,11 @@ struct Habit {
 /// conversation.
 #[derive(Debug)]
 pub struct Watch {
-    habits: LruCache<DeviceKey, Habit>,
+    habits: Lru<DeviceKey, Habit>,
     /// Devices with a window under way, in the order in which these began.
-    windows: LruCache<DeviceKey, ()>,
+    windows: Lru<DeviceKey, ()>,
     /// Conversations under way, by who began them.
-    openings: LruCache<FlowId, (DeviceKey, Opening)>,
+    openings: Lru<FlowId, (DeviceKey, Opening)>,
     window_ns: u64,
 }
 
@@ -46,9 +45,9 @@ impl Watch {
     /// Watches at most so many devices and conversations, with windows of a length.
     pub fn new(devices: usize, flows: usize, window_ns: u64) -> Self {
         Self {
-            habits: LruCache::new(capacity(devices)),
-            windows: LruCache::new(capacity(devices)),
-            openings: LruCache::new(capacity(flows)),
+            habits: Lru::new(capacity(devices)),
+            windows: Lru::new(capacity(devices)),
+            openings: Lru::new(capacity(flows)),
             window_ns,
         }
     }
