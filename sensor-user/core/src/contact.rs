@@ -16,6 +16,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::addr::Mac;
 use crate::flow::{ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP};
 use crate::health::Health;
@@ -23,10 +25,11 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// A first contact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Contact {
     /// Who makes it.
     pub device: DeviceKey,
@@ -108,7 +111,7 @@ fn is_solicited(ip: IpAddr) -> bool {
 }
 
 /// Kind of traffic that makes a destination a peer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
 enum Way {
     Arp,
     Neighbour,
@@ -130,7 +133,7 @@ fn way(id: &FlowId) -> Way {
 }
 
 /// What an answer is matched by: an ICMP error quotes no more than this.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 struct Waiting {
     src: IpAddr,
     dst: IpAddr,
@@ -150,7 +153,7 @@ fn waiting_key(id: &FlowId) -> Waiting {
 }
 
 /// What is known of a destination or service a device tried.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Tried {
     /// The first time; the first since it was tried in vain and released.
     first: Time,
@@ -190,7 +193,7 @@ pub struct Answered {
 }
 
 /// A contact that waits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Pending {
     contact: Contact,
     /// Until when.
@@ -215,6 +218,8 @@ pub struct Contacts {
     /// Contacts not judged because too many waited, or answers were lost.
     pub evicted: u64,
 }
+
+state!(Contacts { peers, services, waiting, senders, groups, queues, evicted } keeps { limit });
 
 impl Contacts {
     /// An empty table, bounded by the settings.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
 use crate::addr::Mac;
@@ -34,7 +35,7 @@ pub struct DeviceRef {
 }
 
 /// A number or list that explains a finding.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 #[serde(untagged)]
 pub enum Value {
     /// A count.
@@ -51,7 +52,7 @@ pub enum Value {
 pub type Evidence = Vec<(&'static str, Value)>;
 
 /// What was done about a device, or why nothing was.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Below the level that restricts.
@@ -194,7 +195,7 @@ pub struct DeviceSeen {
 }
 
 /// Counters of one direction of a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Half {
     /// Frames.
     pub packets: u64,
@@ -404,7 +405,7 @@ pub struct Dropped {
 }
 
 /// Too little is seen for silence to mean anything.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Blind {
     /// Since when.
     pub began: Time,

@@ -11,12 +11,14 @@
 //! stand alone, and that the three that look at the same habits (novelty, beacon, model) do not reach it together.
 //! Decay and restarts break the textbook guarantee of a sum of log-likelihoods: S is a scale, not a probability.
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::detect::Finding;
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
+use crate::state::{state, word};
 use crate::time::{HOUR, MINUTE, Time};
 
 /// Most signatures that count for a device; the lightest goes first.
@@ -39,7 +41,7 @@ pub const fn by_severity(severity: u8) -> f64 {
 }
 
 /// What a finding is evidence of. Findings of one family look at the same thing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Family {
     /// First contacts fail.
     Scan,
@@ -120,9 +122,10 @@ impl Family {
 }
 
 /// One finding's part.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
 struct Item {
     family: Family,
+    #[borsh(deserialize_with = "word")]
     signature: &'static str,
     weight: f64,
     /// When it was told last.
@@ -137,7 +140,7 @@ impl Item {
 }
 
 /// The evidence against one device.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Case {
     items: Vec<Item>,
 }
@@ -178,7 +181,7 @@ impl Case {
 const LEAST: f64 = 0.01;
 
 /// The evidence against a device at a moment.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Sum {
     /// Nats of each family that has any, in the order of [`Family::ALL`].
     pub shares: Vec<(Family, f64)>,
@@ -214,6 +217,8 @@ impl Serialize for Sum {
 /// The evidence against all devices, bounded; of the one that was found out least lately it is forgotten first.
 #[derive(Debug)]
 pub struct Ledger(Lru<DeviceKey, Case>);
+
+state!(Ledger of one);
 
 impl Ledger {
     /// Nothing, and room for so many devices.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use sensor_ebpf::account::{idle_timeout_ns, is_closed};
 use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane};
 
@@ -10,6 +11,7 @@ use crate::event::{FlowEnded, Half};
 use crate::inventory::capacity;
 use crate::lru::Lru;
 use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
+use crate::state::state;
 use crate::time::{MINUTE, Time};
 use crate::tunnel::Inner;
 
@@ -49,7 +51,7 @@ pub fn retire(id: &FlowId, tcp_flags: u8, idle_ns: u64) -> Option<EndReason> {
 }
 
 /// Key of a conversation: the same for both directions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
 struct Key {
     low: (IpAddr, u16),
     high: (IpAddr, u16),
@@ -78,7 +80,7 @@ impl Key {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Conversation {
     /// The direction that began it.
     id: FlowId,
@@ -126,7 +128,7 @@ pub struct Passage {
 }
 
 /// One direction: what ended flows of it had, and what the one that goes on has.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, BorshSerialize, BorshDeserialize)]
 struct Track {
     seen: bool,
     live: bool,
@@ -167,6 +169,8 @@ pub struct Conversations {
     /// Conversations ended because the table was full.
     pub evicted: u64,
 }
+
+state!(Conversations { table, begun, evicted });
 
 impl Conversations {
     /// An empty table for at most `limit` conversations.

@@ -13,12 +13,15 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::contact::{Contact, Outcome};
 use crate::flow::{TCP, UDP};
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, MINUTE, Time};
 
 /// A service is known for so long after it answered.
@@ -29,7 +32,7 @@ const OTHERS: usize = 2;
 const QUIET: u64 = 5 * MINUTE;
 
 /// What is known of a service that a contact failed at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub enum Health {
     /// It never answered, or answers others.
     #[default]
@@ -40,7 +43,7 @@ pub enum Health {
     Down,
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct State {
     answered: Time,
     /// Some of those who failed since then.
@@ -50,6 +53,8 @@ struct State {
 /// How services do.
 #[derive(Debug)]
 pub struct Services(Lru<(IpAddr, u8, u16), State>);
+
+state!(Services of one);
 
 /// The service a flow asks for, if it is one that is looked at.
 fn service(id: &FlowId) -> Option<(IpAddr, u8, u16)> {

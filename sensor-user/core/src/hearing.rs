@@ -8,9 +8,12 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
+use crate::state::state;
 use crate::time::{SECOND, Time};
 
 /// Places kept; of made-up VLANs the one that was silent longest is forgotten.
@@ -22,7 +25,7 @@ const SERVERS: usize = 2;
 /// ...and the first of them waits for so long, ns.
 const PATIENCE: u64 = SECOND;
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Place {
     /// When the first of them asked.
     since: Time,
@@ -34,6 +37,8 @@ struct Place {
 /// behind one switch alone.
 #[derive(Debug)]
 pub struct Hearing(Lru<(Option<u8>, u16), Place>);
+
+state!(Hearing of one);
 
 /// The places a conversation belongs to.
 fn places(id: &FlowId) -> [(Option<u8>, u16); 2] {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::coverage::Sighted;
 use crate::detect::{Finding, is_advisory};
 use crate::event::Action;
@@ -10,6 +12,7 @@ use crate::inventory::DeviceKey;
 use crate::policy::Level;
 use crate::policy::preview::Preview;
 use crate::policy::ruling::{Lowered, Ruling};
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// A device without findings for this long starts a new incident with the next one.
@@ -20,7 +23,7 @@ const MAX_FINDINGS: usize = 32;
 const AHEAD: u64 = 64;
 
 /// One incident.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Incident {
     /// Its number.
     pub id: u64,
@@ -53,7 +56,7 @@ pub struct Incident {
 }
 
 /// A look at what a restriction cuts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Looked {
     /// When.
     pub time: Time,
@@ -85,6 +88,8 @@ pub struct Incidents {
     /// Incidents opened.
     pub opened: u64,
 }
+
+state!(Incidents { all, open, last, reserved, opened } keeps { limit });
 
 impl Incidents {
     /// No incidents, and room for `limit`.

@@ -10,6 +10,8 @@
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::addr::{Mac, is_host};
 use crate::event::{DeviceRef, DeviceSeen};
 use crate::flow::{ICMP6, UDP};
@@ -19,6 +21,7 @@ use crate::policy::Target;
 use crate::policy::class::class_of;
 use crate::policy::memory::Known;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// Most IP addresses kept for a device.
@@ -29,7 +32,7 @@ const GATEWAY_WINDOW: u64 = HOUR;
 const OWNERS_PER_DEVICE: usize = 4;
 
 /// Names a device.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum DeviceKey {
     /// It is on our segment.
     Local(Mac),
@@ -38,14 +41,14 @@ pub enum DeviceKey {
 }
 
 /// An address of a device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Address {
     ip: IpAddr,
     last_seen: Time,
 }
 
 /// A device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Device {
     /// Its name.
     pub key: DeviceKey,
@@ -80,7 +83,7 @@ pub struct Device {
 }
 
 /// Who sends from an IP address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Owner {
     mac: Mac,
     /// Another MAC address sent from it too.
@@ -97,6 +100,8 @@ pub struct Inventory {
     /// Devices forgotten because the table was full.
     pub evicted: u64,
 }
+
+state!(Inventory { devices, owners, evicted });
 
 /// What a sighting told.
 #[derive(Debug, Default)]

@@ -25,5 +25,6 @@ pub mod observation;
 pub mod policy;
 pub mod settings;
 pub mod snapshot;
+pub mod state;
 pub mod time;
 pub mod tunnel;

@@ -61,10 +61,6 @@ impl<K: Hash + Eq, V> Lru<K, V> {
         self.index.is_empty()
     }
 
-    /// How many entries there may be.
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
 
     /// Whether there is such an entry. It does not count as a use.
     pub fn contains(&self, key: &K) -> bool {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL};
 use sensor_ebpf::flow::{
     FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP,
@@ -17,7 +18,9 @@ use crate::time::Time;
 use crate::tunnel::{self, Inner, Words};
 
 /// Kind of flow.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+)]
 pub enum Kind {
     /// IP packets.
     Ip,
@@ -28,7 +31,9 @@ pub enum Kind {
 }
 
 /// One direction of a conversation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+)]
 pub struct FlowId {
     /// Source address.
     pub src: IpAddr,
@@ -49,7 +54,7 @@ pub struct FlowId {
 }
 
 /// What the data path did with the flow's frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 pub enum Verdict {
     /// Passed.
     Pass,
@@ -60,7 +65,7 @@ pub enum Verdict {
 }
 
 /// A flow began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct FlowSeen {
     /// When.
     pub time: Time,
@@ -93,7 +98,7 @@ pub struct FlowSeen {
 }
 
 /// Why a frame was dropped, or would have been.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
     /// A rule of the block list.
@@ -103,7 +108,7 @@ pub enum DropReason {
 }
 
 /// A frame was dropped, or would have been: one of a sample, and no flow of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct DropSeen {
     /// When.
     pub time: Time,
@@ -128,7 +133,7 @@ pub struct DropSeen {
 }
 
 /// Why a flow ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// FIN or RST, and quiet since.
@@ -142,7 +147,7 @@ pub enum EndReason {
 }
 
 /// How a flow went on, or ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct FlowProgress {
     /// When this was read.
     pub time: Time,
@@ -165,7 +170,7 @@ pub struct FlowProgress {
 }
 
 /// One thing the data path told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Observation {
     /// A flow began.
     Flow(FlowSeen),

@@ -1,5 +1,6 @@
 //! Time as an argument: nanoseconds of one clock that never goes back.
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
 /// Nanoseconds of a millisecond.
@@ -12,7 +13,20 @@ pub const MINUTE: u64 = 60 * SECOND;
 pub const HOUR: u64 = 60 * MINUTE;
 
 /// A moment, in nanoseconds of CLOCK_MONOTONIC on the live sensor, of the capture's clock in a replay.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+)]
 pub struct Time(pub u64);
 
 impl Time {

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use sensor_ebpf::event::INNER_BYTES;
 use serde::Serialize;
 
@@ -14,7 +15,9 @@ use crate::flow::UDP;
 pub type Words = [u64; INNER_BYTES / 8];
 
 /// How a packet is wrapped.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrapping {
     /// IPv4 in IP (RFC 2003).
@@ -30,7 +33,9 @@ pub enum Wrapping {
 }
 
 /// The packet within a tunnel.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+)]
 pub struct Inner {
     /// How it is wrapped.
     pub wrapping: Wrapping,

@@ -83,19 +83,7 @@ struct Replay<F> {
 /// Runs one capture through a new engine. `emit` is given each event, and what the capture's clock is ahead of the
 /// event's time (ns; 0 unless the capture's clock jumped).
 pub fn run(path: &Path, settings: &Settings, emit: impl FnMut(&Timed, i64)) -> Result<Outcome, CaptureError> {
-    let mut replay = Replay {
-        clock: Clock::default(),
-        datapath: Datapath::new(PORT),
-        engine: Engine::new(settings.clone()),
-        out: Output::default(),
-        progress: Vec::new(),
-        begun: None,
-        next_tick: Time(0),
-        next_sweep: Time(0),
-        emit,
-    };
-    replay.datapath.set_up(settings);
-    replay.engine.restore(Vec::new(), &mut replay.out);
+    let mut replay = Replay::new(settings, emit);
     let summary = pcap::read(path, |frame| replay.frame(frame))?;
     let last = replay.clock.now;
     replay.finish();
@@ -109,6 +97,23 @@ pub fn run(path: &Path, settings: &Settings, emit: impl FnMut(&Timed, i64)) -> R
 }
 
 impl<F: FnMut(&Timed, i64)> Replay<F> {
+    fn new(settings: &Settings, emit: F) -> Self {
+        let mut replay = Self {
+            clock: Clock::default(),
+            datapath: Datapath::new(PORT),
+            engine: Engine::new(settings.clone()),
+            out: Output::default(),
+            progress: Vec::new(),
+            begun: None,
+            next_tick: Time(0),
+            next_sweep: Time(0),
+            emit,
+        };
+        replay.datapath.set_up(settings);
+        replay.engine.restore(Vec::new(), &mut replay.out);
+        replay
+    }
+
     fn frame(&mut self, frame: pcap::Frame<'_>) {
         let now = self.clock.advance(frame.unix_ns);
         if self.begun.is_none() {
@@ -166,5 +171,68 @@ impl<F: FnMut(&Timed, i64)> Replay<F> {
         for event in self.out.events.drain(..) {
             (self.emit)(&event, self.clock.ahead_ns);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot read its captures is to fail")]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use sensor_core::settings::Mode;
+    use sensor_core::state::State;
+
+    use super::*;
+
+    /// Replays; after each so many frames all goes on in an engine that was loaded from what the one before saved.
+    fn events(path: &Path, settings: &Settings, each: Option<u64>) -> Vec<String> {
+        let mut events = Vec::new();
+        let mut replay = Replay::new(settings, |timed: &Timed, _| events.push(format!("{timed:?}")));
+        let mut frames = 0;
+        // A capture that ends within a packet is told by another test.
+        let _ = pcap::read(path, |frame| {
+            replay.frame(frame);
+            frames += 1;
+            if each.is_some_and(|each| frames % each == 0) {
+                let mut saved = Vec::new();
+                replay.engine.save(&mut saved).unwrap();
+                replay.engine = Engine::new(settings.clone());
+                let mut left = &saved[..];
+                replay.engine.load(&mut left).unwrap();
+                assert!(left.is_empty());
+                let mut again = Vec::new();
+                replay.engine.save(&mut again).unwrap();
+                assert!(saved == again, "{}: what was loaded is saved otherwise", path.display());
+            }
+        });
+        replay.finish();
+        events
+    }
+
+    #[test]
+    fn an_engine_that_was_loaded_goes_on_as_if_nothing_had_been() {
+        let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures");
+        let mut captures: Vec<PathBuf> =
+            fs::read_dir(captures).unwrap().map(|file| file.unwrap().path()).collect();
+        captures.sort();
+        assert!(!captures.is_empty());
+        let mut told = 0;
+        for mode in [Mode::Observe, Mode::Enforce] {
+            let settings = Settings { mode, ..Settings::default() };
+            for path in &captures {
+                let straight = events(path, &settings, None);
+                told += straight.len();
+                for each in [1, 7, 100] {
+                    assert_eq!(
+                        events(path, &settings, Some(each)),
+                        straight,
+                        "{} each {each}",
+                        path.display()
+                    );
+                }
+            }
+        }
+        assert!(told > 100, "{told}");
     }
 }

@@ -16,6 +16,8 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::clients::Clients;
 use super::spread::Spread;
 use super::{Detector, Ended, Finding, seconds};
@@ -27,6 +29,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, MINUTE, SECOND, Time};
 
 /// Beginnings remembered of a pair, 16 bytes each.
@@ -66,7 +69,7 @@ const LEFT_OUT: [u16; 9] = [53, 67, 68, 123, 137, 138, 1900, 5353, 5355];
 /// Ports of the web.
 const WEB: [u16; 4] = [80, 443, 8080, 8443];
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Pair {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -106,6 +109,8 @@ pub struct Beacon {
     /// When the first conversation began that was told.
     since: Option<Time>,
 }
+
+state!(Beacon { pairs, clients, since } keeps { internal });
 
 impl Beacon {
     /// A detector without memory.

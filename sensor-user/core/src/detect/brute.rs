@@ -16,6 +16,8 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::clients::Clients;
 use super::spread::Spread;
 use super::{Detector, Ended, Finding, seconds};
@@ -26,6 +28,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, MINUTE, SECOND, Time};
 
 /// Longest session that counts as an attempt: SSH servers give a login two minutes, guesses take seconds.
@@ -99,14 +102,14 @@ impl Service {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Session {
     start: Time,
     sent: u64,
     received: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Pair {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -123,6 +126,8 @@ pub struct Brute {
     /// Devices that came near the limit of a service.
     clients: Clients,
 }
+
+state!(Brute { pairs, clients });
 
 impl Brute {
     /// A detector without memory.

@@ -16,6 +16,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::clients::Clients;
 use super::{ADMINISTRATION, Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
@@ -26,6 +28,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// A step leads on for so long, and what was told is told again after it.
@@ -36,7 +39,7 @@ const CHAIN: usize = 2;
 const LONG: usize = 3;
 
 /// How an address was reached.
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Reached {
     time: Time,
     /// When the chain's first step was taken.
@@ -53,6 +56,8 @@ pub struct Chain {
     told: Lru<DeviceKey, (usize, Time)>,
     clients: Clients,
 }
+
+state!(Chain { reached, told, clients });
 
 impl Chain {
     /// A detector without memory.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
+use crate::state::state;
 
 /// Other devices that make something common.
 pub const COMMON: usize = 3;
@@ -13,6 +14,8 @@ pub const COMMON: usize = 3;
 pub struct Clients {
     table: Lru<(IpAddr, u16), Vec<DeviceKey>>,
 }
+
+state!(Clients { table });
 
 impl Clients {
     /// None yet, and room for so many services.

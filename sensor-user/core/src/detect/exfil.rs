@@ -16,6 +16,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::clients::Clients;
 use super::{Detector, Finding, Went, seconds};
 use crate::addr::is_host;
@@ -25,6 +27,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{ExfilSettings, Settings};
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// Least that is let off an hour, bytes.
@@ -42,7 +45,7 @@ const NOTED: f64 = 1e7;
 /// One that goes on is told again after this time.
 const REARM: u64 = 24 * HOUR;
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Pair {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -71,6 +74,8 @@ pub struct Exfil {
     /// When the first conversation was told.
     since: Option<Time>,
 }
+
+state!(Exfil { pairs, clients, since } keeps { settings });
 
 impl Exfil {
     /// A detector without memory.

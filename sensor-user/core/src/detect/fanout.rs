@@ -13,6 +13,7 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use ndarray::Array2;
 
 use super::{Detector, Finding, Reached, Usual, seconds};
@@ -23,6 +24,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::FlowId;
 use crate::settings::{FanoutSettings, Settings};
+use crate::state::{load_array, save_array, state};
 use crate::time::Time;
 
 /// Windows until the usual counts as learned.
@@ -40,7 +42,7 @@ const OUTSIDE: usize = 1;
 const USUAL_SHARE: f32 = 0.9;
 
 /// Destinations inside or outside, by count.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, BorshSerialize, BorshDeserialize)]
 struct Side {
     /// In the window now.
     count: u32,
@@ -49,13 +51,14 @@ struct Side {
     told: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Habit {
     /// When it was begun, for a release to be told from.
     born: Time,
     window_start: Time,
     windows: u32,
     /// Most destinations in each remembered window, [`HISTORY`] rows by inside and outside; a ring.
+    #[borsh(serialize_with = "save_array", deserialize_with = "load_array")]
     history: Array2<f32>,
     usual: [u32; 2],
     sides: [Side; 2],
@@ -69,6 +72,8 @@ pub struct Fanout {
     recent: Lru<(DeviceKey, IpAddr), (Time, usize)>,
     settings: FanoutSettings,
 }
+
+state!(Fanout { habits, recent } keeps { settings });
 
 impl Fanout {
     /// A detector that has learned nothing.

@@ -15,6 +15,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Began, Detector, Finding, Went, seconds};
 use crate::addr::Mac;
 use crate::event::Value;
@@ -24,6 +26,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{SECOND, Time};
 
 /// Length of a window.
@@ -36,7 +39,7 @@ const SMALL: u64 = 200;
 const DHCP: u16 = 67;
 
 /// What floods.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
 enum Way {
     Syn,
     Udp,
@@ -76,7 +79,7 @@ impl Way {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Rate {
     window_start: Time,
     begun: u32,
@@ -98,6 +101,8 @@ pub struct Flood {
     /// Conversations that were called.
     told: Lru<FlowId, ()>,
 }
+
+state!(Flood { rates, told });
 
 impl Flood {
     /// A detector without memory.

@@ -23,6 +23,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Began, Detector, Finding, seconds};
 use crate::addr::{Mac, is_host};
 use crate::event::Value;
@@ -32,6 +34,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, MINUTE, Time};
 
 /// The detector's name.
@@ -54,7 +57,7 @@ const REARM: u64 = 24 * HOUR;
 const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986];
 
 /// Another time to live than usual.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Rival {
     ttl: u8,
     first: Time,
@@ -64,7 +67,7 @@ struct Rival {
 }
 
 /// What is usual of one MAC and IP address.
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Face {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -82,7 +85,7 @@ struct Face {
 }
 
 /// How a service answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Door {
     refused: Time,
     answered: bool,
@@ -93,6 +96,8 @@ pub struct Identity {
     faces: Lru<(Mac, IpAddr), Face>,
     doors: Lru<(Mac, IpAddr, u16), Door>,
 }
+
+state!(Identity { faces, doors });
 
 impl Identity {
     /// A detector that has learned nothing.

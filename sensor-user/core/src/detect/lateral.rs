@@ -13,6 +13,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
@@ -22,6 +24,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{LateralSettings, Settings};
+use crate::state::state;
 use crate::time::Time;
 
 /// Devices that must have used a service of a host for it to be a common server.
@@ -35,7 +38,7 @@ const WHOLE: u32 = 7;
 const MOST: usize = 64;
 
 /// A service for administration.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
 enum Service {
     Files,
     Rpc,
@@ -64,7 +67,7 @@ impl Service {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 struct Reach {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -81,6 +84,8 @@ pub struct Lateral {
     clients: Lru<(IpAddr, Service), Vec<DeviceKey>>,
     settings: LateralSettings,
 }
+
+state!(Lateral { reach, clients } keeps { settings });
 
 impl Lateral {
     /// A detector without memory.

@@ -22,6 +22,8 @@ mod spread;
 mod swarm;
 pub mod unusual;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::contact::{Contact, Outcome};
 use crate::event::{Evidence, FlowEnded, Half, Value};
 use crate::evidence::Family;
@@ -29,6 +31,7 @@ use crate::flow::Role;
 use crate::inventory::DeviceKey;
 use crate::observation::{FlowId, FlowProgress, FlowSeen};
 use crate::settings::Settings;
+use crate::state::{State, evidence, word};
 use crate::time::Time;
 
 /// Services one administers by: SSH, Telnet, RPC, file sharing, remote desktop, VNC, WinRM.
@@ -37,11 +40,13 @@ const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986]
 const EXAMPLES: usize = 8;
 
 /// What a detector found.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Finding {
     /// The detector's name.
+    #[borsh(deserialize_with = "word")]
     pub detector: &'static str,
     /// What it saw, in a few words.
+    #[borsh(deserialize_with = "word")]
     pub signature: &'static str,
     /// 1 (high) to 3 (low).
     pub severity: u8,
@@ -54,6 +59,7 @@ pub struct Finding {
     /// The flow that tipped the scale.
     pub flow: FlowId,
     /// The numbers.
+    #[borsh(deserialize_with = "evidence")]
     pub evidence: Evidence,
     /// When the first piece of evidence came.
     pub first_evidence: Time,
@@ -138,7 +144,7 @@ pub struct Reached {
 }
 
 /// A detector. What it holds against a device from before [`Contact::clean_since`] counts as forgotten.
-pub trait Detector: Send {
+pub trait Detector: State + Send {
     /// A device makes a contact.
     fn contact(&mut self, _contact: &Contact, _found: &mut Vec<Finding>) {}
 

@@ -18,6 +18,8 @@
 //! alerts, severity 2, and never isolates.
 //! Papers: Williamson, HP Labs 2002 (few new hosts are usual); Zou et al. 2003 (lists of living hosts).
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::clients::Clients;
 use super::{ADMINISTRATION, Began, Detector, EXAMPLES, Finding, list, seconds};
 use crate::addr::is_host;
@@ -29,6 +31,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, MINUTE, Time};
 
 /// For so long everything is new.
@@ -90,7 +93,7 @@ const SPANS: [Span; 4] = [
 ];
 
 /// A device's window of one span.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 struct Window {
     start: Time,
     count: u32,
@@ -100,7 +103,7 @@ struct Window {
     examples: Vec<std::net::IpAddr>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Habit {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -111,7 +114,7 @@ struct Habit {
 }
 
 /// Counts of the windows of all devices.
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Site {
     windows: [u64; COUNTS],
 }
@@ -124,6 +127,8 @@ pub struct Novelty {
     /// The first contact.
     since: Option<Time>,
 }
+
+state!(Novelty { habits, clients, site, since });
 
 impl Site {
     fn add(&mut self, count: u32) {

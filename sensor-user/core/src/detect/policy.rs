@@ -15,6 +15,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Detector, Finding, seconds};
 use crate::addr::Prefix;
 use crate::contact::Contact;
@@ -25,6 +27,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// The detector's name.
@@ -39,7 +42,7 @@ const REARM: u64 = 24 * HOUR;
 const SEVERITY: u8 = 3;
 
 /// The networks of a device.
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Habit {
     networks: Vec<Prefix>,
     /// When it turned to a new one last.
@@ -53,6 +56,8 @@ pub struct Policy {
     told: Lru<(DeviceKey, u16), Time>,
     rules: Vec<Forbid>,
 }
+
+state!(Policy { habits, told } keeps { rules });
 
 impl Policy {
     /// A detector that has learned nothing.

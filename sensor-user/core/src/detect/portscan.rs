@@ -12,6 +12,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
 use crate::event::Value;
@@ -22,6 +24,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{PortScanSettings, Settings};
+use crate::state::state;
 use crate::time::Time;
 
 /// Pairs watched, as a multiple of the number of devices.
@@ -29,7 +32,7 @@ const PAIRS_PER_DEVICE: usize = 4;
 /// Points of a probe with an illegal flag combination.
 const ODD_POINTS: u32 = 4;
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Pair {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -51,6 +54,8 @@ pub struct PortScan {
     pairs: Lru<(DeviceKey, IpAddr), Pair>,
     settings: PortScanSettings,
 }
+
+state!(PortScan { pairs } keeps { settings });
 
 impl PortScan {
     /// A detector without memory.

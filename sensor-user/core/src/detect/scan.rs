@@ -32,6 +32,8 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::clients::COMMON;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
@@ -43,6 +45,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::{ScanSettings, Settings};
+use crate::state::state;
 use crate::time::{HOUR, MINUTE, Time};
 
 /// Walks kept, as a multiple of the number of devices.
@@ -71,7 +74,7 @@ const ARP_WINDOW: u64 = MINUTE;
 const REARM: u64 = HOUR;
 
 /// What a walk is about.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
 enum Class {
     Arp,
     Neighbour,
@@ -89,7 +92,7 @@ impl Class {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Walk {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -140,6 +143,8 @@ pub struct Scan {
     shut_out: [VecDeque<(DeviceKey, Time)>; WEB.len()],
     settings: ScanSettings,
 }
+
+state!(Scan { walks, shut_out } keeps { settings });
 
 impl Scan {
     /// A detector without memory.

@@ -7,6 +7,8 @@
 //! Known false alarms: peer-to-peer programs people want, a mail server. It alerts, lowest severity, and never isolates.
 //! Left out: the web, names, time, mail between servers, and the relays of video calls.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
 use crate::event::Value;
@@ -16,6 +18,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{MINUTE, Time};
 
 /// Length of a window.
@@ -25,7 +28,7 @@ const LIMIT: u32 = 64;
 /// Services that take many hosts by nature.
 const LEFT_OUT: [u16; 8] = [25, 53, 80, 123, 443, 853, 3478, 8080];
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Hosts {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -41,6 +44,8 @@ struct Hosts {
 pub struct Swarm {
     hosts: Lru<(DeviceKey, u8, u16), Hosts>,
 }
+
+state!(Swarm { hosts });
 
 impl Swarm {
     /// A detector without memory.

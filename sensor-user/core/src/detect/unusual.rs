@@ -21,6 +21,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::Finding;
 use crate::contact::{Contact, Outcome};
 use crate::event::{Evidence, FlowEnded, Value};
@@ -34,6 +36,7 @@ use crate::model::reservoir::{Reservoir, Rows};
 use crate::model::{Judgement, Level, Model, Scratch, Threshold};
 use crate::observation::{EndReason, FlowId};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, MINUTE, Time};
 
 /// The detector's name.
@@ -72,7 +75,7 @@ pub struct InForce {
 }
 
 /// A score of a device.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Scored {
     /// When.
     pub time: Time,
@@ -84,7 +87,7 @@ pub struct Scored {
     pub rank: f64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 struct Host {
     /// By subject.
     levels: [Option<Level>; 2],
@@ -106,6 +109,8 @@ pub struct Unusual {
     /// Added to times of rows, so that rows of several runs are of one clock.
     ahead_ns: u64,
 }
+
+state!(Unusual { watch, hosts } keeps { reservoirs, models, scratch, ahead_ns });
 
 const fn place(subject: Subject) -> usize {
     match subject {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::event::{Change, Event, Timed};
 use crate::policy::{
     Block, BlockName, DEFAULT_LIST, Direction, Level, List, MAX_BLOCKS, MAX_PINNED, MAX_TARGETS, Name,
@@ -14,7 +16,7 @@ use super::hold::tell;
 use super::{Engine, Output};
 
 /// An order to block.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Add {
     /// Whom.
     pub who: Vec<Who>,

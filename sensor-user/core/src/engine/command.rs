@@ -1,5 +1,7 @@
 //! Orders of an operator: block, and take back.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::event::{Action, Change, DeviceRef};
 use crate::inventory::{self, Device, DeviceKey};
 use crate::policy::preview::Preview;
@@ -11,7 +13,7 @@ use crate::time::Time;
 use super::{Add, Announce, Engine, Output};
 
 /// An operator's order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Command {
     /// Block somebody.
     Add(Add),
@@ -30,7 +32,7 @@ pub enum Command {
 }
 
 /// Whom an order is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Who {
     /// This, and nothing else.
     Target(Target),
@@ -39,7 +41,7 @@ pub enum Who {
 }
 
 /// Which entry an order is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Which {
     /// That number.
     Id(BlockId),

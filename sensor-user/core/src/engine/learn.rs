@@ -17,36 +17,36 @@ impl Engine {
     /// From now on rows to learn from have times so much later than what is observed, so that those of several runs are of
     /// one clock: on the live sensor the date at which its monotonic clock was 0.
     pub fn set_rows_ahead(&mut self, ahead_ns: u64) {
-        if let Some(unusual) = &mut self.unusual {
+        if let Some(unusual) = &mut self.detectors.unusual {
             unusual.set_ahead(ahead_ns);
         }
     }
 
     /// Puts a model in force.
     pub fn put_model(&mut self, in_force: InForce) {
-        if let Some(unusual) = &mut self.unusual {
+        if let Some(unusual) = &mut self.detectors.unusual {
             unusual.put(in_force);
         }
     }
 
     /// The model in force.
     pub fn model(&self, subject: Subject) -> Option<&InForce> {
-        self.unusual.as_ref().and_then(|unusual| unusual.model(subject))
+        self.detectors.unusual.as_ref().and_then(|unusual| unusual.model(subject))
     }
 
     /// The rows there are to learn from.
     pub fn reservoir(&self, subject: Subject) -> Option<&Reservoir> {
-        self.unusual.as_ref().map(|unusual| unusual.reservoir(subject))
+        self.detectors.unusual.as_ref().map(|unusual| unusual.reservoir(subject))
     }
 
     /// The same, to change them.
     pub fn reservoir_mut(&mut self, subject: Subject) -> Option<&mut Reservoir> {
-        self.unusual.as_mut().map(|unusual| unusual.reservoir_mut(subject))
+        self.detectors.unusual.as_mut().map(|unusual| unusual.reservoir_mut(subject))
     }
 
     /// A copy of the rows to learn from, less those of devices that something is held against by now.
     pub fn rows(&self, subject: Subject, now: Time) -> Option<Rows> {
-        let unusual = self.unusual.as_ref()?;
+        let unusual = self.detectors.unusual.as_ref()?;
         Some(unusual.rows(subject, &|device| !self.is_suspect(device, now)))
     }
 
@@ -65,7 +65,7 @@ impl Engine {
 
     /// The last scores of a device, the newest first.
     pub fn scores(&self, device: DeviceKey) -> Vec<Scored> {
-        let unusual = self.unusual.iter();
+        let unusual = self.detectors.unusual.iter();
         unusual.flat_map(|unusual| unusual.scores(device)).copied().collect()
     }
 
@@ -81,11 +81,11 @@ impl Engine {
         now: Time,
         ask: impl FnOnce(&mut Unusual, Clean<'_>, &mut Vec<Finding>),
     ) {
-        let Some(mut unusual) = self.unusual.take() else { return };
+        let Some(mut unusual) = self.detectors.unusual.take() else { return };
         let mut found = std::mem::take(&mut self.found);
         ask(&mut unusual, &|device| self.is_clean(device, now), &mut found);
         self.found = found;
-        self.unusual = Some(unusual);
+        self.detectors.unusual = Some(unusual);
     }
 
     /// Whether a device is known and nothing is held against it, so that it may be learned from.

@@ -22,15 +22,18 @@ mod review;
 mod rule;
 mod sight;
 mod silence;
+mod state;
 mod view;
 mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::contact::{Contact, Contacts, Facts, Outcome, SETTLED};
 use crate::coverage::Sight;
 use crate::detect::unusual::Unusual;
-use crate::detect::{Detector, Finding, REGISTRY};
+use crate::detect::{Finding, REGISTRY};
 use crate::event::{Change, DeviceRef, Event, Timed};
 use crate::evidence::Ledger;
 use crate::flow::{Conversations, RST, Role, TCP, UDP};
@@ -50,6 +53,7 @@ use approve::Waitings;
 pub use command::{Command, CommandError, Impact, Reply, Which, Who};
 use follow::Following;
 use review::Reviews;
+use state::Detectors;
 use window::Windows;
 pub use window::{Announce, Whom};
 
@@ -70,7 +74,7 @@ const WARM_UP: u64 = MINUTE;
 const SECOND_LOOK: u64 = 10 * SECOND;
 
 /// An automatic restriction that began, or was raised.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Begun {
     time: Time,
     device: DeviceKey,
@@ -87,9 +91,7 @@ pub struct Engine {
     contacts: Contacts,
     services: Services,
     hearing: Hearing,
-    detectors: Vec<Box<dyn Detector>>,
-    /// Away only while it is asked.
-    unusual: Option<Box<Unusual>>,
+    detectors: Detectors,
     incidents: Incidents,
     ledger: Ledger,
     repeats: Repeats,
@@ -129,8 +131,10 @@ impl Engine {
             contacts: Contacts::new(&settings),
             services: Services::new(&settings),
             hearing: Hearing::default(),
-            detectors: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
-            unusual: Some(Box::new(Unusual::new(&settings))),
+            detectors: Detectors {
+                registered: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
+                unusual: Some(Box::new(Unusual::new(&settings))),
+            },
             incidents: Incidents::new(settings.limits.incidents),
             ledger: Ledger::new(settings.limits.devices),
             repeats: Repeats::new(settings.limits.devices),
@@ -262,7 +266,7 @@ impl Engine {
             return;
         }
         let contact = Contact { forbidden: self.forbidden(&contact), ..contact };
-        for detector in &mut self.detectors {
+        for detector in &mut self.detectors.registered {
             detector.contact(&contact, &mut self.found);
         }
         if contact.is_solicitation() {
@@ -284,7 +288,7 @@ impl Engine {
             }
         };
         let contact = &Contact { health, ..*contact };
-        for detector in &mut self.detectors {
+        for detector in &mut self.detectors.registered {
             detector.outcome(contact, outcome, now, &mut self.found);
         }
         if contact.is_solicitation() {

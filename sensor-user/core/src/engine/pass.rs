@@ -28,7 +28,7 @@ impl Engine {
             internal: self.is_internal(seen.id.dst),
             clean_since: known.clean_since,
         };
-        for detector in &mut self.detectors {
+        for detector in &mut self.detectors.registered {
             detector.began(&began, &mut self.found);
         }
     }
@@ -43,7 +43,7 @@ impl Engine {
             let (device, clean_since) = (known.key, known.clean_since);
             let (more, answered, internal) = (passage.more, passage.answered, self.is_internal(id.dst));
             let went = Went { progress, more, answered, id, device, internal, clean_since };
-            for detector in &mut self.detectors {
+            for detector in &mut self.detectors.registered {
                 detector.went(&went, &mut self.found);
             }
         }
@@ -59,7 +59,7 @@ impl Engine {
             let (device, clean_since) = (known.key, known.clean_since);
             let internal = self.is_internal(flow.id.dst);
             let ended = Ended { flow: &flow, device, internal, clean_since };
-            for detector in &mut self.detectors {
+            for detector in &mut self.detectors.registered {
                 detector.ended(&ended, now, &mut self.found);
             }
         }

@@ -32,7 +32,7 @@ impl Engine {
         // In the same order each time.
         reached.sort_by_key(|reached| (reached.device, reached.flow));
         for reached in reached {
-            for detector in &mut self.detectors {
+            for detector in &mut self.detectors.registered {
                 detector.reached(&reached, now, &mut self.found);
             }
         }

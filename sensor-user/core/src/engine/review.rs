@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::detect::{Finding, is_advisory};
 use crate::event::{Event, Judged, Judgement, Timed};
 use crate::inventory::DeviceKey;
@@ -16,7 +18,7 @@ use super::command::{CommandError, Reply};
 use super::{Engine, Output};
 
 /// The reviews that go on.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 pub(super) struct Reviews {
     all: BTreeMap<ReviewId, Review>,
     last: ReviewId,

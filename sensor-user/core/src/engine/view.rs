@@ -53,7 +53,7 @@ impl Engine {
 
     fn device_view(&self, device: &inventory::Device) -> DeviceView {
         let DeviceRef { mac, ips, maker, name, class } = inventory::describe(device, &self.settings);
-        let usual = self.detectors.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
+        let usual = self.detectors.registered.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
         let block = |target| self.blocks.find(BlockName::Target(target));
         DeviceView {
             mac,

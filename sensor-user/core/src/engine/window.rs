@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::detect::Finding;
 use crate::event::{Event, Timed, WindowChange, WindowStep};
 use crate::incident::Incident;
@@ -16,7 +18,7 @@ use super::command::{CommandError, Reply};
 use super::{Engine, Output};
 
 /// An operator's announcement.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Announce {
     /// For whom.
     pub who: Whom,
@@ -31,7 +33,7 @@ pub struct Announce {
 }
 
 /// For whom a window is announced.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Whom {
     /// All devices.
     Everybody,
@@ -42,7 +44,7 @@ pub enum Whom {
 }
 
 /// The windows that are open or to come.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 pub(super) struct Windows {
     all: BTreeMap<WindowId, Window>,
     /// Those of which it was told that they are open.

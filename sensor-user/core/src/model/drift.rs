@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::reservoir::Rows;
 use super::{Model, Scratch};
 use crate::inventory::{DeviceKey, capacity};
@@ -70,7 +72,7 @@ pub struct Poisoning {
 }
 
 /// A host whose ranks part.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Parting {
     /// Who.
     pub host: DeviceKey,

@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::addr::Mac;
 use crate::detect::Finding;
 use crate::inventory::DeviceKey;
@@ -15,7 +17,7 @@ use super::window::{Window, WindowId};
 use super::{BlockId, Level};
 
 /// Numbers that go on.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Counter {
     /// Of incidents.
     Incidents,
@@ -40,7 +42,7 @@ impl Counter {
 }
 
 /// What was known of a device, as far as it takes to restrict it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Known {
     /// Its MAC address, or its gateway's.
     pub mac: Mac,
@@ -51,7 +53,7 @@ pub struct Known {
 }
 
 /// Why what was asked for was not done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Refused {
     /// A person denied it.
     Denied,
@@ -73,7 +75,7 @@ impl Refused {
 }
 
 /// A restriction that a person was asked for.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Asked {
     /// The incident.
     pub incident: u64,
@@ -92,7 +94,7 @@ pub struct Asked {
 }
 
 /// One thing to remember.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Memory {
     /// A detector is on review.
     Review(Review),

@@ -19,6 +19,7 @@ pub mod window;
 use std::fmt;
 use std::sync::Arc;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
 use crate::time::Time;
@@ -40,7 +41,7 @@ pub const MAX_BLOCKS: usize = 16_384;
 pub const MAX_TARGETS: usize = 64;
 
 /// What a restricted device may do all the same.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum List {
     /// The level says it all.
@@ -78,7 +79,7 @@ impl List {
 }
 
 /// Who made an entry.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A person, by this account.
@@ -88,7 +89,7 @@ pub enum Origin {
 }
 
 /// One entry of the block list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 pub struct Block {
     /// Its number.
     pub id: BlockId,
@@ -124,7 +125,7 @@ impl Block {
 }
 
 /// A rule of the kernel but for what it is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Restriction {
     /// The entry it belongs to.
     pub id: BlockId,
@@ -142,7 +143,7 @@ pub struct Restriction {
 
 /// An order to the data path. Orders are absolute, so that one carried out twice does no harm; they are carried out in
 /// their order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Decision {
     /// Restrict this, and no other way than this.
     Restrict(Target, Restriction),

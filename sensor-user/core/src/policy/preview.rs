@@ -1,5 +1,6 @@
 //! What a restriction takes from a device and its peers: the services that are lost.
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -11,7 +12,9 @@ pub const MAX_LISTED: usize = 16;
 pub const MAX_NAMED: usize = 8;
 
 /// Whether the device asks or answers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// It uses the peer's service.
@@ -21,7 +24,7 @@ pub enum Part {
 }
 
 /// A service that is lost.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Loss {
     /// Whether the device asks or answers.
     pub part: Part,
@@ -36,7 +39,7 @@ pub struct Loss {
 }
 
 /// What is lost by a restriction, by what is known of the device.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 pub struct Preview {
     /// The restriction.
     pub level: Level,

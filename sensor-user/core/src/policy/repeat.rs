@@ -4,9 +4,12 @@
 //! Remembered of as many devices as the device table has, and over a restart. Forgotten after [`FORGOTTEN`] without, and at
 //! once when a person releases the device: they know better.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::evidence::{ALERTING, Family};
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 use super::{Level, Memory, MemoryKey, Save};
@@ -17,7 +20,7 @@ pub const FORGOTTEN: u64 = 30 * 24 * HOUR;
 const PROBATION: u64 = HOUR;
 
 /// The last automatic restriction of a device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Past {
     /// Isolations, one after another.
     pub isolations: u32,
@@ -40,6 +43,8 @@ impl Past {
 /// The last automatic restrictions of devices.
 #[derive(Debug)]
 pub struct Repeats(Lru<DeviceKey, Past>);
+
+state!(Repeats of one);
 
 impl Repeats {
     /// None, and room for so many devices.

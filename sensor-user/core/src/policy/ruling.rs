@@ -1,5 +1,6 @@
 //! What the evidence against a device earned, what was allowed, and why less than that.
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -9,7 +10,7 @@ use super::window::WindowId;
 use super::{Level, Name};
 
 /// What lowered a level.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 #[serde(rename_all = "snake_case", tag = "by")]
 pub enum Cause {
     /// `decide.highest` of the configuration.
@@ -41,7 +42,7 @@ pub enum Cause {
 }
 
 /// One step down.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 pub struct Lowered {
     /// The level that was left; none: it is told only.
     #[serde(serialize_with = "named")]
@@ -52,7 +53,7 @@ pub struct Lowered {
 }
 
 /// How far a decision went.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Ruling {
     /// The level the evidence earned.
     pub earned: Level,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
 use crate::addr::{AddrError, Mac, Prefix};
@@ -17,7 +18,7 @@ const MAPPED_BITS: u8 = 96;
 
 /// The name of a port, a segment or an allow list: up to [`MAX_NAME`] visible ASCII characters without `/`, kept in
 /// place so that what holds one is as easily copied as an address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Name([u8; MAX_NAME]);
 
 impl Name {
@@ -61,7 +62,7 @@ impl Serialize for Name {
 }
 
 /// What a rule is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Target {
     /// A MAC address.
     Mac(Mac),

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Serialize, Serializer};
 
 use super::{Name, Target};
@@ -23,7 +24,7 @@ pub const LONGEST: u64 = 72 * HOUR;
 pub const AHEAD: u64 = 30 * 24 * HOUR;
 
 /// For whom a window is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Cover {
     /// All devices.
     Everybody,
@@ -50,7 +51,7 @@ impl Serialize for Cover {
 }
 
 /// An announced change window.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 pub struct Window {
     /// Its number.
     pub id: WindowId,

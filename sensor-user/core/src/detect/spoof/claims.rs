@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Known, Macs, QUARREL, finding, is_virtual};
 use crate::addr::Mac;
 use crate::detect::{Began, Finding, seconds};
@@ -10,6 +12,7 @@ use crate::inventory::capacity;
 use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, MILLISECOND, Time};
 
 /// Turns that show that both are alive: the second claims, the first claims again, the second does.
@@ -45,7 +48,7 @@ pub struct Claim {
 }
 
 /// A second one that claims an address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Rival {
     mac: Mac,
     sender: Mac,
@@ -60,7 +63,7 @@ struct Rival {
     moved: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 struct Binding {
     /// Who claimed it first.
     mac: Mac,
@@ -84,6 +87,8 @@ pub struct Claims {
     /// The MAC address by which others send to an address, and when one last did.
     used: Lru<(u16, IpAddr), (Mac, Time)>,
 }
+
+state!(Claims { bindings, own, bridges, used });
 
 impl Claims {
     /// Nobody claimed anything.

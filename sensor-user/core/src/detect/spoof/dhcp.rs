@@ -11,6 +11,7 @@ use crate::inventory::capacity;
 use crate::lru::Lru;
 use crate::observation::Kind;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// Servers are learned for this long.
@@ -28,6 +29,8 @@ pub struct Dhcp {
     served: Lru<u16, ()>,
     since: Option<Time>,
 }
+
+state!(Dhcp { servers, served, since });
 
 impl Dhcp {
     /// No server is known.

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::claims::{Claim, Claims};
 use super::{Known, QUARREL, finding};
 use crate::addr::{Mac, is_host};
@@ -12,6 +14,7 @@ use crate::inventory::capacity;
 use crate::lru::Lru;
 use crate::observation::{FlowId, Kind};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::Time;
 
 /// Conversations by the new way that show that it is one.
@@ -20,7 +23,7 @@ const MOVED: u32 = 3;
 const REDIRECT: u16 = 5;
 
 /// The way of one client to one host behind a router.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Hop {
     mac: Mac,
     last: Time,
@@ -32,7 +35,7 @@ struct Hop {
 }
 
 /// A claim to one client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Whisper {
     ip: IpAddr,
     time: Time,
@@ -53,6 +56,8 @@ pub struct Hops {
     /// When a call was made of a MAC address.
     told: Lru<Mac, Time>,
 }
+
+state!(Hops { hops, whispers, announced, redirected, told });
 
 impl Hops {
     /// No way is known.

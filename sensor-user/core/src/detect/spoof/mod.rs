@@ -40,6 +40,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind};
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{MINUTE, Time};
 
 /// A quarrel about an address, or a change of the way out, lasts no longer.
@@ -66,6 +67,8 @@ fn is_virtual(mac: Mac) -> bool {
 #[derive(Debug)]
 struct Macs(Lru<Mac, ()>);
 
+state!(Macs of one);
+
 impl Macs {
     fn new(settings: &Settings) -> Self {
         Self(Lru::new(capacity(settings.limits.devices)))
@@ -89,6 +92,8 @@ struct Known {
     standby: Macs,
 }
 
+state!(Known { gateways, standby });
+
 impl Known {
     fn is_gateway(&self, mac: Mac) -> bool {
         self.gateways.has(mac) || is_virtual(mac)
@@ -109,6 +114,8 @@ pub struct Spoof {
     places: Places,
     dhcp: Dhcp,
 }
+
+state!(Spoof { known, speakers, claims, hops, places, dhcp });
 
 impl Spoof {
     /// A detector without memory, but for the gateways the settings name.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::finding;
 use crate::addr::Mac;
 use crate::detect::{Began, Finding, seconds};
@@ -9,6 +11,7 @@ use crate::event::Value;
 use crate::inventory::capacity;
 use crate::lru::Lru;
 use crate::settings::Settings;
+use crate::state::state;
 use crate::time::{MINUTE, Time};
 
 /// Length of a window.
@@ -20,14 +23,14 @@ const LOOP: u32 = 4;
 /// New MAC addresses at a port within it that are too many. macof, the tool for it, makes 100,000.
 const NEW: u32 = 4_096;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Place {
     port: u8,
     window_start: Time,
     moves: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Fresh {
     window_start: Time,
     count: u32,
@@ -42,6 +45,8 @@ pub struct Places {
     /// When those counted began to move, and how many they are.
     restless: (Time, u32),
 }
+
+state!(Places { places, fresh, restless });
 
 impl Places {
     /// Nobody was seen.

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::{Feature, Service, feature, flag, log_ratio, part, row};
 use crate::addr::is_host;
 use crate::event::{FlowEnded, Half};
@@ -14,7 +16,7 @@ use crate::time::SECOND;
 pub const WIDTH: usize = 41;
 
 /// What was known of a conversation when it began.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Opening {
     /// The device never tried the destination before.
     pub new_peer: bool,

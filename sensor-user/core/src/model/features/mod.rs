@@ -18,6 +18,8 @@ pub mod window;
 pub use service::Service;
 pub use watch::Watch;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::scale::Form;
 
 /// A feature, of rows made from `S`.
@@ -39,7 +41,7 @@ pub struct Label {
 }
 
 /// What rows are about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Subject {
     /// A conversation that ended.
     Flow,

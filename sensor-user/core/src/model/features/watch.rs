@@ -4,6 +4,8 @@
 //! end at one moment; who is silent has no window. What is *lately* is the window under way and the one before it, if that
 //! ended no longer ago than a window.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::flow::{self, Opening, Talk, is_to_group};
 use super::part;
 use super::window::{self, Tally};
@@ -12,12 +14,13 @@ use crate::event::FlowEnded;
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::FlowId;
+use crate::state::state;
 use crate::time::Time;
 
 /// New destinations, first contacts judged, and those of them that failed.
 type Lately = [u32; 3];
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 struct Habit {
     /// The window under way.
     start: Time,
@@ -40,6 +43,8 @@ pub struct Watch {
     openings: Lru<FlowId, (DeviceKey, Opening)>,
     window_ns: u64,
 }
+
+state!(Watch { habits, windows, openings } keeps { window_ns });
 
 impl Watch {
     /// Watches at most so many devices and conversations, with windows of a length.

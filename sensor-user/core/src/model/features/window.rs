@@ -1,5 +1,7 @@
 //! The row of a device in a stretch of time.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::distinct::{Distinct, Histogram, hash_ip, hash_net};
 use super::{Feature, Service, feature, flag, log_ratio, part, row};
 use crate::contact::{Contact, Outcome};
@@ -17,7 +19,7 @@ const PARTS: u64 = 60;
 
 /// What a device did in a window, in fixed memory. Conversations count when they begin, their packets and bytes when they
 /// end. ARP has counts of its own: it asks for a destination before the packets do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Tally {
     /// Conversations begun, and begun by others with the device.
     flows: [f32; 2],

@@ -1,0 +1,34 @@
+//! All that the engine has in mind, saved and loaded.
+
+use std::io;
+
+use super::Engine;
+use crate::detect::Detector;
+use crate::detect::unusual::Unusual;
+use crate::state::{State, state};
+
+state!(Engine {
+    inventory, conversations, contacts, services, hearing, detectors, incidents, ledger, repeats, blocks,
+    following, ports, waiting, reviews, windows, recent, silenced, sighted_since, begun, heard_since, next_second_look,
+    sight,
+} keeps { settings, found });
+
+/// The detectors.
+pub(super) struct Detectors {
+    /// In the order of the registry.
+    pub registered: Vec<Box<dyn Detector>>,
+    /// Away only while it is asked.
+    pub unusual: Option<Box<Unusual>>,
+}
+
+impl State for Detectors {
+    fn save(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        self.registered.iter().try_for_each(|detector| detector.as_ref().save(out))?;
+        self.unusual.iter().try_for_each(|unusual| unusual.as_ref().save(out))
+    }
+
+    fn load(&mut self, from: &mut &[u8]) -> io::Result<()> {
+        self.registered.iter_mut().try_for_each(|detector| detector.as_mut().load(from))?;
+        self.unusual.iter_mut().try_for_each(|unusual| unusual.as_mut().load(from))
+    }
+}
