@@ -10,6 +10,7 @@ use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::policy::{Block, Memory, Save};
 use sensor_core::settings::Mode;
+use sensor_core::time::MINUTE;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -22,6 +23,7 @@ use crate::enforce::Enforcer;
 use crate::eve::EventType;
 use crate::models::Models;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
+use crate::record::{self, Keeping, Recorder};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
 use crate::{adopt, makers, pipeline, protocol};
@@ -137,6 +139,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let plan = Plan::new(&config.settings);
     let lists = config.settings.lists().map(|(number, name, _)| (number, name)).collect();
     let known = adopt::Known { plan: &plan, lists };
+    let recorder = recorder(&options, &config);
     let mut engine = Engine::new(config.settings);
     let models = models(&options, &config.daemon, now, &mut engine);
     let orphans = match orphans(&mut rules, &mut attachments, &ports, &known, &blocks, now) {
@@ -186,6 +189,7 @@ async fn live(options: RunOptions) -> Result<()> {
             metrics,
             keeper: Keeper::start(store).context("starting the store's thread")?,
             models,
+            recorder,
             telling: Telling {
                 json: options.json,
                 kinds: options.events,
@@ -219,6 +223,25 @@ fn models(options: &RunOptions, daemon: &DaemonSettings, now: Now, engine: &mut 
         Ok(models) => Some(models),
         Err(error) => {
             log::error!("{error}; nothing is learned of what is usual");
+            None
+        }
+    }
+}
+
+/// The record of decisions. Without a place to keep it the daemon does all else.
+fn recorder(options: &RunOptions, config: &Config) -> Option<Recorder> {
+    let daemon = &config.daemon;
+    let keeping = Keeping {
+        every_ns: daemon.record_minutes.saturating_mul(MINUTE),
+        max_bytes: daemon.record_max_mib.saturating_mul(1 << 20),
+    };
+    let dir = options.state_dir.join(record::DIR);
+    let enforce = config.settings.mode == Mode::Enforce;
+    let start = |keeping| Recorder::start(&dir, keeping, config.text.clone(), enforce);
+    match (keeping.every_ns > 0).then_some(keeping).map(start)? {
+        Ok(recorder) => Some(recorder),
+        Err(error) => {
+            log::error!("cannot keep the record of decisions in {}: {error}", dir.display());
             None
         }
     }

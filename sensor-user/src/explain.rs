@@ -1,11 +1,11 @@
 //! `sekisho explain`: why an incident was decided as it was, and the same decision made anew.
 //!
-//! An incident is put together from the lines of a log of events that bear its number: its alerts and isolations. A replay
-//! of a capture gives such lines too, by the same code and the capture's own clock, so that a decision made anew can be held
-//! against the one on record byte for byte.
+//! An incident is put together from the lines of a log of events that bear its number: its alerts and isolations. The
+//! daemon's record, or a capture, gives such lines anew, by the same code and the clock of then, so that a decision made
+//! anew can be held against the one told byte for byte.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -18,12 +18,23 @@ use crate::clock::WallClock;
 use crate::config;
 use crate::eve::Teller;
 use crate::protocol::IncidentInfo;
+use crate::record;
+use crate::record::again::{self, Again};
 use crate::source::replay;
 
 /// Most lines of one incident: each is an alert or a change of the block list.
 const MAX_LINES: usize = 10_000;
 /// Bytes of a line of a log, at most; the longest alerts have some ten thousand.
 const MAX_LINE: u64 = 1 << 20;
+
+/// A decision made anew.
+struct Anew {
+    /// The lines on record; none if there is none.
+    recorded: Option<Vec<Value>>,
+    lines: Vec<Value>,
+    /// A change of the configuration, and the lines with it.
+    what_if: Option<(String, Vec<Value>)>,
+}
 
 /// Explains; false if a decision made anew differs from the one on record.
 ///
@@ -39,9 +50,9 @@ pub fn run(args: &WhyArgs) -> Result<bool> {
         };
         out.write_all(text.as_bytes()).context("cannot write the output")
     };
-    let recorded = args.log.as_deref().map(|log| read_log(log, args.id)).transpose()?;
-    let Some(capture) = &args.replay else {
-        let incident = match recorded {
+    let logged = args.log.as_deref().map(|log| read_log(log, args.id)).transpose()?;
+    let Some(source) = &args.replay else {
+        let incident = match logged {
             Some(lines) => incident(&lines)?,
             None => args.ask_daemon()?,
         };
@@ -49,25 +60,11 @@ pub fn run(args: &WhyArgs) -> Result<bool> {
         show(&incident, &value)?;
         return Ok(true);
     };
-    let mut config = configure(args.config.as_deref(), Some(Mode::Observe))?;
-    if args.enforce {
-        config.settings.mode = Mode::Enforce;
-    }
-    let of_incident = |line: &Value| line["incident_id"] == args.id;
-    let anew = replayed(capture, &config.settings, of_incident)?;
-    if anew.is_empty() {
-        bail!("the replay of {} has no incident {}", capture.display(), args.id);
-    }
-    let same = recorded.as_ref().map(|recorded| *recorded == anew);
-    let what_if = match &args.what_if {
-        None => None,
-        Some((key, value)) => {
-            let changed = config::change(config, key, value).map_err(|problems| wrong(&problems))?;
-            let mac = anew.first().map(|line| line["device"]["mac"].clone()).unwrap_or_default();
-            let lines = replayed(capture, &changed.settings, |line| line["device"]["mac"] == mac)?;
-            Some((format!("{key} = {value}"), lines))
-        }
+    let Anew { recorded, lines: anew, what_if } = match source {
+        Some(capture) => from_capture(args, capture, logged)?,
+        None => from_record(args, logged)?,
     };
+    let same = recorded.as_ref().map(|recorded| *recorded == anew);
     let incident_anew = incident(&anew)?;
     let value = json!({
         "incident": incident_anew,
@@ -84,9 +81,75 @@ pub fn run(args: &WhyArgs) -> Result<bool> {
     Ok(same != Some(false))
 }
 
+/// Makes a decision anew from a capture, by the configuration of now.
+fn from_capture(args: &WhyArgs, capture: &Path, recorded: Option<Vec<Value>>) -> Result<Anew> {
+    let mut config = configure(args.config.as_deref(), Some(Mode::Observe))?;
+    if args.enforce {
+        config.settings.mode = Mode::Enforce;
+    }
+    let of_incident = |line: &Value| line["incident_id"] == args.id;
+    let lines = replayed(capture, &config.settings, of_incident)?;
+    if lines.is_empty() {
+        bail!("the replay of {} has no incident {}", capture.display(), args.id);
+    }
+    let what_if = match &args.what_if {
+        None => None,
+        Some((key, value)) => {
+            let changed = config::change(config, key, value).map_err(|problems| wrong(&problems))?;
+            let mac = lines.first().map(|line| line["device"]["mac"].clone()).unwrap_or_default();
+            let lines = replayed(capture, &changed.settings, |line| line["device"]["mac"] == mac)?;
+            Some((format!("{key} = {value}"), lines))
+        }
+    };
+    Ok(Anew { recorded, lines, what_if })
+}
+
+/// Makes a decision anew from the record, by all that was in force then.
+fn from_record(args: &WhyArgs, logged: Option<Vec<Value>>) -> Result<Anew> {
+    ensure!(
+        args.config.is_none() && !args.enforce && logged.is_none(),
+        "--config, --enforce and --log are of use with a capture: the record has its own; give the capture after --replay"
+    );
+    let dir = args.state_dir.join(record::DIR);
+    let decide = |change: Option<(&str, &str)>| {
+        let mut bar = Bar::default();
+        let again = again::decide(&dir, args.id, change, |part| bar.show(part));
+        bar.clear();
+        again
+    };
+    let Again { recorded, anew } = decide(None)?;
+    let what_if = match &args.what_if {
+        None => None,
+        Some((key, value)) => Some((format!("{key} = {value}"), decide(Some((key, value)))?.anew)),
+    };
+    Ok(Anew { recorded: Some(recorded), lines: anew, what_if })
+}
+
+/// How far a long work is, on a terminal.
+#[derive(Default)]
+struct Bar {
+    percent: Option<u32>,
+}
+
+impl Bar {
+    fn show(&mut self, part: f64) {
+        let percent = (part * 100.0) as u32;
+        if io::stderr().is_terminal() && self.percent != Some(percent) {
+            self.percent = Some(percent);
+            // Progress that cannot be shown is none the less made.
+            let _ = write!(io::stderr(), "\rdeciding anew: {percent} %");
+        }
+    }
+
+    fn clear(&self) {
+        if self.percent.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
 fn wrong(problems: &[config::Problem]) -> anyhow::Error {
-    let told: Vec<_> = problems.iter().map(|p| format!("{}: {} ({})", p.key, p.what, p.hint)).collect();
-    anyhow!("what-if: {}", told.join("; "))
+    anyhow!("what-if: {}", config::told(problems))
 }
 
 /// What a log is, for those who named something else.

@@ -481,6 +481,9 @@ pub struct LiveStatus {
     /// Events lost because nobody took them from standard output, the oldest first.
     #[serde(default)]
     pub events_lost: u64,
+    /// Gaps in the record, for the disk was too slow or too full.
+    #[serde(default)]
+    pub record_cut_short: u64,
     /// Where the maps are pinned.
     pub pins: String,
     /// Whether too little is seen; none: enough.

@@ -19,6 +19,7 @@ mod patient;
 mod ports;
 mod privilege;
 mod prometheus;
+mod record;
 mod scan;
 mod upgrade;
 mod verify;

@@ -61,7 +61,6 @@ impl<K: Hash + Eq, V> Lru<K, V> {
         self.index.is_empty()
     }
 
-
     /// Whether there is such an entry. It does not count as a use.
     pub fn contains(&self, key: &K) -> bool {
         self.find(key).is_some()

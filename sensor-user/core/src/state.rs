@@ -14,6 +14,9 @@ use ndarray::Array2;
 use crate::event::{Evidence, Value};
 use crate::lru::Lru;
 
+/// Names the thinking, by a hash of its sources: what it saves can be loaded by the same alone, and decides the same.
+pub const THINKING: &str = env!("SEKISHO_THINKING");
+
 /// What can be saved and loaded.
 pub trait State {
     /// Appends it.

@@ -57,12 +57,16 @@ pub enum Task {
     /// Explain an incident: why, with its numbers, and what would be done without each kind of evidence
     #[command(after_long_help = "\
 The incident is asked of the running daemon, read from a log of events (`sekisho run -o json`, `sekisho replay -o json`), or \
-found in a capture. With a capture the decision is made anew by the stored configuration; together with a log it must be the same, byte \
-for byte, or the exit code is 1. With --what-if it is made anew with one key of the configuration changed.
+found in a capture.
+
+With --replay the decision is made anew: from the record the daemon keeps, by what it had in mind, its configuration and its models of \
+then; or from a capture, by the configuration of now. It must be the same as the one told (or in the log), byte for byte, or the exit \
+code is 1. With --what-if it is made anew with one key of the configuration changed.
 
 Examples:
   sekisho explain 3
-  sekisho explain 3 --log eve.json
+  sekisho explain 3 --replay
+  sekisho explain 3 --replay --what-if decide.highest=pin
   sekisho explain 3 --log eve.json --replay monday.pcap
   sekisho explain 3 --replay monday.pcap --what-if detect.scan.isolate_alpha=0.001")]
     Explain(WhyArgs),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::CliError;
-use super::args::AskArgs;
+use super::args::{AskArgs, DEFAULT_STATE_DIR};
 use super::client::Client;
 use crate::protocol::{IncidentInfo, Request};
 
@@ -18,18 +18,22 @@ pub struct WhyArgs {
     /// Read it from this log of events (JSON lines) instead of asking the daemon
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Make the decision anew from this capture
-    #[arg(long, value_name = "CAPTURE")]
-    pub replay: Option<PathBuf>,
+    /// Make the decision anew: from the daemon's record, by its state, configuration and models of then, or from this
+    /// capture
+    #[arg(long, value_name = "CAPTURE", num_args = 0..=1)]
+    pub replay: Option<Option<PathBuf>>,
     /// Make it anew with this key of the configuration changed
     #[arg(long, requires = "replay", value_name = "KEY=VALUE", value_parser = assignment)]
     pub what_if: Option<(String, String)>,
-    /// Configuration; without this /etc/sekisho/sekisho.toml, if it is there
+    /// Of a capture: the configuration; without this /etc/sekisho/sekisho.toml, if it is there
     #[arg(long, requires = "replay", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Drop what an isolated device sends, as the daemon does in enforce mode
+    /// Of a capture: drop what an isolated device sends, as the daemon does in enforce mode
     #[arg(long, requires = "replay")]
     pub enforce: bool,
+    /// Where the daemon keeps its record
+    #[arg(long, requires = "replay", value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,

@@ -166,6 +166,7 @@ fn losses(status: &Status) -> String {
         ("records lost because the ring was full", status.live.ring_lost),
         ("changes of the block list not written to disk", status.live.store_errors),
         ("events lost because nobody took them from standard output", status.live.events_lost),
+        ("gaps in the record of decisions, for the disk was too slow or full", status.live.record_cut_short),
         ("devices forgotten because the table was full", stat("devices_evicted")),
         ("conversations forgotten because the table was full", stat("flows_evicted")),
         ("first contacts not judged because the table was full", stat("contacts_evicted")),

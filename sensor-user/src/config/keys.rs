@@ -173,6 +173,11 @@ pub const KEYS: &[Key] = keys! {
     "model.dir": "where models are kept", r#"dir = "/var/lib/sekisho/models""#
         => |c, i| c.daemon.model_dir, Some(i.text()?).filter(|dir| !dir.is_empty()).map(PathBuf::from);
 
+    "record.minutes": "minutes between snapshots of what the sensor has in mind", "minutes = 30"
+        => |c, i| c.daemon.record_minutes, i.count(0..=1_440)?;
+    "record.max_mib": "MiB of the record on the disk, at most", "max_mib = 1024"
+        => |c, i| c.daemon.record_max_mib, i.count(64..=1_048_576)?;
+
     "limits.devices": "most devices", "devices = 65536"
         => |c, i| c.settings.limits.devices, i.count(16..=1_048_576)? as usize;
     "limits.flows": "most conversations", "flows = 262144"

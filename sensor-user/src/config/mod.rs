@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use sensor_core::settings::Settings;
 
 pub use keys::{KEYS, Key};
-pub use problem::Problem;
+pub use problem::{Problem, told};
 
 /// Where the daemon looks for its configuration.
 pub const DEFAULT_PATH: &str = "/etc/sekisho/sekisho.toml";
@@ -29,6 +29,8 @@ pub const DEFAULT_PATH: &str = "/etc/sekisho/sekisho.toml";
 /// What the operator decided.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// The text it was read from.
+    pub text: String,
     /// What concerns the thinking.
     pub settings: Settings,
     /// What concerns the daemon around it.
@@ -48,6 +50,10 @@ pub struct DaemonSettings {
     pub train_hours: u64,
     /// Where models are kept; none: in the state directory.
     pub model_dir: Option<PathBuf>,
+    /// Time between snapshots of the record, minutes; 0: there is no record.
+    pub record_minutes: u64,
+    /// MiB of the record on the disk, at most.
+    pub record_max_mib: u64,
 }
 
 impl Default for DaemonSettings {
@@ -58,6 +64,8 @@ impl Default for DaemonSettings {
             socket_group: "sekisho".to_owned(),
             train_hours: 24,
             model_dir: None,
+            record_minutes: 30,
+            record_max_mib: 1_024,
         }
     }
 }
@@ -120,7 +128,7 @@ pub fn change(config: Config, key: &str, value: &str) -> Result<Config, Vec<Prob
 /// Reads the text of a configuration; on failure gives everything that is wrong with it.
 pub fn parse(bytes: &[u8]) -> Result<Config, Vec<Problem>> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => check::check(text),
+        Ok(text) => check::check(text).map(|config| Config { text: text.to_owned(), ..config }),
         Err(error) => Err(vec![Problem {
             line: bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1,
             key: String::new(),

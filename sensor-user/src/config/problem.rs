@@ -32,6 +32,12 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Everything that is wrong, in one line.
+pub fn told(problems: &[Problem]) -> String {
+    let told: Vec<_> = problems.iter().map(|p| format!("{}: {} ({})", p.key, p.what, p.hint)).collect();
+    told.join("; ")
+}
+
 /// All problems of a file, for a person.
 pub fn report(file: &Path, problems: &[Problem]) -> String {
     let count = crate::label::count(problems.len() as u64, "problem", "problems");

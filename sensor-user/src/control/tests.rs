@@ -117,6 +117,7 @@ fn view() -> View {
         ring_lost: 0,
         store_errors: 0,
         events_lost: 0,
+        record_cut_short: 0,
         pins: "/sys/fs/bpf/sekisho".to_owned(),
         blind: None,
         rules: BTreeMap::from([("5".to_owned(), Hits { dropped: 3, dropped_bytes: 180, ..Hits::default() })]),

@@ -17,14 +17,14 @@ use sensor_core::model::drift::Poisoning;
 use sensor_core::model::features::Subject;
 use sensor_core::model::{Model, file};
 
+use crate::disk::spare;
+
 /// The one class there is so far: all devices.
 pub const CLASS: &str = "all";
 /// Models kept of each subject, besides the one in force and the golden one.
 const KEPT: usize = 8;
 /// Files looked at, at most.
 const MAX_FILES: usize = 1_024;
-/// Bytes of the disk that are left to others: the block list goes before anything learned.
-const SPARED: u64 = 64 << 20;
 /// Devices whose slow change is measured, at most: as many as have rows.
 const DRIFT_HOSTS: usize = MAX_ROWS;
 /// Bytes read of what was measured, at most: lines of an IPv6 address and a number.
@@ -291,17 +291,4 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ShelfError> {
         let _ = fs::remove_file(&young);
         ShelfError::of("write", path)(source)
     })
-}
-
-/// Refuses to write so much that others would find the disk full.
-fn spare(path: &Path, bytes: u64) -> io::Result<()> {
-    let Some(dir) = path.parent() else { return Ok(()) };
-    let disk = nix::sys::statvfs::statvfs(dir)?;
-    if disk.blocks_available().saturating_mul(disk.fragment_size()) < bytes.saturating_add(SPARED) {
-        return Err(io::Error::new(
-            io::ErrorKind::StorageFull,
-            "the last 64 MiB of the disk are left to others",
-        ));
-    }
-    Ok(())
 }

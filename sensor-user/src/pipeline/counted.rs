@@ -12,6 +12,7 @@ use crate::bpf::{Attached, Mode, Offloads, Problem, Unfiltered};
 use crate::clock::WallClock;
 use crate::models::SUBJECTS;
 use crate::protocol::{AttachMode, BlindInfo, Hits, LiveStatus, PortStatus, UnfilteredPort};
+use crate::record::Recorder;
 use crate::telemetry::{LiveSample, ModelSample, PortSample, RingSample};
 
 impl Pipeline {
@@ -140,6 +141,7 @@ impl Pipeline {
             engine: self.parts.engine.stats(),
             store_errors: self.parts.keeper.errors(),
             events_lost: self.parts.telling.printer.lost(),
+            record_cut_short: self.parts.recorder.as_ref().map_or(0, Recorder::cut_short),
             enforce: self.parts.enforce,
             bypass: self.bypass.on,
             blind: self.accounts.blind().map(|blind| blind.causes.clone()).unwrap_or_default(),
@@ -185,6 +187,7 @@ impl Pipeline {
             unfiltered: self.parts.attachments.unfiltered().map(unfiltered).collect(),
             store_errors: self.parts.keeper.errors(),
             events_lost: self.parts.telling.printer.lost(),
+            record_cut_short: self.parts.recorder.as_ref().map_or(0, Recorder::cut_short),
             pins: self.parts.pin_dir.display().to_string(),
             blind: self.accounts.blind().map(|blind| BlindInfo {
                 since: WallClock::live().stamp(blind.began),

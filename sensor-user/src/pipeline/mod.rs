@@ -36,6 +36,7 @@ use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
 use crate::models::Models;
 use crate::protocol::Hits;
+use crate::record::Recorder;
 use crate::telemetry::{Metrics, Repair};
 use ledger::Accounts;
 use reached::Reached;
@@ -121,6 +122,8 @@ pub struct Parts {
     pub keeper: Keeper,
     /// What is learned; none if it cannot be kept.
     pub models: Option<Models>,
+    /// The record; none if it is switched off, or cannot be kept.
+    pub recorder: Option<Recorder>,
     /// Standard output.
     pub telling: Telling,
     /// Requests of clients.
@@ -226,10 +229,14 @@ impl Pipeline {
                 Event::Records | Event::Tick => {}
             }
             self.chores();
+            self.record();
         }
         let now = Now::read().mono;
         self.parts.engine.finish(now, &mut self.out);
         self.carry_out(None);
+        if let Some(recorder) = self.parts.recorder.take() {
+            recorder.close(&mut self.parts.engine);
+        }
         if let Some(models) = &mut self.parts.models {
             models.close(&self.parts.engine);
         }
@@ -297,6 +304,15 @@ impl Pipeline {
         }
     }
 
+    /// Goes on with the record, when all that came is carried out and told.
+    fn record(&mut self) {
+        self.carry_out(None);
+        let Parts { recorder, engine, .. } = &mut self.parts;
+        if let Some(recorder) = recorder {
+            recorder.step(Now::read(), engine, &self.teller);
+        }
+    }
+
     /// Reads on in the flow tables.
     fn sweep(&mut self, now: Time) {
         let entered = self.entered();
@@ -358,11 +374,14 @@ impl Pipeline {
     }
 
     fn tell(&mut self, timed: &Timed, latency_ns: Option<u64>) {
+        self.teller.clock = WallClock::live();
+        if let Some(recorder) = &mut self.parts.recorder {
+            recorder.told(timed, &self.teller);
+        }
         let telling = &mut self.parts.telling;
         if !telling.kinds.contains(&EventType::of(&timed.event)) {
             return;
         }
-        self.teller.clock = WallClock::live();
         telling.printer.print(if telling.json {
             self.teller.value(timed, latency_ns).to_string()
         } else {

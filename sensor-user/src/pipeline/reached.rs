@@ -1,6 +1,6 @@
 //! What hosts ask for while records are lost: the kernel counts on, and the count is looked at then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sensor_core::engine::{Engine, Output};
 use sensor_core::time::{MINUTE, Time};
@@ -33,7 +33,7 @@ impl Reached {
                 let before = before.get(host).copied().filter(|before| before <= count).unwrap_or(0);
                 (*host, u32::try_from(count - before).unwrap_or(u32::MAX))
             };
-            let more = news.iter().map(more).filter(|(_, count)| *count > 0).collect();
+            let more: BTreeMap<_, _> = news.iter().map(more).filter(|(_, count)| *count > 0).collect();
             engine.reached(&more, *since, now, out);
         }
         self.last = Some((now, news));

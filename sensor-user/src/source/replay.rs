@@ -175,7 +175,6 @@ impl<F: FnMut(&Timed, i64)> Replay<F> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot read its captures is to fail")]
 mod tests {
     use std::fs;
     use std::path::PathBuf;

@@ -91,6 +91,8 @@ pub struct LiveSample {
     pub store_errors: u64,
     /// Events that standard output did not take in time.
     pub events_lost: u64,
+    /// Segments of the record that ended early.
+    pub record_cut_short: u64,
     /// Whether decisions are carried out.
     pub enforce: bool,
     /// Whether every verdict is taken to "pass".
@@ -163,6 +165,7 @@ impl Metrics {
         f.engine(&sample.engine);
         raise(&f.store_errors, sample.store_errors);
         raise(&f.events_lost, sample.events_lost);
+        raise(&f.record_cut_short, sample.record_cut_short);
         f.enforce.set(sample.enforce.into());
         f.bypass.set(sample.bypass.into());
         f.sight(&sample.blind);

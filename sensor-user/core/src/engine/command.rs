@@ -10,7 +10,7 @@ use crate::policy::window::{MAX_WINDOWS, Window, WindowId};
 use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
 use crate::time::Time;
 
-use super::{Add, Announce, Engine, Output};
+use super::{Add, Announce, Engine, Input, Output};
 
 /// An operator's order.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -213,6 +213,7 @@ pub enum CommandError {
 impl Engine {
     /// Carries out an operator's order.
     pub fn command(&mut self, now: Time, command: Command, out: &mut Output) -> Result<Reply, CommandError> {
+        self.note(|| Input::Command(now, Box::new(command.clone())));
         match command {
             Command::Add(add) => self.add(now, add, out),
             Command::Approve(incident, true, by) => self.approve(incident, &by, now, out),

@@ -1,7 +1,7 @@
 //! What models learn from, and which are in force.
 
 use super::command::CommandError;
-use super::{Engine, Output};
+use super::{Engine, Input, Output};
 use crate::addr::is_host;
 use crate::detect::Finding;
 use crate::detect::unusual::{Clean, InForce, Scored, Unusual};
@@ -24,6 +24,7 @@ impl Engine {
 
     /// Puts a model in force.
     pub fn put_model(&mut self, in_force: InForce) {
+        self.note(|| Input::Model(in_force.clone()));
         if let Some(unusual) = &mut self.detectors.unusual {
             unusual.put(in_force);
         }
@@ -71,6 +72,7 @@ impl Engine {
 
     /// Devices parted from the model that was learned first, whose hash this is.
     pub fn parted(&mut self, partings: &[Parting], golden: &str, now: Time, out: &mut Output) {
+        self.note(|| Input::Parted(partings.to_vec(), golden.to_owned(), now));
         self.ask_unusual(now, |unusual, _, found| unusual.parted(partings, golden, now, found));
         self.conclude(now, out);
     }

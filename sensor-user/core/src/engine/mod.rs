@@ -12,6 +12,7 @@ mod forbidden;
 mod fuse;
 mod habit;
 mod hold;
+mod input;
 mod learn;
 mod pass;
 mod preview;
@@ -52,6 +53,7 @@ pub use add::Add;
 use approve::Waitings;
 pub use command::{Command, CommandError, Impact, Reply, Which, Who};
 use follow::Following;
+pub use input::{Input, Notes};
 use review::Reviews;
 use state::Detectors;
 use window::Windows;
@@ -108,6 +110,8 @@ pub struct Engine {
     /// The last automatic restrictions.
     recent: VecDeque<Begun>,
     found: Vec<Finding>,
+    /// What came in, if that is noted down.
+    notes: Option<Notes>,
     /// Findings of detectors that are switched off where they were made.
     silenced: u64,
     /// Contacts made before are not judged by silence.
@@ -146,6 +150,7 @@ impl Engine {
             windows: Windows::default(),
             recent: VecDeque::new(),
             found: Vec::new(),
+            notes: None,
             silenced: 0,
             sighted_since: Time(0),
             begun: None,
@@ -158,11 +163,13 @@ impl Engine {
 
     /// Tells which port has which index now.
     pub fn set_ports(&mut self, ports: BTreeMap<u8, Name>) {
+        self.note(|| Input::Ports(ports.clone()));
         self.ports = ports;
     }
 
     /// Takes in one observation.
     pub fn observe(&mut self, observation: &Observation, out: &mut Output) {
+        self.note(|| Input::Observation(*observation));
         match observation {
             Observation::Flow(seen) => self.flow(seen, out),
             Observation::Progress(progress) => self.progress(progress, out),
@@ -172,6 +179,7 @@ impl Engine {
 
     /// Observations up to `until` were lost. Silence says nothing of contacts made by then: the answer may be among them.
     pub fn lost_sight(&mut self, until: Time) {
+        self.note(|| Input::LostSight(until));
         self.sighted_since = self.sighted_since.max(until);
     }
 
@@ -179,6 +187,11 @@ impl Engine {
     /// before, or an answer that is on its way would be taken for silence. Cheap when nothing is due; at least every 10 ms
     /// is best while contacts wait, and at least every second always.
     pub fn tick(&mut self, now: Time, out: &mut Output) {
+        self.note(|| Input::Tick(now));
+        self.pass_time(now, out);
+    }
+
+    fn pass_time(&mut self, now: Time, out: &mut Output) {
         self.turn_windows(now, out);
         self.judge_lapsed(now, out);
         while let Some(ended) = self.conversations.expire(now) {
@@ -198,7 +211,8 @@ impl Engine {
 
     /// Ends the run: contacts that wait are judged at `now`, all conversations end.
     pub fn finish(&mut self, now: Time, out: &mut Output) {
-        self.tick(now, out);
+        self.note(|| Input::Finish(now));
+        self.pass_time(now, out);
         out.saves.push(Save::Keep(Memory::Last(Counter::Incidents, self.incidents.last())));
         while let Some(ended) = self.conversations.drain() {
             self.ended(ended, now, out);

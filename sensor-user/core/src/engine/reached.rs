@@ -1,9 +1,9 @@
 //! What hosts asked for while flows were lost, by the counts of the kernel.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Engine, Output};
+use super::{Engine, Input, Output};
 use crate::datapath;
 use crate::detect::Reached;
 use crate::observation::{FlowId, Kind};
@@ -12,10 +12,11 @@ use crate::time::Time;
 impl Engine {
     /// Flows were lost, and hosts asked for so many new destinations since then, by the key of their budget
     /// ([`datapath::host`]). A count by an address and place that no device has is nobody's.
-    pub fn reached(&mut self, counts: &HashMap<u64, u32>, since: Time, now: Time, out: &mut Output) {
+    pub fn reached(&mut self, counts: &BTreeMap<u64, u32>, since: Time, now: Time, out: &mut Output) {
         if counts.is_empty() {
             return;
         }
+        self.note(|| Input::Reached(counts.clone(), since, now));
         let mut reached = Vec::new();
         for device in self.inventory.iter() {
             for ip in device.ips() {

@@ -1,6 +1,6 @@
 //! What the data path says besides flows: frames it dropped, and how much of what came was seen.
 
-use super::{Engine, Output};
+use super::{Engine, Input, Output};
 use crate::coverage::{Sight, Sighted};
 use crate::event::{Blind, Dropped, Event, Timed};
 use crate::inventory;
@@ -11,12 +11,14 @@ use crate::time::Time;
 impl Engine {
     /// Notes how much was seen over the last minutes. Alerts say so from then on; without it they say nothing of it.
     pub fn sight(&mut self, sight: Sight) {
+        self.note(|| Input::Sight(sight.clone()));
         self.sight = Some(sight);
     }
 
     /// Tells that too little is seen, or that this is over. (Whether silence says nothing for it is for
     /// [`Engine::lost_sight`]: a reader that was stopped may have missed nothing.)
     pub fn blind(&mut self, blind: Blind, now: Time, out: &mut Output) {
+        self.note(|| Input::Blind(blind.clone(), now));
         out.events.push(Timed { time: now, event: Event::Blind(blind) });
     }
 

@@ -11,7 +11,7 @@ state!(Engine {
     inventory, conversations, contacts, services, hearing, detectors, incidents, ledger, repeats, blocks,
     following, ports, waiting, reviews, windows, recent, silenced, sighted_since, begun, heard_since, next_second_look,
     sight,
-} keeps { settings, found });
+} keeps { settings, found, notes });
 
 /// The detectors.
 pub(super) struct Detectors {

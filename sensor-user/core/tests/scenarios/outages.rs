@@ -2,7 +2,7 @@
 
 use sensor_core::time::MINUTE;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use sensor_core::datapath;
 
@@ -217,7 +217,7 @@ fn what_a_host_asked_for_while_flows_were_lost_is_held_against_its_usual() {
     let counted = |lan: &mut Lan, ip: u8, at: u8, count: u32| {
         let (since, told) = (lan.now, lan.out.events.len());
         lan.pass(10 * SECOND);
-        let counts = HashMap::from([(datapath::host(host(ip), mac(at), 1), count), (7, 5_000)]);
+        let counts = BTreeMap::from([(datapath::host(host(ip), mac(at), 1), count), (7, 5_000)]);
         lan.engine.reached(&counts, since, lan.now, &mut lan.out);
         lan.out
             .events
