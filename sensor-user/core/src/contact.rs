@@ -18,6 +18,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use hashbrown::DefaultHashBuilder;
+
 use crate::addr::Mac;
 use crate::flow::{ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP};
 use crate::health::Health;
@@ -207,9 +209,9 @@ struct Pending {
 pub struct Contacts {
     peers: Lru<(DeviceKey, IpAddr, Way), Tried>,
     services: Lru<(DeviceKey, IpAddr, Way, u16), Tried>,
-    waiting: HashMap<Waiting, Pending>,
+    waiting: HashMap<Waiting, Pending, DefaultHashBuilder>,
     /// How many wait of each MAC address.
-    senders: HashMap<Mac, usize>,
+    senders: HashMap<Mac, usize, DefaultHashBuilder>,
     /// Groups in which somebody who was heard is asked for.
     groups: Lru<IpAddr, ()>,
     /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external.
@@ -227,8 +229,8 @@ impl Contacts {
         Self {
             peers: Lru::new(capacity(settings.limits.peers)),
             services: Lru::new(capacity(settings.limits.peers)),
-            waiting: HashMap::new(),
-            senders: HashMap::new(),
+            waiting: HashMap::default(),
+            senders: HashMap::default(),
             groups: Lru::new(capacity(settings.limits.devices)),
             queues: Default::default(),
             limit: settings.limits.contacts.max(1),

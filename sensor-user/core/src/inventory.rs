@@ -7,6 +7,7 @@
 //! well, because
 //! a router asks by ARP for every dark address outsiders try.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
@@ -32,12 +33,25 @@ const GATEWAY_WINDOW: u64 = HOUR;
 const OWNERS_PER_DEVICE: usize = 4;
 
 /// Names a device.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
 pub enum DeviceKey {
     /// It is on our segment.
     Local(Mac),
     /// It lives behind a gateway.
     Routed(IpAddr),
+}
+
+/// Much is looked up by it: it is hashed as the one number it fits into.
+impl Hash for DeviceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Local(Mac([a, b, c, d, e, f])) => {
+                state.write_u64(u64::from_be_bytes([1, 0, *a, *b, *c, *d, *e, *f]))
+            }
+            Self::Routed(IpAddr::V4(ip)) => state.write_u64(u64::from(u32::from(*ip))),
+            Self::Routed(IpAddr::V6(ip)) => state.write_u128(u128::from(*ip)),
+        }
+    }
 }
 
 /// An address of a device.

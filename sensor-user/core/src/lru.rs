@@ -91,16 +91,15 @@ impl<K: Hash + Eq, V> Lru<K, V> {
 
     /// Uses an entry, which is made if there is none.
     pub fn get_or_insert_mut(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        let place = match self.find(&key) {
+        let hash = self.hasher.hash_one(&key);
+        let place = match self.find_hashed(hash, &key) {
             Some(place) => {
                 self.touch(place);
                 place
             }
             None => {
-                if self.len() >= self.capacity {
-                    self.pop_lru();
-                }
-                self.insert(key, make())
+                self.make_room();
+                self.insert(hash, key, make())
             }
         };
         // A place that was found or made just now holds an entry.
@@ -112,23 +111,24 @@ impl<K: Hash + Eq, V> Lru<K, V> {
 
     /// Enters a value; the one that was there under the same key comes back.
     pub fn put(&mut self, key: K, value: V) -> Option<V> {
-        let place = self.find(&key);
-        if let Some(place) = place {
+        let hash = self.hasher.hash_one(&key);
+        if let Some(place) = self.find_hashed(hash, &key) {
             self.touch(place);
             return self.at_mut(place).map(|old| std::mem::replace(old, value));
         }
-        self.push(key, value);
+        self.make_room();
+        self.insert(hash, key, value);
         None
     }
 
     /// Enters a value; what had to leave for it comes back: the one under the same key, or the least recently used one.
     pub fn push(&mut self, key: K, value: V) -> Option<(K, V)> {
-        let left = match self.find(&key) {
+        let hash = self.hasher.hash_one(&key);
+        let left = match self.find_hashed(hash, &key) {
             Some(place) => self.remove(place),
-            None if self.len() >= self.capacity => self.pop_lru(),
-            None => None,
+            None => self.make_room(),
         };
-        self.insert(key, value);
+        self.insert(hash, key, value);
         left
     }
 
@@ -178,8 +178,17 @@ impl<K: Hash + Eq, V> Lru<K, V> {
     }
 
     fn find(&self, key: &K) -> Option<u32> {
+        self.find_hashed(self.hasher.hash_one(key), key)
+    }
+
+    fn find_hashed(&self, hash: u64, key: &K) -> Option<u32> {
         let same = |place: &u32| self.at(*place).is_some_and(|(other, _)| other == key);
-        self.index.find(self.hasher.hash_one(key), same).copied()
+        self.index.find(hash, same).copied()
+    }
+
+    /// Takes the least recently used entry out of a table that is full.
+    fn make_room(&mut self) -> Option<(K, V)> {
+        if self.len() < self.capacity { None } else { self.pop_lru() }
     }
 
     fn at(&self, place: u32) -> Option<&(K, V)> {
@@ -192,8 +201,7 @@ impl<K: Hash + Eq, V> Lru<K, V> {
     }
 
     /// Enters what is not there, as the last used; there must be room for it.
-    fn insert(&mut self, key: K, value: V) -> u32 {
-        let hash = self.hasher.hash_one(&key);
+    fn insert(&mut self, hash: u64, key: K, value: V) -> u32 {
         let place = self.vacant();
         if let Some(entry) = self
             .blocks

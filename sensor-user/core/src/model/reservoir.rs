@@ -4,8 +4,9 @@
 //! host with the most rows gives one up for a host with fewer (class-balancing reservoir sampling: Chrysakis and Moens,
 //! ICML 2020, with hosts for classes). So neither a busy host nor an infected one that floods can take the whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use hashbrown::DefaultHashBuilder;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::random::Random;
@@ -92,22 +93,27 @@ impl Rows {
 }
 
 /// What is known of a host's rows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Share {
+    host: DeviceKey,
     /// Places of its rows.
     places: Vec<usize>,
     /// Rows it gave in all.
     given: u64,
+    /// Its place among the hosts that have as many rows.
+    among: usize,
 }
 
-/// The reservoir.
+/// The reservoir. Each conversation is offered to it: nothing is sorted, or searched for.
 #[derive(Clone, Debug)]
 pub struct Reservoir {
     rows: Rows,
     limit: usize,
-    shares: BTreeMap<DeviceKey, Share>,
-    /// The hosts by how many rows they have.
-    by_count: BTreeSet<(usize, DeviceKey)>,
+    shares: Vec<Share>,
+    /// Places in `shares`.
+    index: HashMap<DeviceKey, usize, DefaultHashBuilder>,
+    /// The hosts, as places in `shares`, by how many rows they have; the last is not empty.
+    by_count: Vec<Vec<usize>>,
     random: Random,
 }
 
@@ -117,8 +123,9 @@ impl Reservoir {
         Self {
             rows: Rows::new(width),
             limit: limit.max(1),
-            shares: BTreeMap::new(),
-            by_count: BTreeSet::new(),
+            shares: Vec::new(),
+            index: HashMap::default(),
+            by_count: Vec::new(),
             random: Random::new(seed),
         }
     }
@@ -129,18 +136,19 @@ impl Reservoir {
         let all = rows.values.rows().into_iter().zip(&rows.hosts).zip(&rows.times);
         for (at, ((row, host), time)) in all.take(limit).enumerate() {
             if reservoir.rows.push(*host, *time, &row.to_vec()) {
-                reservoir.add(*host, at);
+                let share = reservoir.share(*host);
+                reservoir.add(share, at);
             }
         }
-        for (host, share) in &mut reservoir.shares {
-            share.given = given.get(host).copied().unwrap_or_default().max(share.places.len() as u64);
+        for share in &mut reservoir.shares {
+            share.given = given.get(&share.host).copied().unwrap_or_default().max(share.places.len() as u64);
         }
         reservoir
     }
 
     /// How many rows each host gave in all, of those that have some here.
     pub fn given(&self) -> BTreeMap<DeviceKey, u64> {
-        self.shares.iter().map(|(host, share)| (*host, share.given)).collect()
+        self.shares.iter().map(|share| (share.host, share.given)).collect()
     }
 
     /// The rows; clone them to train in another thread.
@@ -153,25 +161,25 @@ impl Reservoir {
         if !self.rows.fits(row) {
             return;
         }
-        let share = self.shares.entry(host).or_default();
+        let at = self.share(host);
+        let Some(share) = self.shares.get_mut(at) else { return };
         share.given = share.given.saturating_add(1);
         let (own, given) = (share.places.len(), share.given);
         if self.rows.len() < self.limit {
-            let at = self.rows.len();
+            let place = self.rows.len();
             if self.rows.push(host, time, row) {
-                self.add(host, at);
+                self.add(at, place);
             }
-            return;
-        }
-        let Some((most, largest)) = self.by_count.last().copied() else { return };
-        if own < most {
-            let at = self.take(largest);
-            self.rows.replace(at, host, time, row);
-            self.add(host, at);
+        } else if own + 1 < self.by_count.len() {
+            let place = self.take();
+            self.rows.replace(place, host, time, row);
+            // Whoever had none left made room for others.
+            let at = self.share(host);
+            self.add(at, place);
         } else if self.random.unit() * (given as f64) < own as f64 {
-            let at = self.random.below(own);
-            let at = self.shares.get(&host).and_then(|share| share.places.get(at)).copied();
-            at.into_iter().for_each(|at| self.rows.replace(at, host, time, row));
+            let chosen = self.random.below(own);
+            let place = self.shares.get(at).and_then(|share| share.places.get(chosen)).copied();
+            place.into_iter().for_each(|place| self.rows.replace(place, host, time, row));
         }
     }
 
@@ -183,37 +191,90 @@ impl Reservoir {
         for ((row, host), time) in kept.filter(|(_, time)| **time >= before) {
             let at = fresh.rows.len();
             if fresh.rows.push(*host, *time, &row.to_vec()) {
-                fresh.add(*host, at);
+                let share = fresh.share(*host);
+                fresh.add(share, at);
             }
         }
-        for (host, share) in &mut fresh.shares {
+        for share in &mut fresh.shares {
             // What it gave since, by the part of its rows that stay.
-            let old = self.shares.get(host).map_or((1, 1), |old| (old.given, old.places.len().max(1)));
+            let old = self.index.get(&share.host).and_then(|at| self.shares.get(*at));
+            let old = old.map_or((1, 1), |old| (old.given, old.places.len().max(1)));
             share.given = (u128::from(old.0) * share.places.len() as u128 / old.1 as u128) as u64;
         }
         *self = fresh;
     }
 
-    /// Gives a host the row at a place.
-    fn add(&mut self, host: DeviceKey, at: usize) {
-        let share = self.shares.entry(host).or_default();
-        self.by_count.remove(&(share.places.len(), host));
-        share.places.push(at);
-        self.by_count.insert((share.places.len(), host));
+    /// The share of a host, one without rows if it has none.
+    fn share(&mut self, host: DeviceKey) -> usize {
+        if let Some(at) = self.index.get(&host) {
+            return *at;
+        }
+        let at = self.shares.len();
+        self.shares.push(Share { host, places: Vec::new(), given: 0, among: 0 });
+        self.index.insert(host, at);
+        self.enlist(at);
+        at
     }
 
-    /// Takes one of its rows from a host that has some: its place.
-    fn take(&mut self, host: DeviceKey) -> usize {
-        let Some(share) = self.shares.get_mut(&host) else { return 0 };
-        let count = share.places.len();
-        let at = share.places.swap_remove(self.random.below(count));
-        self.by_count.remove(&(count, host));
-        if share.places.is_empty() {
-            self.shares.remove(&host);
-        } else {
-            self.by_count.insert((count - 1, host));
+    /// Gives a host the row at a place.
+    fn add(&mut self, at: usize, place: usize) {
+        self.strike(at);
+        if let Some(share) = self.shares.get_mut(at) {
+            share.places.push(place);
         }
-        at
+        self.enlist(at);
+    }
+
+    /// Takes one of its rows from a host that has the most: its place.
+    fn take(&mut self) -> usize {
+        let Some(at) = self.by_count.last().and_then(|most| most.last()).copied() else { return 0 };
+        self.strike(at);
+        let Some(share) = self.shares.get_mut(at) else { return 0 };
+        let place = share.places.swap_remove(self.random.below(share.places.len()));
+        if share.places.is_empty() {
+            self.forget_host(at)
+        } else {
+            self.enlist(at)
+        }
+        place
+    }
+
+    /// Enters a host among those that have as many rows.
+    fn enlist(&mut self, at: usize) {
+        let Some(share) = self.shares.get_mut(at) else { return };
+        let count = share.places.len();
+        if self.by_count.len() <= count {
+            self.by_count.resize_with(count + 1, Vec::new);
+        }
+        if let Some(equals) = self.by_count.get_mut(count) {
+            share.among = equals.len();
+            equals.push(at);
+        }
+    }
+
+    /// Takes a host out of those that have as many rows.
+    fn strike(&mut self, at: usize) {
+        let Some((count, among)) = self.shares.get(at).map(|share| (share.places.len(), share.among)) else {
+            return;
+        };
+        if let Some(equals) = self.by_count.get_mut(count) {
+            equals.swap_remove(among);
+            let moved = equals.get(among).and_then(|moved| self.shares.get_mut(*moved));
+            moved.into_iter().for_each(|moved| moved.among = among);
+        }
+        while self.by_count.last().is_some_and(Vec::is_empty) {
+            self.by_count.pop();
+        }
+    }
+
+    /// Forgets a host that has no rows, and is enlisted nowhere.
+    fn forget_host(&mut self, at: usize) {
+        let gone = self.shares.swap_remove(at);
+        self.index.remove(&gone.host);
+        let Some(moved) = self.shares.get(at) else { return };
+        self.index.insert(moved.host, at);
+        let listed = self.by_count.get_mut(moved.places.len()).and_then(|equals| equals.get_mut(moved.among));
+        listed.into_iter().for_each(|listed| *listed = at);
     }
 }
 
@@ -231,9 +292,22 @@ mod tests {
     fn counts(reservoir: &Reservoir) -> BTreeMap<DeviceKey, usize> {
         let mut counts = BTreeMap::new();
         reservoir.rows().hosts().iter().for_each(|host| *counts.entry(*host).or_default() += 1);
-        let kept = reservoir.shares.iter().map(|(host, share)| (*host, share.places.len()));
-        assert_eq!(counts, kept.clone().collect());
-        assert_eq!(reservoir.by_count, kept.map(|(host, count)| (count, host)).collect());
+        let kept: BTreeMap<_, _> =
+            reservoir.shares.iter().map(|share| (share.host, share.places.len())).collect();
+        assert_eq!(counts, kept);
+        let index: BTreeMap<_, _> = reservoir.index.iter().map(|(host, at)| (*host, *at)).collect();
+        assert!(index.iter().all(|(host, at)| reservoir.shares[*at].host == *host));
+        assert_eq!(index.len(), reservoir.shares.len());
+        let listed = reservoir.by_count.iter().enumerate().flat_map(|(count, equals)| {
+            equals.iter().enumerate().map(move |(among, at)| (count, among, *at))
+        });
+        let listed: Vec<_> = listed.collect();
+        assert_eq!(listed.len(), reservoir.shares.len());
+        assert!(listed.iter().all(|(count, among, at)| {
+            let share = &reservoir.shares[*at];
+            (share.places.len(), share.among) == (*count, *among)
+        }));
+        assert!(reservoir.by_count.last().is_none_or(|most| !most.is_empty()));
         counts
     }
 

@@ -22,8 +22,10 @@ type Lately = [u32; 3];
 
 #[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 struct Habit {
-    /// The window under way.
+    /// When its last window began.
     start: Time,
+    /// A window is under way.
+    in_window: bool,
     tally: Tally,
     /// The window before.
     before: Lately,
@@ -37,8 +39,8 @@ struct Habit {
 #[derive(Debug)]
 pub struct Watch {
     habits: Lru<DeviceKey, Habit>,
-    /// Devices with a window under way, in the order in which these began.
-    windows: Lru<DeviceKey, ()>,
+    /// Devices with a window under way, in the order in which these began, and when.
+    windows: Lru<DeviceKey, Time>,
     /// Conversations under way, by who began them.
     openings: Lru<FlowId, (DeviceKey, Opening)>,
     window_ns: u64,
@@ -115,33 +117,35 @@ impl Watch {
     /// The next device whose window is over by `now`, and its row; call until none is left, before anything later is told.
     pub fn due(&mut self, now: Time) -> Option<(DeviceKey, [f32; window::WIDTH])> {
         loop {
-            let device = *self.windows.peek_lru()?.0;
-            let Some(habit) = self.habits.peek_mut(&device) else {
-                self.windows.pop_lru();
-                continue;
-            };
-            if now.since(habit.start) < self.window_ns {
+            // Asked with every record: nothing is looked up until one is over.
+            let (device, start) = self.windows.peek_lru().map(|(device, start)| (*device, *start))?;
+            if now.since(start) < self.window_ns {
                 return None;
             }
             self.windows.pop_lru();
-            return Some((device, habit.end(self.window_ns)));
+            if let Some(habit) = self.habits.peek_mut(&device) {
+                return Some((device, habit.end(self.window_ns)));
+            }
         }
     }
 
     /// The state of a device, with a window under way.
     fn habit(&mut self, device: DeviceKey, now: Time) -> &mut Habit {
-        let new_window = self.windows.peek(&device).is_none();
-        if new_window && let Some((gone, ())) = self.windows.push(device, ()) {
+        let known = self.habits.peek(&device).map(|habit| habit.in_window);
+        if known != Some(true)
+            && let Some((gone, _)) = self.windows.push(device, now)
+            && gone != device
+        {
             self.habits.pop(&gone);
         }
-        if !self.habits.contains(&device)
+        if known.is_none()
             && let Some((gone, _)) = self.habits.push(device, Habit::default())
         {
             self.windows.pop(&gone);
         }
         let habit = self.habits.get_or_insert_mut(device, Habit::default);
-        if new_window {
-            habit.start = now;
+        if !habit.in_window {
+            (habit.in_window, habit.start) = (true, now);
         }
         habit
     }
@@ -165,6 +169,7 @@ impl Habit {
     /// Ends the window: its row.
     fn end(&mut self, window_ns: u64) -> [f32; window::WIDTH] {
         let tally = std::mem::take(&mut self.tally);
+        self.in_window = false;
         self.before = [tally.new_destinations, tally.judged, tally.failures()];
         self.before_end = self.start.plus(window_ns);
         tally.row()
@@ -317,7 +322,7 @@ mod tests {
             watch.contact(&made, Some(device(at.wrapping_add(1))));
         }
         assert_eq!([watch.habits.len(), watch.windows.len(), watch.openings.len()], [4; 3]);
-        assert!(watch.windows.iter().all(|(device, ())| watch.habits.contains(device)));
+        assert!(watch.windows.iter().all(|(device, _)| watch.habits.contains(device)));
         let mut due = 0;
         while watch.due(Time(u64::MAX)).is_some() {
             due += 1;
