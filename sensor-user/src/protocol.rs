@@ -513,6 +513,20 @@ pub struct Status {
     /// Entries of the block list that hold, by level.
     #[serde(default)]
     pub restricted: BTreeMap<String, u64>,
+    /// How often first contacts succeed, of each class of which a device made enough.
+    #[serde(default)]
+    pub success: Vec<SuccessInfo>,
+}
+
+/// How often first contacts inside succeed in a class.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SuccessInfo {
+    /// The class; none: the devices of no class.
+    pub class: Option<String>,
+    /// Half of its devices do so well at least, thousandths; none if too few made enough contacts.
+    pub permille: Option<u16>,
+    /// Its devices that made enough contacts.
+    pub devices: u64,
 }
 
 /// A device, as it is named.

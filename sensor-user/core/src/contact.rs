@@ -63,6 +63,9 @@ pub struct Contact {
     pub forbidden: Option<u16>,
     /// Of a contact that failed: what is known of its service.
     pub health: Health,
+    /// Of a contact with an outcome: how often first contacts inside succeed in the device's class, thousandths, if that
+    /// was measured (see [`crate::success`]).
+    pub success: Option<u16>,
     /// What a detector holds against the device from before then is forgotten.
     pub clean_since: Time,
 }
@@ -305,6 +308,7 @@ impl Contacts {
             from_outside: id.kind == Kind::Ip && !is_internal(id.src),
             forbidden: None,
             health: Health::Unknown,
+            success: None,
             clean_since: facts.clean_since,
         };
         // A dropped contact reaches nobody: that nobody answers it says nothing.

@@ -26,5 +26,6 @@ pub mod policy;
 pub mod settings;
 pub mod snapshot;
 pub mod state;
+pub mod success;
 pub mod time;
 pub mod tunnel;

@@ -224,7 +224,12 @@ impl<K: Hash + Eq, V> Lru<K, V> {
 
     /// All values, to change them, in no order of use.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.blocks.iter_mut().flatten().flatten().map(|(_, value)| value)
+        self.iter_mut().map(|(_, value)| value)
+    }
+
+    /// All entries, their values to change, in no order of use.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.blocks.iter_mut().flatten().flatten().map(|(key, value)| (&*key, value))
     }
 
     fn walk(&self, first: u32, next: fn(&Link) -> u32) -> impl Iterator<Item = (&K, &V)> {

@@ -9,6 +9,7 @@ use crate::event::Evidence;
 use crate::policy::review::Review;
 use crate::policy::window::Window;
 use crate::policy::{Block, Name};
+use crate::success::Rate;
 use crate::time::Time;
 
 /// One device.
@@ -102,6 +103,16 @@ pub fn evidence_map<S: serde::Serializer>(evidence: &Evidence, serializer: S) ->
     serializer.collect_map(evidence.iter().map(|(name, value)| (name, value)))
 }
 
+/// How often first contacts succeed in a class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ClassSuccess {
+    /// The class; none: the devices of no class.
+    pub class: Option<Name>,
+    /// How often.
+    #[serde(flatten)]
+    pub rate: Rate,
+}
+
 /// Counters of the engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct EngineStats {
@@ -152,6 +163,8 @@ pub struct Snapshot {
     pub windows: Vec<Window>,
     /// The block list.
     pub blocks: Vec<Block>,
+    /// How often first contacts succeed, of each class of which a device made enough.
+    pub success: Vec<ClassSuccess>,
     /// Counters.
     pub stats: EngineStats,
 }

@@ -9,6 +9,7 @@ use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
 use crate::protocol::{
     Added, BlindInfo, BlockInfo, BypassInfo, DeviceInfo, DeviceName, IncidentInfo, LiveStatus, Status,
+    SuccessInfo,
 };
 use crate::{duration, label, ruling};
 
@@ -90,6 +91,14 @@ pub fn status(status: &Status, here: &Here) -> String {
         if waits > 0 {
             text.push_str(&format!("  {waits} {what}\n"));
         }
+    }
+    for SuccessInfo { class, permille, devices } in &status.success {
+        let Some(permille) = permille else { continue };
+        text.push_str(&format!(
+            "  first contacts of {}: {:.0} % succeed, measured of {devices} devices\n",
+            label::plain(class.as_deref().unwrap_or("no class")),
+            f64::from(*permille) / 10.0
+        ));
     }
     text.push_str(&format!(
         "  dropped        {}\n  lost           {}\n  pinned at      {}\n\n",

@@ -7,7 +7,7 @@ use sensor_core::event::DeviceRef;
 use sensor_core::policy::review::Review;
 use sensor_core::policy::window::Window;
 use sensor_core::policy::{Block, List, Origin, Target};
-use sensor_core::snapshot::{DeviceView, FindingView, IncidentView, Snapshot};
+use sensor_core::snapshot::{ClassSuccess, DeviceView, FindingView, IncidentView, Snapshot};
 use sensor_core::time::Time;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use super::request::Part;
 use crate::clock::WallClock;
 use crate::protocol::{
     Added, Approved, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, JudgedInfo,
-    LiveStatus, ReviewInfo, Status, VerdictInfo, WaitInfo, WindowInfo,
+    LiveStatus, ReviewInfo, Status, SuccessInfo, VerdictInfo, WaitInfo, WindowInfo,
 };
 
 /// One part of the view.
@@ -77,7 +77,12 @@ fn status(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Status {
     for block in snapshot.blocks.iter().filter(|block| !block.would) {
         *restricted.entry(block.level.name().to_owned()).or_default() += 1;
     }
-    Status { time: clock.stamp(snapshot.time), live: live.clone(), stats, restricted }
+    let success = snapshot.success.iter().map(|ClassSuccess { class, rate }| {
+        let class = class.map(|name| name.to_string());
+        SuccessInfo { class, permille: rate.permille, devices: rate.devices }
+    });
+    let success = success.collect();
+    Status { time: clock.stamp(snapshot.time), live: live.clone(), stats, restricted, success }
 }
 
 fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo {

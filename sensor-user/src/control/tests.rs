@@ -12,7 +12,8 @@ use sensor_core::policy::preview::Preview;
 use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
-use sensor_core::snapshot::{DeviceView, EngineStats};
+use sensor_core::snapshot::{ClassSuccess, DeviceView, EngineStats};
+use sensor_core::success::Rate;
 use sensor_core::time::{HOUR, SECOND, Time};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::{Stamp, WallClock};
-use crate::protocol::{Hits, Ledger};
+use crate::protocol::{Hits, Ledger, SuccessInfo};
 
 fn block() -> Block {
     Block {
@@ -89,6 +90,7 @@ fn view() -> View {
         reviews: vec![review()],
         windows: vec![window(2)],
         blocks: vec![block()],
+        success: vec![ClassSuccess { class: None, rate: Rate { permille: Some(812), devices: 7 } }],
         stats: EngineStats { devices: 1, ..EngineStats::default() },
     };
     let port = PortStatus {
@@ -294,6 +296,8 @@ async fn what_there_is_to_see_is_shown() {
     let status = daemon.ask(json!({ "version": 1, "request": "status" })).await;
     let status: crate::protocol::Status = serde_json::from_value(status["ok"].clone()).unwrap();
     assert_eq!((status.live, status.stats["devices"]), (view().live, 1));
+    let success = SuccessInfo { class: None, permille: Some(812), devices: 7 };
+    assert_eq!(status.success, [success]);
     assert_eq!(status.restricted, BTreeMap::from([("isolate".to_owned(), 1)]));
     assert_eq!(daemon.ask(json!({ "version": 1, "request": "incidents" })).await["ok"], json!([]));
 }

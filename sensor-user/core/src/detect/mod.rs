@@ -22,6 +22,8 @@ mod spread;
 mod swarm;
 pub mod unusual;
 
+pub(crate) use scan::tests_first_contact;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::contact::{Contact, Outcome};

@@ -10,6 +10,11 @@
 //! what others try is never blamed for it: only who begins a conversation makes a contact.
 //! Walks are apart for ARP, neighbour solicitations, ICMP echo, UDP to dark addresses by port, all else inside, and outside for each service, so that a peer-to-peer program
 //! whose peers each have a port of their own is not one scan.
+//! A healthy device's chance is measured by class ([`crate::success`]) for what is tried inside. Such a rate is kept within
+//! bounds ([`usual`]), for it may be poisoned and devices are not all alike: a failure counts at least half and at most double
+//! what it does by the settings, so that at worst 20 failures in a row isolate and a scan of which one in twenty answers is
+//! over after 22. And it never makes an isolation quicker, nor a finding weightier: for those the sum by the settings must
+//! reach as far too. An alert needs as many failures as by the settings, only not as many for each success.
 //! Cold start: none; the test needs no learning. Recovery: success pulls the sum down; a release forgets it.
 //! A call isolates only if its last ten failures came within five minutes: devices that are switched off one by one
 //! over a shift are no scan. Known false alarms: a program that looks for ten such devices at once. Held back:
@@ -96,7 +101,10 @@ impl Class {
 struct Walk {
     /// When it was begun, for a release to be told from.
     born: Time,
+    /// By the success that was measured.
     sum: f64,
+    /// By the success of the settings.
+    standard: f64,
     failures: u32,
     successes: u32,
     first: Time,
@@ -117,6 +125,7 @@ impl Walk {
         Self {
             born: now,
             sum: 0.0,
+            standard: 0.0,
             failures: 0,
             successes: 0,
             first: now,
@@ -172,6 +181,9 @@ impl Scan {
 fn class(contact: &Contact, outcome: Outcome) -> Option<Class> {
     let id = &contact.id;
     let silent = outcome == Outcome::Silent;
+    if !contact.new_peer || (outcome != Outcome::Answered && contact.health == Health::Down) {
+        return None;
+    }
     match (id.kind, id.proto) {
         (Kind::Arp, _) if silent && contact.alive => None,
         (Kind::Arp, _) => Some(Class::Arp),
@@ -184,6 +196,20 @@ fn class(contact: &Contact, outcome: Outcome) -> Option<Class> {
         _ if contact.internal => Some(Class::Inside),
         (_, proto) => Some(Class::Outside(proto, id.dport)),
     }
+}
+
+/// Whether this outcome is one of those by which the success of a class is measured: it counts in the walk of most that is
+/// tried inside, and nobody outside makes it.
+pub(crate) fn tests_first_contact(contact: &Contact, outcome: Outcome) -> bool {
+    !contact.from_outside && class(contact, outcome) == Some(Class::Inside)
+}
+
+/// The success that was measured, thousandths, as a chance within the bounds at which a failure counts half and double what
+/// it does by the settings: by the standard 0.6 and 0.95.
+fn usual(permille: u16, settings: &ScanSettings) -> f64 {
+    let (scanner, benign) = (1.0 - settings.scanner_success, 1.0 - settings.benign_success);
+    let (most, least) = ((scanner * benign).sqrt(), benign * benign / scanner);
+    1.0 - (1.0 - f64::from(permille) / 1e3).clamp(least, most)
 }
 
 /// The walk's name for people.
@@ -203,11 +229,12 @@ fn signature(class: Class, from_outside: bool) -> &'static str {
 
 impl Detector for Scan {
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
-        if !contact.new_peer || (outcome != Outcome::Answered && contact.health == Health::Down) {
-            return;
-        }
         let Some(class) = class(contact, outcome) else { return };
         let settings = self.settings;
+        let usual = match contact.success {
+            Some(permille) if class == Class::Inside => usual(permille, &settings),
+            _ => settings.benign_success,
+        };
         let walk = self.walks.get_or_insert_mut((contact.device, class), || Walk::new(now));
         let again = walk.told < 4 && now.since(walk.told_at) > REARM;
         if walk.born < contact.clean_since || again {
@@ -218,10 +245,14 @@ impl Detector for Scan {
         }
         if outcome == Outcome::Answered {
             walk.successes += 1;
-            walk.sum += (settings.scanner_success / settings.benign_success).ln();
+            walk.sum += (settings.scanner_success / usual).ln();
+            walk.standard += (settings.scanner_success / settings.benign_success).ln();
             if walk.sum <= 0.0 {
                 // Back at the start: what came before says nothing any more.
                 walk.restart(now);
+            } else if walk.standard <= 0.0 {
+                walk.standard = 0.0;
+                walk.recent.clear();
             }
             return;
         }
@@ -229,7 +260,8 @@ impl Detector for Scan {
             walk.first = contact.time;
         }
         walk.failures += 1;
-        walk.sum += ((1.0 - settings.scanner_success) / (1.0 - settings.benign_success)).ln();
+        walk.sum += ((1.0 - settings.scanner_success) / (1.0 - usual)).ln();
+        walk.standard += ((1.0 - settings.scanner_success) / (1.0 - settings.benign_success)).ln();
         if contact.health == Health::Known {
             walk.known_services += 1;
         } else {
@@ -263,10 +295,11 @@ impl Detector for Scan {
 impl Walk {
     /// 1 if the call isolates, 2 or 3 if it alerts, 4 if there is none.
     fn severity(&self, class: Class, contact: &Contact, settings: &ScanSettings) -> u8 {
-        let reaches = |alpha: f64| self.sum >= ((1.0 - MISS) / alpha).ln();
+        let needed = |alpha: f64| ((1.0 - MISS) / alpha).ln();
         let at_once = self.recent.len() == ISOLATING
             && self.recent.front().is_some_and(|first| contact.time.since(*first) <= AT_ONCE);
-        let (alerts, sure) = (reaches(settings.alert_alpha), reaches(settings.isolate_alpha));
+        let alerts = self.sum.min(self.by_failures(settings)) >= needed(settings.alert_alpha);
+        let sure = self.likelihood() >= needed(settings.isolate_alpha);
         let isolates = sure && at_once;
         match class {
             Class::Arp if isolates && contact.end_host && self.is_enough(contact) => 1,
@@ -279,6 +312,16 @@ impl Walk {
             Class::Echo | Class::Inside if alerts => 2,
             _ => 4,
         }
+    }
+
+    /// The log likelihood ratio by the success that was measured, or by that of the settings if that is less.
+    fn likelihood(&self) -> f64 {
+        self.sum.min(self.standard)
+    }
+
+    /// The log likelihood ratio by the settings, were there no successes.
+    fn by_failures(&self, settings: &ScanSettings) -> f64 {
+        f64::from(self.failures) * ((1.0 - settings.scanner_success) / (1.0 - settings.benign_success)).ln()
     }
 
     /// Whether there are enough failures by ARP to isolate.
@@ -296,11 +339,11 @@ impl Walk {
     /// held back says no more than that it is to be told.
     fn weight(&self, class: Class, contact: &Contact, severity: u8) -> f64 {
         match class {
-            _ if severity <= 1 => self.sum.max(DECISIVE),
+            _ if severity <= 1 => self.likelihood().max(DECISIVE),
             _ if severity >= 3 => HINT,
             Class::Arp | Class::Neighbour | Class::Dark(_) | Class::Echo => ALERTING,
             _ if !self.together(SOON, contact) => ALERTING,
-            _ => self.sum.min(UNDECIDED),
+            _ => self.likelihood().clamp(ALERTING, UNDECIDED),
         }
     }
 
@@ -312,6 +355,9 @@ impl Walk {
             ("seconds", seconds(now.since(self.first))),
             ("destinations", list(&self.examples)),
         ];
+        if let Some(permille) = contact.success.filter(|_| class == Class::Inside) {
+            evidence.push(("usual_success", Value::Number(f64::from(permille) / 1e3)));
+        }
         if self.known_services > 0 {
             evidence.push(("failed_known_services", Value::Count(u64::from(self.known_services))));
         }

@@ -91,12 +91,12 @@ impl Engine {
     }
 
     /// Whether a device is known and nothing is held against it, so that it may be learned from.
-    fn is_clean(&self, device: DeviceKey, now: Time) -> bool {
+    pub(super) fn is_clean(&self, device: DeviceKey, now: Time) -> bool {
         self.inventory.get(device).is_some() && !self.is_suspect(device, now)
     }
 
     /// Whether an incident of a device goes on, or an entry of the block list (also one that only counts) is about it.
-    fn is_suspect(&self, key: DeviceKey, now: Time) -> bool {
+    pub(super) fn is_suspect(&self, key: DeviceKey, now: Time) -> bool {
         if self.incidents.is_open(key, now) {
             return true;
         }

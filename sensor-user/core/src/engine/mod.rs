@@ -34,7 +34,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::contact::{Contact, Contacts, Facts, Outcome, SETTLED};
 use crate::coverage::Sight;
 use crate::detect::unusual::Unusual;
-use crate::detect::{Finding, REGISTRY};
+use crate::detect::{Finding, REGISTRY, tests_first_contact};
 use crate::event::{Change, DeviceRef, Event, Timed};
 use crate::evidence::Ledger;
 use crate::flow::{Conversations, RST, Role, TCP, UDP};
@@ -43,10 +43,12 @@ use crate::hearing::Hearing;
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Kind, Observation, Verdict};
+use crate::policy::class::class_of;
 use crate::policy::memory::Counter;
 use crate::policy::repeat::Repeats;
 use crate::policy::{Blocklist, Decision, Level, Memory, Name, Save, Target};
 use crate::settings::Settings;
+use crate::success::Success;
 use crate::time::{MINUTE, SECOND, Time};
 
 pub use add::Add;
@@ -92,6 +94,7 @@ pub struct Engine {
     conversations: Conversations,
     contacts: Contacts,
     services: Services,
+    success: Success,
     hearing: Hearing,
     detectors: Detectors,
     incidents: Incidents,
@@ -134,6 +137,7 @@ impl Engine {
             conversations: Conversations::new(settings.limits.flows),
             contacts: Contacts::new(&settings),
             services: Services::new(&settings),
+            success: Success::new(&settings),
             hearing: Hearing::default(),
             detectors: Detectors {
                 registered: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
@@ -199,6 +203,7 @@ impl Engine {
         }
         self.ask_unusual(now, |unusual, clean, found| unusual.tick(now, clean, found));
         self.conclude(now, out);
+        self.measure_success(now);
         for id in self.blocks.lapsed(now) {
             self.release(id, Change::Expired, now, out);
         }
@@ -301,7 +306,9 @@ impl Engine {
                 self.services.failed(contact, outcome, heard)
             }
         };
-        let contact = &Contact { health, ..*contact };
+        let contact = Contact { health, ..*contact };
+        let success = self.success_of(&contact, outcome, now);
+        let contact = &Contact { success, ..contact };
         for detector in &mut self.detectors.registered {
             detector.outcome(contact, outcome, now, &mut self.found);
         }
@@ -309,6 +316,33 @@ impl Engine {
             return;
         }
         self.ask_unusual(now, |unusual, clean, found| unusual.outcome(contact, outcome, now, clean, found));
+    }
+
+    /// How often first contacts succeed in the device's class; notes what came of this one.
+    fn success_of(&mut self, contact: &Contact, outcome: Outcome, now: Time) -> Option<u16> {
+        if !tests_first_contact(contact, outcome) {
+            return None;
+        }
+        let device = contact.device;
+        let clean = self.is_clean(device, now);
+        let class = || class_of(self.inventory.get(device)?, &self.settings).map(|(name, _)| name);
+        if clean {
+            self.success.note(device, outcome == Outcome::Answered, class);
+        }
+        self.success.of(device, class)
+    }
+
+    /// Measures how often first contacts succeed, if it is time.
+    fn measure_success(&mut self, now: Time) {
+        if !self.success.is_due(now) {
+            return;
+        }
+        let mut success = std::mem::replace(&mut self.success, Success::new(&self.settings));
+        success.measure(now, |device| {
+            let known = self.inventory.get(device).filter(|_| !self.is_suspect(device, now))?;
+            Some(class_of(known, &self.settings).map(|(name, _)| name))
+        });
+        self.success = success;
     }
 
     /// Judges contacts whose time is up. One to a device that was restricted meanwhile says nothing, and is left out.

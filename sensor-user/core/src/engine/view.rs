@@ -5,7 +5,7 @@ use crate::incident::Incident;
 use crate::inventory::{self, Inventory};
 use crate::policy::{Block, BlockName, Why};
 use crate::settings::Mode;
-use crate::snapshot::{DeviceView, EngineStats, FindingView, IncidentView, Snapshot};
+use crate::snapshot::{ClassSuccess, DeviceView, EngineStats, FindingView, IncidentView, Snapshot};
 use crate::time::Time;
 
 use super::Engine;
@@ -47,6 +47,7 @@ impl Engine {
             reviews: self.reviews.iter().cloned().collect(),
             windows: self.windows.iter().cloned().collect(),
             blocks: self.blocks.iter().cloned().collect(),
+            success: self.success.rates().map(|(class, rate)| ClassSuccess { class, rate }).collect(),
             stats: self.stats(),
         }
     }

@@ -155,6 +155,7 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         from_outside: false,
         forbidden: None,
         health: Health::Unknown,
+        success: None,
         clean_since: Time(0),
     };
     let half = Half { packets: at % 50, bytes: at % 50_000, drops: 0, tcp_flags: 0x1b };

@@ -26,6 +26,7 @@ mod sent;
 mod sites;
 mod spared;
 mod spoofed;
+mod success;
 mod switched;
 mod unusual;
 

@@ -49,6 +49,7 @@ pub fn contact(mac: Mac, id: FlowId, time: Time, first: [bool; 2], alive: bool) 
         from_outside: false,
         forbidden: None,
         health: Health::Unknown,
+        success: None,
         clean_since: Time(0),
     }
 }

@@ -211,6 +211,7 @@ mod tests {
             from_outside: false,
             forbidden: None,
             health: Health::Unknown,
+            success: None,
             clean_since: Time(0),
         }
     }

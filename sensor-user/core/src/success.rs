@@ -1,0 +1,137 @@
+//! How often first contacts of healthy devices succeed, measured for each class of devices and for those of no class.
+//!
+//! The sequential test of first contacts (`detect::scan`) assumes that four of five succeed. A class whose devices often
+//! find others switched off does worse, and would be called too soon; one whose devices nearly always reach what they ask
+//! for makes a scan plainer.
+//!
+//! Each device has a share: how many of its last [`SHARE`] contacts were answered and how many failed, halved when full, so
+//! that what is old fades. Once an hour the rate of a class is the median of its devices' rates: no busy device outweighs
+//! the others, and to move it far an attacker needs half of the class. Shares of devices that something is held against are
+//! forgotten then. A device counts from [`CONTACTS`] contacts on, and a class has no rate with fewer than [`DEVICES`] such
+//! devices. How far a rate goes is bounded where it is used.
+//!
+//! There are as many shares as devices; the one not used for longest is forgotten first.
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::Serialize;
+
+use crate::inventory::{DeviceKey, capacity};
+use crate::lru::Lru;
+use crate::policy::Name;
+use crate::settings::Settings;
+use crate::state::state;
+use crate::time::{HOUR, Time};
+
+/// Most contacts of a device that count.
+const SHARE: u16 = 64;
+/// Contacts from which on a device counts.
+pub const CONTACTS: u16 = 8;
+/// Devices that count, from which on a class has a rate.
+pub const DEVICES: usize = 5;
+/// Rates are measured so often.
+const EACH: u64 = HOUR;
+
+/// What came of the last first contacts of a device.
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+struct Share {
+    /// When it was measured last, or else when it began.
+    class: Option<Name>,
+    answered: u16,
+    failed: u16,
+}
+
+impl Share {
+    fn note(&mut self, answered: bool) {
+        if self.answered + self.failed >= SHARE {
+            self.answered /= 2;
+            self.failed /= 2;
+        }
+        if answered {
+            self.answered += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    /// Thousandths answered; none if there are too few.
+    fn rate(&self) -> Option<u16> {
+        let all = self.answered + self.failed;
+        (all >= CONTACTS).then(|| (u32::from(self.answered) * 1_000 / u32::from(all)) as u16)
+    }
+}
+
+/// How often first contacts of a class succeed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+pub struct Rate {
+    /// Half of its devices do so well at least, thousandths; none if too few devices made enough contacts.
+    pub permille: Option<u16>,
+    /// Its devices that made enough contacts.
+    pub devices: u64,
+}
+
+/// How often first contacts succeed, by class.
+#[derive(Debug)]
+pub struct Success {
+    shares: Lru<DeviceKey, Share>,
+    rates: BTreeMap<Option<Name>, Rate>,
+    next: Time,
+}
+
+state!(Success { shares, rates, next });
+
+impl Success {
+    /// Nothing is measured.
+    pub fn new(settings: &Settings) -> Self {
+        Self { shares: Lru::new(capacity(settings.limits.devices)), rates: BTreeMap::new(), next: Time(0) }
+    }
+
+    /// Notes what came of a first contact of a device that nothing is held against.
+    pub fn note(&mut self, device: DeviceKey, answered: bool, class: impl FnOnce() -> Option<Name>) {
+        self.share(device, class).note(answered);
+    }
+
+    /// How often first contacts of the device's class succeed, thousandths; none if that is not known.
+    pub fn of(&mut self, device: DeviceKey, class: impl FnOnce() -> Option<Name>) -> Option<u16> {
+        let class = self.share(device, class).class;
+        self.rates.get(&class).and_then(|rate| rate.permille)
+    }
+
+    fn share(&mut self, device: DeviceKey, class: impl FnOnce() -> Option<Name>) -> &mut Share {
+        self.shares.get_or_insert_mut(device, || Share { class: class(), ..Share::default() })
+    }
+
+    /// Whether it is time to [measure](Self::measure).
+    pub fn is_due(&self, now: Time) -> bool {
+        now >= self.next
+    }
+
+    /// Measures all classes. `look` tells a device's class; none if the device is forgotten, or not to be learned from.
+    pub fn measure(&mut self, now: Time, look: impl Fn(DeviceKey) -> Option<Option<Name>>) {
+        self.next = now.plus(EACH);
+        let mut classes: BTreeMap<Option<Name>, Vec<u16>> = BTreeMap::new();
+        for (device, share) in self.shares.iter_mut() {
+            match look(*device) {
+                Some(class) => share.class = class,
+                None => (share.answered, share.failed) = (0, 0),
+            }
+            if let Some(rate) = share.rate() {
+                classes.entry(share.class).or_default().push(rate);
+            }
+        }
+        let rate = |(class, mut rates): (_, Vec<u16>)| {
+            rates.sort_unstable();
+            // Of an even number the lower one, for the devices' sake.
+            let median = rates.get((rates.len() - 1) / 2).copied();
+            let permille = median.filter(|_| rates.len() >= DEVICES);
+            (class, Rate { permille, devices: rates.len() as u64 })
+        };
+        self.rates = classes.into_iter().map(rate).collect();
+    }
+
+    /// The classes of which a device made enough contacts; no name: the devices of no class.
+    pub fn rates(&self) -> impl Iterator<Item = (Option<Name>, Rate)> {
+        self.rates.iter().map(|(class, rate)| (*class, *rate))
+    }
+}
