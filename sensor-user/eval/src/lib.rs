@@ -14,6 +14,7 @@ pub mod expect;
 pub mod figure;
 pub mod held;
 pub mod leak;
+pub mod packets;
 pub mod picture;
 pub mod report;
 pub mod runs;

@@ -17,7 +17,7 @@ use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{contest, leak, picture, report, speed, synthetic, told, transplant};
+use sensor_eval::{contest, leak, packets, picture, report, speed, synthetic, told, transplant};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -48,6 +48,9 @@ struct Args {
     /// Runs of each kind of attack, for each site
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
+    /// Seconds of real frames on a real bridge, at most 600; 0: none. Needs root
+    #[arg(long, value_name = "SECONDS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(..=600))]
+    wire: u16,
 }
 
 /// A range of seeds.
@@ -93,10 +96,13 @@ fn captures(args: &Args) -> Result<BTreeMap<String, Option<Expected>>> {
 fn eval(args: &Args) -> Result<bool> {
     // First, before anything else takes memory.
     let measured = (args.hosts > 0).then(speed::measure);
+    let wire = (args.hosts > 0 && args.wire > 0)
+        .then(|| packets::measure(&args.seeds.0, args.hosts, f64::from(args.wire)));
     let hold =
         |(file, expected): (String, Option<Expected>)| held::hold(&args.data, &file, expected.as_ref());
     let held = captures(args)?.into_iter().map(hold).collect::<Result<Vec<Held>, _>>()?;
     let mut targets = held::targets(&held);
+    targets.extend(wire.iter().flatten().flat_map(|seen| packets::targets(seen)));
     let simulated = if args.hosts == 0 { Vec::new() } else { simulate(args) };
     targets.extend(simulated.iter().flat_map(synthetic::targets));
     if args.hosts > 0 {
@@ -118,7 +124,8 @@ fn eval(args: &Args) -> Result<bool> {
         targets.push(transplant::target(&grown));
     }
     targets.extend(measured.iter().flat_map(speed::targets));
-    let mut pages: String = simulated.iter().map(told::page).collect();
+    let mut pages: String = wire.iter().map(packets::page).collect();
+    pages.extend(simulated.iter().map(told::page));
     if !grafts.is_empty() {
         pages += &transplant::page(&grafts, &grown);
     }
@@ -135,10 +142,14 @@ fn eval(args: &Args) -> Result<bool> {
     }
     write(&args.out.join("report.md"), &(report::page(&held, &targets) + &pages))?;
     let mut machine = report::machine(&held, &targets);
+    machine["e1"] = wire.as_ref().map(packets::machine).into();
     machine["synthetic"] = simulated.iter().map(told::machine).collect();
     machine["timings"] = measured.iter().map(speed::machine).collect();
     write(&args.out.join("report.json"), &format!("{machine:#}\n"))?;
     // Nobody may be reading any more; the reports are written.
+    if let Some(Err(why)) = &wire {
+        let _ = writeln!(io::stdout(), "Not measured on the wire: {why}");
+    }
     let _ = write!(io::stdout(), "{}", report::terminal(&held, &targets, screen_width()));
     let _ =
         writeln!(io::stdout(), "{} captures; more in {}", held.len(), args.out.join("report.md").display());
