@@ -20,6 +20,7 @@ pub mod report;
 pub mod runs;
 pub mod sim;
 pub mod speed;
+pub mod spoilt;
 pub mod subject;
 pub mod synthetic;
 pub mod told;

@@ -13,11 +13,12 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use sensor_eval::contest::Split;
 use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{contest, leak, packets, picture, report, speed, synthetic, told, transplant};
+use sensor_eval::{contest, leak, packets, picture, report, speed, spoilt, synthetic, told, transplant};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -48,6 +49,10 @@ struct Args {
     /// Runs of each kind of attack, for each site
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
+    /// Days that learners of the contest learn from; half as many more set their thresholds, and attacks come after. 14 is the
+    /// full split: days 1-14, 15-21, and 22 on
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    learned: u64,
     /// Seconds of real frames on a real bridge, at most 600; 0: none. Needs root
     #[arg(long, value_name = "SECONDS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(..=600))]
     wire: u16,
@@ -110,9 +115,10 @@ fn eval(args: &Args) -> Result<bool> {
     }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let split = Split { learned: args.learned };
     let contests = match args.hosts {
         0 => Vec::new(),
-        hosts => by_seed(args, |seed| contest::hold(seed, hosts.min(500), args.runs.min(4))),
+        hosts => by_seed(args, |seed| contest::hold(seed, hosts.min(500), args.runs.min(4), split)),
     };
     let grafts: Vec<Arc<_>> = match args.hosts {
         0 => Vec::new(),
@@ -131,6 +137,8 @@ fn eval(args: &Args) -> Result<bool> {
     }
     if !contests.is_empty() {
         pages += &contest::page(&contests);
+        pages += &spoilt::page(&contests);
+        targets.extend(spoilt::targets(&contests));
     }
     pages.extend(measured.iter().map(speed::page));
     if args.hosts > 0 {
@@ -143,6 +151,7 @@ fn eval(args: &Args) -> Result<bool> {
     write(&args.out.join("report.md"), &(report::page(&held, &targets) + &pages))?;
     let mut machine = report::machine(&held, &targets);
     machine["e1"] = wire.as_ref().map(packets::machine).into();
+    machine["spoilt"] = spoilt::machine(&contests);
     machine["synthetic"] = simulated.iter().map(told::machine).collect();
     machine["timings"] = measured.iter().map(speed::machine).collect();
     write(&args.out.join("report.json"), &format!("{machine:#}\n"))?;
@@ -162,7 +171,7 @@ fn simulate(args: &Args) -> Vec<synthetic::Simulated> {
 }
 
 fn trial(args: &Args) -> Trial {
-    Trial { hosts: args.hosts.min(800), learned: 2, each: args.runs }
+    Trial { hosts: args.hosts.min(800), learned: args.learned, each: args.runs }
 }
 
 /// Something on the site of each seed, two at a time.

@@ -208,3 +208,38 @@ impl Sink for Plug<'_> {
         cable.router = site.router;
     }
 }
+
+#[cfg(test)]
+impl Cable {
+    /// One on which this was sent, by these attackers.
+    pub fn of(sent: Vec<Sent>, guilty: BTreeMap<Mac, u16>) -> Self {
+        Self {
+            wires: Vec::new(),
+            home: HashMap::new(),
+            router: Mac::default(),
+            flows: HashMap::new(),
+            bytes: Vec::new(),
+            failed: Ok(()),
+            live: false,
+            sent,
+            settled: BTreeSet::new(),
+            guilty,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_known_by_what_they_end_with() {
+        let frame = |tail: &[u8]| [&[0; 52][..], tail].concat();
+        for (tail, want) in
+            [(&b"SKE1\0\0\x01\x02"[..], Some(0x102)), (b"SKE2\0\0\0\x01", None), (b"SKE1\0\0", None)]
+        {
+            assert_eq!(number(&frame(tail)), want, "{tail:?}");
+        }
+        assert_eq!(number(b"SKE1"), None);
+    }
+}

@@ -377,3 +377,66 @@ fn of_run(
     let dropped = dropped(&first.macs[0]).map(|time| seconds(begun, time));
     Some(Run { kind, steps: when, dropped, targets: targets.len(), hosts: hosts.len(), after })
 }
+
+#[cfg(test)]
+mod tests {
+    use sensor_core::observation::{FlowId, Kind};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A frame of host `from` to host `to`, at a millisecond.
+    fn sent(site: &Site, (from, to): (usize, usize), ms: i64, cause: Cause, arrived: bool) -> Sent {
+        let (from, to) = (&site.hosts[from], &site.hosts[to]);
+        let id = FlowId {
+            src: from.ip,
+            dst: to.ip,
+            sport: 1,
+            dport: 445,
+            proto: 6,
+            kind: Kind::Ip,
+            vlan: 0,
+            port: from.port,
+        };
+        let time = Stamp(1_000_000_000 + ms * 1_000_000);
+        Sent { time, macs: [from.mac, to.mac], id, cause, back: false, arrived }
+    }
+
+    fn isolation(site: &Site, hosts: &[usize], ms: i64) -> Value {
+        let targets: Vec<_> = hosts
+            .iter()
+            .flat_map(|host| [site.hosts[*host].mac.to_string(), site.hosts[*host].ip.to_string()])
+            .collect();
+        let time = serde_json::to_value(Stamp(1_000_000_000 + ms * 1_000_000)).expect("a date");
+        json!({ "event_type": "isolation", "timestamp": time,
+                "isolation": { "action": "added", "level": "isolate", "targets": targets, "reason": "scan" } })
+    }
+
+    #[test]
+    fn what_arrives_is_counted_and_who_is_wronged() {
+        let site = Site::new(2, 100);
+        let (attack, worm) = (Cause::Attack(0), Cause::Attack(1));
+        // Host 50 attacks 60 to 62, and is cut off after the second; 40 was cut off before, and 50 tried it in vain.
+        let log = [
+            ((40, 61), 0, worm, true),
+            ((50, 60), 1_000, attack, true),
+            ((50, 40), 1_100, attack, false),
+            ((50, 61), 1_200, attack, true),
+            ((50, 62), 1_300, attack, false),
+            ((50, 63), 1_400, attack, true),
+            ((70, 71), 1_500, Cause::Habit, true),
+            ((70, 72), 1_600, Cause::Habit, false),
+        ];
+        let log = log.map(|(ends, ms, cause, arrived)| sent(&site, ends, ms, cause, arrived)).to_vec();
+        let guilty = BTreeMap::from([(site.hosts[50].mac, 0), (site.hosts[40].mac, 1)]);
+        let cable = Cable::of(log, guilty);
+        let events =
+            [isolation(&site, &[50], 1_250), isolation(&site, &[71], 1_300), isolation(&site, &[40, 72], 1)];
+        let seen = sum_up(&site, &cable, &[2, 14], &events, 2, 1.0);
+        assert_eq!((seen.harmless, seen.wronged.len()), ([2, 1], 2), "{:?}", seen.wronged);
+        let run = &seen.runs[0];
+        assert_eq!((run.targets, run.hosts, run.after), (3, 1, [1, 1]), "{run:?}");
+        assert_eq!((run.dropped, run.steps[&Step::Isolate]), (Some(0.3), 0.25));
+        assert!(run.is_cut() && !seen.runs[1].is_cut());
+    }
+}
