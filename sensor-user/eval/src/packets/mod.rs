@@ -312,7 +312,7 @@ fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u
             _ => {}
         }
     }
-    let harmless = cable.sent.iter().filter(|sent| !sent.macs.iter().any(|mac| guilty.contains_key(mac)));
+    let harmless = cable.sent.iter().filter(|sent| !cable.is_from_guilty(sent) && !cable.is_for_guilty(sent));
     let lost = harmless.clone().filter(|sent| !sent.arrived).count();
     let runs = kinds.iter().enumerate().filter_map(|(run, kind)| {
         let run = run as u16;
@@ -347,8 +347,7 @@ fn of_run(
     let dropped = |mac: &Mac| {
         // What is for another host that is cut off is dropped for that one's sake.
         let from = |sent: &&Sent| {
-            let [src, dst] = sent.macs;
-            src == *mac && sent.time >= begun && !sent.arrived && !cable.guilty.contains_key(&dst)
+            sent.macs[0] == *mac && sent.time >= begun && !sent.arrived && !cable.is_for_guilty(sent)
         };
         cable.sent.iter().find(from).map(|sent| sent.time)
     };
@@ -427,7 +426,9 @@ mod tests {
             ((70, 71), 1_500, Cause::Habit, true),
             ((70, 72), 1_600, Cause::Habit, false),
         ];
-        let log = log.map(|(ends, ms, cause, arrived)| sent(&site, ends, ms, cause, arrived)).to_vec();
+        let mut log = log.map(|(ends, ms, cause, arrived)| sent(&site, ends, ms, cause, arrived)).to_vec();
+        // It is also tried behind the router.
+        log[2].macs[1] = site.router;
         let guilty = BTreeMap::from([(site.hosts[50].mac, 0), (site.hosts[40].mac, 1)]);
         let cable = Cable::of(log, guilty);
         let events =
