@@ -262,8 +262,11 @@ fn about(event: &Value) -> BTreeSet<String> {
     texts(&event["device"]["ips"]).into_iter().chain(mac).collect()
 }
 
-/// What an event does to whom it is about, and when.
+/// What an event does to whom it is about, and when; none if it only would.
 fn step(event: &Value) -> Option<(Step, Stamp)> {
+    if event["isolation"]["would"] == true {
+        return None;
+    }
     let time = serde_json::from_value(event["timestamp"].clone()).ok()?;
     let step = match (event["event_type"].as_str()?, event["isolation"]["action"].as_str()) {
         ("alert", _) if event["alert"]["severity"].as_u64()? >= 3 => Step::Hint,

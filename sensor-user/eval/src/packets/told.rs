@@ -11,8 +11,11 @@ use crate::figure::{quantile, share_lower};
 use crate::held::Target;
 use crate::subject::tally::Step;
 
-/// What is asked of a kind: its name in the figures, and most targets in the median and in 99 of 100 runs.
-const ASKED: [(&str, &str, Option<(f64, f64)>); 6] = [
+/// Most targets in the median and in 99 of 100 runs, if that is asked.
+type Most = Option<(f64, f64)>;
+
+/// What is asked of a kind, by its name and the one in the figures.
+const ASKED: [(&str, &str, Most); 6] = [
     ("sparse scan 50/s", "sparse_scan", Some((7.0, 10.0))),
     ("scan 5/s, 30 % alive", "scan_30", Some((8.0, 14.0))),
     ("dense scan 5/s, 70 % alive", "dense", Some((14.0, 20.0))),
