@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -63,6 +64,8 @@ pub struct Cable {
     pub settled: BTreeSet<Mac>,
     /// Hosts that attacked, each with its run.
     pub guilty: BTreeMap<Mac, u16>,
+    /// Their addresses.
+    pub guilty_ips: BTreeSet<IpAddr>,
 }
 
 impl Cable {
@@ -79,7 +82,18 @@ impl Cable {
             sent: Vec::new(),
             settled: BTreeSet::new(),
             guilty: BTreeMap::new(),
+            guilty_ips: BTreeSet::new(),
         })
+    }
+
+    /// Whether a frame is for a host that attacked, or asks for it.
+    pub fn is_for_guilty(&self, sent: &Sent) -> bool {
+        self.guilty.contains_key(&sent.macs[1]) || self.guilty_ips.contains(&sent.id.dst)
+    }
+
+    /// Whether a frame is from a host that attacked, also behind the router.
+    pub fn is_from_guilty(&self, sent: &Sent) -> bool {
+        self.guilty.contains_key(&sent.macs[0]) || self.guilty_ips.contains(&sent.id.src)
     }
 
     /// What went wrong with a wire, if anything did.
@@ -128,6 +142,7 @@ impl Cable {
         let number = self.sent.len();
         if let (Cause::Attack(run), false) = (told.cause, told.back || macs[0] == self.router) {
             self.guilty.entry(macs[0]).or_insert(run);
+            self.guilty_ips.insert(id.src);
         }
         self.bytes.extend((number as u32).to_be_bytes());
         let Told { cause, back, .. } = *told;
@@ -213,6 +228,8 @@ impl Sink for Plug<'_> {
 impl Cable {
     /// One on which this was sent, by these attackers.
     pub fn of(sent: Vec<Sent>, guilty: BTreeMap<Mac, u16>) -> Self {
+        let from = |sent: &&Sent| guilty.contains_key(&sent.macs[0]);
+        let guilty_ips = sent.iter().filter(from).map(|sent| sent.id.src).collect();
         Self {
             wires: Vec::new(),
             home: HashMap::new(),
@@ -224,6 +241,7 @@ impl Cable {
             sent,
             settled: BTreeSet::new(),
             guilty,
+            guilty_ips,
         }
     }
 }

@@ -9,7 +9,6 @@ mod told;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use anyhow::{Context, Result};
 use bpf_tests::daemon::{self, Site as Stand};
 use bpf_tests::lab;
 use sensor_core::addr::Mac;
+use sensor_core::observation::Kind;
 use sensor_core::time::{HOUR, MILLISECOND, Time};
 use sensor_user::clock::Stamp;
 use serde_json::Value;
@@ -88,18 +88,20 @@ pub struct Run {
     pub steps: BTreeMap<Step, f64>,
     /// Seconds from its first frame to the first one of its first host that did not arrive.
     pub dropped: Option<f64>,
-    /// Addresses that its frames were about and that arrived on the other side of the bridge.
+    /// Addresses that frames of it which arrived on the other side asked for or were for; once a host is cut off, only those
+    /// they were for, since a pinned one may still ask by ARP.
     pub targets: usize,
     /// Hosts it came from.
     pub hosts: usize,
-    /// Frames from and to its isolated hosts that were sent after the first drop, and how many of these arrived.
+    /// Frames that were sent after a host's first drop and must not arrive, and how many did: all from and to an isolated one, and
+    /// of a pinned one those for hosts that it had not reached before.
     pub after: [usize; 2],
 }
 
 impl Run {
-    /// Whether a host of it was isolated and its first one's frames stopped arriving.
+    /// Whether a host of it was pinned or isolated and its first one's frames stopped arriving.
     pub fn is_cut(&self) -> bool {
-        self.dropped.is_some() && self.steps.contains_key(&Step::Isolate)
+        self.dropped.is_some() && self.steps.keys().any(|step| *step >= Step::Pin)
     }
 }
 
@@ -260,8 +262,11 @@ fn about(event: &Value) -> BTreeSet<String> {
     texts(&event["device"]["ips"]).into_iter().chain(mac).collect()
 }
 
-/// What an event does to whom it is about, and when.
+/// What an event does to whom it is about, and when; none if it only would.
 fn step(event: &Value) -> Option<(Step, Stamp)> {
+    if event["isolation"]["would"] == true {
+        return None;
+    }
     let time = serde_json::from_value(event["timestamp"].clone()).ok()?;
     let step = match (event["event_type"].as_str()?, event["isolation"]["action"].as_str()) {
         ("alert", _) if event["alert"]["severity"].as_u64()? >= 3 => Step::Hint,
@@ -292,7 +297,7 @@ fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u
         .collect();
     let (mut wronged, mut suspected) = (Vec::new(), BTreeSet::new());
     let mut steps: BTreeMap<u16, Vec<(Step, Stamp)>> = BTreeMap::new();
-    let mut isolated = BTreeSet::new();
+    let mut held: BTreeMap<String, Step> = BTreeMap::new();
     for event in events {
         let Some((step, time)) = step(event) else { continue };
         let whom = about(event);
@@ -303,8 +308,8 @@ fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u
         match run {
             Some(run) if !(acts && innocent) => {
                 steps.entry(*run).or_default().push((step, time));
-                if step == Step::Isolate {
-                    isolated.extend(whom);
+                if acts {
+                    held.extend(whom.into_iter().map(|name| (name, step)));
                 }
             }
             _ if acts => wronged.push(format!("{whom:?}: {}", event["isolation"]["reason"])),
@@ -312,11 +317,11 @@ fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u
             _ => {}
         }
     }
-    let harmless = cable.sent.iter().filter(|sent| !sent.macs.iter().any(|mac| guilty.contains_key(mac)));
+    let harmless = cable.sent.iter().filter(|sent| !cable.is_from_guilty(sent) && !cable.is_for_guilty(sent));
     let lost = harmless.clone().filter(|sent| !sent.arrived).count();
     let runs = kinds.iter().enumerate().filter_map(|(run, kind)| {
         let run = run as u16;
-        let held = |mac: &Mac| names(mac).iter().any(|name| isolated.contains(name));
+        let held = |mac: &Mac| names(mac).iter().filter_map(|name| held.get(name)).max().copied();
         of_run(*kind, run, cable, steps.get(&run).map_or(&[][..], Vec::as_slice), held)
     });
     Seen {
@@ -337,7 +342,7 @@ fn of_run(
     run: u16,
     cable: &Cable,
     steps: &[(Step, Stamp)],
-    isolated: impl Fn(&Mac) -> bool,
+    held: impl Fn(&Mac) -> Option<Step>,
 ) -> Option<Run> {
     let hosts: BTreeSet<Mac> =
         cable.guilty.iter().filter(|(_, of)| **of == run).map(|(mac, _)| *mac).collect();
@@ -347,25 +352,27 @@ fn of_run(
     let dropped = |mac: &Mac| {
         // What is for another host that is cut off is dropped for that one's sake.
         let from = |sent: &&Sent| {
-            let [src, dst] = sent.macs;
-            src == *mac && sent.time >= begun && !sent.arrived && !cable.guilty.contains_key(&dst)
+            sent.macs[0] == *mac && sent.time >= begun && !sent.arrived && !cable.is_for_guilty(sent)
         };
         cable.sent.iter().find(from).map(|sent| sent.time)
     };
-    let targets: BTreeSet<IpAddr> = cable
-        .sent
-        .iter()
-        .filter(attack)
-        .filter(|sent| sent.arrived && !sent.back)
-        .map(|sent| sent.id.dst)
-        .collect();
-    let mut after = [0; 2];
-    for mac in hosts.iter().filter(|mac| isolated(mac)) {
-        let Some(since) = dropped(mac) else { continue };
-        let later = |sent: &&Sent| sent.time > since && sent.macs.contains(mac);
-        for sent in cable.sent.iter().filter(later) {
-            after[0] += 1;
-            after[1] += usize::from(sent.arrived);
+    let (mut targets, mut after) = (BTreeSet::new(), [0; 2]);
+    for mac in &hosts {
+        let (since, held) = (dropped(mac), held(mac));
+        for sent in cable.sent.iter().filter(|sent| sent.time >= begun && sent.macs.contains(mac)) {
+            let later = since.is_some_and(|since| sent.time > since);
+            let contact = sent.id.kind == Kind::Ip;
+            let new = attack(&sent) && !sent.back && sent.macs[0] == *mac && !targets.contains(&sent.id.dst);
+            let must_not = match held {
+                Some(Step::Isolate) => later,
+                Some(Step::Pin) => later && new && contact,
+                _ => false,
+            };
+            after[0] += usize::from(must_not);
+            after[1] += usize::from(must_not && sent.arrived);
+            if new && sent.arrived && (contact || !later) {
+                targets.insert(sent.id.dst);
+            }
         }
     }
     let mut when = BTreeMap::new();
@@ -380,7 +387,7 @@ fn of_run(
 
 #[cfg(test)]
 mod tests {
-    use sensor_core::observation::{FlowId, Kind};
+    use sensor_core::observation::FlowId;
     use serde_json::json;
 
     use super::*;
@@ -427,16 +434,34 @@ mod tests {
             ((70, 71), 1_500, Cause::Habit, true),
             ((70, 72), 1_600, Cause::Habit, false),
         ];
-        let log = log.map(|(ends, ms, cause, arrived)| sent(&site, ends, ms, cause, arrived)).to_vec();
-        let guilty = BTreeMap::from([(site.hosts[50].mac, 0), (site.hosts[40].mac, 1)]);
+        let mut log = log.map(|(ends, ms, cause, arrived)| sent(&site, ends, ms, cause, arrived)).to_vec();
+        // It is also tried behind the router.
+        log[2].macs[1] = site.router;
+        // Host 30 was pinned: what it reached before goes on, and it may ask by ARP; one new host more is one too many.
+        let pinned = Cause::Attack(2);
+        for (to, ms, arrived, kind) in [
+            (80, 2_000, true, Kind::Ip),
+            (81, 2_100, false, Kind::Ip),
+            (80, 2_200, true, Kind::Ip),
+            (82, 2_300, true, Kind::Arp),
+            (82, 2_400, true, Kind::Ip),
+        ] {
+            let frame = sent(&site, (30, to), ms, pinned, arrived);
+            log.push(Sent { id: FlowId { kind, ..frame.id }, ..frame });
+        }
+        let guilty = [(50, 0), (40, 1), (30, 2)].map(|(host, run)| (site.hosts[host].mac, run)).into();
         let cable = Cable::of(log, guilty);
-        let events =
-            [isolation(&site, &[50], 1_250), isolation(&site, &[71], 1_300), isolation(&site, &[40, 72], 1)];
-        let seen = sum_up(&site, &cable, &[2, 14], &events, 2, 1.0);
+        let mut pin = isolation(&site, &[30], 2_050);
+        pin["isolation"]["level"] = "pin".into();
+        let events = [(&[50][..], 1_250), (&[71], 1_300), (&[40, 72], 1)];
+        let [cut, wrong, half] = events.map(|(hosts, ms)| isolation(&site, hosts, ms));
+        let seen = sum_up(&site, &cable, &[2, 14, 3], &[cut, wrong, half, pin], 2, 1.0);
         assert_eq!((seen.harmless, seen.wronged.len()), ([2, 1], 2), "{:?}", seen.wronged);
         let run = &seen.runs[0];
         assert_eq!((run.targets, run.hosts, run.after), (3, 1, [1, 1]), "{run:?}");
         assert_eq!((run.dropped, run.steps[&Step::Isolate]), (Some(0.3), 0.25));
         assert!(run.is_cut() && !seen.runs[1].is_cut());
+        let run = &seen.runs[2];
+        assert_eq!((run.targets, run.after, run.is_cut()), (2, [1, 1], true), "{run:?}");
     }
 }

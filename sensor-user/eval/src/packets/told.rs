@@ -11,8 +11,11 @@ use crate::figure::{quantile, share_lower};
 use crate::held::Target;
 use crate::subject::tally::Step;
 
-/// What is asked of a kind: its name in the figures, and most targets in the median and in 99 of 100 runs.
-const ASKED: [(&str, &str, Option<(f64, f64)>); 6] = [
+/// Most targets in the median and in 99 of 100 runs, if that is asked.
+type Most = Option<(f64, f64)>;
+
+/// What is asked of a kind, by its name and the one in the figures.
+const ASKED: [(&str, &str, Most); 6] = [
     ("sparse scan 50/s", "sparse_scan", Some((7.0, 10.0))),
     ("scan 5/s, 30 % alive", "scan_30", Some((8.0, 14.0))),
     ("dense scan 5/s, 70 % alive", "dense", Some((14.0, 20.0))),
@@ -20,6 +23,9 @@ const ASKED: [(&str, &str, Option<(f64, f64)>); 6] = [
     ("ARP scan 10/s", "arp_scan", None),
     ("worm 5/s", "worm", None),
 ];
+
+/// Steps of the table: the shipped decisions pin where isolating would hit who is protected.
+const STEPS: [Step; 4] = [Step::Hint, Step::Alert, Step::Pin, Step::Isolate];
 
 fn of<'a>(seen: &'a [Seen], name: &str) -> Vec<&'a Run> {
     let named = |run: &&Run| KINDS.get(run.kind).is_some_and(|kind| kind.name == name);
@@ -60,7 +66,7 @@ pub fn targets(seen: &[Seen]) -> Vec<Target> {
         ),
         target(
             "leaked",
-            "frames from or to an isolated host that arrived after its first drop",
+            "frames that arrived after a host was cut off and must not",
             (after(1), after(0)),
             0.0,
             false,
@@ -129,8 +135,8 @@ fn seen_page(seen: &[Seen]) -> String {
             seen.suspected
         );
     }
-    text.push_str("\nSeconds from the first frame, and targets reached on the other side: median / greatest.\n\n| attack | runs | cut off |");
-    for step in [Step::Hint, Step::Alert, Step::Isolate] {
+    text.push_str("\nSeconds from the first frame, and targets reached on the other side: median / greatest; then frames sent after the first drop that must not arrive.\n\n| attack | runs | cut off |");
+    for step in STEPS {
         let _ = write!(text, " {} |", step.name());
     }
     text.push_str(" first frame dropped | targets | hosts | sent after | arrived |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
@@ -138,7 +144,7 @@ fn seen_page(seen: &[Seen]) -> String {
         let runs = of(seen, kind);
         let cut = runs.iter().filter(|run| run.is_cut()).count();
         let _ = write!(text, "| {kind} | {} | {cut} |", runs.len());
-        for step in [Step::Hint, Step::Alert, Step::Isolate] {
+        for step in STEPS {
             let after: Vec<f64> = runs.iter().filter_map(|run| run.steps.get(&step)).copied().collect();
             let _ = write!(text, " {} |", spread(&after, 2));
         }
