@@ -12,6 +12,7 @@
 //! than a part of the room in which contacts wait, and what comes when that is taken is not judged, rather than what came
 //! before it. So of any flood as many are judged as there is room for, each time-out.
 
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -117,7 +118,7 @@ fn is_solicited(ip: IpAddr) -> bool {
 }
 
 /// Kind of traffic that makes a destination a peer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 enum Way {
     Arp,
     Neighbour,
@@ -409,10 +410,19 @@ impl Contacts {
         tried.into_iter().any(|tried| tried.answered && tried.first >= since)
     }
 
-    /// The services that answered whoever tried them, the last tried first.
-    pub fn answered_services(&self) -> impl Iterator<Item = Answered> {
-        let tried = self.services.iter().filter(|(_, tried)| tried.answered);
-        tried.filter_map(|((device, dst, way, service), tried)| {
+    /// The services that answered whoever tried them, of some devices or at some addresses; the last tried first. All are
+    /// looked through, as in [`crate::flow::Conversations::talks`].
+    pub fn answered_services(
+        &self,
+        by: impl Fn(DeviceKey) -> bool,
+        at: impl Fn(IpAddr) -> bool,
+    ) -> Vec<Answered> {
+        let tried = self.services.unordered().filter(|(_, tried)| tried.answered);
+        let mut tried: Vec<_> = tried.filter(|((device, dst, ..), _)| by(*device) || at(*dst)).collect();
+        tried.sort_by_key(|((device, dst, way, service), tried)| {
+            (Reverse(tried.last), *device, *dst, *way, *service)
+        });
+        let answered = tried.into_iter().filter_map(|((device, dst, way, service), tried)| {
             let (proto, port) = match way {
                 Way::Arp | Way::Neighbour => return None,
                 Way::Icmp if dst.is_ipv4() => (ICMP, 0),
@@ -422,7 +432,8 @@ impl Contacts {
                 Way::Other => (u8::try_from(*service).ok()?, 0),
             };
             Some(Answered { device: *device, server: *dst, proto, port, first: tried.first })
-        })
+        });
+        answered.collect()
     }
 
     /// The contact that an ICMP error of the destination itself is the outcome of.
