@@ -139,7 +139,7 @@ fn seen_page(seen: &[Seen]) -> String {
     for step in STEPS {
         let _ = write!(text, " {} |", step.name());
     }
-    text.push_str(" first frame dropped | targets | hosts | sent after | arrived |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
+    text.push_str(" first frame dropped | targets | hosts | sent after | arrived |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (kind, ..) in ASKED {
         let runs = of(seen, kind);
         let cut = runs.iter().filter(|run| run.is_cut()).count();
