@@ -141,6 +141,26 @@ fn few_devices_and_devices_that_are_held_against_something_move_no_rate() {
 }
 
 #[test]
+fn an_alert_that_came_early_is_told_again_with_its_full_weight() {
+    let mut lan = populated(with_wards());
+    habit(&mut lan, 32..=36, 10);
+    lan.pass(HOUR);
+    let weights = |lan: &Lan| {
+        let incident = &lan.engine.snapshot(lan.now).incidents[0];
+        incident.findings.iter().map(|finding| finding.weight).collect::<Vec<_>>()
+    };
+    // Half of them answer, and then none.
+    tries(&mut lan, 40, 2, |lan| !lan.alerts().is_empty());
+    assert_eq!(weights(&lan), [4.7]);
+    for m in 200..205 {
+        lan.tcp(40, m, 9200, None);
+        lan.pass(3 * SECOND);
+    }
+    let told = weights(&lan);
+    assert!(told.len() == 1 && told[0] > 6.9, "the last counts: {told:?}");
+}
+
+#[test]
 fn a_finding_says_what_was_usual() {
     let mut lan = populated(with_wards());
     habit(&mut lan, 32..=36, 7);
