@@ -32,7 +32,8 @@ fn of_the_drop_that_follows_the_evidence() -> Result<()> {
         site(3, |site| {
             (1..=3).try_for_each(|host| site.lab.silence(host))?;
             site.configure("[isolation]\nbudget = 1000\nbudget_share = 100\n")?;
-            let _daemon = site.start(&["--mode", "enforce"])?;
+            // A line for each of the flows is not what is measured.
+            let _daemon = site.start(&["--mode", "enforce", "--events", "alert,isolation"])?;
             let (wire, listener) = (Raw::open(site.lab, 1)?, Raw::open(site.lab, 2)?);
             let flood = Flood::new(site.lab, 3)?;
             let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
