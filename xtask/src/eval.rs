@@ -18,7 +18,7 @@ pub struct EvalArgs {
     /// The table of expectations [default: expect.tsv in the folder]
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
-    /// What the evaluation itself is given: --seeds A-B, --hosts N, --days N, --confounders N, --runs N
+    /// What the evaluation itself is given: --seeds A-B, --hosts N, --days N, --confounders N, --runs N, --wire SECONDS
     #[arg(last = true, value_name = "OPTIONS")]
     more: Vec<String>,
 }
@@ -27,6 +27,8 @@ pub struct EvalArgs {
 pub fn eval(tree: &Tree, args: &EvalArgs) -> Result<()> {
     let compiler = setup::setup(tree, &[Part::Bpf])?;
     build::object(tree, &compiler)?;
+    // What real frames are put to the test with.
+    let product = build::sekisho(tree)?;
     let mut command = tree.cargo();
     command.args(["run", "--release", "--quiet", "--package", "sensor-eval", "--bin", "eval", "--", "--out"]);
     command.arg(tree.target.join("eval")).arg("--data");
@@ -34,6 +36,6 @@ pub fn eval(tree: &Tree, args: &EvalArgs) -> Result<()> {
     if let Some(table) = &args.expect {
         command.arg("--expect").arg(std::path::absolute(table)?);
     }
-    command.args(&args.more);
+    command.args(&args.more).env("SEKISHO_BIN", product);
     sh::run(&mut command)
 }

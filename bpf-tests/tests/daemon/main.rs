@@ -11,6 +11,7 @@ mod disk;
 mod doctor;
 mod failure;
 mod follow;
+mod hospital;
 mod latency;
 mod ledger;
 mod levels;

@@ -12,6 +12,7 @@
 //! than a part of the room in which contacts wait, and what comes when that is taken is not judged, rather than what came
 //! before it. So of any flood as many are judged as there is room for, each time-out.
 
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,6 +27,7 @@ use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
+use crate::patience::AnswerTimes;
 use crate::settings::Settings;
 use crate::state::state;
 use crate::time::{HOUR, Time};
@@ -116,7 +118,7 @@ fn is_solicited(ip: IpAddr) -> bool {
 }
 
 /// Kind of traffic that makes a destination a peer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 enum Way {
     Arp,
     Neighbour,
@@ -197,12 +199,19 @@ pub struct Answered {
     pub first: Time,
 }
 
+/// The queue of TCP inside, where the wait is as long as answers take.
+const TCP_INSIDE: usize = 3;
+/// The queue of what was judged before its time was up.
+const JUDGED: usize = 4;
+
 /// A contact that waits.
 #[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 struct Pending {
     contact: Contact,
-    /// Until when.
+    /// Until when: it is judged then, or forgotten if it was.
     deadline: Time,
+    /// It was judged by silence; an answer that is only late takes that back.
+    judged: bool,
     /// Who sent it, on this link.
     smac: Mac,
 }
@@ -217,14 +226,18 @@ pub struct Contacts {
     senders: HashMap<Mac, usize, DefaultHashBuilder>,
     /// Groups in which somebody who was heard is asked for.
     groups: Lru<IpAddr, ()>,
-    /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external.
-    queues: [VecDeque<(Time, Waiting)>; 3],
+    /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external, TCP inside, and that
+    /// of it which was judged before its time was up.
+    queues: [VecDeque<(Time, Waiting)>; 5],
+    /// How long answers inside take.
+    times: AnswerTimes,
     limit: usize,
+    internal_answer_ns: u64,
     /// Contacts not judged because too many waited, or answers were lost.
     pub evicted: u64,
 }
 
-state!(Contacts { peers, services, waiting, senders, groups, queues, evicted } keeps { limit });
+state!(Contacts { peers, services, waiting, senders, groups, queues, times, evicted } keeps { limit, internal_answer_ns });
 
 impl Contacts {
     /// An empty table, bounded by the settings.
@@ -236,6 +249,8 @@ impl Contacts {
             senders: HashMap::default(),
             groups: Lru::new(capacity(settings.limits.devices)),
             queues: Default::default(),
+            times: AnswerTimes::default(),
+            internal_answer_ns: settings.internal_answer_ns,
             limit: settings.limits.contacts.max(1),
             evicted: 0,
         }
@@ -329,18 +344,23 @@ impl Contacts {
         }
         let (queue, patience) = match (contact.id.kind, contact.internal) {
             (Kind::Arp, _) if !contact.alive => (0, settings.dark_answer_ns),
+            (_, true) if contact.id.proto == TCP => {
+                (TCP_INSIDE, self.times.patience(settings.internal_answer_ns))
+            }
             (_, true) => (1, settings.internal_answer_ns),
             (_, false) => (2, settings.external_answer_ns),
         };
-        let deadline = contact.time.plus(patience);
-        self.waiting.insert(key, Pending { contact, deadline, smac });
+        // Who was waited for longer, before the wait became shorter, comes first.
+        let last = self.queues[queue].back().map(|(deadline, _)| *deadline);
+        let deadline = last.max(Some(contact.time.plus(patience))).unwrap_or_default();
+        self.waiting.insert(key, Pending { contact, deadline, judged: false, smac });
         *self.senders.entry(smac).or_default() += 1;
         self.queues[queue].push_back((deadline, key));
     }
 
     /// Takes out a contact that waits.
     fn take(&mut self, key: &Waiting) -> Option<(Contact, Time)> {
-        let Pending { contact, deadline, smac } = self.waiting.remove(key)?;
+        let Pending { contact, deadline, smac, judged: _ } = self.waiting.remove(key)?;
         if let Entry::Occupied(mut sender) = self.senders.entry(smac) {
             *sender.get_mut() -= 1;
             if *sender.get() == 0 {
@@ -353,6 +373,9 @@ impl Contacts {
     /// The contact that `answer`, the first flow back of the conversation begun by `id`, is the outcome of.
     pub fn answered(&mut self, id: &FlowId, answer: &FlowSeen) -> Option<(Contact, Outcome)> {
         let (contact, _) = self.take(&waiting_key(id))?;
+        if id.proto == TCP && contact.internal {
+            self.times.note(answer.time.since(contact.time));
+        }
         if id.proto == TCP && answer.tcp_flags & RST != 0 {
             return Some((contact, Outcome::Refused));
         }
@@ -387,10 +410,19 @@ impl Contacts {
         tried.into_iter().any(|tried| tried.answered && tried.first >= since)
     }
 
-    /// The services that answered whoever tried them, the last tried first.
-    pub fn answered_services(&self) -> impl Iterator<Item = Answered> {
-        let tried = self.services.iter().filter(|(_, tried)| tried.answered);
-        tried.filter_map(|((device, dst, way, service), tried)| {
+    /// The services that answered whoever tried them, of some devices or at some addresses; the last tried first. All are
+    /// looked through, as in [`crate::flow::Conversations::talks`].
+    pub fn answered_services(
+        &self,
+        by: impl Fn(DeviceKey) -> bool,
+        at: impl Fn(IpAddr) -> bool,
+    ) -> Vec<Answered> {
+        let tried = self.services.unordered().filter(|(_, tried)| tried.answered);
+        let mut tried: Vec<_> = tried.filter(|((device, dst, ..), _)| by(*device) || at(*dst)).collect();
+        tried.sort_by_key(|((device, dst, way, service), tried)| {
+            (Reverse(tried.last), *device, *dst, *way, *service)
+        });
+        let answered = tried.into_iter().filter_map(|((device, dst, way, service), tried)| {
             let (proto, port) = match way {
                 Way::Arp | Way::Neighbour => return None,
                 Way::Icmp if dst.is_ipv4() => (ICMP, 0),
@@ -400,7 +432,8 @@ impl Contacts {
                 Way::Other => (u8::try_from(*service).ok()?, 0),
             };
             Some(Answered { device: *device, server: *dst, proto, port, first: tried.first })
-        })
+        });
+        answered.collect()
     }
 
     /// The contact that an ICMP error of the destination itself is the outcome of.
@@ -432,9 +465,22 @@ impl Contacts {
                 .min_by_key(|queue| queue.front().map(|front| front.0))?;
             let (deadline, key) = queue.pop_front()?;
             // It may have been answered, or made anew with a later deadline.
-            if self.waiting.get(&key).is_some_and(|pending| pending.deadline == deadline) {
+            let Some(pending) = self.waiting.get_mut(&key).filter(|pending| pending.deadline == deadline)
+            else {
+                continue;
+            };
+            if pending.judged {
+                self.take(&key);
+                continue;
+            }
+            let (contact, end) = (pending.contact, pending.contact.time.plus(self.internal_answer_ns));
+            if !contact.internal || contact.id.proto != TCP || end <= deadline {
                 return self.take(&key);
             }
+            // The answer may only be late.
+            (pending.judged, pending.deadline) = (true, end);
+            self.queues[JUDGED].push_back((end, key));
+            return Some((contact, deadline));
         }
     }
 }

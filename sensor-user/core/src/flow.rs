@@ -1,5 +1,6 @@
 //! Conversations: the two directions of a flow, joined, and who began them.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -106,8 +107,6 @@ pub struct Talk {
     pub smac: Mac,
     /// MAC address it was sent to.
     pub dmac: Mac,
-    /// It was answered, and not by a refusal.
-    pub answered: bool,
     /// When it began.
     pub start: Time,
 }
@@ -222,12 +221,20 @@ impl Conversations {
         (if midway { Role::OpensMidway } else { Role::Opens }, ended)
     }
 
-    /// All conversations, the last touched first.
-    pub fn talks(&self) -> impl Iterator<Item = Talk> {
-        self.table.iter().map(|(_, c)| {
-            let answered = !c.refused && c.halves.iter().all(|track| track.seen);
-            Talk { id: c.id, smac: c.smac, dmac: c.dmac, answered, start: c.start }
-        })
+    /// The conversations of some addresses that were answered, and not by a refusal; the last touched first. All are looked
+    /// through, a few million a second: a device is cut off now and then.
+    pub fn talks(&self, of: impl Fn(IpAddr) -> bool) -> Vec<Talk> {
+        let answered = |c: &&Conversation| !c.refused && c.halves.iter().all(|track| track.seen);
+        let all = self.table.unordered().map(|(_, conversation)| conversation);
+        let found = all.filter(answered).filter(|c| of(c.id.src) || of(c.id.dst));
+        let mut found: Vec<_> = found.collect();
+        found.sort_by_key(|c| (Reverse(c.touched), c.id));
+        found.into_iter().map(Conversation::talk).collect()
+    }
+
+    /// All conversations, in no order.
+    pub fn all(&self) -> impl Iterator<Item = Talk> {
+        self.table.unordered().map(|(_, conversation)| conversation.talk())
     }
 
     /// Notes how a flow went on; none if its conversation is not known.
@@ -279,6 +286,10 @@ impl Conversations {
 }
 
 impl Conversation {
+    fn talk(&self) -> Talk {
+        Talk { id: self.id, smac: self.smac, dmac: self.dmac, start: self.start }
+    }
+
     fn ended(self, reason: EndReason) -> FlowEnded {
         let [to_server, to_client] = self.halves.map(|track| track.total());
         FlowEnded {

@@ -22,6 +22,7 @@ pub mod inventory;
 mod lru;
 pub mod model;
 pub mod observation;
+mod patience;
 pub mod policy;
 pub mod settings;
 pub mod snapshot;

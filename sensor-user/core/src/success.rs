@@ -135,3 +135,44 @@ impl Success {
         self.rates.iter().map(|(class, rate)| (*class, *rate))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::Mac;
+
+    fn device(n: u8) -> DeviceKey {
+        DeviceKey::Local(Mac([2, 0, 0, 0, 0, n]))
+    }
+
+    /// The rate of devices of no class that answered and failed so often, answers first.
+    fn rate(devices: &[(u16, u16)]) -> Rate {
+        let mut success = Success::new(&Settings::default());
+        for (n, (answered, failed)) in (0..).zip(devices) {
+            (0..*answered).for_each(|_| success.note(device(n), true, || None));
+            (0..*failed).for_each(|_| success.note(device(n), false, || None));
+        }
+        success.measure(Time(0), |_| Some(None));
+        success.rates().next().map_or(Rate { permille: None, devices: 0 }, |(_, rate)| rate)
+    }
+
+    #[test]
+    fn a_rate_is_the_median_of_devices_that_made_enough_contacts() {
+        for (what, devices, want) in [
+            ("none", &[][..], (None, 0)),
+            ("too few devices", &[(8, 2); 4], (None, 4)),
+            ("enough", &[(8, 2); 5], (Some(800), 5)),
+            ("one made too few contacts", &[(8, 2), (8, 2), (8, 2), (8, 2), (7, 0)], (None, 4)),
+            ("two of five fail", &[(9, 1), (9, 1), (9, 1), (0, 60), (0, 60)], (Some(900), 5)),
+            (
+                "of an even number the lower",
+                &[(9, 1), (9, 1), (9, 1), (5, 5), (5, 5), (5, 5)],
+                (Some(500), 6),
+            ),
+            ("what is old fades", &[(640, 64); 5], (Some(250), 5)),
+        ] {
+            let rate = rate(devices);
+            assert_eq!((rate.permille, rate.devices), want, "{what}");
+        }
+    }
+}

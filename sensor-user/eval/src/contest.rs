@@ -1,6 +1,6 @@
 //! The product and its rivals in one run, at one budget of false alarms.
 //!
-//! Two days to learn, two to set the thresholds on, then attacks. A rival's threshold is the score that as many hosts and
+//! Some days to learn, half as many to set the thresholds on, then attacks ([`Split`]). A rival's threshold is the score that as many hosts and
 //! days pass as the product alerted on in the days before the attacks; beside it stands what its published one does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +17,25 @@ use crate::sim::chance::Chance;
 use crate::sim::confound;
 use crate::sim::site::{Class, Site};
 use crate::sim::world::World;
+use crate::spoilt::Spoilt;
 use crate::subject::product::{Product, settings};
 use crate::subject::rivals::{Rival, Rivals, Stair};
 use crate::subject::tally::{Attacked, Step};
 
-/// Days of learning, and the day the attacks begin.
-const LEARNED: u64 = 2;
-const ATTACKS: u64 = 4;
+/// Which days are for what: the first to learn from, half as many to set thresholds on, and all after them to test on, which
+/// nothing was learned from or set on. Of 14 days that is 1 to 14, 15 to 21, and 22 on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Split {
+    /// Days of learning.
+    pub learned: u64,
+}
+
+impl Split {
+    /// Days until the tests begin.
+    pub fn calibrated(self) -> u64 {
+        self.learned + self.learned.div_ceil(2)
+    }
+}
 
 /// A contest on one site.
 pub struct Contest {
@@ -34,19 +46,23 @@ pub struct Contest {
     scores: BTreeMap<Rival, [Vec<f64>; 2]>,
     /// Hosts and days the product alerted on, likewise.
     alerted: [usize; 2],
+    split: Split,
+    /// What spoilt training costs those that learn.
+    pub spoilt: Spoilt,
 }
 
 /// Lets all of them look at the site of a seed.
-pub fn hold(seed: u64, hosts: usize, each: usize) -> Contest {
+pub fn hold(seed: u64, hosts: usize, each: usize, split: Split) -> Contest {
     let site = Site::new(seed, hosts);
     let nms: BTreeSet<_> =
         site.of(Class::Nms).iter().filter_map(|id| site.hosts.get(*id)).map(|host| host.ip).collect();
     let product = Product::new(&settings(&site, Mode::Observe, false));
-    let mut rivals = Rivals::new(product, START.plus(LEARNED * DAY));
+    let [learned, calibrated] = [split.learned, split.calibrated()];
+    let first = START.plus(calibrated * DAY);
+    let mut rivals = Rivals::new(product, START.plus(learned * DAY), first);
     let planned = {
         let mut world = World::new(site, seed, &mut rivals);
         world.open();
-        let first = START.plus(ATTACKS * DAY);
         confound::plan(&mut world, 1, START, first, &mut Chance::new(seed, 4));
         let planned = attack::plan(&mut world, each, first, 20 * MINUTE);
         world.run(first.plus(planned.len() as u64 * 20 * MINUTE + 26 * HOUR));
@@ -54,8 +70,8 @@ pub fn hold(seed: u64, hosts: usize, each: usize) -> Contest {
     };
     let mut scores: BTreeMap<Rival, [Vec<f64>; 2]> = BTreeMap::new();
     for ((rival, day, src), score) in &rivals.benign {
-        if *day >= LEARNED && !nms.contains(src) {
-            scores.entry(*rival).or_default()[usize::from(*day >= ATTACKS)].push(*score);
+        if *day >= learned && !nms.contains(src) {
+            scores.entry(*rival).or_default()[usize::from(*day >= calibrated)].push(*score);
         }
     }
     scores.values_mut().flatten().for_each(|scores| scores.sort_by(|a, b| b.total_cmp(a)));
@@ -64,9 +80,11 @@ pub fn hold(seed: u64, hosts: usize, each: usize) -> Contest {
         tally.wrong.iter().filter(|wrong| wrong.step == Step::Alert && wrong.class != Some(Class::Nms));
     let of: BTreeSet<_> = alerts.map(|wrong| (day(wrong.time), wrong.device.as_str())).collect();
     let count =
-        |late: bool| of.iter().filter(|(day, _)| *day >= LEARNED && (*day >= ATTACKS) == late).count();
+        |late: bool| of.iter().filter(|(day, _)| *day >= learned && (*day >= calibrated) == late).count();
     let alerted = [count(false), count(true)];
-    Contest { planned, attacks: rivals.product.tally.attacks, stairs: rivals.stairs, scores, alerted }
+    let spoilt = Spoilt::measure(&rivals.minutes, &planned, START.plus(learned * DAY));
+    let attacks = rivals.product.tally.attacks;
+    Contest { planned, attacks, stairs: rivals.stairs, scores, alerted, split, spoilt }
 }
 
 /// One row of the table: runs of each kind found, of how many, targets reached by then, false host-days after.
@@ -173,10 +191,15 @@ pub fn page(contests: &[Contest]) -> String {
     let detectors: BTreeSet<&str> =
         contests.iter().flat_map(|c| c.attacks.values()).flat_map(|a| a.called.iter().copied()).collect();
     rows.extend(detectors.into_iter().map(|name| of_product(contests, Some(name))));
-    let mut text = "\n## The same run, the same budget of false alarms\n\nPercent of the runs found, and the median of the targets \
+    let split = contests.first().map_or(Split { learned: 0 }, |contest| contest.split);
+    let mut text = format!(
+        "\n## The same run, the same budget of false alarms\n\nDays 1 to {} to learn from, to day {} for the \
+                    thresholds, attacks after that. Percent of the runs found, and the median of the targets \
                     reached by then; observe mode, nobody is cut off. Rivals are shown IP frames alone, as their models are (forest and components: the rows of the product's own), and so miss scans of empty addresses on the host's own link, which are ARP. Host-days without an attack that were called \
-                    while attacks went on stand first.\n\n| |"
-        .to_owned();
+                    while attacks went on stand first.\n\n| |",
+        split.learned,
+        split.calibrated()
+    );
     for row in &rows {
         let _ = write!(text, " {} |", row.name);
     }
@@ -200,4 +223,16 @@ pub fn page(contests: &[Contest]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_14_days_the_next_week_calibrates_and_day_22_is_the_first_of_the_tests() {
+        for (learned, calibrated) in [(14, 21), (2, 3), (1, 2)] {
+            assert_eq!(Split { learned }.calibrated(), calibrated);
+        }
+    }
 }

@@ -13,11 +13,12 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use sensor_eval::contest::Split;
 use sensor_eval::expect::{self, Expected};
 use sensor_eval::held::{self, Held};
 use sensor_eval::runs::Trial;
 use sensor_eval::years::Extent;
-use sensor_eval::{contest, leak, picture, report, speed, synthetic, told, transplant};
+use sensor_eval::{contest, leak, packets, picture, report, speed, spoilt, synthetic, told, transplant};
 use sensor_user::cli::table::screen_width;
 
 /// Holds the detectors against real captures with ground truth.
@@ -48,6 +49,13 @@ struct Args {
     /// Runs of each kind of attack, for each site
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
+    /// Days that learners of the contest learn from; half as many more set their thresholds, and attacks come after. 14 is the
+    /// full split: days 1-14, 15-21, and 22 on
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    learned: u64,
+    /// Seconds of real frames on a real bridge, at most 600; 0: none. Needs root
+    #[arg(long, value_name = "SECONDS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(..=600))]
+    wire: u16,
 }
 
 /// A range of seeds.
@@ -93,10 +101,13 @@ fn captures(args: &Args) -> Result<BTreeMap<String, Option<Expected>>> {
 fn eval(args: &Args) -> Result<bool> {
     // First, before anything else takes memory.
     let measured = (args.hosts > 0).then(speed::measure);
+    let wire = (args.hosts > 0 && args.wire > 0)
+        .then(|| packets::measure(&args.seeds.0, args.hosts, f64::from(args.wire)));
     let hold =
         |(file, expected): (String, Option<Expected>)| held::hold(&args.data, &file, expected.as_ref());
     let held = captures(args)?.into_iter().map(hold).collect::<Result<Vec<Held>, _>>()?;
     let mut targets = held::targets(&held);
+    targets.extend(wire.iter().flatten().flat_map(|seen| packets::targets(seen)));
     let simulated = if args.hosts == 0 { Vec::new() } else { simulate(args) };
     targets.extend(simulated.iter().flat_map(synthetic::targets));
     if args.hosts > 0 {
@@ -104,9 +115,10 @@ fn eval(args: &Args) -> Result<bool> {
     }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let split = Split { learned: args.learned };
     let contests = match args.hosts {
         0 => Vec::new(),
-        hosts => by_seed(args, |seed| contest::hold(seed, hosts.min(500), args.runs.min(4))),
+        hosts => by_seed(args, |seed| contest::hold(seed, hosts.min(500), args.runs.min(4), split)),
     };
     let grafts: Vec<Arc<_>> = match args.hosts {
         0 => Vec::new(),
@@ -118,12 +130,15 @@ fn eval(args: &Args) -> Result<bool> {
         targets.push(transplant::target(&grown));
     }
     targets.extend(measured.iter().flat_map(speed::targets));
-    let mut pages: String = simulated.iter().map(told::page).collect();
+    let mut pages: String = wire.iter().map(packets::page).collect();
+    pages.extend(simulated.iter().map(told::page));
     if !grafts.is_empty() {
         pages += &transplant::page(&grafts, &grown);
     }
     if !contests.is_empty() {
         pages += &contest::page(&contests);
+        pages += &spoilt::page(&contests);
+        targets.extend(spoilt::targets(&contests));
     }
     pages.extend(measured.iter().map(speed::page));
     if args.hosts > 0 {
@@ -135,10 +150,15 @@ fn eval(args: &Args) -> Result<bool> {
     }
     write(&args.out.join("report.md"), &(report::page(&held, &targets) + &pages))?;
     let mut machine = report::machine(&held, &targets);
+    machine["e1"] = wire.as_ref().map(packets::machine).into();
+    machine["spoilt"] = spoilt::machine(&contests);
     machine["synthetic"] = simulated.iter().map(told::machine).collect();
     machine["timings"] = measured.iter().map(speed::machine).collect();
     write(&args.out.join("report.json"), &format!("{machine:#}\n"))?;
     // Nobody may be reading any more; the reports are written.
+    if let Some(Err(why)) = &wire {
+        let _ = writeln!(io::stdout(), "Not measured on the wire: {why}");
+    }
     let _ = write!(io::stdout(), "{}", report::terminal(&held, &targets, screen_width()));
     let _ =
         writeln!(io::stdout(), "{} captures; more in {}", held.len(), args.out.join("report.md").display());
@@ -151,7 +171,7 @@ fn simulate(args: &Args) -> Vec<synthetic::Simulated> {
 }
 
 fn trial(args: &Args) -> Trial {
-    Trial { hosts: args.hosts.min(800), learned: 2, each: args.runs }
+    Trial { hosts: args.hosts.min(800), learned: args.learned, each: args.runs }
 }
 
 /// Something on the site of each seed, two at a time.

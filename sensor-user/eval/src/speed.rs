@@ -20,7 +20,7 @@ use crate::held::Target;
 use crate::sim::calendar::START;
 use crate::sim::site::{Class, Site};
 use crate::sim::world::{Cause, Sink, Told, World, blank};
-use crate::subject::product::{Product, settings};
+use crate::subject::product::{Product, settings, time};
 use crate::subject::tally::Step;
 
 /// Kitsune-py's packets a second, measured.
@@ -86,7 +86,7 @@ pub fn measure() -> Measured {
     let before = resident();
     let (wall, cpu_before) = (Instant::now(), cpu());
     for told in &told {
-        product.told(told);
+        product.take_in(told);
     }
     let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu() - cpu_before);
     let memory = resident() - before;
@@ -125,11 +125,7 @@ fn flood() -> (f64, bool) {
     else {
         return (f64::INFINITY, false);
     };
-    let begun = told.last().map_or(START, |told| match &told.observation {
-        Observation::Flow(seen) => seen.time,
-        Observation::Progress(progress) => progress.time,
-        Observation::Drop(seen) => seen.time,
-    });
+    let begun = told.last().map_or(START, |told| time(&told.observation));
     let before = cpu();
     let (rate, seconds) = FLOOD;
     for at in 0..rate * seconds {

@@ -44,7 +44,7 @@ const SEGMENT: &str = "segment";
 /// Ending of the file with the numbers of its incidents.
 const INCIDENTS: &str = "incidents";
 /// Bytes of inputs in a segment, before they are packed: then the next one begins.
-const MAX_SEGMENT: usize = 256 << 20;
+const MAX_SEGMENT: usize = 512 << 20;
 /// Bytes of inputs that are handed over together.
 const PORTION: usize = 256 << 10;
 /// Inputs are handed over at least so often.

@@ -14,7 +14,8 @@
 //! bounds ([`usual`]), for it may be poisoned and devices are not all alike: a failure counts at least half and at most double
 //! what it does by the settings, so that at worst 20 failures in a row isolate and a scan of which one in twenty answers is
 //! over after 22. And it never makes an isolation quicker, nor a finding weightier: for those the sum by the settings must
-//! reach as far too. An alert needs as many failures as by the settings, only not as many for each success.
+//! reach as far too. An alert needs as many failures as by the settings, only not as many for each success;
+//! one that comes before the sum by the settings reaches it weighs least, and is told again when it does.
 //! Cold start: none; the test needs no learning. Recovery: success pulls the sum down; a release forgets it.
 //! A call isolates only if its last ten failures came within five minutes: devices that are switched off one by one
 //! over a shift are no scan. Known false alarms: a program that looks for ten such devices at once. Held back:
@@ -118,6 +119,8 @@ struct Walk {
     told_at: Time,
     /// Weight told last, nats.
     told_weight: f64,
+    /// That was before the sum by the settings reached as far.
+    early: bool,
 }
 
 impl Walk {
@@ -135,13 +138,14 @@ impl Walk {
             told: 4,
             told_at: now,
             told_weight: 0.0,
+            early: false,
         }
     }
 
     /// Starts anew, but remembers what was told.
     fn restart(&mut self, now: Time) {
-        let (told, told_at, told_weight) = (self.told, self.told_at, self.told_weight);
-        *self = Self { told, told_at, told_weight, ..Self::new(now) };
+        let Self { told, told_at, told_weight, early, .. } = *self;
+        *self = Self { told, told_at, told_weight, early, ..Self::new(now) };
     }
 }
 
@@ -212,6 +216,11 @@ fn usual(permille: u16, settings: &ScanSettings) -> f64 {
     1.0 - (1.0 - f64::from(permille) / 1e3).clamp(least, most)
 }
 
+/// Where the walk calls, for an accepted chance of a false call.
+fn needed(alpha: f64) -> f64 {
+    ((1.0 - MISS) / alpha).ln()
+}
+
 /// The walk's name for people.
 fn signature(class: Class, from_outside: bool) -> &'static str {
     match class {
@@ -279,11 +288,13 @@ impl Detector for Scan {
         }
         let weight = walk.weight(class, contact, severity);
         let weightier = weight >= LIKELY && walk.told_weight < LIKELY;
-        if severity < walk.told || (severity == walk.told && weightier) {
+        let early = walk.standard < needed(settings.alert_alpha);
+        let caught_up = walk.early && !early;
+        if severity < walk.told || (severity == walk.told && (weightier || caught_up)) {
             if severity < walk.told {
                 walk.told_at = now;
             }
-            (walk.told, walk.told_weight) = (severity, weight);
+            (walk.told, walk.told_weight, walk.early) = (severity, weight, early);
             let finding = walk.finding(class, contact, severity, now);
             if severity < 3 || !self.is_shut(contact.device, class, now) {
                 found.push(finding);
@@ -295,7 +306,6 @@ impl Detector for Scan {
 impl Walk {
     /// 1 if the call isolates, 2 or 3 if it alerts, 4 if there is none.
     fn severity(&self, class: Class, contact: &Contact, settings: &ScanSettings) -> u8 {
-        let needed = |alpha: f64| ((1.0 - MISS) / alpha).ln();
         let at_once = self.recent.len() == ISOLATING
             && self.recent.front().is_some_and(|first| contact.time.since(*first) <= AT_ONCE);
         let alerts = self.sum.min(self.by_failures(settings)) >= needed(settings.alert_alpha);

@@ -77,7 +77,8 @@ impl Engine {
             _ => None,
         }));
         let mut found = Found::default();
-        for talk in self.conversations.talks().filter(|talk| talk.answered && talk.id.kind == Kind::Ip) {
+        let talks = self.conversations.talks(|ip| ips.contains(&ip));
+        for talk in talks.into_iter().filter(|talk| talk.id.kind == Kind::Ip) {
             let service = (talk.id.proto, talk.id.dport);
             if ips.contains(&talk.id.src) {
                 found.add(Part::Uses, service, talk.id.dst, 1, talk.start);
@@ -85,7 +86,8 @@ impl Engine {
                 found.add(Part::Serves, service, talk.id.src, 1, talk.start);
             }
         }
-        for tried in self.contacts.answered_services() {
+        for tried in self.contacts.answered_services(|device| keys.contains(&device), |ip| ips.contains(&ip))
+        {
             let service = (tried.proto, tried.port);
             if keys.contains(&tried.device) {
                 found.add(Part::Uses, service, tried.server, 0, tried.first);

@@ -71,7 +71,7 @@ impl Engine {
         let talk = |talk: &Talk| targets.iter().any(|target| self.is_talk_hit(*target, talk));
         Impact {
             devices: self.inventory.iter().filter(device).count() as u64,
-            conversations: self.conversations.talks().filter(talk).count() as u64,
+            conversations: self.conversations.all().filter(talk).count() as u64,
         }
     }
 

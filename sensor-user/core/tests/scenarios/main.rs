@@ -19,6 +19,7 @@ mod judged;
 mod levels;
 mod novelty;
 mod outages;
+mod patience;
 mod policy;
 mod previewed;
 mod repeated;

@@ -1,7 +1,9 @@
 //! What a class of devices makes of its first contacts, and what that changes in the test of them.
 
+use sensor_core::model::random::Random;
 use sensor_core::policy::Name;
 use sensor_core::policy::class::Class;
+use sensor_core::state::State;
 
 use crate::*;
 
@@ -139,6 +141,26 @@ fn few_devices_and_devices_that_are_held_against_something_move_no_rate() {
 }
 
 #[test]
+fn an_alert_that_came_early_is_told_again_with_its_full_weight() {
+    let mut lan = populated(with_wards());
+    habit(&mut lan, 32..=36, 10);
+    lan.pass(HOUR);
+    let weights = |lan: &Lan| {
+        let incident = &lan.engine.snapshot(lan.now).incidents[0];
+        incident.findings.iter().map(|finding| finding.weight).collect::<Vec<_>>()
+    };
+    // Half of them answer, and then none.
+    tries(&mut lan, 40, 2, |lan| !lan.alerts().is_empty());
+    assert_eq!(weights(&lan), [4.7]);
+    for m in 200..205 {
+        lan.tcp(40, m, 9200, None);
+        lan.pass(3 * SECOND);
+    }
+    let told = weights(&lan);
+    assert!(told.len() == 1 && told[0] > 6.9, "the last counts: {told:?}");
+}
+
+#[test]
 fn a_finding_says_what_was_usual() {
     let mut lan = populated(with_wards());
     habit(&mut lan, 32..=36, 7);
@@ -149,4 +171,52 @@ fn a_finding_says_what_was_usual() {
         _ => None,
     });
     assert_eq!(usual, Some(("usual_success", Value::Number(0.7))));
+}
+
+#[test]
+fn whatever_is_measured_no_mix_of_outcomes_isolates_sooner_than_by_the_settings() {
+    let mut isolated = [0, 0];
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let alive = 0.05 + 0.5 * random.unit();
+        let answers: Vec<bool> = (0..130).map(|_| random.unit() < alive).collect();
+        let tried_until_isolated = |answered: Option<u8>| {
+            let mut lan = populated(with_wards());
+            if let Some(answered) = answered {
+                habit(&mut lan, 32..=36, answered);
+                lan.pass(HOUR);
+            }
+            (61..).zip(&answers).position(|(m, answers)| {
+                lan.tcp(40, m, 9100, answers.then_some(SYN_ACK));
+                lan.pass(3 * SECOND);
+                isolates(&lan)
+            })
+        };
+        let standard = tried_until_isolated(None);
+        for answered in [10, 9, 6] {
+            let measured = tried_until_isolated(Some(answered));
+            isolated[0] += usize::from(standard.is_some());
+            isolated[1] += usize::from(measured.is_some());
+            let sooner = measured.is_some_and(|at| standard.is_none_or(|standard| at < standard));
+            assert!(!sooner, "seed {seed}, {answered} of ten: {measured:?}, by the settings {standard:?}");
+        }
+    }
+    assert!(isolated[0] > 60 && isolated[1] > 40, "{isolated:?}");
+}
+
+#[test]
+fn a_device_that_changes_class_takes_its_contacts_along_and_rates_outlive_what_is_saved() {
+    let mut lan = populated(with_wards());
+    habit(&mut lan, 32..=36, 7);
+    lan.pass(HOUR);
+    let (mut bytes, mut other) = (Vec::new(), populated(with_wards()));
+    lan.engine.save(&mut bytes).unwrap();
+    other.engine.load(&mut &*bytes).unwrap();
+    assert_eq!(measured(&other, Some(wards())), Some(700));
+    // Under settings without the class its devices are of none, within an hour.
+    let mut other = Lan::new(enforcing());
+    other.engine.load(&mut &*bytes).unwrap();
+    other.now = lan.now;
+    other.pass(HOUR);
+    assert_eq!((measured(&other, Some(wards())), measured(&other, None)), (None, Some(700)));
 }

@@ -44,10 +44,25 @@ pub fn write(out: &mut Vec<u8>, id: &FlowId, [smac, dmac]: [Mac; 2], ttl: u8, tc
         _ => {}
     }
     let total = (20 + upper.len()) as u16;
-    out.extend([0x08, 0x00, 0x45, 0]);
+    out.extend([0x08, 0x00]);
+    let at = out.len();
+    out.extend([0x45, 0]);
     out.extend(total.to_be_bytes());
     out.extend([0, 1, 0, 0, ttl, id.proto, 0, 0]);
     out.extend(src.octets());
     out.extend(dst.octets());
+    let sum = checksum(out.get(at..).unwrap_or_default()).to_be_bytes();
+    for (byte, sum) in out.iter_mut().skip(at + 10).zip(sum) {
+        *byte = sum;
+    }
     out.extend(upper);
+}
+
+/// Internet checksum (RFC 1071) of a header whose own checksum field is 0: a bridge that looks after groups drops what is wrong.
+fn checksum(header: &[u8]) -> u16 {
+    let words =
+        header.chunks_exact(2).map(|pair| pair.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !((folded & 0xffff) + (folded >> 16)) as u16
 }

@@ -1,6 +1,6 @@
 //! What plain methods make of a device's minutes: the rows of numbers that the product's own models are given.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
@@ -8,25 +8,21 @@ use sensor_core::contact::{Contact, Outcome};
 use sensor_core::event::FlowEnded;
 use sensor_core::health::Health;
 use sensor_core::inventory::DeviceKey;
-use sensor_core::model::baseline::{Forest, Pca};
 use sensor_core::model::features::{Subject, Watch};
-use sensor_core::model::random::Random;
-use sensor_core::model::reservoir::Reservoir;
+use sensor_core::model::reservoir::{Reservoir, Rows};
 use sensor_core::observation::FlowId;
 use sensor_core::time::{MINUTE, Time};
 
+use super::learned::{Learned, Row};
 use super::rivals::Rival;
-use crate::figure::quantile;
 use crate::sim::world::Cause;
 
 /// Devices and conversations that are watched, more than any site here has.
 const MOST: (usize, usize) = (20_000, 200_000);
 /// Rows that are learned from.
 const ROWS: usize = 20_000;
-/// Components of the analysis.
-const COMPONENTS: usize = 12;
-/// What an error of the analysis is measured from: this part of the rows it learned from have less.
-const USUAL: f64 = 0.999;
+/// Minutes of an attack that are kept.
+const MOST_MINUTES: usize = 200;
 /// A minute in which an attack was sent is the attack's.
 const RECENT: u64 = 2 * MINUTE;
 
@@ -66,27 +62,47 @@ pub struct Scored {
     pub score: f64,
 }
 
-/// The methods, and what they learn from until `learned`.
+/// A minute of a device.
+pub struct Minute {
+    /// Whose.
+    pub device: DeviceKey,
+    /// Its row.
+    pub row: Row,
+}
+
+/// The methods, what they learn from until `learned`, and what their thresholds are set on until `calibrated`.
 pub struct Minutes {
     watch: Watch,
     rows: Reservoir,
+    calibration: Reservoir,
     learned: Time,
-    models: Option<(Forest, Pca, f64)>,
+    calibrated: Time,
+    models: Option<Learned>,
+    /// Minutes of each attack.
+    attacks: BTreeMap<u16, Vec<Minute>>,
     /// The address of each device, and the last attack it was sent from.
     who: HashMap<DeviceKey, (IpAddr, Option<(Cause, Time)>)>,
 }
 
 impl Minutes {
     /// Nothing learned yet; what comes before `learned` is learned from.
-    pub fn new(learned: Time) -> Self {
-        let width = Subject::Window.labels().len();
+    pub fn new(learned: Time, calibrated: Time) -> Self {
+        let reservoir = |seed| Reservoir::new(ROWS, Subject::Window.labels().len(), seed);
         Self {
             watch: Watch::new(MOST.0, MOST.1, MINUTE),
-            rows: Reservoir::new(ROWS, width, 1),
+            rows: reservoir(1),
+            calibration: reservoir(2),
             learned,
+            calibrated,
             models: None,
+            attacks: BTreeMap::new(),
             who: HashMap::new(),
         }
+    }
+
+    /// Rows that were learned from, rows that thresholds are set on, and the minutes of each attack.
+    pub fn kept(&self) -> (&Rows, &Rows, &BTreeMap<u16, Vec<Minute>>) {
+        (self.rows.rows(), self.calibration.rows(), &self.attacks)
     }
 
     /// A device makes a contact.
@@ -118,28 +134,25 @@ impl Minutes {
                 continue;
             }
             let rows = &self.rows;
-            let (forest, pca, usual) = self.models.get_or_insert_with(|| learn(rows));
+            let models = self.models.get_or_insert_with(|| Learned::new(rows.rows()));
             let Some((src, last)) = self.who.get(&device).copied() else { continue };
             let attack = last.filter(|(_, time)| now.since(*time) < RECENT).map(|(cause, _)| cause);
             let cause = attack.unwrap_or(Cause::Habit);
-            let error = f64::from(pca.score(&row)) - *usual;
-            for (rival, score) in [(Rival::Forest, f64::from(forest.score(&row))), (Rival::Pca, error)] {
+            for (rival, score) in models.scores(device, &row) {
                 scored.push(Scored { rival, src, cause, score });
+            }
+            models.observe(device, &row);
+            if let Cause::Attack(run) = cause {
+                let minutes = self.attacks.entry(run).or_default();
+                if minutes.len() < MOST_MINUTES {
+                    minutes.push(Minute { device, row });
+                }
+            } else if now < self.calibrated {
+                self.calibration.offer(device, now, &row);
             }
         }
         scored
     }
-}
-
-fn learn(rows: &Reservoir) -> (Forest, Pca, f64) {
-    let values = rows.rows().values();
-    let all: Vec<usize> = (0..rows.rows().len()).collect();
-    let forms: Vec<_> = Subject::Window.labels().iter().map(|label| label.form).collect();
-    let mut random = Random::new(1);
-    let pca = Pca::learn(&values, &all, &forms, COMPONENTS, &mut random);
-    let errors: Vec<f64> = values.rows().into_iter().map(|row| f64::from(pca.score(&row.to_vec()))).collect();
-    let usual = quantile(&errors, USUAL).unwrap_or_default();
-    (Forest::learn(&values, &all, &mut random), pca, usual)
 }
 
 #[cfg(test)]
@@ -163,12 +176,12 @@ mod tests {
     #[test]
     fn a_minute_unlike_the_others_scores_most() {
         let learned = Time(200 * MINUTE);
-        let mut minutes = Minutes::new(learned);
+        let mut minutes = Minutes::new(learned, learned);
         let mut scored = Vec::new();
         for at in 0..300 {
             let time = Time(at * MINUTE);
             scored.extend(minutes.due(time));
-            for device in 1..=5 {
+            for device in 1..=10 {
                 // A forest knows no more of what is large than it saw: now and then it is some.
                 let hosts =
                     if (at + u64::from(device)).is_multiple_of(47) { 40 } else { (at % 4) as u8 + device };
@@ -178,8 +191,8 @@ mod tests {
                 turn(&mut minutes, 3, 120, time, Cause::Attack(7));
             }
         }
-        assert_eq!(scored.len(), 2 * 5 * 100, "of the minutes after the learning");
-        for (rival, part) in [(Rival::Forest, 0.9), (Rival::Pca, 1.0)] {
+        assert_eq!(scored.len(), 3 * 10 * 100, "of the minutes after the learning");
+        for (rival, part) in [(Rival::Forest, 0.9), (Rival::Pca, 1.0), (Rival::Network, 0.99)] {
             let of: Vec<_> = scored.iter().filter(|scored| scored.rival == rival).collect();
             let odd = of.iter().find(|scored| scored.cause == Cause::Attack(7)).expect("scored");
             assert_eq!(odd.src, IpAddr::from([10, 0, 0, 3]));

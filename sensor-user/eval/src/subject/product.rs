@@ -92,6 +92,15 @@ impl Product {
         }
     }
 
+    /// Gives a record to the engine and nothing else: what that takes is the product's time, not the evaluation's.
+    pub fn take_in(&mut self, told: &Told) {
+        self.pass(time(&told.observation));
+        self.engine.observe(&told.observation, &mut self.out);
+        if !self.out.events.is_empty() || !self.out.decisions.is_empty() {
+            self.carry_out();
+        }
+    }
+
     fn carry_out(&mut self) {
         if self.enforces {
             for decision in &self.out.decisions {
@@ -179,15 +188,19 @@ impl Product {
     }
 }
 
+/// When something was observed.
+pub fn time(observation: &Observation) -> Time {
+    match observation {
+        Observation::Flow(seen) => seen.time,
+        Observation::Progress(progress) => progress.time,
+        Observation::Drop(seen) => seen.time,
+    }
+}
+
 impl Sink for Product {
     fn told(&mut self, told: &Told) -> bool {
         self.records += 1;
-        let now = match &told.observation {
-            Observation::Flow(seen) => seen.time,
-            Observation::Progress(progress) => progress.time,
-            Observation::Drop(seen) => seen.time,
-        };
-        self.pass(now);
+        self.pass(time(&told.observation));
         let passes = match &told.observation {
             Observation::Flow(_) => self.flow(told),
             _ => self.progress(told),

@@ -43,11 +43,13 @@ pub enum Rival {
     Forest,
     /// A principal component analysis on the same.
     Pca,
+    /// The product's own network on the same, which in the product only advises.
+    Network,
 }
 
 impl Rival {
     /// All of them.
-    pub const ALL: [Rival; 9] = [
+    pub const ALL: [Rival; 10] = [
         Rival::Zeek,
         Rival::SimpleScan,
         Rival::Ntopng,
@@ -57,6 +59,7 @@ impl Rival {
         Rival::Sigma,
         Rival::Forest,
         Rival::Pca,
+        Rival::Network,
     ];
 
     /// Its name, and the threshold it is published with.
@@ -72,6 +75,7 @@ impl Rival {
             // A score much over a half is odd (Liu, Ting and Zhou, ICDM 2008).
             Rival::Forest => ("isolation forest on minutes, 0.6", 0.6),
             Rival::Pca => ("12 principal components on minutes, worst 0.1 % of the learned", 0.0),
+            Rival::Network => ("own network on minutes, own threshold", 0.0),
         }
     }
 }
@@ -148,12 +152,13 @@ pub struct Rivals {
     /// The greatest scores of each rival in each attack, rising.
     pub stairs: BTreeMap<(Rival, u16), Vec<Stair>>,
     runs: BTreeMap<u16, (Time, BTreeSet<IpAddr>)>,
-    minutes: Minutes,
+    /// What learns.
+    pub minutes: Minutes,
 }
 
 impl Rivals {
-    /// Beside this product; those that learn do so until `learned`.
-    pub fn new(mut product: Product, learned: Time) -> Self {
+    /// Beside this product; those that learn do so until `learned`, and thresholds are set until `calibrated`.
+    pub fn new(mut product: Product, learned: Time, calibrated: Time) -> Self {
         product.ended = Some(Vec::new());
         Self {
             product,
@@ -165,7 +170,7 @@ impl Rivals {
             benign: BTreeMap::new(),
             stairs: BTreeMap::new(),
             runs: BTreeMap::new(),
-            minutes: Minutes::new(learned),
+            minutes: Minutes::new(learned, calibrated),
         }
     }
 

@@ -168,11 +168,11 @@ impl Habit {
 
     /// Ends the window: its row.
     fn end(&mut self, window_ns: u64) -> [f32; window::WIDTH] {
-        let tally = std::mem::take(&mut self.tally);
-        self.in_window = false;
-        self.before = [tally.new_destinations, tally.judged, tally.failures()];
+        let row = self.tally.row();
+        self.before = [self.tally.new_destinations, self.tally.judged, self.tally.failures()];
         self.before_end = self.start.plus(window_ns);
-        tally.row()
+        (self.in_window, self.tally) = (false, Tally::default());
+        row
     }
 }
 
