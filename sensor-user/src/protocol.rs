@@ -77,6 +77,8 @@ pub enum Request {
     Models,
     /// Train new models. Answer, at once: a list of [`TrainInfo`].
     ModelTrain,
+    /// The same of one class of devices, or of `all`.
+    ModelTrainClass(String),
     /// Put a model in force, or have others measured by it. Answer: [`ModelInfo`].
     ModelPromote(ModelPromote),
     /// The last scores of a device, by name, MAC or IP address. Answer: [`Scores`].
@@ -682,17 +684,25 @@ pub struct ModelPromote {
 pub struct ModelList {
     /// The models, the newest first.
     pub models: Vec<ModelInfo>,
-    /// Rows there are to learn from, by subject.
+    /// Rows of all devices there are to learn from, by subject.
     pub rows: BTreeMap<String, u64>,
+    /// The same of each class that is learned from.
+    #[serde(default)]
+    pub classes: BTreeMap<String, BTreeMap<String, u64>>,
     /// Rows a training needs.
     pub rows_needed: u64,
     /// The subject of the model that is being trained.
     pub training: Option<String>,
+    /// The class of that.
+    #[serde(default)]
+    pub training_class: Option<String>,
 }
 
 /// What comes of an order to train.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrainInfo {
+    /// The class of devices.
+    pub class: String,
     /// What the model is about.
     pub subject: String,
     /// Rows there are to learn from.
@@ -710,6 +720,8 @@ pub struct ScoreInfo {
     pub time: Stamp,
     /// What was scored.
     pub subject: String,
+    /// The class of devices the model is of.
+    pub class: String,
     /// The score: the logarithm of its mean error.
     pub score: f64,
     /// The score over the device's own level.

@@ -1,5 +1,7 @@
 //! `sekisho model`: what was learned, and what it says.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -18,12 +20,12 @@ const DETECTOR: &str = sensor_core::detect::unusual::NAME;
 #[derive(Subcommand, Debug)]
 pub enum ModelTask {
     /// Show the models, which are in force, and how much there is to learn from
-    List(AskArgs),
+    List(ClassArgs),
     /// Train new models now, in the background
     #[command(after_long_help = "\
 The answer comes at once and says what will happen. A new model takes over by itself if none is in force that alerts, or if it \
 hardly differs from that one; else `sekisho model promote` puts it in force.")]
-    Train(AskArgs),
+    Train(ClassArgs),
     /// Put a model in force, or have new ones compared with it
     #[command(after_long_help = "\
 The first model that alerts is golden: each new one is compared with it, to find devices that change bit by bit, which each \
@@ -35,6 +37,17 @@ Examples:
   sekisho model explain 12          incident 12
   sekisho model explain 10.0.0.7    the last scores of a device; by its name, MAC or IP address")]
     Explain(ExplainArgs),
+}
+
+/// `sekisho model list` and `train`.
+#[derive(Args, Debug)]
+pub struct ClassArgs {
+    /// Only those of this class of devices; "all": those learned of all devices
+    #[arg(long, value_name = "NAME")]
+    pub class: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
 }
 
 /// `sekisho model promote`.
@@ -65,8 +78,14 @@ pub struct ExplainArgs {
 /// Carries it out; gives what is shown.
 pub fn model(task: &ModelTask) -> Result<String, CliError> {
     match task {
-        ModelTask::List(args) => run::ask(args, Request::Models, |models, at| list(&models, at)),
-        ModelTask::Train(args) => run::ask(args, Request::ModelTrain, |plans: Vec<_>, _| trained(&plans)),
+        ModelTask::List(args) => {
+            let of = args.class.as_deref();
+            run::ask(&args.ask, Request::Models, |models, at| list(models, of, at))
+        }
+        ModelTask::Train(args) => {
+            let order = args.class.clone().map_or(Request::ModelTrain, Request::ModelTrainClass);
+            run::ask(&args.ask, order, |plans: Vec<_>, _| trained(&plans))
+        }
         ModelTask::Promote(args) => {
             let order = ModelPromote { hash: args.hash.clone(), golden: args.golden };
             run::ask(&args.ask, Request::ModelPromote(order), |model, _| promoted(&model, args.golden))
@@ -106,7 +125,9 @@ fn about(subject: &str) -> String {
     }
 }
 
-fn list(list: &ModelList, here: &Here) -> String {
+fn list(mut list: ModelList, of: Option<&str>, here: &Here) -> String {
+    let asked = |class: &str| of.is_none_or(|of| of == class);
+    list.models.retain(|model| asked(&model.class));
     let mut text = String::new();
     if list.models.is_empty() {
         text.push_str("There is no model yet.\n");
@@ -137,15 +158,21 @@ fn list(list: &ModelList, here: &Here) -> String {
         text.push_str(&table(columns, &rows, here.width));
         text.push_str("ODD: devices that were left out; the log names them. Golden: new ones are compared with it, to find slow change.\n");
     }
-    let rows = list.rows.iter().map(|(subject, rows)| format!("{rows} {}", about(subject)));
-    let rows: Vec<_> = rows.collect();
+    let counts = |rows: &BTreeMap<String, u64>| {
+        let rows: Vec<_> = rows.iter().map(|(subject, rows)| format!("{rows} {}", about(subject))).collect();
+        rows.join(", ")
+    };
     text.push_str(&format!(
         "\nTo learn from: {}; a training needs {} of a kind.\n",
-        rows.join(", "),
+        counts(&list.rows),
         list.rows_needed
     ));
+    for (class, rows) in list.classes.iter().filter(|(class, _)| asked(class)) {
+        text.push_str(&format!("Of these in class {}: {}.\n", label::plain(class), counts(rows)));
+    }
     if let Some(subject) = &list.training {
-        text.push_str(&format!("A model of {} is being trained.\n", about(subject)));
+        let class = label::plain(list.training_class.as_deref().unwrap_or("all"));
+        text.push_str(&format!("A model of {} (class {class}) is being trained.\n", about(subject)));
     }
     text
 }
@@ -167,7 +194,14 @@ fn state(model: &ModelInfo) -> String {
 fn trained(plans: &[TrainInfo]) -> String {
     plans
         .iter()
-        .map(|plan| format!("The model of {} {}.\n", about(&plan.subject), label::plain(&plan.what)))
+        .map(|plan| {
+            format!(
+                "The model of {} (class {}) {}.\n",
+                about(&plan.subject),
+                label::plain(&plan.class),
+                label::plain(&plan.what)
+            )
+        })
         .collect()
 }
 

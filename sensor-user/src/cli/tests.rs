@@ -608,6 +608,7 @@ fn models() -> Value {
             "devices_left_out": 1, "threshold": "guessed", "limit": 2.5, "rate": null, "in_force": true, "golden": false,
         }],
         "rows": { "flow": 30_000, "window": 700 }, "rows_needed": 20_000, "training": "flow",
+        "classes": { "wards": { "flow": 20, "window": 7 } }, "training_class": "wards",
     })
 }
 
@@ -621,10 +622,13 @@ HASH      CLASS  OF             MADE                 ROWS   DEVICES  ODD  STATE
 ODD: devices that were left out; the log names them. Golden: new ones are compared with it, to find slow change.
 
 To learn from: 30000 conversations, 700 minutes; a training needs 20000 of a kind.
-A model of conversations is being trained.
+Of these in class wards: 20 conversations, 7 minutes.
+A model of conversations (class wards) is being trained.
 ";
     let text = text.unwrap();
     assert_eq!(words(&text), words(want), "{text}");
+    let (text, _) = command("model list --class icu", vec![ok(models())]);
+    assert!(text.as_ref().is_ok_and(|text| text.starts_with("There is no model yet.\n")), "{text:?}");
     let mut golden = models();
     golden["models"][0]["threshold"] = "promised".into();
     golden["models"][0]["golden"] = true.into();
@@ -646,11 +650,12 @@ fn words(text: &str) -> Vec<&str> {
 
 #[test]
 fn models_are_ordered_about() {
-    let plan =
-        json!([{ "subject": "window", "rows": 9, "will_train": false, "what": "is not trained: why" }]);
+    let plan = json!([{ "class": "all", "subject": "window", "rows": 9, "will_train": false, "what": "is not trained: why" }]);
     let (text, asked) = command("model train", vec![ok(plan)]);
-    assert_eq!(text.unwrap(), "The model of minutes is not trained: why.\n");
+    assert_eq!(text.unwrap(), "The model of minutes (class all) is not trained: why.\n");
     assert_eq!(asked[0], json!({ "version": 1, "request": "model_train" }));
+    let (_, asked) = command("model train --class wards", vec![ok(json!([]))]);
+    assert_eq!(asked[0], json!({ "version": 1, "request": "model_train_class", "with": "wards" }));
     let (text, asked) = command("model promote 0123", vec![ok(models()["models"][0].clone())]);
     let want = "Model 0123abcd of conversations is in force. It only learns: its threshold is a guess.\n";
     assert_eq!(text.unwrap(), want);
@@ -687,7 +692,7 @@ fn what_made_a_device_stand_out_is_explained() {
     );
 
     let mut said = json!({ "device": { "mac": "00:1b:21:0a:0b:0c", "ips": [], "name": "MRI 2" }, "scores": [{
-        "time": "2025-12-31T23:00:00.000000+0000", "subject": "window", "score": 1.25, "over_own_level": 0.5,
+        "time": "2025-12-31T23:00:00.000000+0000", "subject": "window", "class": "all", "score": 1.25, "over_own_level": 0.5,
         "rank": 0.75, "limit": 2.0, "over_limit": false,
     }] });
     let (text, asked) = command("model explain 10.0.0.7", vec![ok(said.clone())]);

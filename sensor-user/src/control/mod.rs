@@ -43,8 +43,8 @@ pub enum Ask {
 pub enum ModelAsk {
     /// All there are.
     List,
-    /// Have new ones trained.
-    Train,
+    /// Have new ones trained; of a class alone, if one is given.
+    Train(Option<String>),
     /// Choose the one of this hash.
     Promote(String, Chosen),
     /// The last scores of this device.

@@ -2,6 +2,7 @@
 
 use sensor_core::addr::AddrError;
 use sensor_core::engine::{Add, Announce, Command, Which, Who, Whom};
+use sensor_core::policy::Name;
 use sensor_core::policy::Target;
 use serde_json::Value;
 
@@ -73,7 +74,11 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
         Request::Models => Ok(Wish::Model(ModelAsk::List)),
-        Request::ModelTrain => Ok(Wish::Model(ModelAsk::Train)),
+        Request::ModelTrain => Ok(Wish::Model(ModelAsk::Train(None))),
+        Request::ModelTrainClass(class) => {
+            let class = class.parse::<Name>().map_err(address)?;
+            Ok(Wish::Model(ModelAsk::Train(Some(class.to_string()))))
+        }
         Request::ModelPromote(ModelPromote { hash, golden }) => {
             let what = if golden { Chosen::Golden } else { Chosen::InForce };
             model(&hash).map(|hash| Wish::Model(ModelAsk::Promote(hash, what)))

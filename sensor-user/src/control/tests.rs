@@ -307,7 +307,11 @@ async fn what_is_asked_of_the_models_reaches_the_pipeline() {
     let daemon = Daemon::start();
     for (request, want) in [
         (json!({ "version": 1, "request": "models" }), json!({ "ok": "List" })),
-        (json!({ "version": 1, "request": "model_train" }), json!({ "ok": "Train" })),
+        (json!({ "version": 1, "request": "model_train" }), json!({ "ok": "Train(None)" })),
+        (
+            json!({ "version": 1, "request": "model_train_class", "with": "wards" }),
+            json!({ "ok": "Train(Some(\"wards\"))" }),
+        ),
         (
             json!({ "version": 1, "request": "model_scores", "with": "MRI 2" }),
             json!({ "ok": "Scores(\"MRI 2\")" }),

@@ -1,10 +1,13 @@
 //! What clients ask of the models, answered in the words of the protocol.
 
+use std::collections::BTreeMap;
+
+use sensor_core::detect::unusual::CLASSES;
 use sensor_core::engine::Engine;
 use sensor_core::model::Threshold;
 use sensor_core::model::features::Subject;
 
-use super::{Chosen, Kept, Models, SUBJECTS, in_force};
+use super::{Chosen, Kept, Lane, Models, SUBJECTS, in_force, rows_of};
 use crate::clock::{Stamp, WallClock};
 use crate::protocol::{DeviceName, ModelInfo, ModelList, ScoreInfo, Scores, TrainInfo};
 
@@ -14,22 +17,35 @@ const LEAST_DIGITS: usize = 4;
 impl Models {
     /// All models, the newest first, and what there is to learn from.
     pub fn list(&self, engine: &Engine) -> ModelList {
-        let rows = |subject| engine.reservoir(subject).map_or(0, |reservoir| reservoir.rows().len() as u64);
+        let mut classes = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for lane in self.lanes.iter().filter(|lane| lane.scope.class.is_some()) {
+            let rows = rows_of(engine, lane.scope) as u64;
+            let class = classes.entry(lane.scope.class_name().to_owned()).or_default();
+            class.insert(lane.scope.subject.name().to_owned(), rows);
+        }
+        let rows = |subject: Subject| rows_of(engine, subject.into()) as u64;
         ModelList {
             models: self.kept.iter().rev().map(|kept| self.info(kept, engine)).collect(),
             rows: SUBJECTS.map(|subject| (subject.name().to_owned(), rows(subject))).into(),
+            classes,
             rows_needed: self.training.least_rows as u64,
-            training: self.going().map(|subject| subject.name().to_owned()),
+            training: self.going().map(|scope| scope.subject.name().to_owned()),
+            training_class: self.going().map(|scope| scope.class_name().to_owned()),
         }
     }
 
-    /// Orders a training of each subject there is enough of, and says what will happen.
-    pub fn order(&mut self, engine: &Engine) -> Vec<TrainInfo> {
-        let going = self.going();
-        let least = self.training.least_rows;
-        let order = |(subject, ordered): (Subject, &mut bool)| {
-            let rows = engine.reservoir(subject).map_or(0, |reservoir| reservoir.rows().len());
-            let (will_train, what) = if going == Some(subject) {
+    /// Orders a training of each subject there is enough of, of a class or else of all devices and each class, and says what
+    /// will happen.
+    ///
+    /// # Errors
+    ///
+    /// If the class is not learned from.
+    pub fn order(&mut self, class: Option<&str>, engine: &Engine) -> Result<Vec<TrainInfo>, String> {
+        let (going, least) = (self.going(), self.training.least_rows);
+        let asked = |lane: &&mut Lane| class.is_none_or(|class| lane.scope.class_name() == class);
+        let order = |lane: &mut Lane| {
+            let rows = rows_of(engine, lane.scope);
+            let (will_train, what) = if going == Some(lane.scope) {
                 (true, "is being trained already".to_owned())
             } else if rows < least {
                 (
@@ -37,7 +53,7 @@ impl Models {
                     format!("is not trained: there are {rows} rows to learn from, and {least} are needed"),
                 )
             } else {
-                *ordered = true;
+                lane.ordered = true;
                 let when = if going.is_some() { "after the one that is under way" } else { "now" };
                 (
                     true,
@@ -46,9 +62,17 @@ impl Models {
                     ),
                 )
             };
-            TrainInfo { subject: subject.name().to_owned(), rows: rows as u64, will_train, what }
+            let (class, subject) = (lane.scope.class_name().to_owned(), lane.scope.subject.name().to_owned());
+            TrainInfo { class, subject, rows: rows as u64, will_train, what }
         };
-        SUBJECTS.into_iter().zip(&mut self.ordered).map(order).collect()
+        let plans: Vec<_> = self.lanes.iter_mut().filter(asked).map(order).collect();
+        match class {
+            Some(class) if plans.is_empty() => Err(format!(
+                "no models are made of a class {class}: it is not configured, or not one of the first {CLASSES} by name; \
+                 `sekisho model list` shows the classes"
+            )),
+            _ => Ok(plans),
+        }
     }
 
     /// Puts a model in force, by the beginning of its hash; or has new ones measured by it, as the golden one. It must be
@@ -71,7 +95,15 @@ impl Models {
         if named.next().is_some() {
             return Err(format!("the hashes of several models begin with {hash}; give more of its digits"));
         }
-        if self.going() == Some(kept.model.subject) {
+        let scope = kept.scope().filter(|scope| self.lanes.iter().any(|lane| lane.scope == *scope));
+        let Some(scope) = scope else {
+            return Err(format!(
+                "{} is of the class {}, of which no models are asked now: it is not in the configuration, or not one of the \
+                 first {CLASSES} by name",
+                kept.hash, kept.model.class
+            ));
+        };
+        if self.going() == Some(scope) {
             return Err(format!(
                 "a model of a {} is being trained, and may take over when it is done; wait for that, then promote",
                 kept.model.subject.name()
@@ -131,8 +163,11 @@ impl Models {
             threshold: threshold.to_owned(),
             limit: model.threshold.at(),
             rate,
-            in_force: engine.model(model.subject).is_some_and(|now| now.hash == kept.hash),
-            golden: self.golden.contains(&Some(kept.file.clone())),
+            in_force: kept
+                .scope()
+                .and_then(|scope| engine.model(scope))
+                .is_some_and(|now| now.hash == kept.hash),
+            golden: self.lanes.iter().any(|lane| lane.golden.as_ref() == Some(&kept.file)),
         }
     }
 }
@@ -144,7 +179,7 @@ impl Models {
 /// Why there are none, and what to do.
 pub fn scores(text: &str, engine: &Engine, clock: WallClock) -> Result<Scores, String> {
     let (key, device) = engine.find_device(text).map_err(|error| error.to_string())?;
-    if SUBJECTS.into_iter().all(|subject| engine.model(subject).is_none()) {
+    if engine.scopes().into_iter().all(|scope| engine.model(scope).is_none()) {
         return Err("no model is in force yet, so nothing was scored; `sekisho model list` shows how far the learning \
                     is"
         .to_owned());
@@ -153,11 +188,12 @@ pub fn scores(text: &str, engine: &Engine, clock: WallClock) -> Result<Scores, S
         let judgement = scored.judgement;
         ScoreInfo {
             time: clock.stamp(scored.time),
-            subject: scored.subject.name().to_owned(),
+            subject: scored.scope.subject.name().to_owned(),
+            class: scored.scope.class_name().to_owned(),
             score: rounded(judgement.score),
             over_own_level: rounded(judgement.over),
             rank: scored.rank,
-            limit: engine.model(scored.subject).map(|now| now.model.threshold.at()),
+            limit: engine.model(scored.scope).map(|now| now.model.threshold.at()),
             over_limit: judgement.alarm,
         }
     });

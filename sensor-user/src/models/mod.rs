@@ -7,7 +7,7 @@
 //! for a writing. A new model is the *challenger* of the one in force, and takes its place by itself only if there is none
 //! whose threshold promises anything, or if it hardly differs; else a person decides. The first that promises anything is
 //! *golden*: each later one is compared with it, and devices that changed bit by bit, which no model in force would tell, are
-//! told by that.
+//! told by that. There are models of all devices, and of each class that has rows enough; one is trained at a time.
 
 mod answer;
 mod rows;
@@ -19,7 +19,7 @@ mod train;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use sensor_core::detect::unusual::InForce;
+use sensor_core::detect::unusual::{InForce, Scope};
 use sensor_core::engine::{Engine, Output};
 use sensor_core::model::features::Subject;
 use sensor_core::model::train::Training;
@@ -28,7 +28,7 @@ use sensor_core::time::HOUR;
 use crate::clock::Now;
 pub use answer::scores;
 use rows::Saver;
-pub use shelf::{CLASS, Chosen, Kept, Shelf, ShelfError};
+pub use shelf::{Chosen, Kept, Shelf, ShelfError};
 pub use train::{Done, Failed, training};
 use train::{Job, start};
 
@@ -39,8 +39,19 @@ const OLDEST: u64 = 14 * 24 * HOUR;
 
 /// A training that goes on.
 struct Going {
-    subject: Subject,
+    scope: Scope,
     done: Receiver<Result<Done, Failed>>,
+}
+
+/// The models of one scope.
+struct Lane {
+    scope: Scope,
+    /// The file of the golden one.
+    golden: Option<String>,
+    /// When one was trained last, or that was tried, s since 1970.
+    tried: u64,
+    /// A person ordered a training.
+    ordered: bool,
 }
 
 /// The models.
@@ -50,12 +61,8 @@ pub struct Models {
     kept: Vec<Kept>,
     /// Time between trainings, s; none: only by order.
     every_secs: Option<u64>,
-    /// The file of the golden model of each subject.
-    golden: [Option<String>; 2],
-    /// When each subject was trained last, or that was tried, s since 1970.
-    tried: [u64; 2],
-    /// A person ordered a training.
-    ordered: [bool; 2],
+    /// All devices first, then the classes.
+    lanes: Vec<Lane>,
     going: Option<Going>,
     training: Training,
     saver: Saver,
@@ -70,14 +77,14 @@ impl Models {
     pub fn open(dir: &Path, train_hours: u64, engine: &mut Engine) -> Result<Self, ShelfError> {
         let shelf = Shelf::open(dir)?;
         let kept = shelf.read();
-        let last = |subject| {
-            let made = kept.iter().filter(|one| one.model.subject == subject);
-            made.map(|one| one.model.facts.made_secs).max().unwrap_or(0)
+        let lane = |scope| {
+            let made = kept.iter().filter(|one| one.scope() == Some(scope));
+            let tried = made.map(|one| one.model.facts.made_secs).max().unwrap_or(0);
+            Lane { scope, golden: shelf.chosen(Chosen::Golden, scope), tried, ordered: false }
         };
+        let lanes = engine.scopes().into_iter().map(lane).collect();
         let models = Self {
-            tried: SUBJECTS.map(last),
-            golden: SUBJECTS.map(|subject| shelf.chosen(Chosen::Golden, subject)),
-            ordered: [false; 2],
+            lanes,
             every_secs: (train_hours > 0).then(|| train_hours.saturating_mul(3_600)),
             going: None,
             training: training(),
@@ -85,20 +92,19 @@ impl Models {
             kept,
             shelf,
         };
-        for subject in SUBJECTS {
-            rows::restore(models.shelf.dir(), subject, engine);
-            let Some(file) = models.shelf.chosen(Chosen::InForce, subject) else { continue };
-            let Some(one) = models.kept.iter().find(|one| one.file == file && one.model.subject == subject)
-            else {
+        for scope in engine.scopes() {
+            rows::restore(models.shelf.dir(), scope, engine);
+            let Some(file) = models.shelf.chosen(Chosen::InForce, scope) else { continue };
+            let one = models.kept.iter().find(|one| one.file == file && one.scope() == Some(scope));
+            let Some(one) = one else {
                 log::error!(
-                    "the model {} was in force and cannot be read: there is none of a {} until one is trained",
-                    crate::label::plain(&file),
-                    subject.name()
+                    "the model {} was in force and cannot be read: there is none ({scope}) until one is trained",
+                    crate::label::plain(&file)
                 );
                 continue;
             };
             engine.put_model(in_force(one));
-            log::info!("model of a {} in force: {}", subject.name(), one.hash);
+            log::info!("model in force ({scope}): {}", one.hash);
         }
         Ok(models)
     }
@@ -109,8 +115,8 @@ impl Models {
     }
 
     /// What is being trained.
-    pub fn going(&self) -> Option<Subject> {
-        self.going.as_ref().map(|going| going.subject)
+    pub fn going(&self) -> Option<Scope> {
+        self.going.as_ref().map(|going| going.scope)
     }
 
     /// Looks after the training: takes over what is done, starts what is due. To be called now and then.
@@ -120,24 +126,21 @@ impl Models {
             match going.done.try_recv() {
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => log::error!("the training broke down"),
-                Ok(Err(failed)) => log::warn!("no model of a {}: {failed}", going.subject.name()),
+                Ok(Err(failed)) => log::warn!("no model ({}): {failed}", going.scope),
                 Ok(Ok(done)) => self.take(done, now, engine, out),
             }
             self.going = None;
         }
         let secs = u64::try_from(now.unix_ns).unwrap_or(0) / 1_000_000_000;
-        let due = SUBJECTS.into_iter().enumerate().find(|(at, subject)| {
-            let ordered = self.ordered.get(*at).copied().unwrap_or_default();
-            let tried = self.tried.get(*at).copied().unwrap_or_default();
-            let late = self.every_secs.is_some_and(|every| secs.saturating_sub(tried) >= every);
-            let rows = engine.reservoir(*subject).map_or(0, |reservoir| reservoir.rows().len());
-            ordered || (late && rows >= self.training.least_rows)
+        let (every, least) = (self.every_secs, self.training.least_rows);
+        let due = self.lanes.iter_mut().find(|lane| {
+            let late = every.is_some_and(|every| secs.saturating_sub(lane.tried) >= every);
+            lane.ordered || (late && rows_of(engine, lane.scope) >= least)
         });
-        let Some((at, subject)) = due else { return };
-        if let (Some(ordered), Some(tried)) = (self.ordered.get_mut(at), self.tried.get_mut(at)) {
-            (*ordered, *tried) = (false, secs);
-        }
-        self.start(subject, now, engine);
+        let Some(lane) = due else { return };
+        (lane.ordered, lane.tried) = (false, secs);
+        let scope = lane.scope;
+        self.start(scope, now, engine);
     }
 
     /// Writes what there is to learn from, for the next start. It waits for the disk.
@@ -145,29 +148,27 @@ impl Models {
         self.saver.close(self.shelf.dir(), engine);
     }
 
-    fn start(&mut self, subject: Subject, now: Now, engine: &mut Engine) {
+    fn start(&mut self, scope: Scope, now: Now, engine: &mut Engine) {
         let oldest = u64::try_from(now.unix_ns).unwrap_or(0).saturating_sub(OLDEST);
-        if let Some(reservoir) = engine.reservoir_mut(subject)
+        if let Some(reservoir) = engine.reservoir_mut(scope)
             && reservoir.rows().times().iter().any(|time| time.0 < oldest)
         {
             reservoir.forget(sensor_core::time::Time(oldest));
         }
-        let Some(rows) = engine.rows(subject, now.mono) else { return };
-        log::info!("training a model of a {} from {} rows", subject.name(), rows.len());
+        let Some(rows) = engine.rows(scope, now.mono) else { return };
+        log::info!("training a model ({scope}) from {} rows", rows.len());
         let secs = u64::try_from(now.unix_ns).unwrap_or(0) / 1_000_000_000;
-        let in_force = engine.model(subject).map(|in_force| in_force.model.clone());
+        let in_force = engine.model(scope).map(|in_force| in_force.model.clone());
         let (shelf, training) = (self.shelf.clone(), self.training);
-        match start(Job { rows, subject, in_force, made_secs: secs, shelf, training }) {
-            Ok(done) => self.going = Some(Going { subject, done }),
+        match start(Job { rows, scope, in_force, made_secs: secs, shelf, training }) {
+            Ok(done) => self.going = Some(Going { scope, done }),
             Err(error) => log::error!("cannot start a thread to train a model: {error}"),
         }
     }
 
     fn set_golden(&mut self, kept: &Kept) {
-        for (_, golden) in
-            SUBJECTS.iter().zip(&mut self.golden).filter(|(one, _)| **one == kept.model.subject)
-        {
-            *golden = Some(kept.file.clone());
+        for lane in self.lanes.iter_mut().filter(|lane| kept.scope() == Some(lane.scope)) {
+            lane.golden = Some(kept.file.clone());
         }
     }
 
@@ -187,6 +188,11 @@ impl Models {
         self.kept.push(done.kept);
         self.shelf.prune(&mut self.kept);
     }
+}
+
+/// How many rows there are to learn from.
+fn rows_of(engine: &Engine, scope: Scope) -> usize {
+    engine.reservoir(scope).map_or(0, |reservoir| reservoir.rows().len())
 }
 
 /// A model as the engine has it.

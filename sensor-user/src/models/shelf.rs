@@ -1,9 +1,10 @@
-//! Models on the disk: a bounded number of files in one directory, and for each subject the names of the one in force and of
+//! Models on the disk: a bounded number of files in one directory, and for each subject and class of devices the names of the one in force and of
 //! the golden one, against which slow change is measured, with what was measured so far.
 //!
-//! A file is called `<class>-<subject>-<date>-<hash>.model` and written whole or not at all. What cannot be read is told
+//! A file is called `<class>-<subject>-<date>-<hash>.model`, `all` being the class of all devices, and written whole or not at all. What cannot be read is told
 //! and left alone.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,17 +12,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sensor_core::detect::unusual::MAX_ROWS;
+use sensor_core::detect::unusual::{MAX_ROWS, Scope};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::model::drift::Poisoning;
-use sensor_core::model::features::Subject;
 use sensor_core::model::{Model, file};
 
 use crate::disk::spare;
 
-/// The one class there is so far: all devices.
-pub const CLASS: &str = "all";
-/// Models kept of each subject, besides the one in force and the golden one.
+/// Models kept of each subject and class, besides the one in force and the golden one.
 const KEPT: usize = 8;
 /// Files looked at, at most.
 const MAX_FILES: usize = 1_024;
@@ -39,6 +37,13 @@ pub struct ShelfError {
     what: &'static str,
     path: PathBuf,
     source: io::Error,
+}
+
+impl Kept {
+    /// What it is of; none if no class can be called so.
+    pub fn scope(&self) -> Option<Scope> {
+        Scope::of(&self.model)
+    }
 }
 
 impl ShelfError {
@@ -113,8 +118,8 @@ impl Shelf {
     }
 
     /// The name of the file of the model that was chosen.
-    pub fn chosen(&self, what: Chosen, subject: Subject) -> Option<String> {
-        let bytes = read_at_most(&self.marker(what, subject), 256).ok()?;
+    pub fn chosen(&self, what: Chosen, scope: Scope) -> Option<String> {
+        let bytes = read_at_most(&self.marker(what, scope), 256).ok()?;
         let text = String::from_utf8(bytes).ok()?;
         Some(text.trim().to_owned())
     }
@@ -125,16 +130,16 @@ impl Shelf {
     ///
     /// If it cannot be written.
     pub fn choose(&self, what: Chosen, kept: &Kept) -> Result<(), ShelfError> {
-        let subject = kept.model.subject;
+        let Some(scope) = kept.scope() else { return Ok(()) };
         if what == Chosen::Golden {
-            self.put_drift(subject, &Poisoning::new(DRIFT_HOSTS))?;
+            self.put_drift(scope, &Poisoning::new(DRIFT_HOSTS))?;
         }
-        write(&self.marker(what, subject), format!("{}\n", kept.file).as_bytes())
+        write(&self.marker(what, scope), format!("{}\n", kept.file).as_bytes())
     }
 
     /// The golden model, if there is one that can be read.
-    pub fn golden(&self, subject: Subject) -> Option<Kept> {
-        let file = self.chosen(Chosen::Golden, subject)?;
+    pub fn golden(&self, scope: Scope) -> Option<Kept> {
+        let file = self.chosen(Chosen::Golden, scope)?;
         let golden = match file.contains('/') {
             true => Err("no name of a file".to_owned()),
             false => read_one(&self.dir.join(&file)),
@@ -142,18 +147,17 @@ impl Shelf {
         golden
             .inspect_err(|why| {
                 log::error!(
-                    "the golden model {} of a {} cannot be used, so slow change is not found: {why}; choose another: \
+                    "the golden model {} ({scope}) cannot be used, so slow change is not found: {why}; choose another: \
                      `sekisho model promote --golden HASH`",
-                    crate::label::plain(&file),
-                    subject.name()
+                    crate::label::plain(&file)
                 );
             })
             .ok()
     }
 
     /// How far devices parted from the golden model by now.
-    pub fn drift(&self, subject: Subject) -> Poisoning {
-        let path = self.drift_path(subject);
+    pub fn drift(&self, scope: Scope) -> Poisoning {
+        let path = self.drift_path(scope);
         let mut drift = Poisoning::new(DRIFT_HOSTS);
         let text = match read_at_most(&path, MAX_DRIFT) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -177,10 +181,10 @@ impl Shelf {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn put_drift(&self, subject: Subject, drift: &Poisoning) -> Result<(), ShelfError> {
+    pub fn put_drift(&self, scope: Scope, drift: &Poisoning) -> Result<(), ShelfError> {
         let lines = drift.sums().filter(|(_, sum)| *sum > 0.0);
         let text: String = lines.map(|(host, sum)| format!("{} {sum:.4}\n", address(&host))).collect();
-        write(&self.drift_path(subject), text.as_bytes())
+        write(&self.drift_path(scope), text.as_bytes())
     }
 
     /// Writes a model.
@@ -193,18 +197,18 @@ impl Shelf {
         let hash = hash(&bytes);
         let made = i64::try_from(model.facts.made_secs).unwrap_or(0);
         let made = Timestamp::from_second(made).unwrap_or_default().to_zoned(TimeZone::UTC);
-        let subject = model.subject.name();
-        let file = format!("{CLASS}-{subject}-{}-{hash}.model", made.strftime("%Y%m%d"));
+        let (class, subject) = (&model.class, model.subject.name());
+        let file = format!("{class}-{subject}-{}-{hash}.model", made.strftime("%Y%m%d"));
         write(&self.dir.join(&file), &bytes)?;
         Ok(Kept { model: Arc::new(model), file, hash })
     }
 
-    /// Removes the oldest models of each subject beyond those kept, but not what is in force or golden. `kept` is in order of age.
+    /// Removes the oldest models of each subject and class beyond those kept, but not what is in force or golden. `kept` is in order of age.
     pub fn prune(&self, kept: &mut Vec<Kept>) {
-        for subject in [Subject::Flow, Subject::Window] {
-            let chosen = [Chosen::InForce, Chosen::Golden].map(|what| self.chosen(what, subject));
-            let others =
-                |one: &Kept| one.model.subject == subject && !chosen.contains(&Some(one.file.clone()));
+        let scopes: BTreeSet<_> = kept.iter().filter_map(Kept::scope).collect();
+        for scope in scopes {
+            let chosen = [Chosen::InForce, Chosen::Golden].map(|what| self.chosen(what, scope));
+            let others = |one: &Kept| one.scope() == Some(scope) && !chosen.contains(&Some(one.file.clone()));
             let mut over = kept.iter().filter(|one| others(one)).count().saturating_sub(KEPT);
             kept.retain(|one| {
                 if over == 0 || !others(one) {
@@ -219,16 +223,16 @@ impl Shelf {
         }
     }
 
-    fn marker(&self, what: Chosen, subject: Subject) -> PathBuf {
+    fn marker(&self, what: Chosen, scope: Scope) -> PathBuf {
         let ending = match what {
             Chosen::InForce => "in-force",
             Chosen::Golden => "golden",
         };
-        self.dir.join(format!("{CLASS}-{}.{ending}", subject.name()))
+        self.dir.join(format!("{scope}.{ending}"))
     }
 
-    fn drift_path(&self, subject: Subject) -> PathBuf {
-        self.dir.join(format!("{CLASS}-{}.drift", subject.name()))
+    fn drift_path(&self, scope: Scope) -> PathBuf {
+        self.dir.join(format!("{scope}.drift"))
     }
 }
 

@@ -98,7 +98,7 @@ fn training_comes_when_it_is_due_or_ordered_and_there_is_enough() {
     // Too few rows: nothing is tried, and an order says so.
     let mut few = engine(10);
     let mut models = open(dir.path(), 24, &mut few);
-    let plans = models.order(&few);
+    let plans = models.order(None, &few).unwrap();
     assert!(plans.iter().all(|plan| !plan.will_train && plan.rows == 80), "{plans:?}");
     assert_eq!(plans[0].what, "is not trained: there are 80 rows to learn from, and 400 are needed");
     models.step(NOW, &mut few, &mut Output::default());
@@ -108,10 +108,10 @@ fn training_comes_when_it_is_due_or_ordered_and_there_is_enough() {
     let mut never = open(dir.path(), 0, &mut enough);
     settle(&mut never, NOW, &mut enough);
     assert_eq!(never.kept().len(), 0);
-    assert!(never.order(&enough).iter().all(|plan| plan.will_train));
+    assert!(never.order(None, &enough).unwrap().iter().all(|plan| plan.will_train));
     never.step(NOW, &mut enough, &mut Output::default());
-    assert_eq!(never.going(), Some(Subject::Flow));
-    let plans = never.order(&enough);
+    assert_eq!(never.going(), Some(Subject::Flow.into()));
+    let plans = never.order(None, &enough).unwrap();
     assert!(plans[0].what.starts_with("is being trained") && plans[1].what.contains("after"), "{plans:?}");
     settle(&mut never, NOW, &mut enough);
     assert_eq!(never.kept().len(), 2);
@@ -183,7 +183,7 @@ fn a_challenger_takes_over_only_where_it_may() {
     let rows = rows(Subject::Window, 60);
     let shelf = Shelf::open(dir.path()).unwrap();
     let (subject, training, made_secs) = (Subject::Window, little(), 1);
-    let job = Job { rows: rows.clone(), subject, in_force: None, made_secs, shelf, training };
+    let job = Job { rows: rows.clone(), scope: subject.into(), in_force: None, made_secs, shelf, training };
     let done = work(job).unwrap();
     assert!(done.takes_over && done.guessed.is_some(), "{}", done.words());
     assert!(done.words().contains("it only learns and never alerts: "), "{}", done.words());
@@ -288,7 +288,7 @@ fn the_first_model_that_promises_is_golden_and_stays() {
     let mut models = open(dir.path(), 1, &mut engine);
     settle(&mut models, NOW, &mut engine);
     let first = models.kept().iter().find(|one| one.model.subject == subject).unwrap().clone();
-    assert!(models.shelf.golden(subject).is_none(), "one that only learns measures nothing");
+    assert!(models.shelf.golden(subject.into()).is_none(), "one that only learns measures nothing");
     let refused = models.promote(&first.hash, Chosen::Golden, &mut engine).unwrap_err();
     assert!(refused.contains("was learned from too little"), "{refused}");
 
@@ -307,9 +307,9 @@ fn the_first_model_that_promises_is_golden_and_stays() {
     assert_eq!(listed(&models, &engine), [golden.hash.as_str()], "it is not cleared away");
     let mut other = Engine::new(Settings::default());
     assert_eq!(listed(&open(dir.path(), 1, &mut other), &other), [golden.hash.as_str()]);
-    assert!(models.shelf.drift(subject).sums().count() > 0);
+    assert!(models.shelf.drift(subject.into()).sums().count() > 0);
     models.shelf.choose(Chosen::Golden, &golden).unwrap();
-    assert_eq!(models.shelf.drift(subject).sums().count(), 0, "measuring begins anew");
+    assert_eq!(models.shelf.drift(subject.into()).sums().count(), 0, "measuring begins anew");
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn who_parts_from_the_golden_model_is_told_though_the_daemon_starts_again_meanwh
     let (subject, shelf) = (Subject::Window, Shelf::open(dir.path()).unwrap());
     let train = |made_secs| {
         let (rows, shelf, training) = (rows(subject, 60), Shelf::open(dir.path()).unwrap(), little());
-        work(Job { rows, subject, in_force: None, made_secs, shelf, training }).unwrap()
+        work(Job { rows, scope: subject.into(), in_force: None, made_secs, shelf, training }).unwrap()
     };
     let first = train(1);
     assert_eq!(first.parted, None);
@@ -349,8 +349,8 @@ fn what_was_measured_is_kept_and_lines_that_say_nothing_are_left_out() {
         [DeviceKey::Local(Mac([2, 0, 0, 0, 0, 7])), DeviceKey::Routed("2001:db8::7".parse().unwrap())];
     hosts.iter().for_each(|host| drift.restore(*host, 0.25));
     drift.restore(DeviceKey::Routed("10.0.0.1".parse().unwrap()), f64::NAN);
-    shelf.put_drift(Subject::Flow, &drift).unwrap();
-    let sums = |shelf: &Shelf| shelf.drift(Subject::Flow).sums().collect::<Vec<_>>();
+    shelf.put_drift(Subject::Flow.into(), &drift).unwrap();
+    let sums = |shelf: &Shelf| shelf.drift(Subject::Flow.into()).sums().collect::<Vec<_>>();
     assert_eq!(sums(&shelf), hosts.map(|host| (host, 0.25)));
     let path = dir.path().join("all-flow.drift");
     fs::write(
@@ -360,5 +360,72 @@ fn what_was_measured_is_kept_and_lines_that_say_nothing_are_left_out() {
     .unwrap();
     assert_eq!(sums(&shelf), [(hosts[0], 0.5)]);
     fs::write(dir.path().join("all-flow.golden"), "../../etc/passwd\n").unwrap();
-    assert!(shelf.golden(Subject::Flow).is_none());
+    assert!(shelf.golden(Subject::Flow.into()).is_none());
+}
+
+/// Settings with a class of these names each.
+fn classes(names: &[&str]) -> Settings {
+    let classes = names.iter().map(|name| (name.parse().unwrap(), Default::default())).collect();
+    Settings { classes, ..Settings::default() }
+}
+
+fn of(class: &str, subject: Subject) -> Scope {
+    Scope { class: Some(class.parse().unwrap()), subject }
+}
+
+#[test]
+fn each_class_has_its_models_and_those_of_one_that_is_gone_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let fill = |engine: &mut Engine, scope: Scope, each| {
+        let rows = rows(scope.subject, each);
+        for ((row, host), time) in rows.values().rows().into_iter().zip(rows.hosts()).zip(rows.times()) {
+            engine.reservoir_mut(scope).unwrap().offer(*host, *time, &row.to_vec());
+        }
+    };
+    // Names may have anything but a slash in them; none leads out of the directory.
+    let names = ["..", "all-flow", "wards"];
+    let mut one = Engine::new(classes(&names));
+    fill(&mut one, of("..", Subject::Flow), 60);
+    fill(&mut one, of("all-flow", Subject::Flow), 60);
+    fill(&mut one, of("wards", Subject::Window), 20);
+    let mut models = open(dir.path(), 24, &mut one);
+    settle(&mut models, NOW, &mut one);
+    let mut kept: Vec<_> = models.kept().iter().map(|kept| kept.model.class.clone()).collect();
+    kept.sort();
+    assert_eq!(kept, ["..", "all-flow"], "one at a time, as far as there are rows");
+    assert!(one.model(of("..", Subject::Flow)).is_some() && one.model(Subject::Flow).is_none());
+    let plans = models.order(Some("wards"), &one).unwrap();
+    assert_eq!(
+        plans.iter().map(|plan| (plan.rows, plan.will_train)).collect::<Vec<_>>(),
+        [(0, false), (160, false)]
+    );
+    assert!(models.order(Some("pumps"), &one).unwrap_err().contains("no models are made of a class pumps"));
+    let list = models.list(&one);
+    assert_eq!(list.classes["wards"], [("flow".to_owned(), 0), ("window".to_owned(), 160)].into());
+    models.close(&one);
+    let names = files(dir.path());
+    assert!(
+        names.contains(&"wards-window.rows".to_owned()) && names.contains(&"..-flow.in-force".to_owned()),
+        "{names:?}"
+    );
+    // After a restart with one class less.
+    let mut other = Engine::new(classes(&["all-flow", "wards"]));
+    let mut models = open(dir.path(), 24, &mut other);
+    assert_eq!(other.reservoir(of("wards", Subject::Window)).unwrap().rows().len(), 160);
+    assert!(other.model(of("all-flow", Subject::Flow)).is_some());
+    let gone = models.kept().iter().find(|kept| kept.model.class == "..").unwrap().hash.clone();
+    let refused = models.promote(&gone, Chosen::InForce, &mut other).unwrap_err();
+    assert!(refused.contains("of which no models are asked now"), "{refused}");
+    assert_eq!(files(dir.path()), names);
+}
+
+#[test]
+fn only_so_many_classes_are_learned_from_and_none_that_is_called_as_all_are() {
+    let names: Vec<_> = (0..20).map(|n| format!("ward-{n:02}")).chain(["all".to_owned()]).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let engine = Engine::new(classes(&names));
+    let scopes: Vec<_> = engine.scopes().iter().map(ToString::to_string).collect();
+    assert_eq!(scopes.len(), 2 * (1 + 12));
+    assert_eq!(scopes[..3], ["all-flow", "all-window", "ward-00-flow"]);
+    assert_eq!(scopes.last().unwrap(), "ward-11-window");
 }

@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use rustix::process::setpriority_process;
+use sensor_core::detect::unusual::{MAX_ROWS, Scope};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::model::drift::{Comparison, Parting};
-use sensor_core::model::features::Subject;
 use sensor_core::model::reservoir::Rows;
 use sensor_core::model::train::{TrainError, Training, train};
 use sensor_core::model::{Model, Threshold};
 
-use super::shelf::{CLASS, Chosen, Kept, Shelf, ShelfError, address};
+use super::shelf::{Chosen, Kept, Shelf, ShelfError, address};
 
 /// The lowest priority there is.
 const NICE: i32 = 19;
@@ -31,7 +31,7 @@ pub fn training() -> Training {
 /// What a training needs.
 pub struct Job {
     pub rows: Rows,
-    pub subject: Subject,
+    pub scope: Scope,
     /// The model in force.
     pub in_force: Option<Arc<Model>>,
     pub made_secs: u64,
@@ -74,9 +74,10 @@ impl Done {
     pub fn words(&self) -> String {
         let facts = &self.kept.model.facts;
         let mut text = format!(
-            "trained the model {} of a {} from {} rows of {} devices",
+            "trained the model {} of a {} ({} devices) from {} rows of {} devices",
             self.kept.hash,
             self.kept.model.subject.name(),
+            self.kept.model.class,
             facts.rows,
             facts.hosts
         );
@@ -136,19 +137,21 @@ pub fn start(job: Job) -> io::Result<Receiver<Result<Done, Failed>>> {
 
 /// Trains, compares and writes.
 pub fn work(job: Job) -> Result<Done, Failed> {
-    let Job { rows, subject, in_force, made_secs, shelf, training } = job;
-    let trained = train(&rows, subject, CLASS, &training, (made_secs, made_secs))?;
+    let Job { rows, scope, in_force, made_secs, shelf, training } = job;
+    // As many false alarms as can be promised: from fewer rows, more.
+    let training = Training { rate: training.rate * MAX_ROWS as f64 / scope.limit() as f64, ..training };
+    let trained = train(&rows, scope.subject, scope.class_name(), &training, (made_secs, made_secs))?;
     let (takes_over, comparison) = decide(in_force.as_deref(), &trained.model, &rows);
     let kept = shelf.put(trained.model)?;
     if takes_over {
         shelf.choose(Chosen::InForce, &kept)?;
     }
-    let parted = match shelf.golden(subject) {
-        Some(golden) => Some(drift(&golden, &kept.model, &rows, &shelf)?),
+    let parted = match shelf.golden(scope) {
+        Some(golden) => Some(drift(scope, &golden, &kept.model, &rows, &shelf)?),
         None => None,
     };
     // What is learned first stays what later ones are measured by.
-    let golden = promises(&kept.model) && shelf.chosen(Chosen::Golden, subject).is_none();
+    let golden = promises(&kept.model) && shelf.chosen(Chosen::Golden, scope).is_none();
     if golden {
         shelf.choose(Chosen::Golden, &kept)?;
     }
@@ -158,15 +161,15 @@ pub fn work(job: Job) -> Result<Done, Failed> {
 
 /// Who parted from the golden model, by what a new one takes for usual.
 fn drift(
+    scope: Scope,
     golden: &Kept,
     challenger: &Model,
     rows: &Rows,
     shelf: &Shelf,
 ) -> Result<(String, Vec<Parting>), ShelfError> {
-    let subject = golden.model.subject;
-    let mut drift = shelf.drift(subject);
+    let mut drift = shelf.drift(scope);
     let parted = drift.compare(&golden.model, challenger, rows);
-    shelf.put_drift(subject, &drift)?;
+    shelf.put_drift(scope, &drift)?;
     Ok((golden.hash.clone(), parted))
 }
 

@@ -110,10 +110,10 @@ impl Pipeline {
             }
         }
         let engine = &self.parts.engine;
-        let in_force = SUBJECTS.into_iter().filter_map(|subject| {
-            let in_force = engine.model(subject)?;
+        let in_force = engine.scopes().into_iter().filter_map(|scope| {
+            let in_force = engine.model(scope)?;
             let (class, hash) = (in_force.model.class.clone(), in_force.hash.clone());
-            Some(ModelSample { class, subject: subject.name(), hash })
+            Some(ModelSample { class, subject: scope.subject.name(), hash })
         });
         let rows = SUBJECTS
             .into_iter()

@@ -20,7 +20,9 @@ impl Pipeline {
         let answer = match (ask, models) {
             (_, None) => Err(NOWHERE.to_owned()),
             (ModelAsk::List, Some(models)) => Ok(json(&models.list(engine))),
-            (ModelAsk::Train, Some(models)) => Ok(json(&models.order(engine))),
+            (ModelAsk::Train(class), Some(models)) => {
+                models.order(class.as_deref(), engine).map(|plans| json(&plans))
+            }
             (ModelAsk::Scores(device), Some(_)) => {
                 models::scores(&device, engine, WallClock::live()).map(|scores| json(&scores))
             }

@@ -32,7 +32,6 @@ use sensor_core::time::{MINUTE, SECOND, Time};
 
 use crate::clock::Now;
 use crate::eve::Teller;
-use crate::models::SUBJECTS;
 
 pub use read::RecordError;
 
@@ -229,7 +228,7 @@ impl Recorder {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             config: self.config.clone(),
             enforce: self.enforce,
-            models: SUBJECTS.iter().filter_map(|subject| engine.model(*subject)).cloned().collect(),
+            models: engine.scopes().into_iter().filter_map(|scope| engine.model(scope)).cloned().collect(),
             ports: teller.ports.clone(),
             state,
         };

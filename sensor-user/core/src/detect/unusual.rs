@@ -9,6 +9,11 @@
 //! and half as often each time it goes on, down to once a day.
 //! Learning: rows of devices that are *clean* (no open incident, no entry of the block list) go into a bounded reservoir,
 //! as the whole of what models are trained on.
+//! Classes: rows are kept, and models made, of all devices and of each class of devices ([`Scope`]), whose rows go to both. A
+//! device is scored by its class's model if that promises anything, else by the one of all, so that a small class is never
+//! without; what is usual for a device is learned anew when it is scored by another class's. Its class is looked up once an
+//! hour ([`CLASS_FOR`]). Only [`CLASSES`] classes learn, the first by name, and fewer rows are kept of each
+//! ([`CLASS_ROWS`]): that bounds the memory.
 //! Slow change: a device that becomes something else bit by bit is taken for usual by each training. So each new model is
 //! compared with the first one ([`drift`](crate::model::drift)), and a device on which they part is found
 //! ([`Unusual::parted`]).
@@ -18,7 +23,8 @@
 //!
 //! It differs from the other detectors in that it is told who is clean and who has a destination, and is given models.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -35,6 +41,7 @@ use crate::model::features::{Subject, Watch};
 use crate::model::reservoir::{Reservoir, Rows};
 use crate::model::{Judgement, Level, Model, Scratch, Threshold};
 use crate::observation::{EndReason, FlowId};
+use crate::policy::Name;
 use crate::settings::Settings;
 use crate::state::state;
 use crate::time::{HOUR, MINUTE, Time};
@@ -43,6 +50,14 @@ use crate::time::{HOUR, MINUTE, Time};
 pub const NAME: &str = "unusual";
 /// Most rows that are kept to learn from, of each subject; 4 bytes a feature and about 50 a row.
 pub const MAX_ROWS: usize = 65_536;
+/// The same of a class.
+pub const CLASS_ROWS: usize = 32_768;
+/// Classes that are learned from, at most: the first by name.
+pub const CLASSES: usize = 12;
+/// The name of all devices, as models have it. A class of the configuration that is called so is not learned from.
+pub const ALL: &str = "all";
+/// A device's class is looked up anew after this time.
+const CLASS_FOR: u64 = HOUR;
 /// Rows of a device that must have been scored before one is called: its level is a guess until then.
 pub const KNOWN_AFTER: u16 = 30;
 /// Scores of a device that can be looked at.
@@ -65,6 +80,55 @@ const SEVERITY: u8 = 3;
 /// Whether a device has nothing against it, so that it may be learned from.
 pub type Clean<'a> = &'a dyn Fn(DeviceKey) -> bool;
 
+/// What is known of devices.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// Whether one may be learned from.
+    pub clean: Clean<'a>,
+    /// Its class.
+    pub class: &'a dyn Fn(DeviceKey) -> Option<Name>,
+}
+
+/// What a model is of: the rows of a subject, of a class of devices or of all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Scope {
+    /// The class; none: all devices.
+    pub class: Option<Name>,
+    /// What rows are about.
+    pub subject: Subject,
+}
+
+impl Scope {
+    /// That of a model; none if no class can be called so.
+    pub fn of(model: &Model) -> Option<Self> {
+        let class = if model.class == ALL { None } else { Some(model.class.parse().ok()?) };
+        Some(Self { class, subject: model.subject })
+    }
+
+    /// The name of the class.
+    pub fn class_name(&self) -> &str {
+        self.class.as_ref().map_or(ALL, Name::as_str)
+    }
+
+    /// Rows that are kept to learn from, at most.
+    pub fn limit(&self) -> usize {
+        if self.class.is_some() { CLASS_ROWS } else { MAX_ROWS }
+    }
+}
+
+impl From<Subject> for Scope {
+    fn from(subject: Subject) -> Self {
+        Self { class: None, subject }
+    }
+}
+
+impl fmt::Display for Scope {
+    /// As files have it: a name has no `/`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.class_name(), self.subject.name())
+    }
+}
+
 /// A model in force.
 #[derive(Clone, Debug)]
 pub struct InForce {
@@ -79,8 +143,8 @@ pub struct InForce {
 pub struct Scored {
     /// When.
     pub time: Time,
-    /// Of what.
-    pub subject: Subject,
+    /// The model's scope.
+    pub scope: Scope,
     /// What the model said.
     pub judgement: Judgement,
     /// The part of the rows learned from that score no more, 0 to 1.
@@ -89,8 +153,10 @@ pub struct Scored {
 
 #[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 struct Host {
-    /// By subject.
-    levels: [Option<Level>; 2],
+    /// By subject, as the model of this class has it.
+    levels: [Option<(Option<Name>, Level)>; 2],
+    /// Its class, and when that was looked up.
+    class: Option<(Option<Name>, Time)>,
     /// The last conversation it began.
     last: Option<FlowId>,
     scores: VecDeque<Scored>,
@@ -98,19 +164,24 @@ struct Host {
     told: Option<(Time, u64)>,
 }
 
+/// What was learned of a scope.
+#[derive(Debug)]
+struct Learned {
+    reservoir: Reservoir,
+    model: Option<InForce>,
+}
+
 /// The detector.
 pub struct Unusual {
     watch: Watch,
     hosts: Lru<DeviceKey, Host>,
-    /// By subject.
-    reservoirs: [Reservoir; 2],
-    models: [Option<InForce>; 2],
+    learned: BTreeMap<Scope, Learned>,
     scratch: Scratch,
     /// Added to times of rows, so that rows of several runs are of one clock.
     ahead_ns: u64,
 }
 
-state!(Unusual { watch, hosts } keeps { reservoirs, models, scratch, ahead_ns });
+state!(Unusual { watch, hosts } keeps { learned, scratch, ahead_ns });
 
 const fn place(subject: Subject) -> usize {
     match subject {
@@ -129,13 +200,18 @@ impl Unusual {
     /// A detector without a model, and with nothing to learn from.
     pub fn new(settings: &Settings) -> Self {
         let limits = &settings.limits;
-        let reservoir =
-            |subject: Subject| Reservoir::new(MAX_ROWS, subject.labels().len(), place(subject) as u64 + 1);
+        let classes = settings.classes.keys().filter(|name| name.as_str() != ALL).take(CLASSES);
+        let classes = [None].into_iter().chain(classes.copied().map(Some));
+        let scopes = classes
+            .flat_map(|class| [Subject::Flow, Subject::Window].map(|subject| Scope { class, subject }));
+        let learned = (1..).zip(scopes).map(|(seed, scope)| {
+            let reservoir = Reservoir::new(scope.limit(), scope.subject.labels().len(), seed);
+            (scope, Learned { reservoir, model: None })
+        });
         Self {
             watch: Watch::new(limits.devices, limits.flows, WINDOW),
             hosts: Lru::new(capacity(limits.devices)),
-            reservoirs: [reservoir(Subject::Flow), reservoir(Subject::Window)],
-            models: [None, None],
+            learned: learned.collect(),
             scratch: Scratch::default(),
             ahead_ns: 0,
         }
@@ -146,45 +222,45 @@ impl Unusual {
         self.ahead_ns = ahead_ns;
     }
 
-    /// Puts a model in force in place of the one of its subject. What is usual for each device is learned anew by it.
+    /// Puts a model in force in place of the one of its scope; one of a class that is not learned from is left out. What is
+    /// usual for each device is learned anew by it.
     pub fn put(&mut self, in_force: InForce) {
-        let at = place(in_force.model.subject);
+        let scope = Scope::of(&in_force.model);
+        let Some((scope, learned)) = scope.and_then(|scope| Some((scope, self.learned.get_mut(&scope)?)))
+        else {
+            return;
+        };
         for host in self.hosts.values_mut() {
-            if let Some(level) = host.levels.get_mut(at) {
-                *level = None;
+            if let Some(level) = host.levels.get_mut(place(scope.subject)) {
+                level.take_if(|(class, _)| *class == scope.class);
             }
         }
-        if let Some(model) = self.models.get_mut(at) {
-            *model = Some(in_force);
-        }
+        learned.model = Some(in_force);
+    }
+
+    /// What is learned from: all devices first, then the classes by name.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.learned.keys().copied()
     }
 
     /// The model in force.
-    pub fn model(&self, subject: Subject) -> Option<&InForce> {
-        self.models.get(place(subject)).and_then(Option::as_ref)
+    pub fn model(&self, scope: Scope) -> Option<&InForce> {
+        self.learned.get(&scope)?.model.as_ref()
     }
 
     /// The rows to learn from.
-    pub fn reservoir(&self, subject: Subject) -> &Reservoir {
-        let [flows, windows] = &self.reservoirs;
-        match subject {
-            Subject::Flow => flows,
-            Subject::Window => windows,
-        }
+    pub fn reservoir(&self, scope: Scope) -> Option<&Reservoir> {
+        self.learned.get(&scope).map(|learned| &learned.reservoir)
     }
 
     /// The same, to change them.
-    pub fn reservoir_mut(&mut self, subject: Subject) -> &mut Reservoir {
-        let [flows, windows] = &mut self.reservoirs;
-        match subject {
-            Subject::Flow => flows,
-            Subject::Window => windows,
-        }
+    pub fn reservoir_mut(&mut self, scope: Scope) -> Option<&mut Reservoir> {
+        self.learned.get_mut(&scope).map(|learned| &mut learned.reservoir)
     }
 
     /// The rows to learn from, less those of devices that are not clean any more.
-    pub fn rows(&self, subject: Subject, clean: Clean<'_>) -> Rows {
-        self.reservoir(subject).rows().only(clean)
+    pub fn rows(&self, scope: Scope, clean: Clean<'_>) -> Option<Rows> {
+        self.reservoir(scope).map(|reservoir| reservoir.rows().only(clean))
     }
 
     /// The last scores of a device, the newest first.
@@ -197,10 +273,10 @@ impl Unusual {
         &mut self,
         contact: &Contact,
         peer: Option<DeviceKey>,
-        clean: Clean<'_>,
+        look: Look<'_>,
         found: &mut Vec<Finding>,
     ) {
-        self.tick(contact.time, clean, found);
+        self.tick(contact.time, look, found);
         self.watch.contact(contact, peer);
     }
 
@@ -210,10 +286,10 @@ impl Unusual {
         contact: &Contact,
         outcome: Outcome,
         now: Time,
-        clean: Clean<'_>,
+        look: Look<'_>,
         found: &mut Vec<Finding>,
     ) {
-        self.tick(now, clean, found);
+        self.tick(now, look, found);
         self.watch.outcome(contact, outcome, now);
     }
 
@@ -223,24 +299,24 @@ impl Unusual {
         flow: &FlowEnded,
         [device, peer]: [Option<DeviceKey>; 2],
         now: Time,
-        clean: Clean<'_>,
+        look: Look<'_>,
         found: &mut Vec<Finding>,
     ) {
-        self.tick(now, clean, found);
+        self.tick(now, look, found);
         let row = self.watch.ended(flow, device, peer, now);
         // The end of the run ended it, halfway.
         let whole = flow.reason != EndReason::Shutdown;
         let Some(device) = device.filter(|_| whole) else { return };
-        if self.models.iter().any(Option::is_some) {
+        if self.learned.values().any(|learned| learned.model.is_some()) {
             self.hosts.get_or_insert_mut(device, Host::default).last = Some(flow.id);
         }
-        self.take(Subject::Flow, device, &row, now, clean, found);
+        self.take(Subject::Flow, device, &row, now, look, found);
     }
 
     /// Takes in the windows that are over.
-    pub fn tick(&mut self, now: Time, clean: Clean<'_>, found: &mut Vec<Finding>) {
+    pub fn tick(&mut self, now: Time, look: Look<'_>, found: &mut Vec<Finding>) {
         while let Some((device, row)) = self.watch.due(now) {
-            self.take(Subject::Window, device, &row, now, clean, found);
+            self.take(Subject::Window, device, &row, now, look, found);
         }
     }
 
@@ -276,19 +352,32 @@ impl Unusual {
         device: DeviceKey,
         row: &[f32],
         now: Time,
-        clean: Clean<'_>,
+        look: Look<'_>,
         found: &mut Vec<Finding>,
     ) {
-        let is_clean = clean(device);
+        let is_clean = (look.clean)(device);
+        let all = Scope::from(subject);
+        let own = Scope { class: self.class(device, now, look), subject };
         if is_clean {
             let time = now.plus(self.ahead_ns);
-            self.reservoir_mut(subject).offer(device, time, row);
+            let scopes = [Some(all), Some(own).filter(|own| *own != all)];
+            for scope in scopes.into_iter().flatten() {
+                if let Some(reservoir) = self.reservoir_mut(scope) {
+                    reservoir.offer(device, time, row);
+                }
+            }
         }
-        let at = place(subject);
-        let Some(Some(InForce { model, hash })) = self.models.get(at) else { return };
+        let in_force = |scope: Scope| self.learned.get(&scope).and_then(|learned| learned.model.as_ref());
+        let promising = |in_force: &&InForce| matches!(in_force.model.threshold, Threshold::Promised { .. });
+        let (scope, in_force) = match in_force(own).filter(promising) {
+            Some(model) => (own, Some(model)),
+            None => (all, in_force(all)),
+        };
+        let Some(InForce { model, hash }) = in_force else { return };
         let host = self.hosts.get_or_insert_mut(device, Host::default);
-        let Some(level) = host.levels.get_mut(at) else { return };
-        let level = level.get_or_insert_with(|| model.level());
+        let Some(level) = host.levels.get_mut(place(subject)) else { return };
+        level.take_if(|(class, _)| *class != scope.class);
+        let (_, level) = level.get_or_insert_with(|| (scope.class, model.level()));
         let judgement = model.judge(row, level, &mut self.scratch);
         let known = level.seen() >= KNOWN_AFTER;
         if is_clean {
@@ -297,7 +386,7 @@ impl Unusual {
         if host.scores.len() >= MAX_SCORES {
             host.scores.pop_front();
         }
-        host.scores.push_back(Scored { time: now, subject, judgement, rank: model.rank(judgement.score) });
+        host.scores.push_back(Scored { time: now, scope, judgement, rank: model.rank(judgement.score) });
         let promised = matches!(model.threshold, Threshold::Promised { .. });
         let Some(flow) = host.last.filter(|_| judgement.alarm && known && promised) else { return };
         if !host.may_tell(now) {
@@ -312,9 +401,28 @@ impl Unusual {
             weight: weight(judgement.rate),
             device,
             flow,
-            evidence: evidence(&judgement, model.threshold.at(), hash, &causes),
+            evidence: evidence(&judgement, model, hash, &causes),
             first_evidence: now,
         });
+    }
+}
+
+impl Unusual {
+    /// The class of a device.
+    fn class(&mut self, device: DeviceKey, now: Time, look: Look<'_>) -> Option<Name> {
+        // The two of all devices: then there are no classes.
+        if self.learned.len() == 2 {
+            return None;
+        }
+        let host = self.hosts.get_or_insert_mut(device, Host::default);
+        match host.class {
+            Some((class, since)) if now.since(since) < CLASS_FOR => class,
+            _ => {
+                let class = (look.class)(device);
+                host.class = Some((class, now));
+                class
+            }
+        }
     }
 }
 
@@ -343,13 +451,14 @@ fn hundredths(number: f64) -> Value {
     Value::Number((number * 100.0).round() / 100.0)
 }
 
-fn evidence(judgement: &Judgement, threshold: f64, hash: &str, causes: &[Cause]) -> Evidence {
+fn evidence(judgement: &Judgement, model: &Model, hash: &str, causes: &[Cause]) -> Evidence {
     let rows = (1.0 / judgement.rate.max(f64::MIN_POSITIVE)).round();
     let mut evidence = vec![
         ("score_over_own_level", hundredths(f64::from(judgement.over))),
-        ("limit", hundredths(threshold)),
+        ("limit", hundredths(model.threshold.at())),
         ("usual_once_in_rows", Value::Count(rows as u64)),
         ("model", Value::Text(hash.to_owned())),
+        ("learned_of", Value::Text(model.class.clone())),
     ];
     evidence.extend(causes.iter().map(|cause| (cause.label.name, Value::Text(words(cause)))));
     evidence

@@ -4,13 +4,13 @@ use super::command::CommandError;
 use super::{Engine, Input, Output};
 use crate::addr::is_host;
 use crate::detect::Finding;
-use crate::detect::unusual::{Clean, InForce, Scored, Unusual};
+use crate::detect::unusual::{InForce, Look, Scope, Scored, Unusual};
 use crate::event::DeviceRef;
 use crate::inventory::{DeviceKey, Inventory};
 use crate::model::drift::Parting;
-use crate::model::features::Subject;
 use crate::model::reservoir::{Reservoir, Rows};
 use crate::policy::Target;
+use crate::policy::class::class_of;
 use crate::time::Time;
 
 impl Engine {
@@ -30,25 +30,30 @@ impl Engine {
         }
     }
 
+    /// What models are of: all devices first, then the classes that are learned from by name.
+    pub fn scopes(&self) -> Vec<Scope> {
+        self.detectors.unusual.iter().flat_map(|unusual| unusual.scopes()).collect()
+    }
+
     /// The model in force.
-    pub fn model(&self, subject: Subject) -> Option<&InForce> {
-        self.detectors.unusual.as_ref().and_then(|unusual| unusual.model(subject))
+    pub fn model(&self, scope: impl Into<Scope>) -> Option<&InForce> {
+        self.detectors.unusual.as_ref().and_then(|unusual| unusual.model(scope.into()))
     }
 
     /// The rows there are to learn from.
-    pub fn reservoir(&self, subject: Subject) -> Option<&Reservoir> {
-        self.detectors.unusual.as_ref().map(|unusual| unusual.reservoir(subject))
+    pub fn reservoir(&self, scope: impl Into<Scope>) -> Option<&Reservoir> {
+        self.detectors.unusual.as_ref().and_then(|unusual| unusual.reservoir(scope.into()))
     }
 
     /// The same, to change them.
-    pub fn reservoir_mut(&mut self, subject: Subject) -> Option<&mut Reservoir> {
-        self.detectors.unusual.as_mut().map(|unusual| unusual.reservoir_mut(subject))
+    pub fn reservoir_mut(&mut self, scope: impl Into<Scope>) -> Option<&mut Reservoir> {
+        self.detectors.unusual.as_mut().and_then(|unusual| unusual.reservoir_mut(scope.into()))
     }
 
     /// A copy of the rows to learn from, less those of devices that something is held against by now.
-    pub fn rows(&self, subject: Subject, now: Time) -> Option<Rows> {
+    pub fn rows(&self, scope: impl Into<Scope>, now: Time) -> Option<Rows> {
         let unusual = self.detectors.unusual.as_ref()?;
-        Some(unusual.rows(subject, &|device| !self.is_suspect(device, now)))
+        unusual.rows(scope.into(), &|device| !self.is_suspect(device, now))
     }
 
     /// The device of a name, MAC or IP address.
@@ -81,11 +86,15 @@ impl Engine {
     pub(super) fn ask_unusual(
         &mut self,
         now: Time,
-        ask: impl FnOnce(&mut Unusual, Clean<'_>, &mut Vec<Finding>),
+        ask: impl FnOnce(&mut Unusual, Look<'_>, &mut Vec<Finding>),
     ) {
         let Some(mut unusual) = self.detectors.unusual.take() else { return };
         let mut found = std::mem::take(&mut self.found);
-        ask(&mut unusual, &|device| self.is_clean(device, now), &mut found);
+        let look = Look {
+            clean: &|device| self.is_clean(device, now),
+            class: &|device| class_of(self.inventory.get(device)?, &self.settings).map(|(name, _)| name),
+        };
+        ask(&mut unusual, look, &mut found);
         self.found = found;
         self.detectors.unusual = Some(unusual);
     }

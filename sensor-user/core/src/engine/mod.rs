@@ -201,7 +201,7 @@ impl Engine {
         while let Some(ended) = self.conversations.expire(now) {
             self.ended(ended, now, out);
         }
-        self.ask_unusual(now, |unusual, clean, found| unusual.tick(now, clean, found));
+        self.ask_unusual(now, |unusual, look, found| unusual.tick(now, look, found));
         self.conclude(now, out);
         self.measure_success(now);
         for id in self.blocks.lapsed(now) {
@@ -292,7 +292,7 @@ impl Engine {
             return;
         }
         let peer = self.inventory.holder(contact.id.dst).map(|peer| peer.key);
-        self.ask_unusual(contact.time, |unusual, clean, found| unusual.contact(&contact, peer, clean, found));
+        self.ask_unusual(contact.time, |unusual, look, found| unusual.contact(&contact, peer, look, found));
     }
 
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time) {
@@ -315,7 +315,7 @@ impl Engine {
         if contact.is_solicitation() {
             return;
         }
-        self.ask_unusual(now, |unusual, clean, found| unusual.outcome(contact, outcome, now, clean, found));
+        self.ask_unusual(now, |unusual, look, found| unusual.outcome(contact, outcome, now, look, found));
     }
 
     /// How often first contacts succeed in the device's class; notes what came of this one.

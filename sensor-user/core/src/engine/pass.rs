@@ -65,9 +65,7 @@ impl Engine {
         }
         let device = self.inventory.speaker(flow.smac, flow.id.src).map(|device| device.key);
         let peer = self.inventory.holder(flow.id.dst).map(|peer| peer.key);
-        self.ask_unusual(now, |unusual, clean, found| {
-            unusual.ended(&flow, [device, peer], now, clean, found)
-        });
+        self.ask_unusual(now, |unusual, look, found| unusual.ended(&flow, [device, peer], now, look, found));
         out.events.push(Timed { time: now, event: Event::Flow(flow) });
         self.conclude(now, out);
     }

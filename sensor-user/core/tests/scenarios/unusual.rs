@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sensor_core::detect::unusual::InForce;
+use sensor_core::detect::unusual::{InForce, Scope};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::model::drift::Parting;
 use sensor_core::model::features::Subject;
@@ -10,7 +10,11 @@ use sensor_core::model::network::Network;
 use sensor_core::model::random::Random;
 use sensor_core::model::scale::{Column, Scaler};
 use sensor_core::model::tail::Tail;
+use sensor_core::model::train::{Training, train};
 use sensor_core::model::{Facts, Measure, Model, Threshold, Usual};
+
+use sensor_core::policy::Name;
+use sensor_core::policy::class::Class;
 
 use super::*;
 
@@ -118,11 +122,14 @@ fn a_finding_names_what_made_it_with_what_is_usual() {
         _ => None,
     });
     let alert = alert.unwrap();
-    let [score, limit, once, hash, causes @ ..] = alert.evidence.as_slice() else { panic!("{alert:?}") };
+    let [score, limit, once, hash, class, causes @ ..] = alert.evidence.as_slice() else {
+        panic!("{alert:?}")
+    };
     assert_eq!(score.0, "score_over_own_level");
     assert_eq!((limit.0, &limit.1), ("limit", &Value::Number(0.3)));
     assert!(matches!(once, ("usual_once_in_rows", Value::Count(rows)) if *rows > 10_000), "{once:?}");
     assert_eq!(hash.1, Value::Text("0123abcd".to_owned()));
+    assert_eq!(*class, ("learned_of", Value::Text("all".to_owned())));
     let labels = Subject::Flow.labels();
     assert_eq!(causes.len(), 3);
     for (name, value) in causes {
@@ -192,4 +199,93 @@ fn who_changed_bit_by_bit_is_told_and_nothing_is_done_to_him() {
     lan.engine.parted(&partings, "0123abcd", lan.now, &mut lan.out);
     assert_eq!(lan.alerts(), [("unusual", 3, 1)]);
     assert_eq!((lan.isolated(), lan.cut()), (vec![], vec![]));
+}
+
+/// Settings with two classes: the hosts below 16, and those from 16 to 31.
+fn monitors_and_scanners() -> Settings {
+    let class = |net: &str| Class { members: [net.parse().unwrap()].into(), ..Class::default() };
+    let classes = [("monitors", class("10.0.0.0/28")), ("scanners", class("10.0.0.16/28"))];
+    let classes = classes.map(|(name, class)| (name.parse().unwrap(), class)).into();
+    Settings { classes, ..enforcing() }
+}
+
+fn flows_of(class: &str) -> Scope {
+    let class: Option<Name> = (class != "all").then(|| class.parse().unwrap());
+    Scope { class, subject: Subject::Flow }
+}
+
+/// Six monitors send little, six scanners much, each class in its own way.
+fn habits(lan: &mut Lan, times: u64) {
+    for at in 0..times {
+        for n in 1..=6 {
+            lan.session((n, 60), host(60), 2_575, (900 + at * 13 % 200, 300), SECOND);
+            lan.session((n + 16, 61), host(61), 104, (80_000_000 + at * 7_919, 40_000), 20 * SECOND);
+        }
+        lan.pass((at * at * 7 % 41 + 1) * SECOND);
+    }
+}
+
+#[test]
+fn what_is_usual_for_one_class_is_unusual_for_another_though_not_for_all_together() {
+    let learning = {
+        let mut lan = Lan::new(monitors_and_scanners());
+        lan.populate(1..=62);
+        habits(&mut lan, 60);
+        lan.engine
+    };
+    let training =
+        Training { rounds: 1, epochs: 60, epoch_rows: 1_024, least_rows: 100, ..Training::default() };
+    let learned = |class| {
+        let rows = learning.rows(flows_of(class), Time(0)).unwrap();
+        let mut model = train(&rows, Subject::Flow, class, &training, (1, 1)).unwrap().model;
+        let tail = Tail { start: 0.0, rate: 0.02, scale: 0.05, shape: 0.0, points: 100_000 };
+        model.threshold = Threshold::Promised { at: 5.0, rate: 2e-6, tail };
+        InForce { model: Arc::new(model), hash: class.to_owned() }
+    };
+    let rows = |class| learning.reservoir(flows_of(class)).unwrap().rows().len();
+    assert!(rows("monitors") >= 360 && rows("scanners") >= 360);
+    assert!(
+        rows("all") >= rows("monitors") + rows("scanners"),
+        "what is learned of a class is learned of all"
+    );
+    let (all, monitors) = (learned("all"), learned("monitors"));
+    for (models, want) in [(vec![all.clone()], &[][..]), (vec![all, monitors], &[1])] {
+        let mut lan = Lan::new(monitors_and_scanners());
+        lan.populate(1..=62);
+        models.into_iter().for_each(|model| lan.engine.put_model(model));
+        habits(&mut lan, 40);
+        assert_eq!(lan.unusual(), 0, "{:?}", lan.alerts());
+        // A monitor does what a scanner does.
+        lan.session((1, 61), host(61), 104, (80_000_000, 40_000), 20 * SECOND);
+        lan.pass(SECOND);
+        let called: Vec<_> =
+            lan.alerts().iter().filter(|alert| alert.0 == "unusual").map(|alert| alert.2).collect();
+        assert_eq!(called, want);
+    }
+}
+
+#[test]
+fn a_device_is_scored_by_its_class_if_that_promises_anything_and_else_by_all() {
+    let of = |class: &str, promised| {
+        let InForce { model: made, .. } = model(promised);
+        InForce {
+            model: Arc::new(Model { class: class.to_owned(), ..Model::clone(&made) }),
+            hash: class.to_owned(),
+        }
+    };
+    for (what, models, want) in [
+        ("all alone", vec![of("all", true)], &["all"; 2][..]),
+        ("its own", vec![of("all", true), of("monitors", true)], &["monitors", "all"]),
+        ("its own without one of all", vec![of("monitors", true)], &["monitors"]),
+        ("its own only guesses", vec![of("all", true), of("monitors", false)], &["all", "all"]),
+        ("a class there is no more", vec![of("all", true), of("pumps", true)], &["all", "all"]),
+    ] {
+        let mut lan = Lan::new(monitors_and_scanners());
+        lan.populate(1..=62);
+        models.into_iter().for_each(|model| lan.engine.put_model(model));
+        habits(&mut lan, 2);
+        let scored = [1, 17].map(|n| lan.engine.scores(DeviceKey::Local(mac(n))).first().copied());
+        let by: Vec<_> = scored.iter().flatten().map(|scored| scored.scope.class_name()).collect();
+        assert_eq!(by, want, "{what}");
+    }
 }
