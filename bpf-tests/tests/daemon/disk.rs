@@ -62,6 +62,10 @@ fn a_disk_that_fills_while_the_daemon_runs_holds_no_block_up_and_is_told() -> Re
     site(3, |site| {
         small_disk(site, 512)?;
         let daemon = site.start(&["--mode", "enforce"])?;
+        // So little room is left to the block list: of the record nothing is begun, and nothing lies about.
+        site.metric_becomes("sekisho_record_cut_short_total", &[], |cut| cut >= 1.0)?;
+        let begun = fs::read_dir(site.state_dir().join("record"))?.count();
+        ensure!(begun == 0, "{begun} files in the record");
         site.ask(&["block", "add", "--ip", "10.77.0.77", "--reason", "before"])?;
         fill(site)?;
         // Entries with long reasons soon need a page more than there is.

@@ -36,7 +36,7 @@ pub fn start(
             let bytes = if let Piece::Inputs(inputs) = &piece { inputs.len() } else { 0 };
             if let Err(error) = writer.write(&piece) {
                 log::error!("cannot write the record in {}: {error}", writer.dir.display());
-                // What is there of it is of use up to where it ends, unless it has hardly begun.
+                // What is there of it is of use up to where it ends.
                 counts.failed.fetch_add(1, Ordering::Relaxed);
                 writer.segment = None;
             }
@@ -67,7 +67,11 @@ impl Writer {
         if let Piece::Begin(_) = piece {
             self.end()?;
             prune(&self.dir, self.max_bytes)?;
-            self.segment = Some(Segment::create(&self.dir)?);
+            let mut segment = Segment::create(&self.dir)?;
+            // One that has not even begun is of no use, and there may be many: a full disk is tried each minute.
+            segment.write(piece).inspect_err(|_| drop(fs::remove_file(&segment.path)))?;
+            self.segment = Some(segment);
+            return Ok(());
         }
         // After a failure nothing is written until the next one begins.
         let Some(segment) = &mut self.segment else { return Ok(()) };

@@ -71,19 +71,27 @@ pub struct Cable {
 impl Cable {
     /// The wires of the first so many hosts of a lab.
     pub fn new(lab: &Lab, ports: u8) -> Result<Self> {
-        Ok(Self {
-            wires: (1..=ports).map(|host| Raw::open(lab, host)).collect::<Result<_>>()?,
+        let wires = (1..=ports).map(|host| Raw::open(lab, host)).collect::<Result<_>>()?;
+        Ok(Self { wires, ..Self::of(Vec::new(), BTreeMap::new()) })
+    }
+
+    /// One without wires, on which this was sent, by these attackers.
+    pub fn of(sent: Vec<Sent>, guilty: BTreeMap<Mac, u16>) -> Self {
+        let from = |sent: &&Sent| guilty.contains_key(&sent.macs[0]);
+        let guilty_ips = sent.iter().filter(from).map(|sent| sent.id.src).collect();
+        Self {
+            wires: Vec::new(),
             home: HashMap::new(),
             router: Mac::default(),
             flows: HashMap::new(),
             bytes: Vec::new(),
             failed: Ok(()),
             live: false,
-            sent: Vec::new(),
+            sent,
             settled: BTreeSet::new(),
-            guilty: BTreeMap::new(),
-            guilty_ips: BTreeSet::new(),
-        })
+            guilty,
+            guilty_ips,
+        }
     }
 
     /// Whether a frame is for a host that attacked, or asks for it.
@@ -221,28 +229,6 @@ impl Sink for Plug<'_> {
         cable.home = site.hosts.iter().map(|host| (host.mac, host.port)).collect();
         cable.home.insert(site.router, CORE);
         cable.router = site.router;
-    }
-}
-
-#[cfg(test)]
-impl Cable {
-    /// One on which this was sent, by these attackers.
-    pub fn of(sent: Vec<Sent>, guilty: BTreeMap<Mac, u16>) -> Self {
-        let from = |sent: &&Sent| guilty.contains_key(&sent.macs[0]);
-        let guilty_ips = sent.iter().filter(from).map(|sent| sent.id.src).collect();
-        Self {
-            wires: Vec::new(),
-            home: HashMap::new(),
-            router: Mac::default(),
-            flows: HashMap::new(),
-            bytes: Vec::new(),
-            failed: Ok(()),
-            live: false,
-            sent,
-            settled: BTreeSet::new(),
-            guilty,
-            guilty_ips,
-        }
     }
 }
 
