@@ -128,6 +128,13 @@ fn about(subject: &str) -> String {
 fn list(mut list: ModelList, of: Option<&str>, here: &Here) -> String {
     let asked = |class: &str| of.is_none_or(|of| of == class);
     list.models.retain(|model| asked(&model.class));
+    if let Some(of) =
+        of.filter(|of| *of != "all" && list.models.is_empty() && !list.classes.contains_key(*of))
+    {
+        let classes: Vec<_> = ["all"].into_iter().chain(list.classes.keys().map(String::as_str)).collect();
+        let (of, classes) = (label::plain(of), label::plain(&classes.join(", ")));
+        return format!("No models are made of a class {of}; there are {classes}.\n");
+    }
     let mut text = String::new();
     if list.models.is_empty() {
         text.push_str("There is no model yet.\n");

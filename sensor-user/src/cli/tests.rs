@@ -627,8 +627,10 @@ A model of conversations (class wards) is being trained.
 ";
     let text = text.unwrap();
     assert_eq!(words(&text), words(want), "{text}");
-    let (text, _) = command("model list --class icu", vec![ok(models())]);
+    let (text, _) = command("model list --class wards", vec![ok(models())]);
     assert!(text.as_ref().is_ok_and(|text| text.starts_with("There is no model yet.\n")), "{text:?}");
+    let (text, _) = command("model list --class ward", vec![ok(models())]);
+    assert_eq!(text.unwrap(), "No models are made of a class ward; there are all, wards.\n");
     let mut golden = models();
     golden["models"][0]["threshold"] = "promised".into();
     golden["models"][0]["golden"] = true.into();

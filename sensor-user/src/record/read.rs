@@ -18,7 +18,7 @@ const MAX_PIECE: u32 = 1 << 30;
 pub enum RecordError {
     /// It cannot be read.
     #[error(
-        "cannot read the record {path}: {source}; run as root, or name the state directory with --state-dir"
+        "cannot read the record {path}: {source}; {}", unreadable_hint(.source)
     )]
     Unreadable {
         /// Which file or directory.
@@ -64,6 +64,15 @@ pub enum RecordError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+fn unreadable_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "no daemon kept one there (see record.minutes); name the state directory of yours with --state-dir"
+        }
+        _ => "run as root",
+    }
 }
 
 /// The segments in which something was told of an incident, the oldest first.

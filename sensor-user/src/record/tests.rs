@@ -131,6 +131,8 @@ fn a_decision_is_made_anew_byte_for_byte() {
     assert!(!decisions(&what_if.anew).contains(&"isolated"));
     let wrong = decide(dir.path(), 1, Some(("detect.scan.isolate_alfa", "1"))).unwrap_err().to_string();
     assert!(wrong.contains("isolate_alfa"), "{wrong}");
+    let nowhere = decide(&dir.path().join("other"), 1, None).unwrap_err().to_string();
+    assert!(nowhere.contains("no daemon kept one there"), "{nowhere}");
     let none = decide(dir.path(), 99, None).unwrap_err().to_string();
     assert!(none.contains("has no incident 99"), "{none}");
 }
