@@ -47,6 +47,17 @@ impl Serialize for Mac {
     }
 }
 
+/// The mark by which tables are searched for an IP address.
+pub(crate) fn mark(ip: IpAddr) -> u32 {
+    match ip {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => {
+            let bits = u128::from(ip);
+            (bits ^ bits >> 32 ^ bits >> 64 ^ bits >> 96) as u32
+        }
+    }
+}
+
 /// An address that cannot be read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddrError {

@@ -14,20 +14,21 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use hashbrown::DefaultHashBuilder;
 
-use crate::addr::Mac;
+use crate::addr::{Mac, mark};
 use crate::flow::{ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP};
 use crate::health::Health;
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
-use crate::patience::AnswerTimes;
+use crate::patience::{AnswerTimes, LEAST};
+use crate::policy::Name;
 use crate::settings::Settings;
 use crate::state::state;
 use crate::time::{HOUR, Time};
@@ -37,6 +38,8 @@ use crate::time::{HOUR, Time};
 pub struct Contact {
     /// Who makes it.
     pub device: DeviceKey,
+    /// Of which class that is.
+    pub class: Option<Name>,
     /// The flow that makes it.
     pub id: FlowId,
     /// When.
@@ -201,8 +204,10 @@ pub struct Answered {
 
 /// The queue of TCP inside, where the wait is as long as answers take.
 const TCP_INSIDE: usize = 3;
+/// The same to addresses nobody was seen to use.
+const TCP_DARK: usize = 4;
 /// The queue of what was judged before its time was up.
-const JUDGED: usize = 4;
+const JUDGED: usize = 5;
 
 /// A contact that waits.
 #[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
@@ -226,9 +231,9 @@ pub struct Contacts {
     senders: HashMap<Mac, usize, DefaultHashBuilder>,
     /// Groups in which somebody who was heard is asked for.
     groups: Lru<IpAddr, ()>,
-    /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external, TCP inside, and that
-    /// of it which was judged before its time was up.
-    queues: [VecDeque<(Time, Waiting)>; 5],
+    /// One queue for each time-out, so that each is in order of time: dark by ARP, internal, external, TCP inside, the same
+    /// dark, and those of both which were judged before their time was up.
+    queues: [VecDeque<(Time, Waiting)>; 6],
     /// How long answers inside take.
     times: AnswerTimes,
     limit: usize,
@@ -244,7 +249,9 @@ impl Contacts {
     pub fn new(settings: &Settings) -> Self {
         Self {
             peers: Lru::new(capacity(settings.limits.peers)),
-            services: Lru::new(capacity(settings.limits.peers)),
+            services: Lru::searched(capacity(settings.limits.peers), |(device, dst, ..)| {
+                [device.mark(), mark(*dst)]
+            }),
             waiting: HashMap::default(),
             senders: HashMap::default(),
             groups: Lru::new(capacity(settings.limits.devices)),
@@ -310,6 +317,7 @@ impl Contacts {
         let opens = flags & SYN != 0 && flags & (ACK | FIN) == 0;
         let contact = Contact {
             device,
+            class: facts.class,
             id,
             time: seen.time,
             new_peer,
@@ -345,7 +353,10 @@ impl Contacts {
         let (queue, patience) = match (contact.id.kind, contact.internal) {
             (Kind::Arp, _) if !contact.alive => (0, settings.dark_answer_ns),
             (_, true) if contact.id.proto == TCP => {
-                (TCP_INSIDE, self.times.patience(settings.internal_answer_ns))
+                let dark = contact.settled && !contact.alive;
+                let (queue, least) =
+                    if dark { (TCP_DARK, settings.dark_answer_ns) } else { (TCP_INSIDE, LEAST) };
+                (queue, self.times.patience(least, settings.internal_answer_ns))
             }
             (_, true) => (1, settings.internal_answer_ns),
             (_, false) => (2, settings.external_answer_ns),
@@ -410,15 +421,12 @@ impl Contacts {
         tried.into_iter().any(|tried| tried.answered && tried.first >= since)
     }
 
-    /// The services that answered whoever tried them, of some devices or at some addresses; the last tried first. All are
-    /// looked through, as in [`crate::flow::Conversations::talks`].
-    pub fn answered_services(
-        &self,
-        by: impl Fn(DeviceKey) -> bool,
-        at: impl Fn(IpAddr) -> bool,
-    ) -> Vec<Answered> {
-        let tried = self.services.unordered().filter(|(_, tried)| tried.answered);
-        let mut tried: Vec<_> = tried.filter(|((device, dst, ..), _)| by(*device) || at(*dst)).collect();
+    /// The services that answered whoever tried them, of some devices or at some addresses; the last tried first.
+    pub fn answered_services(&self, by: &BTreeSet<DeviceKey>, at: &BTreeSet<IpAddr>) -> Vec<Answered> {
+        let marks = by.iter().map(DeviceKey::mark).chain(at.iter().copied().map(mark)).collect();
+        let tried = self.services.marked(&marks).filter(|(_, tried)| tried.answered);
+        let asked = |device, dst| by.contains(device) || at.contains(dst);
+        let mut tried: Vec<_> = tried.filter(|((device, dst, ..), _)| asked(device, dst)).collect();
         tried.sort_by_key(|((device, dst, way, service), tried)| {
             (Reverse(tried.last), *device, *dst, *way, *service)
         });
@@ -488,6 +496,8 @@ impl Contacts {
 /// What the device table knows about a contact.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
+    /// Of which class the device is.
+    pub class: Option<Name>,
     /// Somebody was seen to send from the destination.
     pub alive: bool,
     /// See [`Contact::settled`].

@@ -109,7 +109,7 @@ impl Action {
         }
     }
 
-    /// What graded decisions would do.
+    /// What the sum of the evidence would do, were it to act.
     pub(crate) fn ungraded(level: Level) -> Self {
         match level {
             Level::Throttle => Self::UngradedThrottle,
@@ -118,7 +118,7 @@ impl Action {
         }
     }
 
-    /// Whether it is what graded decisions would do.
+    /// Whether it is what the sum of the evidence would do, were it to act.
     pub(crate) fn is_ungraded(&self) -> bool {
         matches!(self, Self::UngradedThrottle | Self::UngradedPin | Self::UngradedIsolate)
     }

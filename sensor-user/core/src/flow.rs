@@ -1,16 +1,17 @@
 //! Conversations: the two directions of a flow, joined, and who began them.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use sensor_ebpf::account::{idle_timeout_ns, is_closed};
 use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane};
 
-use crate::addr::Mac;
+use crate::addr::{Mac, mark};
 use crate::event::{FlowEnded, Half};
 use crate::inventory::capacity;
-use crate::lru::Lru;
+use crate::lru::{Lru, Marks};
 use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
 use crate::state::state;
 use crate::time::{MINUTE, Time};
@@ -174,7 +175,8 @@ state!(Conversations { table, begun, evicted });
 impl Conversations {
     /// An empty table for at most `limit` conversations.
     pub fn new(limit: usize) -> Self {
-        Self { table: Lru::new(capacity(limit)), begun: 0, evicted: 0 }
+        let ends: Marks<Key> = |key| [mark(key.low.0), mark(key.high.0)];
+        Self { table: Lru::searched(capacity(limit), ends), begun: 0, evicted: 0 }
     }
 
     /// How many there are.
@@ -221,12 +223,12 @@ impl Conversations {
         (if midway { Role::OpensMidway } else { Role::Opens }, ended)
     }
 
-    /// The conversations of some addresses that were answered, and not by a refusal; the last touched first. All are looked
-    /// through, a few million a second: a device is cut off now and then.
-    pub fn talks(&self, of: impl Fn(IpAddr) -> bool) -> Vec<Talk> {
+    /// The conversations of some addresses that were answered, and not by a refusal; the last touched first.
+    pub fn talks(&self, of: &BTreeSet<IpAddr>) -> Vec<Talk> {
         let answered = |c: &&Conversation| !c.refused && c.halves.iter().all(|track| track.seen);
-        let all = self.table.unordered().map(|(_, conversation)| conversation);
-        let found = all.filter(answered).filter(|c| of(c.id.src) || of(c.id.dst));
+        let marks = of.iter().copied().map(mark).collect();
+        let all = self.table.marked(&marks).map(|(_, conversation)| conversation);
+        let found = all.filter(answered).filter(|c| of.contains(&c.id.src) || of.contains(&c.id.dst));
         let mut found: Vec<_> = found.collect();
         found.sort_by_key(|c| (Reverse(c.touched), c.id));
         found.into_iter().map(Conversation::talk).collect()

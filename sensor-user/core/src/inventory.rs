@@ -13,14 +13,14 @@ use std::num::NonZeroUsize;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::addr::{Mac, is_host};
+use crate::addr::{Mac, is_host, mark};
 use crate::event::{DeviceRef, DeviceSeen};
 use crate::flow::{ICMP6, UDP};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
-use crate::policy::Target;
-use crate::policy::class::class_of;
+use crate::policy::class::Members;
 use crate::policy::memory::Known;
+use crate::policy::{Name, Target};
 use crate::settings::Settings;
 use crate::state::state;
 use crate::time::{HOUR, Time};
@@ -39,6 +39,16 @@ pub enum DeviceKey {
     Local(Mac),
     /// It lives behind a gateway.
     Routed(IpAddr),
+}
+
+impl DeviceKey {
+    /// The mark by which tables are searched for it.
+    pub(crate) fn mark(&self) -> u32 {
+        match self {
+            Self::Local(Mac([_, _, c, d, e, f])) => u32::from_be_bytes([*c, *d, *e, *f]),
+            Self::Routed(ip) => mark(*ip),
+        }
+    }
 }
 
 /// Much is looked up by it: it is hashed as the one number it fits into.
@@ -94,6 +104,9 @@ pub struct Device {
     pub clean_since: Time,
     /// Behind a gateway: its packets were seen to be forwarded (their time to live was counted down).
     forwarded: bool,
+    /// Its class, by its addresses and the settings.
+    #[borsh(skip)]
+    pub class: Option<Name>,
 }
 
 /// Who sends from an IP address.
@@ -111,11 +124,12 @@ struct Owner {
 pub struct Inventory {
     devices: Lru<DeviceKey, Device>,
     owners: Lru<IpAddr, Owner>,
+    members: Members,
     /// Devices forgotten because the table was full.
     pub evicted: u64,
 }
 
-state!(Inventory { devices, owners, evicted });
+state!(Inventory { devices, owners, evicted } keeps { members } then classify);
 
 /// What a sighting told.
 #[derive(Debug, Default)]
@@ -140,6 +154,7 @@ impl Inventory {
         Self {
             devices: Lru::new(capacity(devices)),
             owners: Lru::new(capacity(devices.saturating_mul(OWNERS_PER_DEVICE))),
+            members: Members::new(settings),
             evicted: 0,
         }
     }
@@ -267,11 +282,12 @@ impl Inventory {
             return;
         }
         let mut device = Device::new(key, known.mac, (at.port, at.vlan), now, settings);
+        device.class = self.members.class(&device);
         device.claimed.clone_from(&known.claimed);
         // Only such a one can have been found out behind a gateway.
         device.forwarded = matches!(key, DeviceKey::Routed(_));
         for ip in &known.ips {
-            device.add_ip(*ip, now);
+            device.add_ip(*ip, now, &self.members);
             if !self.owners.contains(ip) {
                 self.owners.put(*ip, Owner { mac: known.mac, shared: false, confirmed: true });
             }
@@ -305,7 +321,7 @@ impl Inventory {
             return sighting;
         }
         let was_gateway = device.gateway;
-        let new_ip = device.add_ip(ip, seen.time);
+        let new_ip = device.add_ip(ip, seen.time, &self.members);
         device.judge_role(seen, settings);
         sighting.became_gateway = device.gateway && !was_gateway;
         if new || new_ip || sighting.became_gateway {
@@ -325,7 +341,7 @@ impl Inventory {
         let new = self.touch(key, seen, settings);
         if let Some(device) = self.devices.peek_mut(&key) {
             device.forwarded |= is_counted_down(seen.ttl);
-            device.add_ip(ip, seen.time);
+            device.add_ip(ip, seen.time, &self.members);
         }
         if new { self.news(key, true, settings) } else { None }
     }
@@ -366,7 +382,8 @@ impl Inventory {
             device.mac = seen.smac;
             return false;
         }
-        let device = Device::new(key, seen.smac, (seen.id.port, seen.id.vlan), seen.time, settings);
+        let mut device = Device::new(key, seen.smac, (seen.id.port, seen.id.vlan), seen.time, settings);
+        device.class = self.members.class(&device);
         self.evicted += u64::from(self.devices.push(key, device).is_some());
         true
     }
@@ -394,6 +411,12 @@ impl Inventory {
         if let Some(device) = self.devices.peek_mut(&key) {
             device.clean_since = now;
         }
+    }
+
+    /// Looks up the class of each device, for the settings may not be those by which they were saved.
+    fn classify(&mut self) {
+        let members = &self.members;
+        self.devices.values_mut().for_each(|device| device.class = members.class(device));
     }
 
     /// Notes that a device was heard.
@@ -426,6 +449,7 @@ impl Device {
             serves_dhcp: false,
             clean_since: Time(0),
             forwarded: false,
+            class: None,
         }
     }
 
@@ -462,7 +486,7 @@ impl Device {
     }
 
     /// Adds an address; true if it is new. When there are too many the one not seen for longest goes.
-    fn add_ip(&mut self, ip: IpAddr, now: Time) -> bool {
+    fn add_ip(&mut self, ip: IpAddr, now: Time, members: &Members) -> bool {
         let at = match self.addresses.binary_search_by_key(&ip, |address| address.ip) {
             Ok(at) => {
                 if let Some(address) = self.addresses.get_mut(at) {
@@ -478,6 +502,7 @@ impl Device {
             let oldest = self.addresses.iter().enumerate().min_by_key(|(_, a)| a.last_seen).map(|(at, _)| at);
             oldest.map(|at| self.addresses.remove(at));
         }
+        self.class = members.class(self);
         true
     }
 
@@ -513,7 +538,7 @@ pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
         ips: device.ips().collect(),
         maker: settings.makers.get(&device.mac.oui()).filter(|_| local && !device.mac.is_local()).cloned(),
         name: by_mac.or_else(by_ip).cloned(),
-        class: class_of(device, settings).map(|(name, _)| name),
+        class: device.class,
     }
 }
 

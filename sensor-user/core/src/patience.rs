@@ -6,7 +6,8 @@
 //! Counted are the times first contacts by TCP inside took to be answered, also those answered after they were given up:
 //! each pair of device and service once, so that no busy pair makes the others seem slow. The wait is [`MARGIN`] times
 //! what all but one in a thousand took, at least [`LEAST`] for a network that stalls a moment, and at most what is
-//! configured, which it is until [`ENOUGH`] were counted. An answer that comes later takes the failure back.
+//! configured, which it is until [`ENOUGH`] were counted. At an address where nobody was heard all day, the least is that of
+//! an ARP request for such a one. An answer that comes later takes the failure back.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -20,8 +21,8 @@ const MOST: u32 = 65_536;
 const ONE_IN: u32 = 1_000;
 /// The wait is so many times as long.
 const MARGIN: u64 = 8;
-/// The wait is never shorter, ns.
-const LEAST: u64 = 100 * MILLISECOND;
+/// The wait is never shorter where somebody was heard, ns.
+pub(crate) const LEAST: u64 = 100 * MILLISECOND;
 /// Classes of times: up to 1 ms, 2 ms, and so on up to 1,024 ms, and longer.
 const CLASSES: usize = 12;
 
@@ -43,8 +44,8 @@ impl AnswerTimes {
         }
     }
 
-    /// How long to wait, ns, where `most` is configured.
-    pub fn patience(&self, most: u64) -> u64 {
+    /// How long to wait, ns, where `most` is configured, and it must not be less than `least`.
+    pub fn patience(&self, least: u64, most: u64) -> u64 {
         let all: u32 = self.counts.iter().sum();
         if all < ENOUGH {
             return most;
@@ -55,7 +56,7 @@ impl AnswerTimes {
             longer > all / ONE_IN
         });
         let Some((class, _)) = beyond.filter(|(class, _)| *class < CLASSES - 1) else { return most };
-        (MARGIN * (MILLISECOND << class)).max(LEAST).min(most)
+        (MARGIN * (MILLISECOND << class)).max(least).min(most)
     }
 }
 
@@ -69,7 +70,7 @@ mod tests {
         for (ms, count) in answers {
             (0..*count).for_each(|_| times.note(ms * MILLISECOND));
         }
-        times.patience(SECOND) / MILLISECOND
+        times.patience(LEAST, SECOND) / MILLISECOND
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub struct ExfilSettings {
 pub struct DecideSettings {
     /// No automatic restriction is stricter than this.
     pub highest: Level,
-    /// Also the sum of findings acts that are not decisive by themselves; else what it would do is told.
+    /// Also the sum of findings acts that are not decisive by themselves, once device and sensor know each other for a day;
+    /// else what it would do is told.
     pub graded: bool,
 }
 
@@ -288,7 +289,7 @@ impl Default for Settings {
             isolate_severity: 1,
             // The first is long enough for a person to come: what isolates is decisive, and rarely a mistake.
             isolate_for_ns: vec![HOUR, 24 * HOUR, 7 * 24 * HOUR],
-            decide: DecideSettings { highest: Level::Isolate, graded: false },
+            decide: DecideSettings { highest: Level::Isolate, graded: true },
             approve: ApproveSettings {
                 from: None,
                 within_ns: 15 * MINUTE,

@@ -64,8 +64,8 @@ where
     }
 }
 
-/// Implements [`State`] by fields, each of which must be named: those saved, and those that come from the settings. A type
-/// of one field without a name is saved as that.
+/// Implements [`State`] by fields, each of which must be named: those saved, and those that come from the settings; and
+/// what is to be done once they are loaded. A type of one field without a name is saved as that.
 macro_rules! state {
     ($type:ident of one) => {
         impl $crate::state::State for $type {
@@ -78,7 +78,7 @@ macro_rules! state {
             }
         }
     };
-    ($type:ty { $($field:ident),* $(,)? } $(keeps { $($kept:ident),* })?) => {
+    ($type:ty { $($field:ident),* $(,)? } $(keeps { $($kept:ident),* })? $(then $done:ident)?) => {
         impl $crate::state::State for $type {
             fn save(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
                 let Self { $($field,)* $($($kept: _,)*)? } = self;
@@ -89,6 +89,7 @@ macro_rules! state {
             fn load(&mut self, from: &mut &[u8]) -> std::io::Result<()> {
                 let Self { $($field,)* $($($kept: _,)*)? } = self;
                 $($crate::state::State::load($field, from)?;)*
+                $(self.$done();)?
                 Ok(())
             }
         }

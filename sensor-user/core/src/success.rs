@@ -7,8 +7,9 @@
 //! Each device has a share: how many of its last [`SHARE`] contacts were answered and how many failed, halved when full, so
 //! that what is old fades. Once an hour the rate of a class is the median of its devices' rates: no busy device outweighs
 //! the others, and to move it far an attacker needs half of the class. Shares of devices that something is held against are
-//! forgotten then. A device counts from [`CONTACTS`] contacts on, and a class has no rate with fewer than [`DEVICES`] such
-//! devices. How far a rate goes is bounded where it is used.
+//! forgotten then. A device counts from [`CONTACTS`] contacts on, and a class with fewer than [`DEVICES`] such devices has no
+//! rate: for it that of all devices counts, unless it is worse than what the settings assume, for one class that does badly
+//! says nothing of the others. How far a rate goes is bounded where it is used.
 //!
 //! There are as many shares as devices; the one not used for longest is forgotten first.
 
@@ -36,8 +37,6 @@ const EACH: u64 = HOUR;
 /// What came of the last first contacts of a device.
 #[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
 struct Share {
-    /// When it was measured last, or else when it began.
-    class: Option<Name>,
     answered: u16,
     failed: u16,
 }
@@ -63,7 +62,7 @@ impl Share {
 }
 
 /// How often first contacts of a class succeed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, BorshSerialize, BorshDeserialize)]
 pub struct Rate {
     /// Half of its devices do so well at least, thousandths; none if too few devices made enough contacts.
     pub permille: Option<u16>,
@@ -71,35 +70,51 @@ pub struct Rate {
     pub devices: u64,
 }
 
+impl Rate {
+    /// That of devices with these rates.
+    fn of(mut rates: Vec<u16>) -> Self {
+        rates.sort_unstable();
+        // Of an even number the lower one, for the devices' sake.
+        let median = rates.get(rates.len().saturating_sub(1) / 2).copied();
+        Self { permille: median.filter(|_| rates.len() >= DEVICES), devices: rates.len() as u64 }
+    }
+}
+
 /// How often first contacts succeed, by class.
 #[derive(Debug)]
 pub struct Success {
     shares: Lru<DeviceKey, Share>,
     rates: BTreeMap<Option<Name>, Rate>,
+    /// That of all devices.
+    all: Rate,
+    /// What the settings assume, thousandths.
+    assumed: f64,
     next: Time,
 }
 
-state!(Success { shares, rates, next });
+state!(Success { shares, rates, all, next } keeps { assumed });
 
 impl Success {
     /// Nothing is measured.
     pub fn new(settings: &Settings) -> Self {
-        Self { shares: Lru::new(capacity(settings.limits.devices)), rates: BTreeMap::new(), next: Time(0) }
+        Self {
+            shares: Lru::new(capacity(settings.limits.devices)),
+            rates: BTreeMap::new(),
+            all: Rate::default(),
+            assumed: settings.scan.benign_success * 1e3,
+            next: Time(0),
+        }
     }
 
     /// Notes what came of a first contact of a device that nothing is held against.
-    pub fn note(&mut self, device: DeviceKey, answered: bool, class: impl FnOnce() -> Option<Name>) {
-        self.share(device, class).note(answered);
+    pub fn note(&mut self, device: DeviceKey, answered: bool) {
+        self.shares.get_or_insert_mut(device, Share::default).note(answered);
     }
 
-    /// How often first contacts of the device's class succeed, thousandths; none if that is not known.
-    pub fn of(&mut self, device: DeviceKey, class: impl FnOnce() -> Option<Name>) -> Option<u16> {
-        let class = self.share(device, class).class;
-        self.rates.get(&class).and_then(|rate| rate.permille)
-    }
-
-    fn share(&mut self, device: DeviceKey, class: impl FnOnce() -> Option<Name>) -> &mut Share {
-        self.shares.get_or_insert_mut(device, || Share { class: class(), ..Share::default() })
+    /// How often first contacts of a class succeed, or else of all devices, thousandths; none if that is not known.
+    pub fn of(&self, class: Option<Name>) -> Option<u16> {
+        let all = self.all.permille.filter(|permille| f64::from(*permille) >= self.assumed);
+        self.rates.get(&class).and_then(|rate| rate.permille).or(all)
     }
 
     /// Whether it is time to [measure](Self::measure).
@@ -112,22 +127,16 @@ impl Success {
         self.next = now.plus(EACH);
         let mut classes: BTreeMap<Option<Name>, Vec<u16>> = BTreeMap::new();
         for (device, share) in self.shares.iter_mut() {
-            match look(*device) {
-                Some(class) => share.class = class,
-                None => (share.answered, share.failed) = (0, 0),
-            }
+            let Some(class) = look(*device) else {
+                (share.answered, share.failed) = (0, 0);
+                continue;
+            };
             if let Some(rate) = share.rate() {
-                classes.entry(share.class).or_default().push(rate);
+                classes.entry(class).or_default().push(rate);
             }
         }
-        let rate = |(class, mut rates): (_, Vec<u16>)| {
-            rates.sort_unstable();
-            // Of an even number the lower one, for the devices' sake.
-            let median = rates.get((rates.len() - 1) / 2).copied();
-            let permille = median.filter(|_| rates.len() >= DEVICES);
-            (class, Rate { permille, devices: rates.len() as u64 })
-        };
-        self.rates = classes.into_iter().map(rate).collect();
+        self.all = Rate::of(classes.values().flatten().copied().collect());
+        self.rates = classes.into_iter().map(|(class, rates)| (class, Rate::of(rates))).collect();
     }
 
     /// The classes of which a device made enough contacts; no name: the devices of no class.
@@ -149,8 +158,8 @@ mod tests {
     fn rate(devices: &[(u16, u16)]) -> Rate {
         let mut success = Success::new(&Settings::default());
         for (n, (answered, failed)) in (0..).zip(devices) {
-            (0..*answered).for_each(|_| success.note(device(n), true, || None));
-            (0..*failed).for_each(|_| success.note(device(n), false, || None));
+            (0..*answered).for_each(|_| success.note(device(n), true));
+            (0..*failed).for_each(|_| success.note(device(n), false));
         }
         success.measure(Time(0), |_| Some(None));
         success.rates().next().map_or(Rate { permille: None, devices: 0 }, |(_, rate)| rate)

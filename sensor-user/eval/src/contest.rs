@@ -56,7 +56,7 @@ pub fn hold(seed: u64, hosts: usize, each: usize, split: Split) -> Contest {
     let site = Site::new(seed, hosts);
     let nms: BTreeSet<_> =
         site.of(Class::Nms).iter().filter_map(|id| site.hosts.get(*id)).map(|host| host.ip).collect();
-    let product = Product::new(&settings(&site, Mode::Observe, false));
+    let product = Product::new(&settings(&site, Mode::Observe));
     let [learned, calibrated] = [split.learned, split.calibrated()];
     let first = START.plus(calibrated * DAY);
     let mut rivals = Rivals::new(product, START.plus(learned * DAY), first);

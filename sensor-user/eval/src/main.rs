@@ -46,7 +46,7 @@ struct Args {
     /// How often each confounder comes in a site's time
     #[arg(long, value_name = "N", default_value_t = 3)]
     confounders: usize,
-    /// Runs of each kind of attack, for each site
+    /// Runs of each kind of attack, for each site; 0: nothing that takes attacks is measured
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
     /// Days that learners of the contest learn from; half as many more set their thresholds, and attacks come after. 14 is the
@@ -108,21 +108,22 @@ fn eval(args: &Args) -> Result<bool> {
     let held = captures(args)?.into_iter().map(hold).collect::<Result<Vec<Held>, _>>()?;
     let mut targets = held::targets(&held);
     targets.extend(wire.iter().flatten().flat_map(|seen| packets::targets(seen)));
-    let simulated = if args.hosts == 0 { Vec::new() } else { simulate(args) };
+    let simulated = (args.hosts > 0).then(|| simulate(args));
     targets.extend(simulated.iter().flat_map(synthetic::targets));
-    if args.hosts > 0 {
+    let attacks = args.hosts > 0 && args.runs > 0;
+    if attacks {
         targets.push(leak::target(leak::look(&args.seeds.0, &trial(args))));
     }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let split = Split { learned: args.learned };
-    let contests = match args.hosts {
-        0 => Vec::new(),
-        hosts => by_seed(args, |seed| contest::hold(seed, hosts.min(500), args.runs.min(4), split)),
+    let contests = match attacks {
+        false => Vec::new(),
+        true => by_seed(args, |seed| contest::hold(seed, args.hosts.min(500), args.runs.min(4), split)),
     };
-    let grafts: Vec<Arc<_>> = match args.hosts {
-        0 => Vec::new(),
-        _ => transplant::grafts(&held, &args.data)?.into_iter().map(Arc::new).collect(),
+    let grafts: Vec<Arc<_>> = match attacks {
+        false => Vec::new(),
+        true => transplant::grafts(&held, &args.data)?.into_iter().map(Arc::new).collect(),
     };
     let grown = by_seed(args, |seed| transplant::grow(seed, &grafts, &trial(args)));
     let grown: Vec<_> = grown.into_iter().flatten().collect();
@@ -142,7 +143,7 @@ fn eval(args: &Args) -> Result<bool> {
     }
     pages.extend(measured.iter().map(speed::page));
     if args.hosts > 0 {
-        let pictures = picture::all(&simulated, &contests);
+        let pictures = picture::all(simulated.as_ref(), &contests);
         for picture in &pictures {
             write(&args.out.join(picture.file), &picture.svg())?;
         }
@@ -152,7 +153,7 @@ fn eval(args: &Args) -> Result<bool> {
     let mut machine = report::machine(&held, &targets);
     machine["e1"] = wire.as_ref().map(packets::machine).into();
     machine["spoilt"] = spoilt::machine(&contests);
-    machine["synthetic"] = simulated.iter().map(told::machine).collect();
+    machine["synthetic"] = simulated.as_ref().map(told::machine).into();
     machine["timings"] = measured.iter().map(speed::machine).collect();
     write(&args.out.join("report.json"), &format!("{machine:#}\n"))?;
     // Nobody may be reading any more; the reports are written.
@@ -165,9 +166,11 @@ fn eval(args: &Args) -> Result<bool> {
     Ok(targets.iter().filter(|target| target.gates).all(held::Target::pass))
 }
 
-fn simulate(args: &Args) -> Vec<synthetic::Simulated> {
+fn simulate(args: &Args) -> synthetic::Simulated {
     let extent = Extent { hosts: args.hosts, days: args.days, confounders: args.confounders };
-    synthetic::simulate(&args.seeds.0, &extent, &trial(args))
+    let (lived, ran): (_, Vec<_>) =
+        by_seed(args, |seed| synthetic::simulate(seed, &extent, &trial(args))).into_iter().unzip();
+    synthetic::Simulated { lived, ran: ran.into_iter().flatten().collect() }
 }
 
 fn trial(args: &Args) -> Trial {

@@ -163,10 +163,9 @@ fn of_steps(ran: &[Ran], end: f64, value: fn((f64, usize)) -> f64) -> Vec<Line> 
     SHOWN.map(line).into_iter().collect()
 }
 
-/// All pictures of what was simulated with shipped decisions, and of the contest.
-pub fn all(simulated: &[Simulated], contests: &[Contest]) -> Vec<Picture> {
-    let shipped = simulated.iter().find(|simulated| simulated.name == "default");
-    let ran = shipped.map_or(&[][..], |simulated| &simulated.ran);
+/// All pictures of what was simulated and of the contest.
+pub fn all(simulated: Option<&Simulated>, contests: &[Contest]) -> Vec<Picture> {
+    let ran = simulated.map_or(&[][..], |simulated| &simulated.ran);
     let (soonest, latest) = (0.1, 1_000.0);
     vec![
         Picture {

@@ -47,9 +47,9 @@ pub struct Trial {
 }
 
 /// Attacks on the site of a seed, one each 20 minutes.
-pub fn attack(seed: u64, trial: &Trial, mode: Mode, graded: bool) -> Vec<Ran> {
+pub fn attack(seed: u64, trial: &Trial, mode: Mode) -> Vec<Ran> {
     let site = Site::new(seed, trial.hosts);
-    let mut product = Product::new(&settings(&site, mode, graded));
+    let mut product = Product::new(&settings(&site, mode));
     let (planned, until) = {
         let mut world = World::new(site, seed, &mut product);
         world.open();

@@ -81,7 +81,7 @@ fn record(hosts: usize, hours: f64) -> (Site, Vec<Told>) {
 /// Measures. Call it before anything else takes memory.
 pub fn measure() -> Measured {
     let (site, told) = record(10_000, 9.5);
-    let mut product = Product::new(&settings(&site, Mode::Enforce, false));
+    let mut product = Product::new(&settings(&site, Mode::Enforce));
     product.moved(&site);
     let before = resident();
     let (wall, cpu_before) = (Instant::now(), cpu());
@@ -114,7 +114,7 @@ pub fn measure() -> Measured {
 /// A flood from forged sources towards a server, while a PC scans.
 fn flood() -> (f64, bool) {
     let (site, told) = record(500, 9.5);
-    let mut product = Product::new(&settings(&site, Mode::Enforce, false));
+    let mut product = Product::new(&settings(&site, Mode::Enforce));
     product.moved(&site);
     for told in &told {
         product.told(told);

@@ -1,6 +1,6 @@
 //! The made-up tiers: what they are asked for, all seeds of them, and their targets.
 
-use std::thread;
+use std::io::{self, Write as _};
 
 use sensor_core::settings::Mode;
 
@@ -12,31 +12,19 @@ use crate::sim::site::Class;
 use crate::subject::tally::{Step, Wrong};
 use crate::years::{self, Extent, Lived};
 
-/// How the engine decides, as the settings have it: the shipped default, and with graded decisions.
-pub const MODES: [(&str, bool); 2] = [("default", false), ("graded", true)];
-
-/// All that was simulated in one way to decide.
+/// All that was simulated.
 pub struct Simulated {
-    /// `default` or `graded`.
-    pub name: &'static str,
     /// Sites that lived without an attack, by seed.
     pub lived: Vec<Lived>,
     /// Attacks, of all seeds.
     pub ran: Vec<Ran>,
 }
 
-/// Simulates these seeds both ways, two at a time.
-pub fn simulate(seeds: &[u64], extent: &Extent, trial: &Trial) -> Vec<Simulated> {
-    let one = |(name, graded): (&'static str, bool)| Simulated {
-        name,
-        lived: seeds.iter().map(|seed| years::live(*seed, extent, graded)).collect(),
-        ran: seeds.iter().flat_map(|seed| runs::attack(*seed, trial, Mode::Enforce, graded)).collect(),
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = MODES.map(|mode| scope.spawn(move || one(mode))).into_iter().collect();
-        // A thread that panicked has said why; its part is missing from the report.
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
-    })
+/// Simulates the site of a seed.
+pub fn simulate(seed: u64, extent: &Extent, trial: &Trial) -> (Lived, Vec<Ran>) {
+    let lived = years::live(seed, extent);
+    let _ = writeln!(io::stderr(), "seed {seed}: {} days without an attack are over", extent.days);
+    (lived, runs::attack(seed, trial, Mode::Enforce))
 }
 
 /// False alarms by what was done, of all classes or all but management, which is on the protected list.
@@ -122,16 +110,18 @@ fn target(name: String, what: String, (figure, of): (f64, f64), bound: f64, at_l
     Target { name, what, figure, of, bound, at_least, proven: None, gates: false }
 }
 
-/// The targets of one way to decide.
+/// The targets.
 pub fn targets(simulated: &Simulated) -> Vec<Target> {
     let mut all = false_alarms(simulated);
-    let mode = simulated.name;
+    if simulated.ran.is_empty() {
+        return all;
+    }
     for asked in &ASKED {
         let ran = of_kinds(&simulated.ran, asked.kinds);
         let caught = ran.iter().filter(|ran| ran.within(asked.step, asked.seconds)).count();
         let share = caught as f64 / ran.len().max(1) as f64;
-        let what = format!("{}: share with {} in time ({mode})", asked.what, asked.step.name());
-        let name = format!("e3.{mode}.{}.caught", asked.name);
+        let what = format!("{}: share with {} in time", asked.what, asked.step.name());
+        let name = format!("e3.{}.caught", asked.name);
         let mut caught_share = target(name, what, (share, ran.len() as f64), asked.share, true);
         caught_share.proven = Some(share_lower(caught, ran.len()));
         all.push(caught_share);
@@ -139,8 +129,8 @@ pub fn targets(simulated: &Simulated) -> Vec<Target> {
         let counts: Vec<f64> =
             ran.iter().filter_map(|ran| ran.reached(asked.step)).map(|(_, targets)| targets as f64).collect();
         for (part, bound, word) in [(0.5, median, "median"), (0.99, most, "p99")] {
-            let name = format!("e3.{mode}.{}.targets_{word}", asked.name);
-            let what = format!("{}: targets until {}, {word} ({mode})", asked.what, asked.step.name());
+            let name = format!("e3.{}.targets_{word}", asked.name);
+            let what = format!("{}: targets until {}, {word}", asked.what, asked.step.name());
             // Who was never caught reached all.
             let figure =
                 if counts.is_empty() { f64::from(u16::MAX) } else { quantile(&counts, part).unwrap_or(0.0) };
@@ -149,8 +139,8 @@ pub fn targets(simulated: &Simulated) -> Vec<Target> {
     }
     let worms = of_kinds(&simulated.ran, &["worm 5/s"]);
     let few = worms.iter().filter(|ran| ran.attacked.hosts.len() <= 2).count();
-    let name = format!("e3.{mode}.worm.contained");
-    let what = format!("worm: share of runs with at most one further host infected ({mode})");
+    let name = "e3.worm.contained".to_owned();
+    let what = "worm: share of runs with at most one further host infected".to_owned();
     let share = few as f64 / worms.len().max(1) as f64;
     let mut contained = target(name, what, (share, worms.len() as f64), 0.95, true);
     contained.proven = Some(share_lower(few, worms.len()));
@@ -159,7 +149,7 @@ pub fn targets(simulated: &Simulated) -> Vec<Target> {
 }
 
 fn false_alarms(simulated: &Simulated) -> Vec<Target> {
-    let (mode, lived) = (simulated.name, &simulated.lived[..]);
+    let lived = &simulated.lived[..];
     let days = host_days(lived);
     let count = |step: Step, exact: bool| {
         let actions =
@@ -168,13 +158,8 @@ fn false_alarms(simulated: &Simulated) -> Vec<Target> {
     };
     let rate = |name: &str, what: &str, events: u64, unit: f64, bound: f64| {
         let per = |events: f64| events * unit / days.max(1.0);
-        let mut rate = target(
-            format!("e2.{mode}.{name}"),
-            format!("{what} ({mode})"),
-            (per(events as f64), days),
-            bound,
-            false,
-        );
+        let mut rate =
+            target(format!("e2.{name}"), what.to_owned(), (per(events as f64), days), bound, false);
         rate.proven = Some(per(poisson_upper(events)));
         rate
     };
@@ -185,8 +170,8 @@ fn false_alarms(simulated: &Simulated) -> Vec<Target> {
         rate("level_3", "false pins per 1000 host-days", count(Step::Pin, true), 1e3, 0.01),
         rate("alerts", "false alerts per host-month, hints left out", count(Step::Alert, false), month, 0.02),
         target(
-            format!("e2.{mode}.learned_dropped"),
-            format!("harmless flows of known pairs dropped or cut short ({mode})"),
+            "e2.learned_dropped".to_owned(),
+            "harmless flows of known pairs dropped or cut short".to_owned(),
             (dropped as f64, days),
             0.0,
             false,

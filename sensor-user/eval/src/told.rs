@@ -64,9 +64,9 @@ fn examples(simulated: &Simulated) -> String {
     text
 }
 
-/// The pages of one way to decide.
+/// The pages.
 pub fn page(simulated: &Simulated) -> String {
-    let mut text = format!("\n## E2: sites without an attack, {} decisions\n\n", simulated.name);
+    let mut text = "\n## E2: sites without an attack\n\n".to_owned();
     let seeds: Vec<_> = simulated.lived.iter().map(|lived| lived.seed.to_string()).collect();
     let count = |kind: usize| {
         let all = simulated.lived.iter().flat_map(|lived| &lived.confounders);
@@ -98,9 +98,8 @@ pub fn page(simulated: &Simulated) -> String {
     text.push_str(&examples(simulated));
     let _ = write!(
         text,
-        "\n## E3: attacks on sites at work, {} decisions\n\nShare of runs, median and p99 of the targets reached by then, median \
-         seconds.\n\n| attack | runs |",
-        simulated.name
+        "\n## E3: attacks on sites at work\n\nShare of runs, median and p99 of the targets reached by then, median \
+         seconds.\n\n| attack | runs |"
     );
     for step in Step::ALL {
         let _ = write!(text, " {} |", step.name());
@@ -156,7 +155,6 @@ pub fn machine(simulated: &Simulated) -> Value {
         })
         .collect();
     json!({
-        "decisions": simulated.name,
         "host_days": host_days(&simulated.lived),
         "false_alarms": wrong,
         "attacks": kinds.collect::<Vec<_>>(),

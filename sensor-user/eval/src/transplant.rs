@@ -262,7 +262,7 @@ impl Script for Growing {
 /// Lets each attack grow on a PC of the site of a seed, one each 20 minutes; what came of them, in their order.
 pub fn grow(seed: u64, grafts: &[Arc<Graft>], trial: &Trial) -> Vec<Ran> {
     let site = Site::new(seed, trial.hosts);
-    let mut product = Product::new(&settings(&site, Mode::Enforce, false));
+    let mut product = Product::new(&settings(&site, Mode::Enforce));
     let until = {
         let mut world = World::new(site, seed, &mut product);
         world.open();

@@ -43,9 +43,9 @@ pub struct Lived {
 }
 
 /// Lets a site live for so long in enforce mode.
-pub fn live(seed: u64, extent: &Extent, graded: bool) -> Lived {
+pub fn live(seed: u64, extent: &Extent) -> Lived {
     let site = Site::new(seed, extent.hosts);
-    let mut product = Product::new(&settings(&site, Mode::Enforce, graded));
+    let mut product = Product::new(&settings(&site, Mode::Enforce));
     let until = START.plus(extent.days * DAY);
     let (confounders, talks, hosts) = {
         let mut world = World::new(site, seed, &mut product);

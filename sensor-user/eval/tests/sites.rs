@@ -10,7 +10,7 @@ use sensor_eval::years::{Extent, live};
 fn a_site_lives_the_same_life_twice_and_nobody_is_cut_off() {
     let extent = Extent { hosts: 60, days: 1, confounders: 0 };
     for seed in [1, 2] {
-        let [one, again] = [live(seed, &extent, false), live(seed, &extent, false)];
+        let [one, again] = [live(seed, &extent), live(seed, &extent)];
         assert_eq!(
             (one.records, one.talks, &one.wrong),
             (again.records, again.talks, &again.wrong),
@@ -25,7 +25,7 @@ fn a_site_lives_the_same_life_twice_and_nobody_is_cut_off() {
 #[test]
 fn attacks_are_what_they_say() {
     let trial = Trial { hosts: 80, learned: 0, each: 1 };
-    let ran = runs::attack(2, &trial, Mode::Observe, false);
+    let ran = runs::attack(2, &trial, Mode::Observe);
     let of = |name: &str| -> Option<&Ran> {
         ran.iter().find(|ran| KINDS.get(ran.kind).is_some_and(|kind| kind.name == name))
     };

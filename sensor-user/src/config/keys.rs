@@ -81,7 +81,7 @@ pub const KEYS: &[Key] = keys! {
 
     "decide.highest": "the strictest automatic restriction", r#"highest = "isolate""#
         => |c, i| c.settings.decide.highest, i.choice(&AUTOMATIC)?;
-    "decide.graded": "whether evidence that is not decisive alone adds up to acts", "graded = false"
+    "decide.graded": "whether evidence that is not decisive alone adds up to acts", "graded = true"
         => |c, i| c.settings.decide.graded, i.flag()?;
 
     "approve.from": "the level from which on a person must approve", r#"from = "isolate""#

@@ -73,7 +73,7 @@ fn each_kind_of_mistake_is_told() {
         ),
         (
             "[decide]\ngraded = \"yes\"",
-            "2 decide.graded: must be true or false, and is the text \"yes\" | write it like: graded = false",
+            "2 decide.graded: must be true or false, and is the text \"yes\" | write it like: graded = true",
         ),
         ("[detect.fanout]\nfactor = nan", "2 detect.fanout.factor: nan is out of range | give 1 to 1000"),
         (

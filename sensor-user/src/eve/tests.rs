@@ -533,7 +533,7 @@ fn only_what_was_cut_off_is_called_blocked() {
         (Action::AlreadyIsolated, "allowed", "held already"),
         (Action::Pinned, "allowed", "pinned to what it did before"),
         (Action::WouldThrottle, "allowed", "would be throttled (observe mode)"),
-        (Action::UngradedIsolate, "allowed", "would be isolated (graded decisions are off)"),
+        (Action::UngradedIsolate, "allowed", "would be isolated (not decisive by itself)"),
         (Action::Gateway, "allowed", "not isolated: it is a gateway"),
         (Action::Protected, "allowed", "not isolated: it is on the protected list"),
         (Action::NoOwnAddress, "allowed", "not isolated: no address is its own alone"),

@@ -4,7 +4,8 @@
 //! networks apart.
 //! Statistic: the count against a limit: the usual times a factor, but never below a floor. The usual is what nine in
 //! ten of the last 64 windows stayed within, of those in which the device was heard and that brought no finding; so a few
-//! windows of growing counts do not raise it.
+//! windows of growing counts do not raise it. What 999 in 1,000 windows of its class stayed within (of all devices, where
+//! the class has too few) is not too many either, up to twice the floor.
 //! Cold start: until a device was heard over five windows four times the floor is the limit. Recovery: the window
 //! slides; a release forgets it.
 //! While flows are lost: the kernel goes on counting the destinations that are new to a host (its reflex), and that count is
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ndarray::Array2;
 
+use super::others::Others;
 use super::{Detector, Finding, Reached, Usual, seconds};
 use crate::contact::Contact;
 use crate::event::{Evidence, Value};
@@ -70,10 +72,12 @@ pub struct Fanout {
     /// Who contacted whom in the window, and the column it is counted in: one table for all devices, so that made-up
     /// devices cannot fill the memory; by time, so that what leaves the window is at its end.
     recent: Lru<(DeviceKey, IpAddr), (Time, usize)>,
+    /// Windows inside and outside.
+    others: Others<2>,
     settings: FanoutSettings,
 }
 
-state!(Fanout { habits, recent } keeps { settings });
+state!(Fanout { habits, recent, others } keeps { settings });
 
 impl Fanout {
     /// A detector that has learned nothing.
@@ -81,6 +85,7 @@ impl Fanout {
         Self {
             habits: Lru::new(capacity(settings.limits.devices)),
             recent: Lru::new(capacity(settings.limits.peers)),
+            others: Others::new(),
             settings: settings.fanout,
         }
     }
@@ -128,19 +133,24 @@ impl Detector for Fanout {
         if habit.born < contact.clean_since {
             *habit = Habit { sides: habit.sides, ..Habit::new(contact.time) };
         }
-        habit.roll(contact.time, settings.window_ns);
+        if let Some(peaks) = habit.roll(contact.time, settings.window_ns) {
+            let peaks = peaks.into_iter().enumerate().filter_map(|(column, peak)| Some((column, peak?)));
+            peaks.for_each(|(column, peak)| self.others.add(contact.class, column, peak));
+        }
         self.count(contact, column);
         let Some(habit) = self.habits.peek_mut(&contact.device) else { return };
         let floor = if contact.internal { settings.internal_floor } else { settings.external_floor };
         let usual = habit.usual(column);
-        let limit = settings.limit(floor, usual);
+        let others = self.others.usual(contact.class, column).min(2 * floor);
+        let limit = settings.limit(floor, usual).max(others);
         let start = habit.window_start;
         let Some(side) = habit.sides.get_mut(column) else { return };
         if side.count > limit && !side.told {
             side.told = true;
             let inside = ("inside", Value::Count(u64::from(contact.internal)));
             let seconds = ("seconds", seconds(contact.time.since(start)));
-            let evidence = evidence(side.count, limit, usual, [seconds, inside]);
+            let mut evidence = evidence(side.count, limit, usual, [seconds, inside]);
+            evidence.push(("usual_of_others", Value::Count(u64::from(others))));
             let signature = "fan-out: more destinations than usual";
             found.push(finding(signature, (contact.device, contact.id), start, evidence));
         }
@@ -181,15 +191,19 @@ impl Habit {
         }
     }
 
-    /// Ends the window if it is over. Windows in which nothing was heard do not count.
-    fn roll(&mut self, now: Time, window_ns: u64) {
+    /// Ends the window if it is over; gives the most there was on each side that brought no finding. Windows in which nothing
+    /// was heard do not count.
+    fn roll(&mut self, now: Time, window_ns: u64) -> Option<[Option<u32>; 2]> {
         if now.since(self.window_start) < window_ns {
-            return;
+            return None;
         }
         let row = self.windows as usize % HISTORY;
-        for (most, side) in self.history.row_mut(row).iter_mut().zip(&mut self.sides) {
+        let peaks = self.sides.each_mut().map(|side| {
             let peak = std::mem::replace(&mut side.peak, side.count);
-            *most = if std::mem::take(&mut side.told) { 0.0 } else { peak as f32 };
+            (!std::mem::take(&mut side.told)).then_some(peak)
+        });
+        for (most, peak) in self.history.row_mut(row).iter_mut().zip(peaks) {
+            *most = peak.unwrap_or(0) as f32;
         }
         self.windows = self.windows.saturating_add(1);
         self.window_start = now;
@@ -200,6 +214,7 @@ impl Habit {
             let at = ((known as f32 * USUAL_SHARE).ceil() as usize).saturating_sub(1);
             *usual = counts.get(at).map_or(0, |count| *count as u32);
         }
+        Some(peaks)
     }
 
     /// The usual count, once enough windows are known.

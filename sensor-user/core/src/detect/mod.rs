@@ -14,6 +14,7 @@ mod flood;
 mod identity;
 mod lateral;
 mod novelty;
+mod others;
 mod policy;
 mod portscan;
 mod scan;

@@ -3,12 +3,14 @@
 //! It sees what is slow: malware with a list of living hosts that takes one a minute fails nowhere (`scan`), stays below the
 //! counts of a minute (`fanout`, `lateral`), and still meets more new hosts in an hour than its device did in any.
 //! Signal: first TCP contacts to hosts inside, with services of theirs that hardly anybody else uses (three others make one
-//! common); apart from these, first contacts to services one administers by.
+//! common), and ARP requests of an end host for addresses nobody has, for on its own link a device gets no further with those;
+//! apart from these, first contacts to services one administers by.
 //! Statistic: the count in an hour and in a day against the larger of two usuals: the most of the device's own windows that
-//! brought no finding, and what 999 in 1,000 windows of all devices stayed within. A quarter and two more are let off, and
-//! floors: 10 an hour, 14 a day; services for administration, of which nobody needs many: 5 an hour, 8 a day.
-//! The site's usual counts for at most twice the floor, and each device's windows are in it once an hour, so that a few that
-//! are taken over cannot raise it beyond that.
+//! brought no finding, and what 999 in 1,000 windows of the devices of its class stayed within, or of all devices where the
+//! class has too few windows. A quarter and two more are let off, and floors: 8 an hour, 12 a day; services for
+//! administration, of which nobody needs many: 5 an hour, 8 a day.
+//! The usual of others counts for at most twice the floor, and each device's windows are in it once an hour, so that a few
+//! that are taken over cannot raise it beyond that.
 //! Cold start: for a day after the sensor began, and after a device was first heard, everything is new, and nothing is
 //! called. Recovery: the window ends; a release forgets it.
 //! Held back: what others use too (a server that moved, a new one), what was under way when the sensor began, who comes from
@@ -21,6 +23,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::clients::Clients;
+use super::others::Others;
 use super::{ADMINISTRATION, Began, Detector, EXAMPLES, Finding, list, seconds};
 use crate::addr::is_host;
 use crate::contact::Contact;
@@ -36,13 +39,6 @@ use crate::time::{HOUR, MINUTE, Time};
 
 /// For so long everything is new.
 const LEARNING: u64 = 24 * HOUR;
-/// Counts told apart in what is usual of all.
-const COUNTS: usize = 64;
-/// The part of all windows that the usual of all covers.
-const USUAL_SHARE: f64 = 0.999;
-/// Fewer windows of all say nothing about that part.
-const LEAST_WINDOWS: u64 = 1_000;
-
 /// Port of WS-Discovery, by which Windows asks a group who is there...
 const DISCOVERY: u16 = 3702;
 /// ...and those that it finds what they are, within this time.
@@ -64,14 +60,14 @@ struct Span {
 const SPANS: [Span; 4] = [
     Span {
         length_ns: HOUR,
-        floor: 10,
+        floor: 8,
         administration: false,
         signature: "novelty: many hosts inside within an hour that it never turned to",
         family: Family::Novelty,
     },
     Span {
         length_ns: 24 * HOUR,
-        floor: 14,
+        floor: 12,
         administration: false,
         signature: "novelty: many hosts inside within a day that it never turned to",
         family: Family::Novelty,
@@ -113,45 +109,17 @@ struct Habit {
     windows: [Window; SPANS.len()],
 }
 
-/// Counts of the windows of all devices.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
-struct Site {
-    windows: [u64; COUNTS],
-}
-
 /// The detector.
 pub struct Novelty {
     habits: Lru<DeviceKey, Habit>,
     clients: Clients,
-    site: [Site; SPANS.len()],
+    /// By span.
+    others: Others<{ SPANS.len() }>,
     /// The first contact.
     since: Option<Time>,
 }
 
-state!(Novelty { habits, clients, site, since });
-
-impl Site {
-    fn add(&mut self, count: u32) {
-        if let Some(windows) = self.windows.get_mut((count as usize).min(COUNTS - 1)) {
-            *windows += 1;
-        }
-    }
-
-    /// What nearly all windows stayed within; 0 as long as they are few.
-    fn usual(&self) -> u32 {
-        let all: u64 = self.windows.iter().sum();
-        if all < LEAST_WINDOWS {
-            return 0;
-        }
-        let wanted = (all as f64 * USUAL_SHARE).ceil() as u64;
-        let mut within = 0;
-        let at = self.windows.iter().position(|windows| {
-            within += windows;
-            within >= wanted
-        });
-        at.unwrap_or(COUNTS - 1) as u32
-    }
-}
+state!(Novelty { habits, clients, others, since });
 
 impl Novelty {
     /// A detector that has learned nothing.
@@ -160,7 +128,7 @@ impl Novelty {
         Self {
             habits: Lru::new(capacity(devices)),
             clients: Clients::new(devices),
-            site: std::array::from_fn(|_| Site { windows: [0; COUNTS] }),
+            others: Others::new(),
             since: None,
         }
     }
@@ -176,49 +144,62 @@ impl Detector for Novelty {
     }
 
     fn contact(&mut self, contact: &Contact, found: &mut Vec<Finding>) {
-        let (id, now) = (&contact.id, contact.time);
+        let now = contact.time;
         let since = *self.since.get_or_insert(now);
-        let looked_at = id.kind == Kind::Ip && id.proto == TCP && contact.internal;
-        if !looked_at || contact.midway || contact.from_outside {
+        if !is_looked_at(contact) {
             return;
         }
         let habit = self.habits.get_or_insert_mut(contact.device, || Habit::new(now));
         if habit.born < contact.clean_since {
             habit.forget(now);
         }
-        for ((window, span), site) in habit.windows.iter_mut().zip(&SPANS).zip(&mut self.site) {
+        for (at, (window, span)) in habit.windows.iter_mut().zip(&SPANS).enumerate() {
             if let Some(count) = window.roll(now, span) {
-                site.add(count);
+                self.others.add(contact.class, at, count);
             }
         }
-        let discovers =
-            DISCOVERED.contains(&id.dport) && habit.asked.is_some_and(|asked| now.since(asked) < ASKED_FOR);
-        if !contact.new_service || discovers {
+        if !is_news(contact, habit, &mut self.clients) {
             return;
         }
-        let administers = ADMINISTRATION.contains(&id.dport);
-        if self.clients.is_common((id.dst, id.dport), contact.device) {
-            return;
-        }
+        let administers = contact.id.kind == Kind::Ip && ADMINISTRATION.contains(&contact.id.dport);
         let learned = now.since(since) >= LEARNING && now.since(habit.first) >= LEARNING;
-        for ((window, span), site) in habit.windows.iter_mut().zip(&SPANS).zip(&self.site) {
+        for (at, (window, span)) in habit.windows.iter_mut().zip(&SPANS).enumerate() {
             let counts = if span.administration { administers } else { contact.new_peer };
             if !counts {
                 continue;
             }
             window.count += 1;
             if window.examples.len() < EXAMPLES {
-                window.examples.push(id.dst);
+                window.examples.push(contact.id.dst);
             }
-            let site = site.usual().min(2 * span.floor);
-            let usual = window.usual.max(site);
+            let others = self.others.usual(contact.class, at).min(2 * span.floor);
+            let usual = window.usual.max(others);
             let limit = span.floor.max(usual + usual.div_ceil(4) + 2);
             if learned && !window.told && window.count >= limit {
                 window.told = true;
-                found.push(finding(contact, span, window, limit, site));
+                found.push(finding(contact, span, window, limit, others));
             }
         }
     }
+}
+
+/// Whether a contact may count.
+fn is_looked_at(contact: &Contact) -> bool {
+    match (contact.id.kind, contact.id.proto) {
+        (Kind::Arp, _) => contact.end_host && !contact.alive,
+        (Kind::Ip, TCP) => contact.internal && !contact.midway && !contact.from_outside,
+        _ => false,
+    }
+}
+
+/// Whether a contact is to what is new to the device, is nobody else's habit, and was not just found by asking who is
+/// there.
+fn is_news(contact: &Contact, habit: &Habit, clients: &mut Clients) -> bool {
+    let id = &contact.id;
+    let asked = habit.asked.is_some_and(|asked| contact.time.since(asked) < ASKED_FOR);
+    let discovers = DISCOVERED.contains(&id.dport) && asked;
+    let port = if id.kind == Kind::Arp { 0 } else { id.dport };
+    contact.new_service && !discovers && !clients.is_common((id.dst, port), contact.device)
 }
 
 impl Habit {
@@ -251,7 +232,7 @@ impl Window {
     }
 }
 
-fn finding(contact: &Contact, span: &Span, window: &Window, limit: u32, site: u32) -> Finding {
+fn finding(contact: &Contact, span: &Span, window: &Window, limit: u32, others: u32) -> Finding {
     Finding {
         detector: "novelty",
         signature: span.signature,
@@ -264,7 +245,7 @@ fn finding(contact: &Contact, span: &Span, window: &Window, limit: u32, site: u3
             ("new_destinations", Value::Count(u64::from(window.count))),
             ("limit", Value::Count(u64::from(limit))),
             ("usual", Value::Count(u64::from(window.usual))),
-            ("usual_of_all", Value::Count(u64::from(site))),
+            ("usual_of_others", Value::Count(u64::from(others))),
             ("dest_port", Value::Count(u64::from(contact.id.dport))),
             ("seconds", seconds(contact.time.since(window.start))),
             ("destinations", list(&window.examples)),

@@ -8,14 +8,16 @@
 //! the standard 0.8 and 0.2 that is 5 failures in a row for a = 0.001 and 10 for a = 0.000001.
 //! What comes from outside the internal networks is told as an intrusion attempt from there. Whoever answers, or refuses,
 //! what others try is never blamed for it: only who begins a conversation makes a contact.
-//! Walks are apart for ARP, neighbour solicitations, ICMP echo, UDP to dark addresses by port, all else inside, and outside for each service, so that a peer-to-peer program
-//! whose peers each have a port of their own is not one scan.
+//! Walks are apart for ARP, neighbour solicitations, ICMP echo, UDP to dark addresses by port, all else inside, and outside
+//! for each service, so that a peer-to-peer program whose peers each have a port of their own is not one scan.
 //! A healthy device's chance is measured by class ([`crate::success`]) for what is tried inside. Such a rate is kept within
 //! bounds ([`usual`]), for it may be poisoned and devices are not all alike: a failure counts at least half and at most double
 //! what it does by the settings, so that at worst 20 failures in a row isolate and a scan of which one in twenty answers is
-//! over after 22. And it never makes an isolation quicker, nor a finding weightier: for those the sum by the settings must
-//! reach as far too. An alert needs as many failures as by the settings, only not as many for each success;
-//! one that comes before the sum by the settings reaches it weighs least, and is told again when it does.
+//! over after 22. Once all is settled it makes a finding weightier, so that fewer failures may pin, but never an isolation quicker: for that the
+//! sum by the settings must reach as far too. An alert needs as many failures as by the settings, only not as many for each
+//! success.
+//! An end host that asks by ARP for an address nobody has gets no further on its own link, so that this is a failure of the
+//! walk inside too once all is settled, but none of those that must come together for a device to be isolated.
 //! Cold start: none; the test needs no learning. Recovery: success pulls the sum down; a release forgets it.
 //! A call isolates only if its last ten failures came within five minutes: devices that are switched off one by one
 //! over a shift are no scan. Known false alarms: a program that looks for ten such devices at once. Held back:
@@ -111,16 +113,16 @@ struct Walk {
     first: Time,
     /// Failures at services that used to answer others.
     known_services: u32,
-    /// When the last [`ISOLATING`] other failures came, oldest first.
+    /// When the last [`ISOLATING`] other failures came that may isolate, oldest first.
     recent: VecDeque<Time>,
+    /// When the last [`SOON`] of any came, but those.
+    soon: VecDeque<Time>,
     examples: Vec<IpAddr>,
     /// Gravest severity told, 4 for none.
     told: u8,
     told_at: Time,
     /// Weight told last, nats.
     told_weight: f64,
-    /// That was before the sum by the settings reached as far.
-    early: bool,
 }
 
 impl Walk {
@@ -134,18 +136,18 @@ impl Walk {
             first: now,
             known_services: 0,
             recent: VecDeque::new(),
+            soon: VecDeque::new(),
             examples: Vec::new(),
             told: 4,
             told_at: now,
             told_weight: 0.0,
-            early: false,
         }
     }
 
     /// Starts anew, but remembers what was told.
     fn restart(&mut self, now: Time) {
-        let Self { told, told_at, told_weight, early, .. } = *self;
-        *self = Self { told, told_at, told_weight, early, ..Self::new(now) };
+        let Self { told, told_at, told_weight, .. } = *self;
+        *self = Self { told, told_at, told_weight, ..Self::new(now) };
     }
 }
 
@@ -216,6 +218,14 @@ fn usual(permille: u16, settings: &ScanSettings) -> f64 {
     1.0 - (1.0 - f64::from(permille) / 1e3).clamp(least, most)
 }
 
+/// Adds a time to the last few.
+fn keep_last(times: &mut VecDeque<Time>, most: usize, time: Time) {
+    times.push_back(time);
+    if times.len() > most {
+        times.pop_front();
+    }
+}
+
 /// Where the walk calls, for an accepted chance of a false call.
 fn needed(alpha: f64) -> f64 {
     ((1.0 - MISS) / alpha).ln()
@@ -239,6 +249,24 @@ fn signature(class: Class, from_outside: bool) -> &'static str {
 impl Detector for Scan {
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
         let Some(class) = class(contact, outcome) else { return };
+        self.step(class, contact, outcome, now, found);
+        // On its own link a device gets no further with an address nobody has.
+        if class == Class::Arp && outcome != Outcome::Answered && contact.end_host && contact.settled {
+            self.step(Class::Inside, contact, outcome, now, found);
+        }
+    }
+}
+
+impl Scan {
+    /// A walk goes on by an outcome.
+    fn step(
+        &mut self,
+        class: Class,
+        contact: &Contact,
+        outcome: Outcome,
+        now: Time,
+        found: &mut Vec<Finding>,
+    ) {
         let settings = self.settings;
         let usual = match contact.success {
             Some(permille) if class == Class::Inside => usual(permille, &settings),
@@ -262,6 +290,7 @@ impl Detector for Scan {
             } else if walk.standard <= 0.0 {
                 walk.standard = 0.0;
                 walk.recent.clear();
+                walk.soon.clear();
             }
             return;
         }
@@ -274,9 +303,9 @@ impl Detector for Scan {
         if contact.health == Health::Known {
             walk.known_services += 1;
         } else {
-            walk.recent.push_back(contact.time);
-            if walk.recent.len() > ISOLATING {
-                walk.recent.pop_front();
+            keep_last(&mut walk.soon, SOON, contact.time);
+            if class == Class::Arp || contact.id.kind != Kind::Arp {
+                keep_last(&mut walk.recent, ISOLATING, contact.time);
             }
         }
         if walk.examples.len() < EXAMPLES {
@@ -288,13 +317,11 @@ impl Detector for Scan {
         }
         let weight = walk.weight(class, contact, severity);
         let weightier = weight >= LIKELY && walk.told_weight < LIKELY;
-        let early = walk.standard < needed(settings.alert_alpha);
-        let caught_up = walk.early && !early;
-        if severity < walk.told || (severity == walk.told && (weightier || caught_up)) {
+        if severity < walk.told || (severity == walk.told && weightier) {
             if severity < walk.told {
                 walk.told_at = now;
             }
-            (walk.told, walk.told_weight, walk.early) = (severity, weight, early);
+            (walk.told, walk.told_weight) = (severity, weight);
             let finding = walk.finding(class, contact, severity, now);
             if severity < 3 || !self.is_shut(contact.device, class, now) {
                 found.push(finding);
@@ -339,10 +366,10 @@ impl Walk {
         contact.settled || self.failures >= ARP_FAILURES
     }
 
-    /// Whether so many of the last failures came together.
-    fn together(&self, failures: usize, contact: &Contact) -> bool {
-        let first = self.recent.len().checked_sub(failures).and_then(|index| self.recent.get(index));
-        first.is_some_and(|first| contact.time.since(*first) <= AT_ONCE)
+    /// Whether the last [`SOON`] failures came together.
+    fn is_soon(&self, contact: &Contact) -> bool {
+        self.soon.len() == SOON
+            && self.soon.front().is_some_and(|first| contact.time.since(*first) <= AT_ONCE)
     }
 
     /// What the call says, nats: the walk's own log likelihood ratio, where nothing else is known to look like it. What is
@@ -352,8 +379,10 @@ impl Walk {
             _ if severity <= 1 => self.likelihood().max(DECISIVE),
             _ if severity >= 3 => HINT,
             Class::Arp | Class::Neighbour | Class::Dark(_) | Class::Echo => ALERTING,
-            _ if !self.together(SOON, contact) => ALERTING,
-            _ => self.likelihood().clamp(ALERTING, UNDECIDED),
+            _ if !self.is_soon(contact) => ALERTING,
+            // On the first day all is new to a device, also what it will never reach.
+            _ if !contact.settled => self.likelihood().clamp(ALERTING, UNDECIDED),
+            _ => self.sum.clamp(ALERTING, UNDECIDED),
         }
     }
 

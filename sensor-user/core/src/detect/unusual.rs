@@ -11,9 +11,8 @@
 //! as the whole of what models are trained on.
 //! Classes: rows are kept, and models made, of all devices and of each class of devices ([`Scope`]), whose rows go to both. A
 //! device is scored by its class's model if that promises anything, else by the one of all, so that a small class is never
-//! without; what is usual for a device is learned anew when it is scored by another class's. Its class is looked up once an
-//! hour ([`CLASS_FOR`]). Only [`CLASSES`] classes learn, the first by name, and fewer rows are kept of each
-//! ([`CLASS_ROWS`]): that bounds the memory.
+//! without; what is usual for a device is learned anew when it is scored by another class's. Only [`CLASSES`] classes learn,
+//! the first by name, and fewer rows are kept of each ([`CLASS_ROWS`]): that bounds the memory.
 //! Slow change: a device that becomes something else bit by bit is taken for usual by each training. So each new model is
 //! compared with the first one ([`drift`](crate::model::drift)), and a device on which they part is found
 //! ([`Unusual::parted`]).
@@ -23,11 +22,12 @@
 //!
 //! It differs from the other detectors in that it is told who is clean and who has a destination, and is given models.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use hashbrown::DefaultHashBuilder;
 
 use super::Finding;
 use crate::contact::{Contact, Outcome};
@@ -56,8 +56,6 @@ pub const CLASS_ROWS: usize = 32_768;
 pub const CLASSES: usize = 12;
 /// The name of all devices, as models have it. A class of the configuration that is called so is not learned from.
 pub const ALL: &str = "all";
-/// A device's class is looked up anew after this time.
-const CLASS_FOR: u64 = HOUR;
 /// Rows of a device that must have been scored before one is called: its level is a guess until then.
 pub const KNOWN_AFTER: u16 = 30;
 /// Scores of a device that can be looked at.
@@ -90,7 +88,7 @@ pub struct Look<'a> {
 }
 
 /// What a model is of: the rows of a subject, of a class of devices or of all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Scope {
     /// The class; none: all devices.
     pub class: Option<Name>,
@@ -155,8 +153,6 @@ pub struct Scored {
 struct Host {
     /// By subject, as the model of this class has it.
     levels: [Option<(Option<Name>, Level)>; 2],
-    /// Its class, and when that was looked up.
-    class: Option<(Option<Name>, Time)>,
     /// The last conversation it began.
     last: Option<FlowId>,
     scores: VecDeque<Scored>,
@@ -175,13 +171,15 @@ struct Learned {
 pub struct Unusual {
     watch: Watch,
     hosts: Lru<DeviceKey, Host>,
-    learned: BTreeMap<Scope, Learned>,
+    learned: HashMap<Scope, Learned, DefaultHashBuilder>,
+    /// How many models are in force.
+    models: usize,
     scratch: Scratch,
     /// Added to times of rows, so that rows of several runs are of one clock.
     ahead_ns: u64,
 }
 
-state!(Unusual { watch, hosts } keeps { learned, scratch, ahead_ns });
+state!(Unusual { watch, hosts } keeps { learned, models, scratch, ahead_ns });
 
 const fn place(subject: Subject) -> usize {
     match subject {
@@ -212,6 +210,7 @@ impl Unusual {
             watch: Watch::new(limits.devices, limits.flows, WINDOW),
             hosts: Lru::new(capacity(limits.devices)),
             learned: learned.collect(),
+            models: 0,
             scratch: Scratch::default(),
             ahead_ns: 0,
         }
@@ -235,12 +234,14 @@ impl Unusual {
                 level.take_if(|(class, _)| *class == scope.class);
             }
         }
-        learned.model = Some(in_force);
+        self.models += usize::from(learned.model.replace(in_force).is_none());
     }
 
     /// What is learned from: all devices first, then the classes by name.
     pub fn scopes(&self) -> impl Iterator<Item = Scope> {
-        self.learned.keys().copied()
+        let mut scopes: Vec<_> = self.learned.keys().copied().collect();
+        scopes.sort();
+        scopes.into_iter()
     }
 
     /// The model in force.
@@ -307,7 +308,7 @@ impl Unusual {
         // The end of the run ended it, halfway.
         let whole = flow.reason != EndReason::Shutdown;
         let Some(device) = device.filter(|_| whole) else { return };
-        if self.learned.values().any(|learned| learned.model.is_some()) {
+        if self.models > 0 {
             self.hosts.get_or_insert_mut(device, Host::default).last = Some(flow.id);
         }
         self.take(Subject::Flow, device, &row, now, look, found);
@@ -357,7 +358,7 @@ impl Unusual {
     ) {
         let is_clean = (look.clean)(device);
         let all = Scope::from(subject);
-        let own = Scope { class: self.class(device, now, look), subject };
+        let own = Scope { class: (look.class)(device), subject };
         if is_clean {
             let time = now.plus(self.ahead_ns);
             let scopes = [Some(all), Some(own).filter(|own| *own != all)];
@@ -366,6 +367,9 @@ impl Unusual {
                     reservoir.offer(device, time, row);
                 }
             }
+        }
+        if self.models == 0 {
+            return;
         }
         let in_force = |scope: Scope| self.learned.get(&scope).and_then(|learned| learned.model.as_ref());
         let promising = |in_force: &&InForce| matches!(in_force.model.threshold, Threshold::Promised { .. });
@@ -404,25 +408,6 @@ impl Unusual {
             evidence: evidence(&judgement, model, hash, &causes),
             first_evidence: now,
         });
-    }
-}
-
-impl Unusual {
-    /// The class of a device.
-    fn class(&mut self, device: DeviceKey, now: Time, look: Look<'_>) -> Option<Name> {
-        // The two of all devices: then there are no classes.
-        if self.learned.len() == 2 {
-            return None;
-        }
-        let host = self.hosts.get_or_insert_mut(device, Host::default);
-        match host.class {
-            Some((class, since)) if now.since(since) < CLASS_FOR => class,
-            _ => {
-                let class = (look.class)(device);
-                host.class = Some((class, now));
-                class
-            }
-        }
     }
 }
 

@@ -53,10 +53,13 @@ impl Engine {
         let graves = self.settings.isolate_severity;
         let decisive = finding.severity <= graves && !is_advisory(finding.detector);
         let sum = self.ledger.sum(finding.device, now);
-        let earned = decide::earned(&sum, decisive).max(self.probation(finding, now));
+        let probation = self.probation(finding, now);
+        let earned = decide::earned(&sum, decisive).max(probation);
         let Some(earned) = earned.filter(|_| graves > 0) else { return (Action::None, None) };
         let mut ruling = self.rule(finding, earned, now);
-        let acts = decisive || self.settings.decide.graded;
+        // On the first day all is new to a device, and much of what it looks for may never answer.
+        let known = probation.is_some() || self.is_settled(finding.device, now);
+        let acts = decisive || (self.settings.decide.graded && known);
         let action = match ruling.allowed() {
             None if acts => Action::Lowered,
             None => Action::None,

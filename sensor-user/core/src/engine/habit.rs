@@ -77,7 +77,7 @@ impl Engine {
             _ => None,
         }));
         let mut found = Found::default();
-        let talks = self.conversations.talks(|ip| ips.contains(&ip));
+        let talks = self.conversations.talks(&ips);
         for talk in talks.into_iter().filter(|talk| talk.id.kind == Kind::Ip) {
             let service = (talk.id.proto, talk.id.dport);
             if ips.contains(&talk.id.src) {
@@ -86,8 +86,7 @@ impl Engine {
                 found.add(Part::Serves, service, talk.id.src, 1, talk.start);
             }
         }
-        for tried in self.contacts.answered_services(|device| keys.contains(&device), |ip| ips.contains(&ip))
-        {
+        for tried in self.contacts.answered_services(&keys, &ips) {
             let service = (tried.proto, tried.port);
             if keys.contains(&tried.device) {
                 found.add(Part::Uses, service, tried.server, 0, tried.first);

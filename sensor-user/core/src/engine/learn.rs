@@ -10,7 +10,6 @@ use crate::inventory::{DeviceKey, Inventory};
 use crate::model::drift::Parting;
 use crate::model::reservoir::{Reservoir, Rows};
 use crate::policy::Target;
-use crate::policy::class::class_of;
 use crate::time::Time;
 
 impl Engine {
@@ -92,7 +91,7 @@ impl Engine {
         let mut found = std::mem::take(&mut self.found);
         let look = Look {
             clean: &|device| self.is_clean(device, now),
-            class: &|device| class_of(self.inventory.get(device)?, &self.settings).map(|(name, _)| name),
+            class: &|device| self.inventory.get(device)?.class,
         };
         ask(&mut unusual, look, &mut found);
         self.found = found;

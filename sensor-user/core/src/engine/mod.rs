@@ -43,7 +43,6 @@ use crate::hearing::Hearing;
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Kind, Observation, Verdict};
-use crate::policy::class::class_of;
 use crate::policy::memory::Counter;
 use crate::policy::repeat::Repeats;
 use crate::policy::{Blocklist, Decision, Level, Memory, Name, Save, Target};
@@ -272,13 +271,15 @@ impl Engine {
             return self.outcome(&contact, outcome, seen.time);
         }
         let Some(known) = self.inventory.get(device) else { return };
-        let (end_host, clean_since) = (known.is_end_host(), known.clean_since);
+        let (class, end_host, clean_since) = (known.class, known.is_end_host(), known.clean_since);
         let begun = *self.begun.get_or_insert(seen.time);
-        let settled = seen.time.since(begun.max(known.first_seen)) >= SETTLED;
-        if seen.id.proto == TCP && self.services.knows(&seen.id, seen.time) {
+        let settled = self.is_settled(device, seen.time);
+        // Nothing comes back of what was dropped, wherever answers go.
+        let asks = seen.id.proto == TCP && seen.verdict != Verdict::Drop;
+        if asks && self.services.knows(&seen.id, seen.time) {
             self.hearing.asked(&seen.id, device, seen.time);
         }
-        let facts = Facts { alive: self.inventory.alive(seen.id.dst), settled, end_host, clean_since };
+        let facts = Facts { class, alive: self.inventory.alive(seen.id.dst), settled, end_host, clean_since };
         let Some(contact) = self.contacts.make(device, seen, facts, &self.settings) else { return };
         // What was under way when the sensor started is how the network is.
         if contact.midway && seen.time.since(begun) < WARM_UP {
@@ -318,18 +319,22 @@ impl Engine {
         self.ask_unusual(now, |unusual, look, found| unusual.outcome(contact, outcome, now, look, found));
     }
 
+    /// Whether a device and the sensor know each other so long that not all is new (see [`Contact::settled`]).
+    fn is_settled(&self, device: DeviceKey, now: Time) -> bool {
+        let known = self.inventory.get(device).map(|device| device.first_seen);
+        let both = self.begun.zip(known).map(|(begun, known)| begun.max(known));
+        both.is_some_and(|since| now.since(since) >= SETTLED)
+    }
+
     /// How often first contacts succeed in the device's class; notes what came of this one.
     fn success_of(&mut self, contact: &Contact, outcome: Outcome, now: Time) -> Option<u16> {
         if !tests_first_contact(contact, outcome) {
             return None;
         }
-        let device = contact.device;
-        let clean = self.is_clean(device, now);
-        let class = || class_of(self.inventory.get(device)?, &self.settings).map(|(name, _)| name);
-        if clean {
-            self.success.note(device, outcome == Outcome::Answered, class);
+        if self.is_clean(contact.device, now) {
+            self.success.note(contact.device, outcome == Outcome::Answered);
         }
-        self.success.of(device, class)
+        self.success.of(contact.class)
     }
 
     /// Measures how often first contacts succeed, if it is time.
@@ -340,7 +345,7 @@ impl Engine {
         let mut success = std::mem::replace(&mut self.success, Success::new(&self.settings));
         success.measure(now, |device| {
             let known = self.inventory.get(device).filter(|_| !self.is_suspect(device, now))?;
-            Some(class_of(known, &self.settings).map(|(name, _)| name))
+            Some(known.class)
         });
         self.success = success;
     }

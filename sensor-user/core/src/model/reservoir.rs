@@ -92,6 +92,10 @@ impl Rows {
     }
 }
 
+/// Once so many times as many rows were offered as there is room for, only one in so many is looked at, and stands for the
+/// others: most would not be kept anyway, and to look up whose they are takes longer than all else.
+const ONE_IN: u64 = 4;
+
 /// What is known of a host's rows.
 #[derive(Clone, Debug)]
 struct Share {
@@ -114,6 +118,8 @@ pub struct Reservoir {
     index: HashMap<DeviceKey, usize, DefaultHashBuilder>,
     /// The hosts, as places in `shares`, by how many rows they have; the last is not empty.
     by_count: Vec<Vec<usize>>,
+    /// Rows offered, since it was made or what is old was forgotten.
+    offered: u64,
     random: Random,
 }
 
@@ -126,6 +132,7 @@ impl Reservoir {
             shares: Vec::new(),
             index: HashMap::default(),
             by_count: Vec::new(),
+            offered: 0,
             random: Random::new(seed),
         }
     }
@@ -158,14 +165,18 @@ impl Reservoir {
 
     /// Offers a row. One of another length, or with what is not a finite number, is left out.
     pub fn offer(&mut self, host: DeviceKey, time: Time, row: &[f32]) {
-        if !self.rows.fits(row) {
+        self.offered = self.offered.saturating_add(1);
+        let full = self.rows.len() >= self.limit;
+        let thinned = full && self.offered >= (self.limit as u64).saturating_mul(ONE_IN);
+        let stands_for = if thinned { ONE_IN } else { 1 };
+        if thinned && self.random.below(ONE_IN as usize) != 0 || !self.rows.fits(row) {
             return;
         }
         let at = self.share(host);
         let Some(share) = self.shares.get_mut(at) else { return };
-        share.given = share.given.saturating_add(1);
+        share.given = share.given.saturating_add(stands_for);
         let (own, given) = (share.places.len(), share.given);
-        if self.rows.len() < self.limit {
+        if !full {
             let place = self.rows.len();
             if self.rows.push(host, time, row) {
                 self.add(at, place);
@@ -176,7 +187,7 @@ impl Reservoir {
             // Whoever had none left made room for others.
             let at = self.share(host);
             self.add(at, place);
-        } else if self.random.unit() * (given as f64) < own as f64 {
+        } else if self.random.unit() * (given as f64) < own as f64 * stands_for as f64 {
             let chosen = self.random.below(own);
             let place = self.shares.get(at).and_then(|share| share.places.get(chosen)).copied();
             place.into_iter().for_each(|place| self.rows.replace(place, host, time, row));

@@ -4,11 +4,14 @@
 //! closest counts: the MAC address before the IP address or name, that before the longest network; then the first class
 //! by its name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use super::{Level, Name, Target};
+use crate::addr::{Mac, Prefix};
 use crate::inventory::{Device, DeviceKey};
 use crate::settings::Settings;
 
@@ -102,38 +105,66 @@ impl Class {
     pub fn allows(&self, proven: bool) -> Option<Level> {
         if proven && self.kind == Kind::Server { Some(Level::Isolate) } else { self.highest }
     }
+}
 
-    /// How closely a device fits; none: not at all.
-    fn fit(&self, device: &Device, names: &BTreeMap<Target, String>) -> Option<(u8, u8)> {
-        let local = matches!(device.key, DeviceKey::Local(_));
-        let mac = Some(Target::Mac(device.mac)).filter(|_| local);
-        if mac.is_some_and(|mac| self.members.contains(&mac)) {
-            return Some((3, 0));
+/// Who belongs to which class, to be looked up: devices may come by the thousand a second.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    /// By MAC address.
+    macs: HashMap<Mac, Name>,
+    /// By what is as close: an IP address, and a name that the settings give an address.
+    near: HashMap<Target, Name>,
+    /// By network: the longest first, of each length by its address.
+    nets: BTreeMap<Reverse<u8>, HashMap<IpAddr, Name>>,
+}
+
+impl Members {
+    /// Those of the settings.
+    pub fn new(settings: &Settings) -> Self {
+        let mut members = Self::default();
+        // Of several classes the first by name counts, which comes last here.
+        for (name, class) in settings.classes.iter().rev() {
+            for member in &class.members {
+                match member {
+                    Target::Mac(mac) => members.macs.insert(*mac, *name),
+                    Target::Net(net) => {
+                        members.nets.entry(Reverse(net.bits())).or_default().insert(net.address(), *name)
+                    }
+                    other => members.near.insert(*other, *name),
+                };
+            }
+            let called = settings.names.iter().filter(|_| !class.names.is_empty());
+            let called = called.filter(|(_, text)| class.names.contains(&text.to_lowercase()));
+            members.near.extend(called.map(|(target, _)| (*target, *name)));
         }
-        let called = |target: Target| {
-            let name = names.get(&target).filter(|_| !self.names.is_empty());
-            name.is_some_and(|name| self.names.contains(&name.to_lowercase()))
+        members
+    }
+
+    /// The class that a device fits most closely.
+    pub fn class(&self, device: &Device) -> Option<Name> {
+        let mac = Some(device.mac).filter(|_| matches!(device.key, DeviceKey::Local(_)));
+        let by_mac = mac.and_then(|mac| self.macs.get(&mac));
+        let near = || mac.map(Target::Mac).into_iter().chain(device.ips().map(Target::Ip));
+        let by_net = || {
+            self.nets.iter().find_map(|(Reverse(bits), nets)| {
+                let in_nets = |ip| nets.get(&Prefix::new(ip, *bits).address()).filter(|_| *bits <= width(ip));
+                device.ips().filter_map(in_nets).min()
+            })
         };
-        let own = |target: Target| self.members.contains(&target) || called(target);
-        if mac.is_some_and(called) || device.ips().map(Target::Ip).any(own) {
-            return Some((2, 0));
-        }
-        let bits = self.members.iter().filter_map(|member| match member {
-            Target::Net(net) => device.ips().any(|ip| net.contains(ip)).then(|| net.bits()),
-            _ => None,
-        });
-        bits.max().map(|bits| (1, bits))
+        let by_near = || near().filter_map(|target| self.near.get(&target)).min();
+        by_mac.or_else(by_near).or_else(by_net).copied()
     }
 }
 
-/// The class of a device.
+/// The bits of an address.
+fn width(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// The class of a device, and what it is to the house.
 pub fn class_of<'a>(device: &Device, settings: &'a Settings) -> Option<(Name, &'a Class)> {
-    let fits = settings.classes.iter().filter_map(|(name, class)| {
-        let fit = class.fit(device, &settings.names)?;
-        Some((fit, std::cmp::Reverse(*name), class))
-    });
-    let closest = fits.max_by_key(|(fit, name, _)| (*fit, *name));
-    closest.map(|(_, std::cmp::Reverse(name), class)| (name, class))
+    let name = device.class?;
+    Some((name, settings.classes.get(&name)?))
 }
 
 /// Whether a device is one that lives depend on.

@@ -3,8 +3,9 @@
 //!
 //! The thresholds are chances of 1 %, 0.1 %, 0.01 % and one in a million, as natural logarithms (see
 //! [`crate::evidence`]). A sum of weights that are partly assumed is no probability: how often a healthy device passes
-//! them is not measured yet on years of traffic. Hence what is not decisive by itself acts only where
-//! [`crate::settings::DecideSettings::graded`] is switched on, and is told as what would be done elsewhere.
+//! them is measured on made-up years of traffic only. Hence what is not decisive by itself acts from the second day on
+//! ([`crate::contact::SETTLED`]), when not everything is new to a device any more, and where
+//! [`crate::settings::DecideSettings::graded`] is switched on; else it is told as what would be done.
 
 use crate::evidence::{Family, HINT, Sum};
 use crate::time::{HOUR, MINUTE};
@@ -18,6 +19,10 @@ pub const PIN: f64 = 9.2;
 /// More than so many isolate, if two families agree.
 pub const ISOLATE: f64 = 13.8;
 
+/// Families that look at first contacts: the same five servers that are gone fail, are new, and are asked for a service for
+/// administration.
+const FIRST_CONTACTS: [Family; 3] = [Family::Scan, Family::Novelty, Family::Lateral];
+
 /// How long an automatic throttle lasts, ns; new evidence renews it.
 const THROTTLE_FOR: u64 = 10 * MINUTE;
 /// How long an automatic pin lasts, ns; new evidence renews it.
@@ -28,9 +33,13 @@ const PIN_FOR: u64 = HOUR;
 pub fn earned(sum: &Sum, decisive: bool) -> Option<Level> {
     let total = sum.total();
     // What a family has left of one hint is not much of a witness.
-    let witnesses =
-        sum.shares.iter().filter(|(family, nats)| *family != Family::Model && *nats >= HINT / 2.0);
-    let witnesses = witnesses.count();
+    let heard = sum.shares.iter().filter(|(family, nats)| *family != Family::Model && *nats >= HINT / 2.0);
+    // Those that look at the same first contacts are one.
+    let mut seen = false;
+    let apart = |(family, _): &&(Family, f64)| {
+        !FIRST_CONTACTS.contains(family) || !std::mem::replace(&mut seen, true)
+    };
+    let witnesses = heard.filter(apart).count();
     if decisive || (total > ISOLATE && witnesses >= 2) {
         Some(Level::Isolate)
     } else if total > PIN && witnesses >= 1 {
@@ -60,7 +69,7 @@ mod tests {
     fn levels_rise_with_the_evidence_and_isolation_takes_two_witnesses() {
         use Family::{Beacon, Brute, Lateral, Model, Novelty, Scan};
         type Shares = &'static [(Family, f64)];
-        let cases: [(Shares, bool, Option<Level>); 11] = [
+        let cases: [(Shares, bool, Option<Level>); 12] = [
             (&[], false, None),
             (&[(Scan, 6.9)], false, None),
             (&[(Scan, 6.93)], false, Some(Level::Throttle)),
@@ -74,6 +83,7 @@ mod tests {
             (&[(Lateral, 16.0)], false, Some(Level::Pin)),
             (&[(Scan, 11.0), (Model, 3.0)], false, Some(Level::Pin)),
             (&[(Scan, 13.5), (Brute, 0.5)], false, Some(Level::Pin)),
+            (&[(Scan, 11.0), (Lateral, 4.7), (Novelty, 4.7)], false, Some(Level::Pin)),
             (&[(Scan, 11.0), (Brute, 4.7)], false, Some(Level::Isolate)),
             (&[(Scan, 2.0)], true, Some(Level::Isolate)),
         ];

@@ -141,6 +141,7 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         port: 1,
     };
     let contact = Contact {
+        class: None,
         device: host(device),
         id,
         time: Time(at * MINUTE / 10_000),

@@ -1,5 +1,7 @@
 //! Who is called, and cut off.
 
+use sensor_core::policy::class::Class;
+
 use crate::*;
 
 #[test]
@@ -138,6 +140,31 @@ fn more_destinations_than_usual_alert_and_do_not_isolate() {
     let [Event::Alert(alert)] = [&alerts[0].event] else { panic!("{alerts:?}") };
     assert_eq!((alert.detector, alert.severity, alert.device.name.as_deref()), ("fanout", 2, Some("pump 9")));
     assert_eq!(lan.isolated(), []);
+}
+
+#[test]
+fn what_is_usual_in_a_class_is_not_too_many_for_one_of_it() {
+    let class = |net: &str| Class { members: [net.parse().unwrap()].into(), ..Class::default() };
+    let classes = [("busy", "10.0.0.0/28"), ("quiet", "10.0.0.16/28")];
+    let classes = classes.map(|(name, net)| (name.parse().unwrap(), class(net))).into();
+    let mut lan = Lan::new(Settings { classes, ..enforcing() });
+    lan.populate(1..=120);
+    // More than a thousand minutes of each class; devices 10 and 30 do little in theirs.
+    for _ in 0..260 {
+        for n in 1..=5 {
+            (60..100).for_each(|m| lan.tcp(n, m, 9100, Some(SYN_ACK)));
+            lan.tcp(16 + n, 60, 9100, Some(SYN_ACK));
+        }
+        [10, 30].into_iter().for_each(|n| lan.tcp(n, 60, 9100, Some(SYN_ACK)));
+        lan.pass(61 * SECOND);
+    }
+    let called =
+        |lan: &Lan| lan.alerts().into_iter().filter(|(name, ..)| *name == "fanout").collect::<Vec<_>>();
+    assert_eq!(called(&lan), []);
+    (60..100).for_each(|m| lan.tcp(10, m, 9100, Some(SYN_ACK)));
+    assert_eq!(called(&lan), [], "as many as is usual in its class");
+    (60..100).for_each(|m| lan.tcp(30, m, 9100, Some(SYN_ACK)));
+    assert_eq!(called(&lan), [("fanout", 2, 30)], "the same is much in the other class");
 }
 
 #[test]

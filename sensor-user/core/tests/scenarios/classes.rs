@@ -80,6 +80,7 @@ fn the_sum_of_the_evidence_obeys_the_class_too() {
         let mut settings = Settings { decide, ..with(Kind::LifeCritical, &["10.0.0.66"]) };
         settings.classes.values_mut().for_each(|class| class.highest = Some(Level::Throttle));
         let mut lan = seen(settings);
+        lan.pass(25 * HOUR);
         // Seven failures one by one earn a pin.
         for m in 100..107 {
             lan.tcp(66, m, 8080, None);

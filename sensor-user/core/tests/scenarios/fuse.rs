@@ -80,7 +80,7 @@ fn who_only_had_to_do_with_it_is_of_no_tree() {
         }),
     ];
     for (name, before) in cases {
-        let mut lan = lan(20, enforcing());
+        let mut lan = lan(20, decisive());
         before(&mut lan);
         lan.pass(SECOND);
         lan.scan(10);

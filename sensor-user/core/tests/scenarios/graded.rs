@@ -2,16 +2,25 @@
 
 use sensor_core::policy::{Allow, List};
 use sensor_core::settings::DecideSettings;
-use sensor_core::time::MINUTE;
+use sensor_core::time::{HOUR, MINUTE};
 
 use crate::*;
+
+const DAY: u64 = 24 * HOUR;
 
 fn graded() -> Settings {
     Settings { decide: DecideSettings { graded: true, highest: Level::Isolate }, ..enforcing() }
 }
 
-/// A network where host 66 has a server it always used.
+/// A network where host 66 has a server it used since yesterday.
 fn used(settings: Settings) -> Lan {
+    let mut lan = new(settings);
+    lan.pass(DAY);
+    lan
+}
+
+/// The same, seen for a second.
+fn new(settings: Settings) -> Lan {
     let mut lan = Lan::new(settings);
     lan.populate(1..=20);
     lan.tcp(66, 3, 104, Some(SYN_ACK));
@@ -61,19 +70,55 @@ fn a_device_is_raised_in_place_as_the_evidence_grows() {
     assert_eq!((isolated.id, isolated.level), (throttled.id, Level::Isolate));
     assert_eq!(
         lan.changes(),
-        [(Change::Added, Level::Throttle), (Change::Changed, Level::Pin), (Change::Changed, Level::Isolate)]
+        [
+            (Change::Added, Level::Throttle),
+            (Change::Changed, Level::Pin),
+            // The eighth new host within an hour says so too.
+            (Change::Extended, Level::Pin),
+            (Change::Changed, Level::Isolate)
+        ]
     );
-    assert_eq!(lan.actions(), [Action::Throttled, Action::Pinned, Action::Isolated]);
+    let raised = [Action::Throttled, Action::Pinned, Action::AlreadyIsolated, Action::Isolated];
+    assert_eq!(lan.actions(), raised);
     // One release undoes all of it.
     lan.engine.command(lan.now, Command::Remove(Which::Id(isolated.id)), &mut lan.out).unwrap();
     assert_eq!((lan.entries(), lan.cut()), (vec![], vec![]));
 }
 
 #[test]
+fn on_its_own_link_a_device_is_pinned_by_the_addresses_nobody_has_that_it_asks_for() {
+    let mut lan = used(graded());
+    for m in 100..106 {
+        lan.arp(66, m);
+        lan.pass(20 * SECOND);
+    }
+    let levels = |lan: &Lan| lan.entries().iter().map(|block| block.level).collect::<Vec<_>>();
+    assert_eq!(levels(&lan), [Level::Throttle]);
+    lan.arp(66, 106);
+    lan.pass(SECOND);
+    assert_eq!(levels(&lan), [Level::Pin]);
+    // However many more there are: a sweep that isolates is faster.
+    for m in 107..120 {
+        lan.arp(66, m);
+        lan.pass(20 * SECOND);
+    }
+    assert_eq!(levels(&lan), [Level::Pin]);
+    // A router asks for whatever others look for.
+    let mut lan = used(Settings { gateways: [mac(66)].into(), ..graded() });
+    (100..110).for_each(|m| lan.arp(66, m));
+    lan.pass(SECOND);
+    assert_eq!(levels(&lan), []);
+}
+
+#[test]
 fn what_is_not_decisive_only_tells_unless_decisions_are_graded() {
-    let mut lan = used(enforcing());
+    // On the first day they are not, for all is new.
+    for mut lan in [used(decisive()), new(graded())] {
+        lan.fail(66, 100, 7);
+        assert_eq!(lan.actions(), [Action::UngradedThrottle, Action::UngradedPin]);
+    }
+    let mut lan = used(decisive());
     lan.fail(66, 100, 7);
-    assert_eq!(lan.actions(), [Action::UngradedThrottle, Action::UngradedPin]);
     assert_eq!((lan.entries(), lan.changes(), lan.cut()), (vec![], vec![], vec![]));
     lan.fail(66, 107, 3);
     assert_eq!(lan.actions().last(), Some(&Action::Isolated), "as ever");
@@ -103,14 +148,14 @@ fn new_evidence_renews_and_nothing_lowers() {
     lan.pass(20 * MINUTE);
     // The scan weighs a quarter now: too little to throttle, and the pin stays as it is.
     for m in 1..=14 {
-        lan.session((66, 4), host(4), 22, (2_400 + m % 5 * 40, 2_500 + m % 3 * 60), SECOND);
+        lan.session((66, 3), host(3), 22, (2_400 + m % 5 * 40, 2_500 + m % 3 * 60), SECOND);
     }
     lan.pass(SECOND);
     let entry = &lan.entries()[0];
     assert_eq!((entry.level, entry.until), (Level::Pin, before));
     // A port scan on top is enough for a pin.
     for port in 1..=10 {
-        lan.tcp(66, 5, port, Some(RST_ACK));
+        lan.tcp(66, 3, port, Some(RST_ACK));
     }
     lan.pass(SECOND);
     let entry = &lan.entries()[0];
@@ -124,7 +169,8 @@ fn new_evidence_renews_and_nothing_lowers() {
 fn observe_mode_grades_and_drops_nothing() {
     let mut lan = used(Settings { mode: Mode::Observe, ..graded() });
     lan.fail(66, 100, 10);
-    assert_eq!(lan.actions(), [Action::WouldThrottle, Action::WouldPin, Action::WouldIsolate]);
+    let would = [Action::WouldThrottle, Action::WouldPin, Action::AlreadyIsolated, Action::WouldIsolate];
+    assert_eq!(lan.actions(), would);
     let [entry] = &lan.entries()[..] else { panic!() };
     assert!(entry.would && entry.level == Level::Isolate);
     assert_eq!(lan.cut(), []);
@@ -170,10 +216,9 @@ fn those_who_look_a_little_like_it_are_left_alone() {
 fn throttles_have_a_budget_of_their_own() {
     let mut lan = Lan::new(Settings { budget: 1, ..graded() });
     lan.populate(1..=20);
-    for n in [60, 61] {
-        lan.arp(n, 1);
-        lan.fail(n, 100, 5);
-    }
+    [60, 61].into_iter().for_each(|n| lan.arp(n, 1));
+    lan.pass(DAY);
+    [60, 61].into_iter().for_each(|n| lan.fail(n, 100, 5));
     assert_eq!(lan.entries().len(), 1);
     assert_eq!(lan.actions().last(), Some(&Action::BudgetSpent));
     lan.fail(61, 105, 5);

@@ -40,7 +40,7 @@ use sensor_core::event::{Action, Change, Event, Value};
 use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, Observation, Verdict};
 use sensor_core::policy::ruling::{Cause, Ruling};
 use sensor_core::policy::{Block, Decision, Direction, Level, Restriction, Save, Target};
-use sensor_core::settings::{Mode, Settings};
+use sensor_core::settings::{DecideSettings, Mode, Settings};
 use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time};
 
 const TCP: u8 = 6;
@@ -62,6 +62,11 @@ struct Lan {
 
 fn enforcing() -> Settings {
     Settings { mode: Mode::Enforce, ..Settings::default() }
+}
+
+/// The same, where only what is decisive by itself acts.
+fn decisive() -> Settings {
+    Settings { decide: DecideSettings { highest: Level::Isolate, graded: false }, ..enforcing() }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -190,7 +195,7 @@ impl Lan {
 
     /// Host n opens a TCP connection to host m, which answers with `answer` flags if it answers.
     fn tcp(&mut self, n: u8, m: u8, port: u16, answer: Option<u8>) {
-        self.sport += 1;
+        self.sport = self.sport.checked_add(1).unwrap_or(40_000);
         let sport = self.sport;
         self.see((mac(n), mac(m)), (host(n), host(m)), (sport, port), TCP, SYN);
         self.pass(MILLISECOND / 5);

@@ -53,6 +53,27 @@ fn a_list_of_living_hosts_is_told_however_slowly_it_is_taken() {
 }
 
 #[test]
+fn addresses_nobody_has_count_too_on_the_devices_own_link() {
+    let mut lan = ward();
+    for m in 200..207 {
+        lan.arp(5, m);
+        lan.pass(5 * MINUTE);
+    }
+    assert_eq!(called(&lan), []);
+    lan.arp(5, 207);
+    assert_eq!(called(&lan), [("novelty", 2, 5)]);
+    // Others who look for the same printers that are gone do what is done here.
+    let mut lan = ward();
+    for pc in 1..=4 {
+        for m in 200..210 {
+            lan.arp(pc, m);
+        }
+        lan.pass(HOUR);
+    }
+    assert_eq!(called(&lan).into_iter().map(|(.., pc)| pc).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
 fn who_meets_new_hosts_by_right_is_left_alone() {
     type Story = fn(&mut Lan);
     let stories: [(&str, Story); 6] = [

@@ -288,4 +288,13 @@ fn where_nobody_sees_answers_silence_says_nothing() {
     lan.place = (1, 0);
     turns_to_fifteen(&mut lan);
     assert_eq!(lan.alerts(), [], "one port of a VLAN is deaf");
+
+    let mut lan = half_heard(&[]);
+    for (pc, server, port) in [(1, 101, 443), (2, 102, 445), (3, 101, 443)] {
+        let macs = (mac(pc), mac(server));
+        lan.see_as(macs, (host(pc), host(server)), (50_000, port), TCP, SYN, Verdict::Drop, 64);
+        lan.pass(SECOND);
+    }
+    turns_to_fifteen(&mut lan);
+    assert_eq!(lan.isolated(), [5], "what is dropped is answered by nobody anywhere");
 }

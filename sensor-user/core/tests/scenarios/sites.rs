@@ -72,7 +72,7 @@ fn asks_for(lan: &mut Lan, dead: u8) {
 fn who_asks_for_dead_peers_is_cut_off_by_the_tenth_only_once_all_is_settled() {
     // Device and sensor were there so long; dead peers asked for; whether it is cut off.
     for (hours, dead, want) in [(1, 19, false), (1, 20, true), (25, 9, false), (25, 10, true)] {
-        let mut lan = Lan::new(enforcing());
+        let mut lan = Lan::new(decisive());
         lan.populate(1..=50);
         lan.tcp(5, 6, 8080, Some(SYN_ACK));
         lan.pass(hours * HOUR);

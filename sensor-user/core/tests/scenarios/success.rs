@@ -141,23 +141,17 @@ fn few_devices_and_devices_that_are_held_against_something_move_no_rate() {
 }
 
 #[test]
-fn an_alert_that_came_early_is_told_again_with_its_full_weight() {
-    let mut lan = populated(with_wards());
-    habit(&mut lan, 32..=36, 10);
-    lan.pass(HOUR);
-    let weights = |lan: &Lan| {
-        let incident = &lan.engine.snapshot(lan.now).incidents[0];
-        incident.findings.iter().map(|finding| finding.weight).collect::<Vec<_>>()
-    };
-    // Half of them answer, and then none.
-    tries(&mut lan, 40, 2, |lan| !lan.alerts().is_empty());
-    assert_eq!(weights(&lan), [4.7]);
-    for m in 200..205 {
-        lan.tcp(40, m, 9200, None);
-        lan.pass(3 * SECOND);
+fn after_the_first_day_failures_say_more_where_contacts_nearly_always_succeed_but_isolate_no_sooner() {
+    for (hours, weight) in [(1, 6.93), (25, 11.0)] {
+        let mut lan = populated(with_wards());
+        habit(&mut lan, 32..=36, 10);
+        lan.pass(hours * HOUR);
+        assert_eq!(tries(&mut lan, 40, 0, |lan| !lan.alerts().is_empty()), Some(5));
+        let told = lan.engine.snapshot(lan.now).incidents[0].findings[0].weight;
+        assert!((told - weight).abs() < 0.01, "{told} after {hours} h");
+        let level = lan.engine.snapshot(lan.now).blocks.first().map(|block| block.level);
+        assert_eq!(level, (hours > 24).then_some(Level::Pin), "{hours}");
     }
-    let told = weights(&lan);
-    assert!(told.len() == 1 && told[0] > 6.9, "the last counts: {told:?}");
 }
 
 #[test]

@@ -173,7 +173,10 @@ fn launch(world: &mut World<'_>, kind: usize, run: u16, used: &mut BTreeMap<Host
     let host = (0..200).filter_map(|_| world.any_up(kind.from)).find(fresh);
     let Some(host) = host else { return };
     used.insert(host, now.plus(kind.lasts));
+    let before = world.site.hosts.len();
     start(world, kind, run, host);
+    // What an attacker plugged in is known to the sensor by that.
+    used.extend((before..world.site.hosts.len()).map(|new| (new, Time(u64::MAX))));
 }
 
 /// Begins a run of a kind from a host.

@@ -31,6 +31,7 @@ const RECENT: u64 = 2 * MINUTE;
 pub fn contact(mac: Mac, id: FlowId, time: Time, first: [bool; 2], alive: bool) -> Contact {
     let [new_peer, new_service] = first;
     Contact {
+        class: None,
         device: DeviceKey::Local(mac),
         id,
         time,

@@ -4,7 +4,8 @@ use sensor_core::datapath::Datapath;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event, FlowEnded};
 use sensor_core::observation::{DropReason, DropSeen, FlowId, Observation, Verdict};
-use sensor_core::policy::{Decision, Target};
+use sensor_core::policy::class::Kind;
+use sensor_core::policy::{self, Decision, Target};
 use sensor_core::settings::{Mode, Settings};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 
@@ -19,11 +20,18 @@ const TICKS: [u64; 2] = [10 * MILLISECOND, SECOND];
 /// Index of the one port that rules know here.
 const PORT: u8 = 1;
 
-/// The settings of a site as the handbook asks for: its router and its management are named. All else is the default.
-pub fn settings(site: &Site, mode: Mode, graded: bool) -> Settings {
+/// The settings of a site as the handbook asks for: its router and its management are named, and what kind of device each
+/// is; no class has a highest level of its own, for that would hide a mistake. All else is the default.
+pub fn settings(site: &Site, mode: Mode) -> Settings {
     let mut settings = Settings { mode, ..Settings::default() };
-    settings.decide.graded = graded;
     settings.gateways.insert(site.router);
+    for class in Class::ALL {
+        let macs = site.of(class).iter().filter_map(|id| site.hosts.get(*id));
+        let members = macs.map(|host| Target::Mac(host.mac)).collect();
+        let named = class.name().parse();
+        let of_kind = policy::class::Class::of_kind(Kind::Other);
+        settings.classes.extend(named.ok().map(|name| (name, policy::class::Class { members, ..of_kind })));
+    }
     for id in site.of(Class::Nms) {
         let host = site.hosts.get(*id);
         settings.protected.extend(host.map(|host| Target::Mac(host.mac)));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
-use sensor_core::event::{Action, Alert, Change, DeviceRef, Isolation};
+use sensor_core::event::{Alert, Change, DeviceRef, Isolation};
 use sensor_core::flow::TCP;
 use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation};
 use sensor_core::policy::Level;
@@ -63,8 +63,6 @@ pub struct Wrong {
     pub time: Time,
     /// What was done.
     pub step: Step,
-    /// By the sum of the evidence this would have been done, had graded decisions been on.
-    pub would: Option<Step>,
     /// To a host of which class; none: one that is not of the site.
     pub class: Option<Class>,
     /// By which detector, or of what an action was about.
@@ -206,12 +204,6 @@ impl Tally {
     /// Notes an alert.
     pub fn alert(&mut self, now: Time, alert: &Alert) {
         let step = if alert.severity >= 3 { Step::Hint } else { Step::Alert };
-        let would = match alert.action {
-            Action::UngradedThrottle => Some(Step::Throttle),
-            Action::UngradedPin => Some(Step::Pin),
-            Action::UngradedIsolate => Some(Step::Isolate),
-            _ => None,
-        };
         let host = self.host(&alert.device);
         if let Some(run) = self.run(host, now) {
             *self.right.entry(alert.detector).or_default() += 1;
@@ -224,7 +216,6 @@ impl Tally {
         self.wrong.push(Wrong {
             time: now,
             step,
-            would,
             class: self.class(host),
             detector: alert.detector,
             signature: alert.signature.to_owned(),
@@ -247,7 +238,6 @@ impl Tally {
         self.wrong.push(Wrong {
             time: now,
             step,
-            would: None,
             class: self.class(host),
             detector: "action",
             signature: isolation.reason.clone(),

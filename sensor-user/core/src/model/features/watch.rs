@@ -197,6 +197,7 @@ mod tests {
         let ip = |host| IpAddr::V4(Ipv4Addr::new(10, 0, 0, host));
         let (src, dst) = (ip(from), ip(to));
         Contact {
+            class: None,
             device: device(from),
             id: FlowId { src, dst, sport: 50_000, dport, proto: TCP, kind: Kind::Ip, vlan: 0, port: 1 },
             time: Time(at * SECOND),
