@@ -80,7 +80,12 @@ pub fn model(task: &ModelTask) -> Result<String, CliError> {
     match task {
         ModelTask::List(args) => {
             let of = args.class.as_deref();
-            run::ask(&args.ask, Request::Models, |models, at| list(models, of, at))
+            let mut client = Client::connect(&args.ask.socket)?;
+            let answer = client.ask(Request::Models)?;
+            Ok(match args.ask.output.output {
+                Output::Json => run::json(&of_class(answer, of)),
+                Output::Human => list(client.read(answer)?, of, &run::here()),
+            })
         }
         ModelTask::Train(args) => {
             let order = args.class.clone().map_or(Request::ModelTrain, Request::ModelTrainClass);
@@ -123,6 +128,18 @@ fn about(subject: &str) -> String {
         "window" => "minutes".to_owned(),
         other => label::plain(other),
     }
+}
+
+/// The same without other classes' models and rows.
+fn of_class(mut answer: Value, of: Option<&str>) -> Value {
+    let Some(of) = of else { return answer };
+    if let Some(models) = answer.get_mut("models").and_then(Value::as_array_mut) {
+        models.retain(|model| model.get("class").and_then(Value::as_str) == Some(of));
+    }
+    if let Some(classes) = answer.get_mut("classes").and_then(Value::as_object_mut) {
+        classes.retain(|class, _| class == of);
+    }
+    answer
 }
 
 fn list(mut list: ModelList, of: Option<&str>, here: &Here) -> String {

@@ -631,6 +631,14 @@ A model of conversations (class wards) is being trained.
     assert!(text.as_ref().is_ok_and(|text| text.starts_with("There is no model yet.\n")), "{text:?}");
     let (text, _) = command("model list --class ward", vec![ok(models())]);
     assert_eq!(text.unwrap(), "No models are made of a class ward; there are all, wards.\n");
+    for (class, models_of, classes) in [("wards", 0, 1), ("all", 1, 0)] {
+        let (text, _) = command(&format!("model list --class {class} -o json"), vec![ok(models())]);
+        let shown: Value = serde_json::from_str(&text.unwrap()).unwrap();
+        let count = |part: &str| {
+            shown[part].as_array().map_or_else(|| shown[part].as_object().unwrap().len(), Vec::len)
+        };
+        assert_eq!((count("models"), count("classes")), (models_of, classes), "{class}");
+    }
     let mut golden = models();
     golden["models"][0]["threshold"] = "promised".into();
     golden["models"][0]["golden"] = true.into();

@@ -20,7 +20,8 @@
 //! walk inside too once all is settled, but none of those that must come together for a device to be isolated.
 //! Cold start: none; the test needs no learning. Recovery: success pulls the sum down; a release forgets it.
 //! A call isolates only if its last ten failures came within five minutes: devices that are switched off one by one
-//! over a shift are no scan. Known false alarms: a program that looks for ten such devices at once. Held back:
+//! over a shift are no scan. Known false alarms: a program that looks for ten such devices at once; a PC that looks for five
+//! old servers when it is started, which may be pinned. Held back:
 //! - Echo: DHCP servers ping an address before they give it out, monitoring pings all day; it alerts.
 //! - Outside on the web's ports: a PC on a closed network tries its maker's servers all day; it alerts, lowest severity, and
 //!   not at all where three other devices did the same within a week: then that is how the network is.
