@@ -40,7 +40,7 @@ struct Args {
     /// Hosts of a made-up site; 0: no made-up sites
     #[arg(long, value_name = "N", default_value_t = 300)]
     hosts: usize,
-    /// Days a site lives without an attack (a year of 5,000 hosts takes about an hour a seed)
+    /// Days a site lives without an attack (a year of 5,000 hosts takes about two hours a seed)
     #[arg(long, value_name = "N", default_value_t = 4)]
     days: u64,
     /// How often each confounder comes in a site's time
