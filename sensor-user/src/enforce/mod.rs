@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sensor_core::datapath::{self, Plan, PortIndices};
 use sensor_core::policy::{Decision, Target};
 use sensor_core::time::Time;
-use sensor_ebpf::rule::{AllowKey, LEVEL_PROTECT, RuleValue, scope_of_vlan};
+use sensor_ebpf::rule::{AllowKey, LEVEL_PROTECT, RuleValue, scope_of_segment, scope_of_vlan};
 
 use crate::bpf::{BpfError, Bypass, RuleKey, Rules};
 
@@ -231,7 +231,7 @@ impl Enforcer {
 
     /// Segments, the reflex, internal networks, budgets.
     fn reconcile_plan(&mut self, repair: &mut Repair) -> Result<(), BpfError> {
-        let Self { rules, plan, ports, .. } = self;
+        let Self { rules, plan, .. } = self;
         let config = rules.config()?;
         if config.reflex_from_ns == 0 {
             repair.done(rules.set_reflex_from(self.reflex_from.0));
@@ -252,18 +252,61 @@ impl Enforcer {
         for (bits, address) in internal.difference(&plan.internal) {
             repair.done(rules.remove_internal(*bits, *address));
         }
-        let found = rules.segments()?;
-        let known = ports.is_some();
-        let wanted = plan.segment_of(&ports.clone().unwrap_or_default());
-        for (scope, segment) in &wanted {
-            if found.get(scope) != Some(segment) {
-                repair.done(rules.set_segment(*scope, *segment));
-            }
+        self.reconcile_segments(repair)
+    }
+
+    /// Puts ports and VLANs into their segments, so that no frame meets a half: the rule of a segment that nobody is in is made
+    /// as it is wanted, and only then does who belongs to it come. Where segments change places with each other that cannot
+    /// be, and some are without their rule, or under another's, for a moment.
+    fn reconcile_segments(&mut self, repair: &mut Repair) -> Result<(), BpfError> {
+        let mut found = self.rules.segments()?;
+        let places = self.plan.segment_of(&self.ports.clone().unwrap_or_default());
+        let known = |place: &u32| self.ports.is_some() || *place >= scope_of_vlan(0);
+        let leave = found.keys().filter(|place| !places.contains_key(place) && known(place));
+        let leave: Vec<(u32, u32)> = leave.map(|place| (*place, 0)).collect();
+        let enter = places.into_iter().filter(|(place, segment)| found.get(place) != Some(segment));
+        let mut moves: Vec<(u32, u32)> = leave.into_iter().chain(enter).collect();
+        if moves.is_empty() {
+            return Ok(());
         }
-        for scope in found.keys().filter(|scope| !wanted.contains_key(scope)) {
-            if known || *scope >= scope_of_vlan(0) {
-                repair.done(rules.set_segment(*scope, 0));
+        let wanted = self.wanted();
+        let mut rules: BTreeMap<RuleKey, RuleValue> = self.rules.list()?.into_iter().collect();
+        while !moves.is_empty() {
+            let empty: BTreeSet<u32> = moves.iter().map(|(_, segment)| *segment).collect();
+            for segment in
+                empty.into_iter().filter(|one| *one != 0 && found.values().all(|other| one != other))
+            {
+                let key = RuleKey::Scope(scope_of_segment(segment));
+                match wanted.get(&key) {
+                    value if value == rules.get(&key) => {}
+                    Some(value) => {
+                        repair.done(self.rules.set(key, *value));
+                        rules.insert(key, *value);
+                    }
+                    None => {
+                        repair.done(self.rules.remove(key).map(drop));
+                        rules.remove(&key);
+                    }
+                }
             }
+            let is_ready = |segment: u32| {
+                let key = RuleKey::Scope(scope_of_segment(segment));
+                segment == 0 || wanted.get(&key) == rules.get(&key)
+            };
+            let (mut ready, mut others): (Vec<_>, Vec<_>) =
+                moves.into_iter().partition(|(_, segment)| is_ready(*segment));
+            if ready.is_empty() {
+                std::mem::swap(&mut ready, &mut others);
+            }
+            for (place, segment) in ready {
+                repair.done(self.rules.set_segment(place, segment));
+                if segment == 0 {
+                    found.remove(&place)
+                } else {
+                    found.insert(place, segment)
+                };
+            }
+            moves = others;
         }
         Ok(())
     }
