@@ -277,17 +277,22 @@ impl Enforcer {
                 empty.into_iter().filter(|one| *one != 0 && found.values().all(|other| one != other))
             {
                 let key = RuleKey::Scope(scope_of_segment(segment));
-                match wanted.get(&key) {
-                    value if value == rules.get(&key) => {}
-                    Some(value) => {
-                        repair.done(self.rules.set(key, *value));
-                        rules.insert(key, *value);
-                    }
-                    None => {
-                        repair.done(self.rules.remove(key).map(drop));
-                        rules.remove(&key);
-                    }
+                let value = wanted.get(&key);
+                if value == rules.get(&key) {
+                    continue;
                 }
+                let written = match value {
+                    Some(value) => self.rules.set(key, *value),
+                    None => self.rules.remove(key).map(drop),
+                };
+                let failed = written.is_err();
+                repair.done(written);
+                if failed {
+                    // All stay where they are until it can be written.
+                    return Ok(());
+                }
+                rules.remove(&key);
+                rules.extend(value.map(|value| (key, *value)));
             }
             let is_ready = |segment: u32| {
                 let key = RuleKey::Scope(scope_of_segment(segment));

@@ -3,7 +3,7 @@
 use crate::detect::Finding;
 use crate::event::Action;
 use crate::incident::Looked;
-use crate::policy::class::class_of;
+use crate::policy::class::{Kind, class_of};
 use crate::policy::preview::Preview;
 use crate::policy::ruling::{Cause, Ruling};
 use crate::policy::{Level, MAX_PIN, MAX_PINNED};
@@ -33,7 +33,7 @@ impl Engine {
         if let Some((class, rules)) = device.and_then(|device| class_of(device, &self.settings)) {
             ruling.lower(rules.allows(self.is_proven(finding)), Cause::Class { class });
         }
-        self.lower_for_room(&mut ruling);
+        self.lower_further(finding, &mut ruling);
         ruling
     }
 
@@ -43,11 +43,21 @@ impl Engine {
         finding.detector == detector && finding.severity == 1 && self.settings.scan.isolate_alpha <= alpha
     }
 
-    /// A pin steps down to a throttle if the kernel's table of what pinned devices may do has no room.
-    fn lower_for_room(&self, ruling: &mut Ruling) {
+    /// A pin steps down to a throttle if the kernel's table of what pinned devices may do has no room. A throttle slows down
+    /// what a life depends on, which a pin does not: where that is what the class is for, it is told only, unless the class
+    /// asks for no more than a throttle.
+    fn lower_further(&self, finding: &Finding, ruling: &mut Ruling) {
         let full = self.blocks.pinned() + MAX_PIN + PIN_SPARE > MAX_PINNED;
         if full && ruling.allowed() == Some(Level::Pin) {
             ruling.lower(Some(Level::Throttle), Cause::Room);
+        }
+        let device = self.inventory.get(finding.device);
+        let class = device.and_then(|device| class_of(device, &self.settings));
+        let spared = class.filter(|(_, class)| {
+            class.kind == Kind::LifeCritical && class.highest.is_some_and(|highest| highest > Level::Throttle)
+        });
+        if let Some((class, _)) = spared.filter(|_| ruling.allowed() == Some(Level::Throttle)) {
+            ruling.lower(None, Cause::Class { class });
         }
     }
 
@@ -83,7 +93,7 @@ impl Engine {
                 break action;
             };
             ruling.lower(Some(milder), Cause::Service { peers: preview.vital });
-            self.lower_for_room(ruling);
+            self.lower_further(finding, ruling);
         };
         let lowered: Vec<_> = ruling.lowered.iter().skip(before).cloned().collect();
         if let Some(incident) = self.incidents.get_mut(incident)

@@ -30,7 +30,7 @@ pub enum Kind {
     /// Many depend on it. It is throttled at most, unless the sequential test of first contacts stands at 1e-6: then it
     /// scans beyond doubt.
     Server,
-    /// A life depends on it. It is pinned at most, and nobody is cut off from what it does with them.
+    /// A life depends on it. It is pinned at most, never slowed down, and nobody is cut off from what it does with them.
     LifeCritical,
 }
 

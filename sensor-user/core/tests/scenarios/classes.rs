@@ -120,3 +120,22 @@ fn the_closest_class_counts_and_is_named_with_the_device() {
         assert!(shown.contains(&(mac(n), Some(want.parse().unwrap()))), "{n}: {shown:?}");
     }
 }
+
+#[test]
+fn what_a_life_depends_on_is_not_slowed_down() {
+    for (kind, five, seven) in [
+        (Kind::Other, vec![Level::Throttle], vec![Level::Pin]),
+        (Kind::LifeCritical, vec![], vec![Level::Pin]),
+    ] {
+        let mut lan = seen(with(kind, &["10.0.0.66"]));
+        lan.pass(25 * HOUR);
+        let mut fail = |from: u8, to: u8| {
+            for m in from..to {
+                lan.tcp(66, m, 8080, None);
+                lan.pass(2 * SECOND);
+            }
+            levels(&lan)
+        };
+        assert_eq!((fail(100, 105), fail(105, 107)), (five, seven), "{kind:?}");
+    }
+}
