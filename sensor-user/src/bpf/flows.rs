@@ -23,11 +23,12 @@ pub enum FlowKey {
     V6(FlowKey6),
 }
 
-/// Sets read by one call: half a megabyte, a quarter of a millisecond.
-const CHUNK: usize = 512;
-/// Calls, and flows, after which a sweep lets other things be done.
-const CALLS: usize = 16;
-const MANY: usize = 4096;
+/// Sets read by one call: 64 KiB.
+const CHUNK: usize = 64;
+/// Calls, and flows, after which a sweep lets other things be done: what lies in the rings meanwhile waits, and it may be the
+/// evidence against a scanner.
+const CALLS: usize = 64;
+const MANY: usize = 512;
 /// How often a set is read that was being written, which takes a tenth of a microsecond.
 const TRIES: usize = 16;
 
@@ -92,7 +93,7 @@ impl Flows {
         Ok(())
     }
 
-    /// Reads the next few thousand flows (2 ms); false when there are no more. A flow that stays in the table is seen
+    /// Reads the next few hundred flows (a millisecond at most); false when there are no more. A flow that stays in the table is seen
     /// once, one that comes or goes meanwhile once or not at all.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ pub struct Start {
     pub entered: u64,
 }
 
-/// Sweeps the tables, a few thousand entries at a time.
+/// Sweeps the tables, a few hundred entries at a time.
 pub struct Sweeper {
     flows: Flows,
     jiffy_ns: u64,
@@ -135,7 +135,7 @@ impl Sweeper {
         self.next = self.next.min(self.begun.plus(period));
     }
 
-    /// Reads on a little (2 ms) and gives each flow with news to `told`; true at the end of the sweep. `start` tells what there
+    /// Reads on a little and gives each flow with news to `told`; true at the end of the sweep. `start` tells what there
     /// is to know at the beginning of one.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl Sweeper {
         Ok(true)
     }
 
-    /// Reads the next few thousand flows; whether there are more.
+    /// Reads the next few hundred flows; whether there are more.
     fn read(
         &mut self,
         sweep: &mut Sweep,
