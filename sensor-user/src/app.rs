@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use prometheus::Registry;
 use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
+use sensor_core::inventory::cards::Card;
+use sensor_core::inventory::kept::Kept;
 use sensor_core::policy::{Block, Memory, Save};
 use sensor_core::settings::Mode;
-use sensor_core::time::MINUTE;
+use sensor_core::time::{MINUTE, SECOND, Time};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -95,6 +97,7 @@ struct Outside {
     store: Store,
     blocks: Vec<Block>,
     memories: Vec<Memory>,
+    devices: (Vec<Kept>, Vec<Card>),
     listener: Option<TcpListener>,
     server: Server,
     metrics: Metrics,
@@ -105,13 +108,14 @@ impl Outside {
         let mut store = Store::open(&options.state_dir)?;
         let blocks = store.load(now)?;
         let memories = store.recall(now)?;
+        let devices = store.devices(now)?;
         let listener = match options.metrics.unwrap_or(daemon.metrics_listen) {
             Some(address) => Some(telemetry::bind(address).await?),
             None => None,
         };
         let server = Server::bind(&options.socket, &daemon.socket_group)?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), now.unix_ns as f64 / 1e9)?;
-        Ok(Self { store, blocks, memories, listener, server, metrics })
+        Ok(Self { store, blocks, memories, devices, listener, server, metrics })
     }
 }
 
@@ -121,7 +125,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let may_load = may_load(&options)?;
     let lock = SensorLock::acquire(LOCK_DIR.as_ref(), &options.bridge, ports.bridge_ifindex())?;
     let now = Now::read();
-    let Outside { store, blocks, memories, listener, server, metrics } =
+    let Outside { store, blocks, memories, devices, listener, server, metrics } =
         Outside::open(&options, &config.daemon, now).await?;
     let enforce = config.settings.mode == Mode::Enforce;
     let sensor = if may_load {
@@ -141,6 +145,8 @@ async fn live(options: RunOptions) -> Result<()> {
     let known = adopt::Known { plan: &plan, lists };
     let recorder = recorder(&options, &config);
     let mut engine = Engine::new(config.settings);
+    engine.resume(devices.0, devices.1);
+    take_up(&options, &mut engine);
     let models = models(&options, &config.daemon, now, &mut engine);
     let orphans = match orphans(&mut rules, &mut attachments, &ports, &known, &blocks, now) {
         Ok(orphans) => orphans,
@@ -151,7 +157,14 @@ async fn live(options: RunOptions) -> Result<()> {
     };
     out.saves.extend(orphans.iter().cloned().map(Save::Put));
     engine.restore([blocks, orphans].concat(), &mut out);
+    let drilled = memories.iter().find_map(|memory| match memory {
+        Memory::Drilled(time) => Some(*time),
+        _ => None,
+    });
     engine.recall(memories, now.mono, &mut out);
+    if let Some(time) = drilled {
+        metrics.drilled(now.clock().stamp(time).0);
+    }
     let mut enforcer = Enforcer::new(rules, plan, now.mono);
     enforcer.want(&out.decisions);
     // Before the rules: a place that has another number now must not have the rules of the one before, not for a moment.
@@ -212,6 +225,21 @@ async fn live(options: RunOptions) -> Result<()> {
     result?;
     log::info!("stopped; what is isolated stays isolated (`sekisho detach` takes the filter off)");
     Ok(())
+}
+
+/// What the daemon before this one had learned, and the evidence it had.
+fn take_up(options: &RunOptions, engine: &mut Engine) {
+    let dir = options.state_dir.join(record::DIR);
+    let failed = |what: &dyn std::fmt::Display| log::warn!("what was learned before is not taken up: {what}");
+    let Some((saved, state)) = record::last_state(&dir, |error| failed(error)) else { return };
+    match engine.take_up(saved, &state) {
+        Ok(()) => log::info!("what was learned before is taken up, as it was {} ago", ago(saved)),
+        Err(error) => failed(&error),
+    }
+}
+
+fn ago(then: Time) -> String {
+    crate::duration::show(Now::read().mono.since(then) / SECOND * SECOND)
 }
 
 /// What was learned so far. Without a place to keep it the daemon does all else.

@@ -79,6 +79,11 @@ impl Stamp {
         u64::try_from(i128::from(self.0) - i128::from(earlier.0)).unwrap_or(0)
     }
 
+    /// So many nanoseconds earlier.
+    pub fn before(self, ns: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(ns))
+    }
+
     /// As people of that time zone write it: `2026-01-31 14:05:09`.
     pub fn local(self, zone: &TimeZone) -> String {
         self.timestamp().to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()

@@ -1,6 +1,7 @@
 //! Room on the disk: what is only useful leaves the last of it to what is needed.
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// Bytes of the disk that are left to others: the block list goes before anything learned.
@@ -17,4 +18,23 @@ pub fn spare(path: &Path, bytes: u64) -> io::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Writes a file whole, or not at all: beside it first, then in its place.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut young = path.as_os_str().to_owned();
+    young.push(".new");
+    let young = Path::new(&young);
+    let written = File::create(young)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(young, path))
+        // The name is on the disk when the directory is.
+        .and_then(|()| match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
+            _ => Ok(()),
+        });
+    written.inspect_err(|_| {
+        // It may not be there at all; the first error is the one to tell.
+        let _ = fs::remove_file(young);
+    })
 }

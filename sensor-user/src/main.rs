@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use sensor_user::app::{self, RunOptions};
 use sensor_user::cli::{self, Cli, Output, ReplayArgs, RunArgs, Task, UpgradeArgs};
+use sensor_user::drill::{self, DrillOptions};
 use sensor_user::load;
 use sensor_user::replay::{self, ReplayOptions};
 use sensor_user::upgrade::{self, UpgradeOptions};
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
         Task::Replay(args) => replay::run(&replay_options(args)),
         Task::Explain(args) => explain::run(&args),
         Task::Load(args) => load::run(&args.bridge, &args.pin_dir, &args.group),
+        Task::Drill(args) => {
+            drill::run(&DrillOptions { json: args.output.output == Output::Json, socket: args.socket })
+        }
         Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
         Task::Doctor(args) => {
             let json = args.output.output == Output::Json;

@@ -3,6 +3,8 @@
 //! Times are dates here, devices and ports have the names people know: an answer says all there is to say, and what
 //! `-o json` prints is the answer as it came.
 
+mod device;
+
 use std::collections::BTreeMap;
 
 use sensor_core::time::Time;
@@ -13,6 +15,8 @@ use serde_json::{Map, Value};
 use crate::bpf::Bypass;
 use crate::clock::{Stamp, WallClock};
 use crate::control::user_name;
+
+pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, MAX_EDITS};
 
 /// Number of this protocol. Raise it when an old client would misunderstand a new daemon or the other way round.
 pub const VERSION: u32 = 1;
@@ -47,6 +51,14 @@ pub enum Request {
     Status,
     /// All devices. Answer: a list of [`DeviceInfo`].
     Devices,
+    /// Say something of devices, of all or of none. Answer: a list of [`DeviceName`], those that changed.
+    DeviceEdit(Vec<DeviceEdit>),
+    /// Two are one device. Answer: likewise.
+    DeviceMerge(DeviceMerge),
+    /// This address is a device of its own. Answer: likewise.
+    DeviceSplit(String),
+    /// Forget a device, and what is said of it. Answer: likewise.
+    DeviceForget(String),
     /// All incidents, newest first. Answer: a list of [`IncidentInfo`].
     Incidents,
     /// Do what waits for approval in this incident. Answer: [`Approved`].
@@ -73,6 +85,8 @@ pub enum Request {
     BlockRemove(BlockSelect),
     /// Take every verdict to "pass" (true), or back to the rules. Answer: [`BypassInfo`].
     Bypass(bool),
+    /// A fire drill is over. Answer: true.
+    DrillDone(DrillDone),
     /// What was learned. Answer: [`ModelList`].
     Models,
     /// Train new models. Answer, at once: a list of [`TrainInfo`].
@@ -534,6 +548,9 @@ pub struct SuccessInfo {
 /// A device, as it is named.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DeviceName {
+    /// Its number, which it keeps; several addresses that are one device have the same.
+    #[serde(default)]
+    pub id: u64,
     /// Its MAC address.
     pub mac: String,
     /// Its IP addresses.
@@ -557,10 +574,13 @@ pub struct DeviceInfo {
     pub device: DeviceName,
     /// Addresses beyond those listed.
     pub more_ips: u64,
-    /// First seen.
-    pub first_seen: Stamp,
-    /// Last seen.
-    pub last_seen: Stamp,
+    /// What people say of it.
+    #[serde(flatten)]
+    pub card: CardInfo,
+    /// First seen; none if it never was.
+    pub first_seen: Option<Stamp>,
+    /// Last seen; none if it was not since it was entered.
+    pub last_seen: Option<Stamp>,
     /// The bridge port it was last seen on, if that is still there.
     pub port: Option<String>,
     /// VLAN it was last seen on, 0 if untagged.

@@ -27,6 +27,7 @@ fn cause(step: &Value) -> String {
     match step["by"].as_str() {
         Some("highest") => "decide.highest allows no more".to_owned(),
         Some("class") => format!("the class {} allows no more", text("class")),
+        Some("criticality") => format!("it is said to be {}", text("criticality")),
         Some("service") => {
             let peers = step["peers"].as_array().into_iter().flatten().filter_map(Value::as_str);
             let peers: Vec<_> = peers.map(label::plain).collect();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
 use crate::evidence::{Family, Sum};
+use crate::inventory::cards::{Card, DeviceId};
 use crate::observation::{DropSeen, EndReason, FlowId};
 use crate::policy::review::Review;
 use crate::policy::ruling::Ruling;
@@ -17,8 +18,10 @@ use crate::time::Time;
 use crate::tunnel::Inner;
 
 /// A device as it is named in events.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct DeviceRef {
+    /// Its number.
+    pub id: DeviceId,
     /// Its MAC address; that of its router if it lives behind one.
     pub mac: Mac,
     /// Its IP addresses, lowest first.
@@ -386,6 +389,33 @@ pub struct WindowChange {
     pub by: Option<String>,
 }
 
+/// What a person did with what is said of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CardStep {
+    /// Something else is said of it.
+    Described,
+    /// Another address is the same device.
+    Merged,
+    /// One of its addresses is a device of its own.
+    Split,
+    /// It is forgotten.
+    Forgotten,
+}
+
+/// A person changed what is said of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CardChange {
+    /// What was done.
+    pub step: CardStep,
+    /// The device.
+    pub device: DeviceRef,
+    /// What is said of it now; what was, if it is forgotten or nothing is said any more.
+    pub card: Box<Card>,
+    /// The account that said so.
+    pub by: String,
+}
+
 /// The bypass was switched.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BypassChange {
@@ -440,6 +470,8 @@ pub enum Event {
     Judgement(Judgement),
     /// A change window.
     Window(WindowChange),
+    /// What people say of a device.
+    Card(CardChange),
     /// The bypass was switched.
     Bypass(BypassChange),
     /// A frame was dropped.

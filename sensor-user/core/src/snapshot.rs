@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::addr::Mac;
-use crate::event::Evidence;
+use crate::event::{DeviceRef, Evidence};
+use crate::inventory::cards::{Card, DeviceId};
 use crate::policy::review::Review;
 use crate::policy::window::Window;
 use crate::policy::{Block, Name};
@@ -15,6 +16,8 @@ use crate::time::Time;
 /// One device.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct DeviceView {
+    /// Its number: several that are one by word of a person have the same.
+    pub id: DeviceId,
     /// Its MAC address.
     pub mac: Mac,
     /// Its IP addresses.
@@ -29,6 +32,8 @@ pub struct DeviceView {
     pub class: Option<Name>,
     /// First seen.
     pub first_seen: Time,
+    /// It was first seen so long before that, ns: before the clock began.
+    pub before_ns: u64,
     /// Last seen.
     pub last_seen: Time,
     /// Index of the bridge port it was last seen on.
@@ -163,6 +168,9 @@ pub struct Snapshot {
     pub windows: Vec<Window>,
     /// The block list.
     pub blocks: Vec<Block>,
+    /// What people say of devices, by number, and who that is.
+    #[serde(skip)]
+    pub cards: Vec<(Card, DeviceRef)>,
     /// How often first contacts succeed, of each class of which a device made enough.
     pub success: Vec<ClassSuccess>,
     /// Counters.

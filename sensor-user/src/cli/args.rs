@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sensor_core::settings::Mode;
 
 use super::block::BlockTask;
+use super::devices::DevicesArgs;
 use super::explain::WhyArgs;
 use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
@@ -106,6 +107,19 @@ exit code 1, and all is as before.
 Examples:
   systemctl stop sekisho && sekisho upgrade --bridge br0 --prove && systemctl start sekisho")]
     Upgrade(UpgradeArgs),
+    /// Play a fire drill: a device of its own begins to scan, and must be found, isolated, told and released
+    #[command(after_long_help = "\
+Two ports are made on the bridge and removed again. Between them, and to nobody else, a made-up device scans; the running daemon \
+finds it, cuts it off and tells people as it would anybody; then it is released, and all is as before but for the incident. Each stage \
+is timed. It spends one of isolation.budget. Needs root. One that went well sets the metric \
+sekisho_drill_last_success_timestamp_seconds; sekisho-drill.timer plays one each week.
+
+Exit codes: 0 all went well, 1 a stage failed, which is named.
+
+Examples:
+  sekisho drill
+  sekisho drill -o json")]
+    Drill(AskArgs),
     /// Check that whoever is isolated is: the block list, the kernel's rules and the wire agree
     #[command(after_long_help = "\
 Ends as a Nagios check does: 0 all is as decided, 1 it is but somebody should look (no daemon runs, say), 2 it is not, \
@@ -125,8 +139,14 @@ pub enum ClientTask {
     Block(BlockTask),
     /// Show how the running daemon does
     Status(AskArgs),
-    /// Show the devices on the network
-    Devices(AskArgs),
+    /// Show the devices on the network, and say what they are: names, places, owners
+    #[command(after_long_help = "\
+Examples:
+  sekisho devices
+  sekisho devices show \"MRI 2\"
+  sekisho devices set 10.0.0.7 --name \"MRI 2\" --place \"building A, room 12\"
+  sekisho devices export > devices.csv")]
+    Devices(DevicesArgs),
     /// Show what was found; approve what waits, and say what was false
     Incidents(IncidentsArgs),
     /// Announce a change, so that nothing is cut off by itself for a time

@@ -7,6 +7,8 @@ mod block;
 mod bypass;
 mod check;
 mod client;
+mod csv;
+mod devices;
 mod explain;
 mod incidents;
 mod kernel_args;
@@ -34,6 +36,7 @@ pub use args::{
     AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, IncidentsArgs,
     MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
+pub use devices::{DeviceArgs, DevicesArgs, DevicesTask, ExportArgs, ImportArgs, MergeArgs, SetArgs};
 pub use incidents::{IncidentArgs, IncidentsTask, JudgeArgs, ReviewArgs, Verdict};
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
 
@@ -90,6 +93,27 @@ pub enum CliError {
         kind: RefusalKind,
         /// Why, and what to do.
         message: String,
+    },
+    /// There is no such device.
+    #[error("no device is known as {0}; `sekisho devices` shows those there are")]
+    NoDevice(String),
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {path}: {source}")]
+    File {
+        /// `read` or `write`.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of devices has mistakes.
+    #[error("{path} is not taken over; nothing was changed:\n{what}")]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The mistakes, a line each.
+        what: String,
     },
     /// There is no such incident.
     #[error("there is no incident {0}; `sekisho incidents` shows those there are")]

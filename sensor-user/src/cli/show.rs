@@ -36,7 +36,7 @@ fn short(ns: u64) -> String {
 }
 
 /// The name people know a device by, else its maker and MAC address.
-fn name(device: &DeviceName) -> String {
+pub fn name(device: &DeviceName) -> String {
     label::device(device.name.as_deref(), device.maker.as_deref(), &device.mac)
 }
 
@@ -199,7 +199,7 @@ pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
             first_of(&info.device.ips, info.more_ips),
             if info.vlan == 0 { port } else { format!("{port}/{}", info.vlan) },
             format!("{}/{usual}", info.destinations),
-            here.ago(info.last_seen),
+            info.last_seen.map_or_else(|| "never".to_owned(), |seen| here.ago(seen)),
             state(info),
         ]
     };
@@ -218,6 +218,39 @@ pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
         "{}\n{count}. PEERS: destinations in the last minute / what is usual.\n",
         table(columns, &rows, here.width)
     )
+}
+
+/// `sekisho devices show`.
+pub fn device(info: &DeviceInfo, here: &Here) -> String {
+    let (device, card) = (&info.device, &info.card);
+    let or = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), label::plain);
+    let at = |stamp: Option<Stamp>| {
+        stamp.map_or_else(|| "never".to_owned(), |at| format!("{} ({})", at.local(&here.zone), here.ago(at)))
+    };
+    let place = info.port.as_deref().map_or_else(|| "-".to_owned(), label::plain);
+    let place = if info.vlan == 0 { place } else { format!("{place}, VLAN {}", info.vlan) };
+    let more = if info.more_ips == 0 { String::new() } else { format!(" and {} more", info.more_ips) };
+    let mut rows = vec![
+        ("number", device.id.to_string()),
+        ("name", or(&device.name)),
+        ("MAC address", label::plain(&device.mac)),
+        ("addresses", format!("{}{more}", label::plain(&device.ips.join(", ")))),
+        ("maker", or(&device.maker)),
+        ("class", or(&device.class)),
+        ("criticality", or(&card.criticality)),
+        ("place", or(&card.place)),
+        ("owner", or(&card.owner)),
+        ("note", or(&card.note)),
+        ("approved", if card.approved { "yes" } else { "no" }.to_owned()),
+        ("port", place),
+        ("first seen", at(info.first_seen)),
+        ("last seen", at(info.last_seen)),
+        ("state", state(info)),
+    ];
+    if !card.merged.is_empty() {
+        rows.insert(3, ("merged", label::plain(&card.merged.join(", "))));
+    }
+    rows.into_iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
 }
 
 fn state(info: &DeviceInfo) -> String {

@@ -99,7 +99,7 @@ fn here() -> show::Here {
 
 fn device() -> Value {
     json!({
-        "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel Corporate", "more_ips": 1,
+        "id": 17, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel Corporate", "more_ips": 1,
         "first_seen": "2025-12-31T22:00:00.000000+0000", "last_seen": "2025-12-31T23:58:00.000000+0000",
         "port": "eth1", "vlan": 20, "gateway": false, "protected": false, "block": 5, "destinations": 3,
         "usual_destinations": null,
@@ -196,6 +196,24 @@ fn answers_are_shown_to_people() {
          evidence 19.9 nats (scan 13.9, beacon 6.0, model 0.0)\n\n  \
          2025-12-31 23:00:00 first contacts fail [high]\n    \
          failed first contacts        10\n    destinations                 10.0.0.8 10.0.0.9\n"
+    );
+}
+
+#[test]
+fn one_device_is_shown_with_all_there_is_to_know() {
+    let mut known = device();
+    let said = json!({
+        "name": "MRI 2", "place": "building A, room 12", "owner": "radiology", "criticality": "life-critical", "approved": true,
+        "merged": ["00:1b:21:0a:0b:0c", "00:1b:21:0a:0b:0d"],
+    });
+    known.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+    assert_eq!(
+        show::device(&read(known), &here()),
+        "number       17\nname         MRI 2\nMAC address  00:1b:21:0a:0b:0c\nmerged       00:1b:21:0a:0b:0c, \
+         00:1b:21:0a:0b:0d\naddresses    10.0.0.7, fe80::7 and 1 more\nmaker        Intel Corporate\nclass        -\n\
+         criticality  life-critical\nplace        building A, room 12\nowner        radiology\nnote         -\napproved     \
+         yes\nport         eth1, VLAN 20\nfirst seen   2025-12-31 22:00:00 (2h ago)\nlast seen    2025-12-31 23:58:00 (2m \
+         ago)\nstate        blocked #5\n"
     );
 }
 
@@ -564,6 +582,56 @@ fn programs_get_the_answer_as_it_came() {
     let (text, asked) = command("block remove --id 5 -o json", vec![ok(block())]);
     assert_eq!(asked[0]["with"], json!({ "id": 5 }));
     assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), block());
+}
+
+#[test]
+fn what_people_say_of_devices_is_sent() {
+    let changed =
+        || ok(json!([{ "id": 17, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "name": "MRI 2" }]));
+    let (text, asked) =
+        command("devices set 10.0.0.7 --name MRI2 --criticality none --unapproved", vec![changed()]);
+    let edit = json!({ "device": "10.0.0.7", "name": "MRI2", "criticality": "", "approved": false });
+    assert_eq!((&asked[0]["request"], &asked[0]["with"]), (&json!("device_edit"), &json!([edit])));
+    assert_eq!(text.unwrap(), "Noted: MRI 2 (number 17).\n");
+    let (text, asked) = command("devices merge MRI2 10.0.0.8", vec![ok(json!([]))]);
+    assert_eq!(asked[0]["with"], json!({ "into": "MRI2", "device": "10.0.0.8" }));
+    assert_eq!(text.unwrap(), "Nothing changed: it was so already.\n");
+    for (line, request) in
+        [("devices split 10.0.0.8", "device_split"), ("devices forget 17", "device_forget")]
+    {
+        assert_eq!(command(line, vec![changed()]).1[0]["request"], request);
+    }
+    let (text, _) = command("devices show mri", vec![ok(json!([device()]))]);
+    assert_eq!(text.unwrap_err(), "no device is known as mri; `sekisho devices` shows those there are");
+    let (text, _) = command("devices show 17 -o json", vec![ok(json!([device()]))]);
+    assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), json!([device()]));
+}
+
+#[test]
+fn a_file_of_devices_is_sent_whole_or_not_at_all() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("devices.csv");
+    let line = |n: u32| format!("02:00:00:00:{:02x}:{:02x},host {n},yes\n", n >> 8, n & 0xff);
+    std::fs::write(&file, format!("mac,name,approved\n{}", (0..200).map(line).collect::<String>())).unwrap();
+    let import = format!("devices import {}", file.display());
+    let (text, asked) = command(&import, vec![ok(json!([{ "id": 1, "mac": "", "ips": [] }])), ok(json!([]))]);
+    assert_eq!(text.unwrap(), "200 devices read, 1 changed.\n");
+    let lengths: Vec<_> = asked.iter().map(|asked| asked["with"].as_array().unwrap().len()).collect();
+    assert_eq!(lengths, [128, 72]);
+    assert_eq!(
+        asked[1]["with"][0],
+        json!({ "device": "02:00:00:00:00:80", "name": "host 128", "approved": true })
+    );
+    let refused = json!({ "version": 1, "error": { "kind": "refused", "message": "there is no class icu" } });
+    let (text, _) = command(&import, vec![ok(json!([])), refused]);
+    assert_eq!(
+        text.unwrap_err(),
+        "there is no class icu; the lines before 130 are taken over, the others are not"
+    );
+    let (text, _) = command(&format!("devices export -f {}", file.display()), vec![ok(json!([device()]))]);
+    assert_eq!(text.unwrap(), format!("1 device written to {}.\n", file.display()));
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("\n17,,00:1b:21:0a:0b:0c,10.0.0.7 fe80::7,Intel Corporate,"), "{written}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What the engine shows, in the words of the protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sensor_core::engine::Reply;
 use sensor_core::event::DeviceRef;
+use sensor_core::inventory::cards::Card;
 use sensor_core::policy::review::Review;
 use sensor_core::policy::window::Window;
 use sensor_core::policy::{Block, List, Origin, Target};
@@ -15,9 +16,10 @@ use serde_json::Value;
 use super::View;
 use super::request::Part;
 use crate::clock::WallClock;
+use crate::eve::card::address;
 use crate::protocol::{
-    Added, Approved, BlockInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo, JudgedInfo,
-    LiveStatus, ReviewInfo, Status, SuccessInfo, VerdictInfo, WaitInfo, WindowInfo,
+    Added, Approved, BlockInfo, CardInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo,
+    JudgedInfo, LiveStatus, ReviewInfo, Status, SuccessInfo, VerdictInfo, WaitInfo, WindowInfo,
 };
 
 /// One part of the view.
@@ -25,7 +27,7 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
     let View { snapshot, live } = view;
     match part {
         Part::Status => json(&status(snapshot, live, clock)),
-        Part::Devices => json(&snapshot.devices.iter().map(|d| device(d, live, clock)).collect::<Vec<_>>()),
+        Part::Devices => json(&devices(snapshot, live, clock)),
         Part::Incidents => json(&snapshot.incidents.iter().map(|i| incident(i, clock)).collect::<Vec<_>>()),
         Part::Reviews => json(&snapshot.reviews.iter().map(|r| review(r, clock)).collect::<Vec<_>>()),
         Part::Windows => {
@@ -60,6 +62,7 @@ pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
         // It began with its announcement, or it is to come; one that ended is not open.
         Reply::Announced(one) => json(&window(one, one.since, clock)),
         Reply::WindowEnded(one) => json(&window(one, one.until, clock)),
+        Reply::Described(devices) => json(&devices.iter().map(device_name).collect::<Vec<_>>()),
         Reply::Removed(block) => json(&block_info(block, None, clock)),
     }
 }
@@ -85,13 +88,55 @@ fn status(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Status {
     Status { time: clock.stamp(snapshot.time), live: live.clone(), stats, restricted, success }
 }
 
+/// The devices that were heard, then those of which something is said alone.
+fn devices(snapshot: &Snapshot, live: &LiveStatus, clock: &WallClock) -> Vec<DeviceInfo> {
+    let cards: BTreeMap<u64, &Card> = snapshot.cards.iter().map(|(card, _)| (card.id, card)).collect();
+    let heard: BTreeSet<u64> = snapshot.devices.iter().map(|device| device.id).collect();
+    let said = |view: &DeviceView| DeviceInfo {
+        card: cards.get(&view.id).map(|card| card_info(card)).unwrap_or_default(),
+        ..device(view, live, clock)
+    };
+    let unheard = snapshot.cards.iter().filter(|(card, _)| !heard.contains(&card.id));
+    snapshot.devices.iter().map(said).chain(unheard.map(|(card, name)| unheard_device(card, name))).collect()
+}
+
+fn card_info(card: &Card) -> CardInfo {
+    let merged = if card.keys.len() > 1 { card.keys.iter().map(address).collect() } else { Vec::new() };
+    CardInfo {
+        place: card.place.clone(),
+        owner: card.owner.clone(),
+        note: card.note.clone(),
+        criticality: card.criticality.map(|kind| kind.name().to_owned()),
+        approved: card.approved,
+        merged,
+    }
+}
+
+fn unheard_device(card: &Card, name: &DeviceRef) -> DeviceInfo {
+    DeviceInfo {
+        device: device_name(name),
+        more_ips: 0,
+        card: card_info(card),
+        first_seen: None,
+        last_seen: None,
+        port: None,
+        vlan: 0,
+        gateway: false,
+        protected: false,
+        block: None,
+        destinations: 0,
+        usual_destinations: None,
+    }
+}
+
 fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo {
     let port = live.ports.iter().find(|port| port.index == view.port).map(|port| port.name.clone());
     DeviceInfo {
         device: name_of(view),
         more_ips: view.more_ips,
-        first_seen: clock.stamp(view.first_seen),
-        last_seen: clock.stamp(view.last_seen),
+        card: CardInfo::default(),
+        first_seen: Some(clock.stamp(view.first_seen).before(view.before_ns)),
+        last_seen: Some(clock.stamp(view.last_seen)),
         port,
         vlan: view.vlan,
         gateway: view.gateway,
@@ -199,6 +244,7 @@ fn block_info(block: &Block, device: Option<DeviceName>, clock: &WallClock) -> B
 
 fn device_name(device: &DeviceRef) -> DeviceName {
     DeviceName {
+        id: device.id,
         mac: device.mac.to_string(),
         ips: texts(&device.ips),
         maker: device.maker.clone(),
@@ -209,6 +255,7 @@ fn device_name(device: &DeviceRef) -> DeviceName {
 
 fn name_of(view: &DeviceView) -> DeviceName {
     DeviceName {
+        id: view.id,
         mac: view.mac.to_string(),
         ips: texts(&view.ips),
         maker: view.maker.clone(),

@@ -34,6 +34,8 @@ pub enum Ask {
     Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
     /// Switch the bypass, by order of an account (uid). The answer is how it is then, or why that is not known.
     Bypass(bool, u32, oneshot::Sender<Result<BypassInfo, String>>),
+    /// A fire drill is over: whether it went well.
+    Drilled(bool, oneshot::Sender<()>),
     /// Something about models. The answer is as it goes out, or why there is none.
     Model(ModelAsk, oneshot::Sender<Result<Value, String>>),
 }

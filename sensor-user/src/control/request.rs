@@ -2,6 +2,7 @@
 
 use sensor_core::addr::AddrError;
 use sensor_core::engine::{Add, Announce, Command, Which, Who, Whom};
+use sensor_core::inventory::cards::Edit;
 use sensor_core::policy::Name;
 use sensor_core::policy::Target;
 use serde_json::Value;
@@ -9,8 +10,8 @@ use serde_json::Value;
 use super::ModelAsk;
 use crate::models::Chosen;
 use crate::protocol::{
-    BlockAdd, BlockSelect, IncidentJudge, MAX_REASON, MAX_TARGETS, ModelPromote, Refusal, RefusalKind,
-    Request, VERSION, WindowAdd, WindowWho,
+    BlockAdd, BlockSelect, DeviceEdit, DeviceMerge, DrillDone, IncidentJudge, MAX_REASON, MAX_TARGETS,
+    ModelPromote, Refusal, RefusalKind, Request, VERSION, WindowAdd, WindowWho,
 };
 
 /// Digits of a whole hash.
@@ -28,6 +29,8 @@ pub enum Wish {
     Order(Command),
     /// To switch the bypass.
     Bypass(bool),
+    /// To note that a fire drill is over.
+    Drilled(bool),
     /// Something about models.
     Model(ModelAsk),
 }
@@ -59,6 +62,15 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
     match decode(line)? {
         Request::Status => Ok(Wish::See(Part::Status)),
         Request::Devices => Ok(Wish::See(Part::Devices)),
+        Request::DeviceEdit(edits) => {
+            let edits = edits.into_iter().map(edit).collect::<Result<_, _>>()?;
+            Ok(Wish::Order(Command::Describe(edits, owner.to_owned())))
+        }
+        Request::DeviceMerge(DeviceMerge { into, device: other }) => {
+            Ok(Wish::Order(Command::Merge(device(into)?, device(other)?, owner.to_owned())))
+        }
+        Request::DeviceSplit(address) => Ok(Wish::Order(Command::Split(device(address)?, owner.to_owned()))),
+        Request::DeviceForget(who) => Ok(Wish::Order(Command::ForgetDevice(device(who)?, owner.to_owned()))),
         Request::Incidents => Ok(Wish::See(Part::Incidents)),
         Request::IncidentApprove(id) => Ok(Wish::Order(Command::Approve(id, true, owner.to_owned()))),
         Request::IncidentDeny(id) => Ok(Wish::Order(Command::Approve(id, false, owner.to_owned()))),
@@ -73,6 +85,7 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
+        Request::DrillDone(DrillDone { good }) => Ok(Wish::Drilled(good)),
         Request::Models => Ok(Wish::Model(ModelAsk::List)),
         Request::ModelTrain => Ok(Wish::Model(ModelAsk::Train(None))),
         Request::ModelTrainClass(class) => {
@@ -109,6 +122,21 @@ fn decode(line: &[u8]) -> Result<Request, Refusal> {
         None => return Err(bad("the request has no version")),
     }
     serde_json::from_value(Value::Object(object)).map_err(wrong)
+}
+
+fn edit(edit: DeviceEdit) -> Result<(String, Edit), Refusal> {
+    let DeviceEdit { device: who, name, place, owner, note, class, criticality, approved } = edit;
+    let wrong = |what: String| bad(format!("device {who}: {what}"));
+    let class = class.map(|text| given(&text).map(str::parse).transpose()).transpose();
+    let criticality = criticality.map(|text| given(&text).map(str::parse).transpose()).transpose();
+    let (class, criticality) =
+        (class.map_err(|error: AddrError| wrong(error.to_string()))?, criticality.map_err(wrong)?);
+    Ok((device(who)?, Edit { name, place, owner, note, class, criticality, approved }))
+}
+
+/// A text that is not empty.
+fn given(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty())
 }
 
 fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {

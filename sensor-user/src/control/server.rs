@@ -228,6 +228,11 @@ impl Client {
                 let switched = switched.map_err(|message| Refusal { kind: RefusalKind::Refused, message })?;
                 Ok(serde_json::to_value(switched).unwrap_or_default())
             }
+            Wish::Drilled(good) => {
+                let (sender, receiver) = oneshot::channel();
+                self.ask(Ask::Drilled(good, sender), receiver).await?;
+                Ok(true.into())
+            }
             Wish::Model(ask) => {
                 let (sender, receiver) = oneshot::channel();
                 let said = self.ask(Ask::Model(ask, sender), receiver).await?;

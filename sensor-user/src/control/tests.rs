@@ -6,8 +6,11 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sensor_core::addr::Mac;
 use sensor_core::engine::{Add, Impact, Which, Who, Whom};
 use sensor_core::event::{Action, DeviceRef};
+use sensor_core::inventory::DeviceKey;
+use sensor_core::inventory::cards::Card;
 use sensor_core::policy::preview::Preview;
 use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::window::{Cover, Window};
@@ -64,8 +67,22 @@ fn window_json(id: u32, who: &str, reason: &str, by: &str) -> Value {
     json!({ "id": id, "for": who, "open": false, "from": at(3), "until": at(4), "reason": reason, "since": at(1), "by": by })
 }
 
+/// What is said of the device that was heard, and of one that was not.
+fn cards() -> Vec<(Card, DeviceRef)> {
+    let of = |id, mac: &str| {
+        let mac: Mac = mac.parse().unwrap();
+        let card = Card { id, keys: vec![DeviceKey::Local(mac)], ..Card::default() };
+        (card, DeviceRef { id, mac, ips: Vec::new(), maker: None, name: None, class: None })
+    };
+    let (heard, name) = of(7, "00:1b:21:0a:0b:0c");
+    let (spare, spare_name) = of(8, "00:1b:21:0a:0b:0d");
+    let heard = Card { place: Some("OR 1".to_owned()), approved: true, ..heard };
+    vec![(heard, name), (Card { owner: Some("radiology".to_owned()), ..spare }, spare_name)]
+}
+
 fn view() -> View {
     let device = DeviceView {
+        id: 7,
         mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
         ips: vec!["10.0.0.7".parse().unwrap()],
         more_ips: 0,
@@ -73,6 +90,7 @@ fn view() -> View {
         name: None,
         class: None,
         first_seen: Time(SECOND),
+        before_ns: SECOND / 2,
         last_seen: Time(2 * SECOND),
         port: 1,
         vlan: 20,
@@ -90,6 +108,7 @@ fn view() -> View {
         reviews: vec![review()],
         windows: vec![window(2)],
         blocks: vec![block()],
+        cards: cards(),
         success: vec![ClassSuccess { class: None, rate: Rate { permille: Some(812), devices: 7 } }],
         stats: EngineStats { devices: 1, ..EngineStats::default() },
     };
@@ -151,6 +170,7 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                     ..block()
                 };
                 let device = DeviceRef {
+                    id: 7,
                     mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
                     ips: Vec::new(),
                     maker: None,
@@ -166,6 +186,7 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 let reply = Reply::Added { block, extended: false, device, impact, lost, spared, entered };
                 drop(answer.send(Ok(reply)));
             }
+            Ask::Drilled(_, answer) => drop(answer.send(())),
             Ask::Bypass(on, by, answer) => {
                 let by = Some(by.to_string());
                 drop(answer.send(Ok(BypassInfo { on, since: Some(Stamp(1)), by })));
@@ -197,6 +218,13 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
             Ask::Command(Command::EndWindow(id, _), answer) => {
                 drop(answer.send(Ok(Reply::WindowEnded(window(id)))));
             }
+            Ask::Command(
+                order @ (Command::Describe(..)
+                | Command::Merge(..)
+                | Command::Split(..)
+                | Command::ForgetDevice(..)),
+                answer,
+            ) => drop(answer.send(Err(CommandError::UnknownDevice(format!("{order:?}"))))),
             Ask::Command(Command::Remove(which), answer) => {
                 let name = match which {
                     Which::Id(id) => id.to_string(),
@@ -270,16 +298,46 @@ impl Drop for Daemon {
 }
 
 #[tokio::test]
+async fn what_people_say_of_devices_is_passed_on_and_what_makes_no_sense_is_refused() {
+    let daemon = Daemon::start();
+    let said = async |request: &str, with: Value| {
+        let answer = daemon.ask(json!({ "version": 1, "request": request, "with": with })).await;
+        answer["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let edit = |class: &str, criticality: &str| json!([{ "device": "7", "class": class, "criticality": criticality }]);
+    let cases = [
+        ("device_edit", edit("icu", "server"), "class: Some(Some(\"icu\")), criticality: Some(Some(Server))"),
+        ("device_edit", edit("", " "), "class: Some(None), criticality: Some(None)"),
+        ("device_edit", edit("i/u", ""), "device 7: "),
+        ("device_edit", edit("", "much"), "device 7: much is not one of other, server, life-critical"),
+        ("device_edit", json!([{ "device": "" }]), "device"),
+        ("device_edit", json!([{ "device": "7", "colour": "red" }]), "colour"),
+        ("device_merge", json!({ "into": "a", "device": "b" }), "Merge(\"a\", \"b\""),
+        ("device_split", json!("10.0.0.7"), "Split(\"10.0.0.7\""),
+        ("device_forget", json!("7"), "ForgetDevice(\"7\""),
+    ];
+    for (request, with, want) in cases {
+        let message = said(request, with.clone()).await;
+        assert!(message.contains(want), "{request} {with}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn what_there_is_to_see_is_shown() {
     let daemon = Daemon::start();
     let devices = daemon.ask(json!({ "version": 1, "request": "devices" })).await;
     assert_eq!(
         devices["ok"],
         json!([{
-            "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel", "more_ips": 0,
-            "first_seen": "1970-01-01T00:00:01.000000+0000", "last_seen": "1970-01-01T00:00:02.000000+0000",
+            "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel", "more_ips": 0,
+            "place": "OR 1", "approved": true,
+            "first_seen": "1970-01-01T00:00:00.500000+0000", "last_seen": "1970-01-01T00:00:02.000000+0000",
             "port": "eth1", "vlan": 20, "gateway": false, "protected": false, "block": 5, "destinations": 3,
             "usual_destinations": null,
+        }, {
+            "id": 8, "mac": "00:1b:21:0a:0b:0d", "ips": [], "more_ips": 0, "owner": "radiology", "approved": false,
+            "first_seen": null, "last_seen": null, "port": null, "vlan": 0, "gateway": false, "protected": false,
+            "block": null, "destinations": 0, "usual_destinations": null,
         }])
     );
     let blocks = daemon.ask(json!({ "version": 1, "request": "block_list" })).await;
@@ -287,7 +345,7 @@ async fn what_there_is_to_see_is_shown() {
         blocks["ok"],
         json!([{
             "id": 5, "targets": ["10.0.0.7"],
-            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel" },
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel" },
             "level": "isolate", "direction": "both", "follows": false, "owner": "root", "reason": "odd", "since": "1970-01-01T00:00:01.000000+0000",
             "until": "1970-01-01T01:00:00.000000+0000", "would": false,
             "hits": { "dropped": 3, "dropped_bytes": 180, "would_drop": 0, "would_drop_bytes": 0 },

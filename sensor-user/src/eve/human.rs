@@ -30,6 +30,7 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String 
         Event::Approval(approval) => approval_sentence(teller, approval),
         Event::Judgement(judgement) => judgement_sentence(judgement),
         Event::Window(change) => window_sentence(teller, change),
+        Event::Card(change) => super::card::sentence(change),
         Event::Dropped(dropped) => drop_sentence(dropped),
         Event::Blind(blind) => blind_sentence(blind),
     }

@@ -14,6 +14,7 @@ use sensor_ebpf::event::DROP_SAMPLE;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::card;
 use super::flow_id::{Fnv, flow_id};
 use super::{EventType, ICMP, ICMP6, ReplayStats, TCP, Teller, has_ports, protocol};
 
@@ -35,6 +36,10 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> Value {
         Event::Approval(approval) => approval_event(teller, &mut object, approval),
         Event::Judgement(judgement) => judgement_event(teller, &mut object, judgement),
         Event::Window(change) => window_event(teller, &mut object, change),
+        Event::Card(change) => {
+            head(teller, &mut object, kind, None);
+            card::fields(&mut object, change);
+        }
         Event::Dropped(dropped) => drop_event(teller, &mut object, dropped),
         Event::Blind(blind) => blind_event(teller, &mut object, blind),
     }

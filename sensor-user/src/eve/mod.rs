@@ -4,6 +4,7 @@
 //! events it does not have (device, isolation, approval and so on) have an `event_type` of their own. Times are UTC in JSON and local in
 //! sentences. Nothing here writes anything out.
 
+pub mod card;
 mod flow_id;
 mod human;
 mod json;
@@ -52,6 +53,8 @@ pub enum EventType {
     Judgement,
     /// A change window was announced, opens, or is over.
     Window,
+    /// What people say of a device changed.
+    Inventory,
     /// A frame was dropped: one of a sample.
     Drop,
     /// Too little is seen, or again enough.
@@ -62,7 +65,7 @@ pub enum EventType {
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 11] = [
+    pub const ALL: [EventType; 12] = [
         EventType::Device,
         EventType::Flow,
         EventType::Alert,
@@ -71,6 +74,7 @@ impl EventType {
         EventType::Approval,
         EventType::Judgement,
         EventType::Window,
+        EventType::Inventory,
         EventType::Drop,
         EventType::Blind,
         EventType::Stats,
@@ -92,6 +96,7 @@ impl EventType {
             Event::Approval(_) => EventType::Approval,
             Event::Judgement(_) => EventType::Judgement,
             Event::Window(_) => EventType::Window,
+            Event::Card(_) => EventType::Inventory,
             Event::Dropped(_) => EventType::Drop,
             Event::Blind(_) => EventType::Blind,
         }
@@ -108,6 +113,7 @@ impl EventType {
             EventType::Approval => "approval",
             EventType::Judgement => "judgement",
             EventType::Window => "window",
+            EventType::Inventory => "inventory",
             EventType::Drop => "drop",
             EventType::Blind => "blind",
             EventType::Stats => "stats",

@@ -24,6 +24,7 @@ fn teller() -> Teller {
 
 fn device() -> DeviceRef {
     DeviceRef {
+        id: 7,
         mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
         ips: vec!["10.0.0.7".parse().unwrap(), "fe80::7".parse().unwrap()],
         maker: Some("Intel".to_owned()),
@@ -105,7 +106,7 @@ fn a_device_is_told() {
             "in_iface": "eth1",
             "event_type": "device",
             "vlan": [20],
-            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
             "new": true,
             "gateway": false,
         }),
@@ -218,7 +219,7 @@ fn a_dropped_frame_is_told_as_one_of_a_sample() {
             "dest_port": 445,
             "proto": "TCP",
             "ether": { "src_mac": "00:1b:21:0a:0b:0c", "dest_mac": "00:1b:21:0a:0b:0d" },
-            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
             "drop": {
                 "len": 60,
                 "ttl": 64,
@@ -364,7 +365,7 @@ fn what_waits_for_a_person_is_told() {
         json!({
             "timestamp": "2026-01-01T00:00:01.500000+0000",
             "event_type": "approval",
-            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
             "approval": {
                 "action": "asked",
                 "level": "isolate",
@@ -439,6 +440,46 @@ fn a_judgement_is_told() {
 }
 
 #[test]
+fn what_people_say_of_a_device_is_told() {
+    use sensor_core::event::{CardChange, CardStep};
+    use sensor_core::inventory::DeviceKey;
+    use sensor_core::inventory::cards::Card;
+    use sensor_core::policy::class::Kind as Criticality;
+    let card = Card {
+        id: 7,
+        keys: vec![DeviceKey::Local(device().mac)],
+        place: Some("OR 1".to_owned()),
+        criticality: Some(Criticality::LifeCritical),
+        approved: true,
+        ..Card::default()
+    };
+    let step = CardStep::Described;
+    is_told(
+        Event::Card(CardChange { step, device: device(), card: Box::new(card), by: "sato".to_owned() }),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "inventory",
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "inventory": {
+                "action": "described",
+                "id": 7,
+                "addresses": ["00:1b:21:0a:0b:0c"],
+                "name": null,
+                "place": "OR 1",
+                "owner": null,
+                "note": null,
+                "class": null,
+                "criticality": "life-critical",
+                "approved": true,
+                "by": "sato",
+            },
+        }),
+        "inventory Intel 00:1b:21:0a:0b:0c (number 7) is described anew, by sato",
+    );
+}
+
+#[test]
 fn a_change_window_is_told() {
     use sensor_core::event::{WindowChange, WindowStep};
     use sensor_core::policy::window::{Cover, Window};
@@ -510,7 +551,7 @@ fn an_alert_is_told() {
                 "severity": 1,
                 "metadata": { "detector": ["scan"], "decision": ["isolated"] },
             },
-            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
             "evidence": { "failed_first_contacts": 10, "seconds": 0.5, "destinations": ["10.0.0.9"] },
             "family": "scan",
             "weight": 13.82,
@@ -561,7 +602,7 @@ fn an_isolation_is_told() {
             "dest_port": 445,
             "proto": "TCP",
             "ether": { "src_mac": "00:1b:21:0a:0b:0c" },
-            "device": { "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
             "isolation": {
                 "id": 5,
                 "action": "added",

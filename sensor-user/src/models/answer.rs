@@ -198,6 +198,7 @@ pub fn scores(text: &str, engine: &Engine, clock: WallClock) -> Result<Scores, S
         }
     });
     let device = DeviceName {
+        id: device.id,
         mac: device.mac.to_string(),
         ips: device.ips.iter().map(ToString::to_string).collect(),
         maker: device.maker,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use sensor_core::inventory::DeviceKey;
 use sensor_core::model::drift::Poisoning;
 use sensor_core::model::{Model, file};
 
-use crate::disk::spare;
+use crate::disk::{self, spare};
 
 /// Models kept of each subject and class, besides the one in force and the golden one.
 const KEPT: usize = 8;
@@ -281,18 +281,6 @@ fn hash(bytes: &[u8]) -> String {
 ///
 /// If it cannot be written; an older one is as it was then.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ShelfError> {
-    let mut young = path.as_os_str().to_owned();
-    young.push(".new");
-    let young = PathBuf::from(young);
-    let written = spare(path, bytes.len() as u64)
-        .and_then(|()| File::create(&young))
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&young, path))
-        // The name is on the disk when the directory is.
-        .and_then(|()| path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all()));
-    written.map_err(|source| {
-        // It may not be there at all; the first error is the one to tell.
-        let _ = fs::remove_file(&young);
-        ShelfError::of("write", path)(source)
-    })
+    let written = spare(path, bytes.len() as u64).and_then(|()| disk::write(path, bytes));
+    written.map_err(ShelfError::of("write", path))
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
 use sensor_core::observation::Observation;
-use sensor_core::policy::Decision;
+use sensor_core::policy::{Decision, Memory, Save};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use tokio::sync::{mpsc, oneshot};
 
@@ -235,7 +235,7 @@ impl Pipeline {
         self.parts.engine.finish(now, &mut self.out);
         self.carry_out(None);
         if let Some(recorder) = self.parts.recorder.take() {
-            recorder.close(&mut self.parts.engine);
+            recorder.close(now, &mut self.parts.engine, &self.teller);
         }
         if let Some(models) = &mut self.parts.models {
             models.close(&self.parts.engine);
@@ -401,6 +401,14 @@ impl Pipeline {
             Ask::Bypass(on, by, reply) => {
                 // A client that left does not wait.
                 let _ = reply.send(self.switch_bypass(on, by));
+            }
+            Ask::Drilled(good, reply) => {
+                if good {
+                    self.parts.metrics.drilled(Now::read().unix_ns);
+                    drop(self.parts.keeper.save(vec![Save::Keep(Memory::Drilled(now))]));
+                }
+                // A client that left does not wait.
+                let _ = reply.send(());
             }
             Ask::Command(command, reply) => {
                 let result = self.parts.engine.command(now, command, &mut self.out);

@@ -32,13 +32,14 @@ use sensor_core::time::{MINUTE, SECOND, Time};
 
 use crate::clock::Now;
 use crate::eve::Teller;
+use crate::store;
 
 pub use read::RecordError;
 
 /// The directory of the record, in the state directory.
 pub const DIR: &str = "record";
 /// What a segment's file begins with.
-const MAGIC: &[u8; 16] = b"SEKISHO RECORD 1";
+const MAGIC: &[u8; 16] = b"SEKISHO RECORD 2";
 /// Ending of a segment's file.
 const SEGMENT: &str = "segment";
 /// Ending of the file with the numbers of its incidents.
@@ -65,6 +66,10 @@ struct Begin {
     thinking: String,
     /// The release of that.
     release: String,
+    /// The machine's boot, whose clock the times are of.
+    boot_id: String,
+    /// When it was saved.
+    saved: Time,
     /// The text of the configuration.
     config: String,
     /// Whether decisions were carried out.
@@ -207,10 +212,11 @@ impl Recorder {
         self.told.push(Told { incident, offset_ns: teller.clock.offset_ns, line: line.to_string() });
     }
 
-    /// Has everything written, and waits for it a little.
-    pub fn close(mut self, engine: &mut Engine) {
+    /// Has everything written, with what the engine has in mind at the end, and waits for it a little.
+    pub fn close(mut self, now: Time, engine: &mut Engine, teller: &Teller) {
         self.inputs.extend(engine.fetch_notes().unwrap_or_default().bytes);
         self.hand_over(Time(0));
+        self.begin(now, engine, teller);
         self.pieces = None;
         // It says nothing, and ends.
         let _ = self.ended.recv_timeout(FAREWELL);
@@ -226,6 +232,8 @@ impl Recorder {
         let begin = Begin {
             thinking: THINKING.to_owned(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: store::boot_id(),
+            saved: now,
             config: self.config.clone(),
             enforce: self.enforce,
             models: engine.scopes().into_iter().filter_map(|scope| engine.model(scope)).cloned().collect(),
@@ -272,6 +280,24 @@ impl Recorder {
             );
         }
     }
+}
+
+/// What the last daemon of this boot had in mind when it was last saved, and when that was; none if there is nothing that
+/// this build can take up. `told` is given what is in the way, where that is a fault.
+pub fn last_state(dir: &Path, mut told: impl FnMut(&RecordError)) -> Option<(Time, Vec<u8>)> {
+    let boot_id = store::boot_id();
+    // The last one may have just begun when the power failed.
+    for path in read::newest_first(dir).into_iter().take(2) {
+        match read::Pieces::open(&path).and_then(|mut pieces| pieces.next()) {
+            Ok(Some(Piece::Begin(begin))) if begin.thinking == THINKING && begin.boot_id == boot_id => {
+                return Some((begin.saved, begin.state));
+            }
+            Ok(Some(_)) => return None,
+            Ok(None) => {}
+            Err(error) => told(&error),
+        }
+    }
+    None
 }
 
 /// Whether an event may be about an incident.

@@ -87,6 +87,11 @@ pub(super) fn of_incident(dir: &Path, incident: u64) -> Result<Vec<PathBuf>, Rec
     if found.is_empty() { Err(RecordError::NoIncident { dir: dir.to_owned(), incident }) } else { Ok(found) }
 }
 
+/// All segments, the newest first; none if there is no record.
+pub(super) fn newest_first(dir: &Path) -> Vec<PathBuf> {
+    segments(dir).unwrap_or_default().into_iter().rev().map(|kept| kept.path).collect()
+}
+
 /// The pieces of a segment.
 pub(super) struct Pieces {
     path: PathBuf,

@@ -88,9 +88,32 @@ impl Daemon {
     }
 
     fn stop(mut self) -> Vec<Value> {
-        self.recorder.close(&mut self.engine);
+        self.recorder.close(self.now, &mut self.engine, &self.teller);
         self.told
     }
+}
+
+#[test]
+fn what_was_learned_is_there_for_the_next_daemon_of_this_boot_and_build() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = |error: &RecordError| panic!("{error}");
+    assert_eq!(last_state(dir.path(), none), None);
+    let mut daemon = Daemon::start(dir.path(), KEEPING);
+    daemon.scan(1);
+    let ended = daemon.now;
+    daemon.stop();
+    let (saved, state) = last_state(dir.path(), none).unwrap();
+    assert_eq!(saved, ended);
+    let mut engine = Engine::new(config::parse(CONFIG.as_bytes()).unwrap().settings);
+    engine.take_up(saved, &state).unwrap();
+    assert!(engine.take_up(saved, &state[..state.len() / 2]).is_err(), "cut short");
+    // One that had just begun when the power failed: the one before counts.
+    let newest = read::newest_first(dir.path())[0].clone();
+    let bytes = fs::read(&newest).unwrap();
+    fs::write(newest.with_file_name("18446744073709551615.segment"), &bytes[..MAGIC.len() + 8]).unwrap();
+    assert_eq!(last_state(dir.path(), |_| {}).map(|(saved, _)| saved), Some(ended));
+    fs::write(newest.with_file_name("18446744073709551614.segment"), b"nothing").unwrap();
+    assert!(last_state(dir.path(), |_| {}).is_none());
 }
 
 fn decide(dir: &Path, incident: u64, change: Option<(&str, &str)>) -> Result<Again, RecordError> {

@@ -52,6 +52,19 @@ pub enum StoreError {
         /// What SQLite says.
         what: String,
     },
+    /// A device cannot be understood.
+    #[error(
+        "{row} in the database {path} cannot be understood ({what}); it is left as it is, and not taken up. A device that \
+         is heard is entered anew"
+    )]
+    Device {
+        /// The database.
+        path: PathBuf,
+        /// What it is about.
+        row: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// One entry cannot be understood.
     #[error(
         "entry {id} in the database {path} cannot be understood ({what}); it is not in force and was set aside. See it \

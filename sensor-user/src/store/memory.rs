@@ -41,6 +41,7 @@ pub fn names(key: MemoryKey) -> (&'static str, String) {
         MemoryKey::Past(device) => ("past", target(device).to_string()),
         MemoryKey::Window(id) => ("window", id.to_string()),
         MemoryKey::Last(counter) => ("last", counter.name().to_owned()),
+        MemoryKey::Drilled => ("drill", String::new()),
     }
 }
 
@@ -58,6 +59,7 @@ impl MemoryRow {
             }
             Memory::Window(window) => (window_value(window), window.since, Some(window.until)),
             Memory::Last(_, number) => (json!(number), now.mono, None),
+            Memory::Drilled(time) => (Value::Null, *time, None),
         };
         let span = Span::new(since, until, boot_id, now);
         Self { kind: kind.to_owned(), key, value: value.to_string(), span }
@@ -104,6 +106,7 @@ impl MemoryRow {
                 let (id, cover) = (self.number()?, cover(&value)?);
                 Ok(Memory::Window(Window { id, cover, from, until, reason, since, by }))
             }
+            "drill" => Ok(Memory::Drilled(since)),
             "last" => {
                 let counter = Counter::ALL.into_iter().find(|counter| counter.name() == self.key);
                 let counter = counter.ok_or_else(|| format!("numbers of {} are not known", self.key))?;
@@ -147,6 +150,8 @@ impl MemoryRow {
             incident: self.number()?,
             finding,
             known: Known {
+                // An earlier release did not write it.
+                id: value["device_id"].as_u64().unwrap_or(0),
                 mac: mac(&field::<String>(value, "mac")?)?,
                 ips: field(value, "ips")?,
                 claimed: field(value, "claimed")?,
@@ -202,6 +207,7 @@ fn asked_value(asked: &Asked) -> Value {
             "src": src, "dst": dst, "sport": sport, "dport": dport, "proto": proto, "kind": kind, "vlan": vlan, "port": port,
         },
         "evidence": finding.evidence,
+        "device_id": known.id,
         "mac": known.mac.to_string(),
         "ips": known.ips,
         "claimed": known.claimed,

@@ -5,6 +5,7 @@
 //! lengthens nor ends an isolation; after a reboot the wall clock does. Each save is on the disk when it returns
 //! (`synchronous = FULL`): saves are few, and what a person entered must not be lost at a power failure.
 
+mod device;
 mod error;
 mod memory;
 mod row;
@@ -17,17 +18,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use sensor_core::inventory::DeviceKey;
+use sensor_core::inventory::cards::{Card, DeviceId};
+use sensor_core::inventory::kept::Kept;
 use sensor_core::policy::{Block, BlockId, Memory, MemoryKey, Save};
 
 use crate::clock::Now;
 use crate::patience;
+use device::TO_4;
 use memory::{ASIDE, MemoryRow};
 use row::{Row, Span};
 
 pub use error::StoreError;
 
 /// Number of the database's layout (`PRAGMA user_version`).
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 
 /// How long to wait for somebody who reads the database, as a backup does.
 const BUSY: Duration = Duration::from_secs(2);
@@ -102,6 +107,8 @@ const PRUNE: &str = "
 enum Key {
     Block(BlockId),
     Memory(MemoryKey),
+    Device(DeviceKey),
+    Card(DeviceId),
 }
 
 impl Key {
@@ -111,6 +118,10 @@ impl Key {
             Save::Forget(id) => Self::Block(*id),
             Save::Keep(memory) => Self::Memory(memory.key()),
             Save::Drop(key) => Self::Memory(*key),
+            Save::Device(kept) => Self::Device(kept.key),
+            Save::ForgetDevice(key) => Self::Device(*key),
+            Save::Card(card) => Self::Card(card.id),
+            Save::ForgetCard(id) => Self::Card(*id),
         }
     }
 }
@@ -129,7 +140,7 @@ pub struct Store {
 impl Store {
     /// Opens the database in `dir`, creating both if need be.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot_id = boot_id();
         Self::open_in_boot(dir, boot_id.trim())
     }
 
@@ -143,9 +154,10 @@ impl Store {
             return Err(StoreError::Newer { path, found: layout, known: LAYOUT });
         }
         let steps = match layout {
-            0 => [CREATE, TO_2, TO_3].concat(),
-            1 => [TO_2, TO_3].concat(),
-            2 => TO_3.to_owned(),
+            0 => [CREATE, TO_2, TO_3, TO_4].concat(),
+            1 => [TO_2, TO_3, TO_4].concat(),
+            2 => [TO_3, TO_4].concat(),
+            3 => TO_4.to_owned(),
             _ => String::new(),
         };
         if !steps.is_empty() {
@@ -170,9 +182,8 @@ impl Store {
         if found > LAYOUT {
             return Err(StoreError::Newer { path, found, known: LAYOUT });
         }
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot_id = boot_id();
         let _lock = File::open(&path).map_err(|source| StoreError::Dir { dir: dir.to_owned(), source })?;
-        let boot_id = boot_id.trim().to_owned();
         let store = Self { db, path, boot_id, pending: BTreeMap::new(), _lock };
         let mut blocks = Vec::new();
         for row in store.rows().map_err(|error| StoreError::of(&store.path, error))? {
@@ -223,6 +234,25 @@ impl Store {
             }
         }
         Ok(memories)
+    }
+
+    /// The devices that were known, and what people say of them. What cannot be understood is told, and left as it is.
+    pub fn devices(&self, now: Now) -> Result<(Vec<Kept>, Vec<Card>), StoreError> {
+        let failed = |error| StoreError::of(&self.path, error);
+        let devices = device::all(&self.db, &self.boot_id, now).map_err(failed)?;
+        let cards = device::cards(&self.db).map_err(failed)?;
+        Ok((self.understood(devices), self.understood(cards)))
+    }
+
+    fn understood<T>(&self, rows: Vec<device::Read<T>>) -> Vec<T> {
+        let told = |row: device::Read<T>| {
+            row.inspect_err(|(row, what)| {
+                let (path, row, what) = (self.path.clone(), row.clone(), what.clone());
+                log::error!("{}", StoreError::Device { path, row, what });
+            })
+            .ok()
+        };
+        rows.into_iter().filter_map(told).collect()
     }
 
     /// Moves a row to the table of those that cannot be understood, in one step.
@@ -304,6 +334,10 @@ impl Store {
                     let delete = "DELETE FROM memory WHERE kind = ?1 AND key = ?2";
                     transaction.prepare_cached(delete)?.execute(params![kind, key])?;
                 }
+                Save::Device(kept) => device::put(&transaction, kept, &self.boot_id, now)?,
+                Save::ForgetDevice(key) => device::forget(&transaction, *key)?,
+                Save::Card(card) => device::put_card(&transaction, card)?,
+                Save::ForgetCard(id) => device::forget_card(&transaction, *id)?,
             }
         }
         transaction.commit()
@@ -335,6 +369,11 @@ impl Store {
         })?;
         rows.collect()
     }
+}
+
+/// Names the machine's boot, in which the monotonic clock goes on; empty if the kernel does not say.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// The five columns from `at` on.

@@ -6,7 +6,9 @@ use sensor_core::detect::Finding;
 use sensor_core::event::Value;
 use sensor_core::evidence::Family;
 use sensor_core::inventory::DeviceKey;
+use sensor_core::inventory::kept::{KeptAddress, Roles};
 use sensor_core::observation::{FlowId, Kind};
+use sensor_core::policy::class::Kind as Criticality;
 use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
 use sensor_core::policy::repeat::Past;
 use sensor_core::policy::review::{Review, Scope};
@@ -177,7 +179,7 @@ fn a_later_layout_is_left_alone() {
     let dir = TempDir::new().unwrap();
     open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
     let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 5, known: 4, .. }), "{error}");
 }
 
 #[test]
@@ -255,7 +257,7 @@ fn asked(incident: u64, until: Time, refused: Option<Refused>) -> Memory {
         ],
         first_evidence: NOW.mono,
     };
-    let known = Known { mac, ips: vec![ip, "fd00::7".parse().unwrap()], claimed: vec![ip] };
+    let known = Known { id: 17, mac, ips: vec![ip, "fd00::7".parse().unwrap()], claimed: vec![ip] };
     let (level, meanwhile) = (Level::Isolate, Some(4));
     Memory::Asked(Box::new(Asked { incident, finding, known, level, until, meanwhile, refused }))
 }
@@ -401,6 +403,96 @@ fn two_daemons_do_not_share_a_directory() {
 fn a_directory_that_cannot_be_made_is_told() {
     let error = Store::open(Path::new("/proc/sekisho")).err().unwrap().to_string();
     assert!(error.starts_with("cannot use the state directory /proc/sekisho: "), "{error}");
+}
+
+fn kept(first_seen: Time, before_ns: u64, last_seen: Time) -> Kept {
+    let address = |ip: &str, claimed| KeptAddress {
+        ip: ip.parse().unwrap(),
+        claimed,
+        owned: true,
+        alone: !claimed,
+        confirmed: claimed,
+    };
+    Kept {
+        key: DeviceKey::Local("00:1b:21:0a:0b:0c".parse().unwrap()),
+        id: 17,
+        mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
+        addresses: vec![address("10.0.0.7", true), address("fd00::7", false)],
+        first_seen,
+        before_ns,
+        last_seen,
+        clean_since: first_seen,
+        port: Some("eth1".parse().unwrap()),
+        vlan: 20,
+        roles: Roles { answered: true, forwards: true, ..Roles::default() },
+    }
+}
+
+#[test]
+fn devices_and_what_is_said_of_them_survive_a_restart_until_they_are_forgotten() {
+    let dir = TempDir::new().unwrap();
+    let device = kept(NOW.mono, 3 * HOUR, NOW.mono);
+    let card = Card {
+        id: 17,
+        keys: vec![device.key, DeviceKey::Routed("10.9.0.1".parse().unwrap())],
+        name: Some("MRI 2, 病院".to_owned()),
+        place: Some("it's \"there\"".to_owned()),
+        owner: None,
+        note: Some("n".to_owned()),
+        class: Some("icu".parse().unwrap()),
+        criticality: Some(Criticality::LifeCritical),
+        approved: true,
+    };
+    let saves = [Save::Device(Box::new(device.clone())), Save::Card(Box::new(card.clone()))];
+    open(&dir).save(&saves, NOW).unwrap();
+    let store = open(&dir);
+    assert_eq!(store.devices(later(MINUTE)).unwrap(), (vec![device.clone()], vec![card]));
+    drop(store);
+    open(&dir).save(&[Save::ForgetDevice(device.key), Save::ForgetCard(17)], NOW).unwrap();
+    assert_eq!(open(&dir).devices(NOW).unwrap(), (vec![], vec![]));
+}
+
+#[test]
+fn after_a_reboot_a_device_is_as_old_as_it_was() {
+    let dir = TempDir::new().unwrap();
+    let device = kept(NOW.mono, 3 * HOUR, NOW.mono.plus(MINUTE));
+    open(&dir).save(&[Save::Device(Box::new(device))], later(MINUTE)).unwrap();
+    let boot = |name, mono, unix_ns| {
+        let store = Store::open_in_boot(dir.path(), name).unwrap();
+        let (devices, _) = store.devices(Now { mono: Time(mono), unix_ns }).unwrap();
+        (devices[0].first_seen, devices[0].before_ns, devices[0].last_seen)
+    };
+    let hours = |n: u64| NOW.unix_ns + (n * HOUR) as i64;
+    // Up for ten seconds, or for two hours.
+    assert_eq!(boot("2", 10 * SECOND, hours(1)), (Time(0), 4 * HOUR - 10 * SECOND, Time(0)));
+    assert_eq!(boot("3", 2 * HOUR, hours(1)), (Time(0), 2 * HOUR, Time(HOUR + MINUTE)));
+    // The battery of the clock was empty: it was known for three hours and a minute, at least.
+    assert_eq!(boot("4", 10 * SECOND, 0), (Time(0), 3 * HOUR + MINUTE - 10 * SECOND, Time(10 * SECOND)));
+}
+
+#[test]
+fn a_device_that_cannot_be_understood_keeps_no_other_from_being_taken_up() {
+    let dir = TempDir::new().unwrap();
+    let device = kept(NOW.mono, 0, NOW.mono);
+    let card =
+        |id| Card { id, keys: vec![DeviceKey::Routed("10.9.0.1".parse().unwrap())], ..Card::default() };
+    let saves = [
+        Save::Device(Box::new(Kept {
+            key: DeviceKey::Routed("10.9.0.1".parse().unwrap()),
+            ..device.clone()
+        })),
+        Save::Device(Box::new(device.clone())),
+        Save::Card(Box::new(card(1))),
+        Save::Card(Box::new(card(2))),
+    ];
+    let mut store = open(&dir);
+    store.save(&saves, NOW).unwrap();
+    store.db.execute("UPDATE device SET addresses = '[{\"ip\":\"x\"}]' WHERE key = '10.9.0.1'", []).unwrap();
+    store.db.execute("UPDATE card SET criticality = 'much' WHERE id = 1", []).unwrap();
+    assert_eq!(store.devices(NOW).unwrap(), (vec![device], vec![card(2)]));
+    store.db.execute("UPDATE device SET mac = 'nobody', roles = '{}'", []).unwrap();
+    store.db.execute("UPDATE card SET keys = 'x'", []).unwrap();
+    assert_eq!(store.devices(NOW).unwrap(), (vec![], vec![]));
 }
 
 fn any_ip() -> impl Strategy<Value = std::net::IpAddr> {

@@ -24,6 +24,8 @@ pub struct Families {
     pub start_time: Gauge,
     pub enforce: IntGauge,
     pub bypass: IntGauge,
+    /// Without labels: it is not there before the first drill.
+    pub drill: IntGaugeVec,
     pub port_info: IntGaugeVec,
     port_problem: IntGaugeVec,
     port_offload_on: IntGaugeVec,
@@ -107,6 +109,7 @@ impl Families {
             start_time: register(registry, Gauge::new("sekisho_start_time_seconds", "When the daemon started, since 1970.")?)?,
             enforce: new.gauge("sekisho_enforce", "1 if decisions are carried out, 0 in observe mode.")?,
             bypass: new.gauge("sekisho_bypass", "1 while every verdict is taken to pass (`sekisho bypass on`): nothing is dropped.")?,
+            drill: new.gauges("sekisho_drill_last_success_timestamp_seconds", "When the last fire drill (`sekisho drill`) went well, since 1970; not there if none ever did.", &[])?,
             port_info: new.gauges("sekisho_port_info", "How a port's program is attached: native or generic; always 1.", &["port", "mode"])?,
             port_problem: new.gauges("sekisho_port_problem", "Why a port is not filtered (busy, taken, no_room, failed), or not in its driver (mtu, no_native, refused); 1 while it is so.", &["port", "problem"])?,
             port_offload_on: new.gauges("sekisho_port_offload_on", "A feature of a port's card that hides frames from the filter and could not be switched off; 1 while it is so.", &["port", "offload"])?,

@@ -213,11 +213,17 @@ impl Metrics {
             }
             Event::Judgement(_)
             | Event::Window(_)
+            | Event::Card(_)
             | Event::Device(_)
             | Event::Flow(_)
             | Event::Blind(_)
             | Event::Bypass(_) => {}
         }
+    }
+
+    /// A fire drill went well, at that time (ns since 1970).
+    pub fn drilled(&self, unix_ns: i64) {
+        self.families.drill.with_label_values::<&str>(&[]).set(unix_ns / 1_000_000_000);
     }
 
     /// Takes note of how long an isolation took, from the first piece of evidence to the drop in the kernel.

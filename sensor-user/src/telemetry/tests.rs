@@ -81,6 +81,7 @@ fn metrics() -> Metrics {
 
 fn device() -> DeviceRef {
     DeviceRef {
+        id: 7,
         mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
         ips: vec!["10.0.0.7".parse().unwrap()],
         maker: Some("Intel".to_owned()),

@@ -1,6 +1,5 @@
 //! `sekisho upgrade`: the program of all ports is replaced at once, and put back if that is not proved to be good.
 
-mod stage;
 mod stream;
 
 use std::fs;
@@ -16,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::bpf::{self, OBJECT, Pins, Ports, Sensor, SensorLock, TestRule};
 use crate::clock::Now;
 use crate::label;
-use stage::Stage;
+use crate::stage::Stage;
 use stream::{ISOLATED, Outcome, Streams};
 
 /// How long the streams run before the swap.

@@ -3,6 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::event::{Action, Change, DeviceRef};
+use crate::inventory::cards::{Card, CardError, DeviceId, Edit};
 use crate::inventory::{self, Device, DeviceKey};
 use crate::policy::preview::Preview;
 use crate::policy::review::{MAX_REVIEWS, Review, ReviewId};
@@ -10,7 +11,7 @@ use crate::policy::window::{MAX_WINDOWS, Window, WindowId};
 use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
 use crate::time::Time;
 
-use super::{Add, Announce, Engine, Input, Output};
+use super::{Add, Announce, Engine, Input, MAX_EDITS, Output};
 
 /// An operator's order.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -29,6 +30,14 @@ pub enum Command {
     Announce(Announce),
     /// End a change window; the account that says so.
     EndWindow(WindowId, String),
+    /// Say this of these devices, by number, name or address, all or none; the account that says so.
+    Describe(Vec<(String, Edit)>, String),
+    /// These two are one device; the account that says so.
+    Merge(String, String, String),
+    /// This address is a device of its own; the account that says so.
+    Split(String, String),
+    /// Forget this device; the account that says so.
+    ForgetDevice(String, String),
 }
 
 /// Whom an order is about.
@@ -111,6 +120,8 @@ pub enum Reply {
     Announced(Window),
     /// A change window is over, or called off.
     WindowEnded(Window),
+    /// Of these devices something else is said now, or they are forgotten.
+    Described(Vec<DeviceRef>),
 }
 
 /// Why a command was refused.
@@ -197,6 +208,29 @@ pub enum CommandError {
     /// No such window.
     #[error("there is no change window {0}; `sekisho window list` shows those there are")]
     NoWindow(WindowId),
+    /// What is said cannot be.
+    #[error("device {who}: {error}")]
+    Card {
+        /// Of whom.
+        who: String,
+        /// Why.
+        error: CardError,
+    },
+    /// Too many devices in one order.
+    #[error("one order says something of {MAX_EDITS} devices at most; give several")]
+    Edits,
+    /// They are one already.
+    #[error("these are one device already: number {0}")]
+    SameDevice(DeviceId),
+    /// It is no part of a larger device.
+    #[error("{0} is not one of several addresses that were merged; `sekisho devices show` tells which are")]
+    NotMerged(String),
+    /// A gateway is never part of another device.
+    #[error("{0} is a gateway: it carries the traffic of many devices, and is never one with another device")]
+    MergesGateway(Target),
+    /// It is on the block list.
+    #[error("{0} is on the block list, which would go on; take it out first with `sekisho block remove`")]
+    Held(Target),
     /// The list is full.
     #[error("the block list is full ({0} entries); remove some first")]
     Full(usize),
@@ -222,6 +256,10 @@ impl Engine {
             Command::Review(id, by) => self.end_review(id, &by, now, out),
             Command::Announce(announce) => self.announce(announce, now, out),
             Command::EndWindow(id, by) => self.end_window(id, &by, now, out),
+            Command::Describe(edits, by) => self.describe_devices(&edits, &by, now, out),
+            Command::Merge(into, other, by) => self.merge_devices((&into, &other), &by, now, out),
+            Command::Split(address, by) => self.split_device(&address, &by, now, out),
+            Command::ForgetDevice(who, by) => self.forget_device(&who, &by, now, out),
             Command::Remove(which) => {
                 let id = match &which {
                     Which::Id(id) => Some(*id),
@@ -266,6 +304,15 @@ impl Engine {
         {
             return Some(called(&target)).filter(|targets| !targets.is_empty()).ok_or_else(unknown);
         }
+        let by_number = || self.inventory.cards().get(text.parse().ok()?);
+        if let Some(card) = self.inventory.cards().called(text).or_else(by_number) {
+            return Ok(self.all_of_card(card));
+        }
+        if let Some(device) =
+            text.parse().ok().and_then(|id: DeviceId| self.inventory.iter().find(|d| d.id == id))
+        {
+            return Ok(self.all_of(device));
+        }
         let named = self.settings.names.iter().filter(|(_, name)| name.eq_ignore_ascii_case(text));
         let mut targets = Vec::new();
         for (target, _) in named {
@@ -280,12 +327,23 @@ impl Engine {
     }
 
     fn all_of(&self, device: &Device) -> Vec<Target> {
-        match device.key {
+        let mut targets = match device.key {
             DeviceKey::Routed(ip) => vec![Target::Ip(ip)],
             DeviceKey::Local(mac) => {
                 let ips = self.inventory.own_ips(device).map(Target::Ip);
                 std::iter::once(Target::Mac(mac)).chain(ips).collect()
             }
+        };
+        let others = self.inventory.others(device);
+        targets.extend(others.into_iter().filter(|other| !self.is_barred(*other)));
+        targets
+    }
+
+    /// The same of one that has a card: what a person entered counts also if it was not heard yet.
+    fn all_of_card(&self, card: &Card) -> Vec<Target> {
+        match card.keys.iter().find_map(|key| self.inventory.get(*key)) {
+            Some(device) => self.all_of(device),
+            None => card.keys.iter().map(|key| super::devices::target(*key)).collect(),
         }
     }
 

@@ -150,7 +150,10 @@ impl Engine {
         if matches!(finding.device, DeviceKey::Local(_)) && device.gateway {
             return Action::Gateway;
         }
-        if inventory::is_protected(device, &self.settings) {
+        let others = self.inventory.others(device);
+        if inventory::is_protected(device, &self.settings)
+            || others.iter().any(|other| self.is_barred(*other))
+        {
             return Action::Protected;
         }
         let targets: Vec<Target> = self.inventory.cut(device, finding.flow.src);

@@ -133,6 +133,10 @@ impl Engine {
     ) {
         let Some(known) = self.inventory.get(finding.device) else { return };
         let mut targets = self.inventory.cut(known, finding.flow.src);
+        if targets.iter().any(|target| matches!(target, Target::Mac(_))) {
+            let others = self.inventory.others(known);
+            targets.extend(others.into_iter().filter(|other| !self.is_barred(*other)));
+        }
         let weaker = self.own_entry(&targets).filter(|block| block.level < level).cloned();
         targets.retain(|target| !self.is_under(*target, level));
         let before = self.repeats.isolations(finding.device, now);
@@ -246,6 +250,8 @@ impl Engine {
         self.incidents.close(key);
         self.ledger.absolve(key);
         self.inventory.absolve(key, now);
+        // Who was released stays so, also if the daemon dies right now.
+        self.next_keep = now;
     }
 
     /// Takes an entry out; what there is against its device stays.

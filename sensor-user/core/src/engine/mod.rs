@@ -7,6 +7,7 @@ mod add;
 mod approve;
 mod command;
 mod conclude;
+mod devices;
 mod follow;
 mod forbidden;
 mod fuse;
@@ -53,6 +54,7 @@ use crate::time::{MINUTE, SECOND, Time};
 pub use add::Add;
 use approve::Waitings;
 pub use command::{Command, CommandError, Impact, Reply, Which, Who};
+pub use devices::MAX_EDITS;
 use follow::Following;
 pub use input::{Input, Notes};
 use review::Reviews;
@@ -124,6 +126,8 @@ pub struct Engine {
     heard_since: Option<Time>,
     /// When incidents that found the budget spent are looked at again.
     next_second_look: Time,
+    /// When what changed of devices is saved.
+    next_keep: Time,
     /// How much was seen lately; none if nobody says.
     sight: Option<Sight>,
 }
@@ -159,6 +163,7 @@ impl Engine {
             begun: None,
             heard_since: None,
             next_second_look: Time(0),
+            next_keep: Time(0),
             sight: None,
             settings,
         }
@@ -167,6 +172,7 @@ impl Engine {
     /// Tells which port has which index now.
     pub fn set_ports(&mut self, ports: BTreeMap<u8, Name>) {
         self.note(|| Input::Ports(ports.clone()));
+        self.inventory.place(&ports);
         self.ports = ports;
     }
 
@@ -207,6 +213,7 @@ impl Engine {
             self.release(id, Change::Expired, now, out);
         }
         self.settle_lapsed(now, out);
+        self.keep_devices(now, false, out);
         if now >= self.next_second_look {
             self.next_second_look = now.plus(SECOND_LOOK);
             self.look_again(now, out);
@@ -218,6 +225,7 @@ impl Engine {
         self.note(|| Input::Finish(now));
         self.pass_time(now, out);
         out.saves.push(Save::Keep(Memory::Last(Counter::Incidents, self.incidents.last())));
+        self.keep_devices(now, true, out);
         while let Some(ended) = self.conversations.drain() {
             self.ended(ended, now, out);
         }

@@ -1,21 +1,46 @@
 //! What an earlier run remembered besides the block list.
 
+use std::io;
+
 use crate::detect;
 use crate::policy::memory::Counter;
 use crate::policy::{Memory, MemoryKey, Save};
+use crate::state::State as _;
 use crate::time::Time;
 
 use super::{Engine, Output};
 
 impl Engine {
+    /// Takes up what an earlier run in this boot had learned, and the evidence it had, as it was saved then: whom devices
+    /// talk to, what is usual. What it was in the middle of is not taken up; nor is what is held against somebody who was
+    /// released since. Call it once, after [`Engine::resume`].
+    ///
+    /// # Errors
+    ///
+    /// If these bytes are not of this thinking; then nothing is taken up.
+    pub fn take_up(&mut self, saved: Time, mut state: &[u8]) -> io::Result<()> {
+        let mut before = Self::new(self.settings.clone());
+        before.load(&mut state)?;
+        let Self { services, success, detectors, ledger, begun, heard_since, .. } = before;
+        (self.services, self.success, self.detectors) = (services, success, detectors);
+        (self.ledger, self.begun, self.heard_since) = (ledger, begun, heard_since);
+        for device in self.inventory.iter().filter(|device| device.clean_since >= saved) {
+            self.ledger.absolve(device.key);
+        }
+        Ok(())
+    }
+
     /// Takes up what a store remembered, and goes on with its numbers. Call it once, after [`Engine::restore`].
-    pub fn recall(&mut self, memories: Vec<Memory>, now: Time, out: &mut Output) {
+    pub fn recall(&mut self, mut memories: Vec<Memory>, now: Time, out: &mut Output) {
+        // Numbers first: what comes after them may need new ones.
+        memories.sort_by_key(|memory| !matches!(memory, Memory::Last(..)));
         for memory in memories {
             match memory {
                 Memory::Last(Counter::Incidents, number) => self.incidents.skip_to(number),
                 Memory::Last(Counter::Reviews, number) => {
                     self.reviews.skip_to(u32::try_from(number).unwrap_or(u32::MAX));
                 }
+                Memory::Last(Counter::Devices, number) => self.inventory.skip_to(number),
                 // A detector that there is no more.
                 Memory::Review(review) if !detect::names().any(|name| name == review.detector) => {
                     out.saves.push(Save::Drop(MemoryKey::Review(review.id)));
@@ -32,6 +57,8 @@ impl Engine {
                     let saves = self.repeats.recall(device, past);
                     out.saves.extend(saves.into_iter().filter(|save| matches!(save, Save::Drop(_))));
                 }
+                // The daemon's, not the engine's.
+                Memory::Drilled(_) => {}
                 Memory::Asked(asked) => self.recall_asked(*asked, now, out),
             }
         }

@@ -3,7 +3,7 @@
 use crate::detect::Finding;
 use crate::event::Action;
 use crate::incident::Looked;
-use crate::policy::class::{Kind, class_of};
+use crate::policy::class::{Class, Kind, class_of};
 use crate::policy::preview::Preview;
 use crate::policy::ruling::{Cause, Ruling};
 use crate::policy::{Level, MAX_PIN, MAX_PINNED};
@@ -33,6 +33,10 @@ impl Engine {
         if let Some((class, rules)) = device.and_then(|device| class_of(device, &self.settings)) {
             ruling.lower(rules.allows(self.is_proven(finding)), Cause::Class { class });
         }
+        if let Some(criticality) = device.and_then(|device| device.said.criticality) {
+            let highest = Class::of_kind(criticality).allows(self.is_proven(finding));
+            ruling.lower(highest, Cause::Criticality { criticality });
+        }
         self.lower_further(finding, &mut ruling);
         ruling
     }
@@ -56,8 +60,15 @@ impl Engine {
         let spared = class.filter(|(_, class)| {
             class.kind == Kind::LifeCritical && class.highest.is_some_and(|highest| highest > Level::Throttle)
         });
-        if let Some((class, _)) = spared.filter(|_| ruling.allowed() == Some(Level::Throttle)) {
+        if ruling.allowed() != Some(Level::Throttle) {
+            return;
+        }
+        if let Some((class, _)) = spared {
             ruling.lower(None, Cause::Class { class });
+        }
+        let said = device.and_then(|device| device.said.criticality);
+        if let Some(criticality) = said.filter(|said| *said == Kind::LifeCritical) {
+            ruling.lower(None, Cause::Criticality { criticality });
         }
     }
 

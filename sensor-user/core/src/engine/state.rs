@@ -10,7 +10,7 @@ use crate::state::{State, state};
 state!(Engine {
     inventory, conversations, contacts, services, success, hearing, detectors, incidents, ledger, repeats, blocks,
     following, ports, waiting, reviews, windows, recent, silenced, sighted_since, begun, heard_since, next_second_look,
-    sight,
+    next_keep, sight,
 } keeps { settings, found, notes });
 
 /// The detectors.

@@ -47,16 +47,18 @@ impl Engine {
             reviews: self.reviews.iter().cloned().collect(),
             windows: self.windows.iter().cloned().collect(),
             blocks: self.blocks.iter().cloned().collect(),
+            cards: self.inventory.cards().iter().map(|card| (card.clone(), self.ref_of(card))).collect(),
             success: self.success.rates().map(|(class, rate)| ClassSuccess { class, rate }).collect(),
             stats: self.stats(),
         }
     }
 
     fn device_view(&self, device: &inventory::Device) -> DeviceView {
-        let DeviceRef { mac, ips, maker, name, class } = inventory::describe(device, &self.settings);
+        let DeviceRef { id, mac, ips, maker, name, class } = inventory::describe(device, &self.settings);
         let usual = self.detectors.registered.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
         let block = |target| self.blocks.find(BlockName::Target(target));
         DeviceView {
+            id,
             mac,
             ips,
             more_ips: device.more_ips,
@@ -64,6 +66,7 @@ impl Engine {
             name,
             class,
             first_seen: device.first_seen,
+            before_ns: device.before_ns,
             last_seen: device.last_seen,
             port: device.port,
             vlan: device.vlan,

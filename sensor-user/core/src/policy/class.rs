@@ -7,7 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::str::FromStr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
 use super::{Level, Name, Target};
@@ -21,7 +23,9 @@ pub const MAX_CLASSES: usize = 64;
 pub const MAX_MEMBERS: usize = 4_096;
 
 /// What a class of devices is to the house.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, BorshSerialize, BorshDeserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Nothing special.
@@ -32,6 +36,18 @@ pub enum Kind {
     Server,
     /// A life depends on it. It is pinned at most, never slowed down, and nobody is cut off from what it does with them.
     LifeCritical,
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| format!("{text} is not one of {}", known()))
+    }
 }
 
 impl Kind {
@@ -116,12 +132,14 @@ pub(crate) struct Members {
     near: HashMap<Target, Name>,
     /// By network: the longest first, of each length by its address.
     nets: BTreeMap<Reverse<u8>, HashMap<IpAddr, Name>>,
+    /// All there are.
+    known: BTreeSet<Name>,
 }
 
 impl Members {
     /// Those of the settings.
     pub fn new(settings: &Settings) -> Self {
-        let mut members = Self::default();
+        let mut members = Self { known: settings.classes.keys().copied().collect(), ..Self::default() };
         // Of several classes the first by name counts, which comes last here.
         for (name, class) in settings.classes.iter().rev() {
             for member in &class.members {
@@ -140,8 +158,11 @@ impl Members {
         members
     }
 
-    /// The class that a device fits most closely.
+    /// The class that a device fits most closely: the one a person put it in, if there still is such a class.
     pub fn class(&self, device: &Device) -> Option<Name> {
+        if let Some(said) = device.said.class.filter(|said| self.known.contains(said)) {
+            return Some(said);
+        }
         let mac = Some(device.mac).filter(|_| matches!(device.key, DeviceKey::Local(_)));
         let by_mac = mac.and_then(|mac| self.macs.get(&mac));
         let near = || mac.map(Target::Mac).into_iter().chain(device.ips().map(Target::Ip));
@@ -167,7 +188,8 @@ pub fn class_of<'a>(device: &Device, settings: &'a Settings) -> Option<(Name, &'
     Some((name, settings.classes.get(&name)?))
 }
 
-/// Whether a device is one that lives depend on.
+/// Whether a device is one that lives depend on: by its class, or because a person said so of it.
 pub fn is_life_critical(device: &Device, settings: &Settings) -> bool {
-    class_of(device, settings).is_some_and(|(_, class)| class.kind == Kind::LifeCritical)
+    device.said.criticality == Some(Kind::LifeCritical)
+        || class_of(device, settings).is_some_and(|(_, class)| class.kind == Kind::LifeCritical)
 }

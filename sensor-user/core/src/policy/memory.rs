@@ -9,6 +9,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::addr::Mac;
 use crate::detect::Finding;
 use crate::inventory::DeviceKey;
+use crate::inventory::cards::DeviceId;
 use crate::time::Time;
 
 use super::repeat::Past;
@@ -25,11 +26,13 @@ pub enum Counter {
     Reviews,
     /// Of change windows.
     Windows,
+    /// Of devices.
+    Devices,
 }
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Incidents, Self::Reviews, Self::Windows];
+    pub const ALL: [Self; 4] = [Self::Incidents, Self::Reviews, Self::Windows, Self::Devices];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Counter {
             Self::Incidents => "incidents",
             Self::Reviews => "reviews",
             Self::Windows => "windows",
+            Self::Devices => "devices",
         }
     }
 }
@@ -44,6 +48,8 @@ impl Counter {
 /// What was known of a device, as far as it takes to restrict it.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Known {
+    /// Its number.
+    pub id: DeviceId,
     /// Its MAC address, or its gateway's.
     pub mac: Mac,
     /// Its IP addresses that were its own alone.
@@ -106,6 +112,8 @@ pub enum Memory {
     Window(Window),
     /// Numbers up to this may have been given.
     Last(Counter, u64),
+    /// A fire drill went well.
+    Drilled(Time),
 }
 
 /// What a thing to remember is about.
@@ -121,6 +129,8 @@ pub enum MemoryKey {
     Window(WindowId),
     /// The last number.
     Last(Counter),
+    /// The last fire drill that went well.
+    Drilled,
 }
 
 impl Memory {
@@ -132,6 +142,7 @@ impl Memory {
             Self::Past(device, _) => MemoryKey::Past(*device),
             Self::Window(window) => MemoryKey::Window(window.id),
             Self::Last(counter, _) => MemoryKey::Last(*counter),
+            Self::Drilled(_) => MemoryKey::Drilled,
         }
     }
 }

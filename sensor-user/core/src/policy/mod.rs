@@ -22,6 +22,9 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
+use crate::inventory::DeviceKey;
+use crate::inventory::cards::{Card, DeviceId};
+use crate::inventory::kept::Kept;
 use crate::time::Time;
 
 pub(crate) use allow::FIRST_PIN;
@@ -170,6 +173,14 @@ pub enum Save {
     Keep(Memory),
     /// Remember it no more.
     Drop(MemoryKey),
+    /// Keep this device, in place of what it was before.
+    Device(Box<Kept>),
+    /// Keep it no more.
+    ForgetDevice(DeviceKey),
+    /// Keep what is said of a device, in place of what was before.
+    Card(Box<Card>),
+    /// Nothing is said of it any more.
+    ForgetCard(DeviceId),
 }
 
 /// How to name an entry.

@@ -4,6 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use super::class::Kind;
 use super::preview::Preview;
 use super::review::ReviewId;
 use super::window::WindowId;
@@ -19,6 +20,11 @@ pub enum Cause {
     Class {
         /// Which.
         class: Name,
+    },
+    /// A person said how much depends on the device.
+    Criticality {
+        /// How much.
+        criticality: Kind,
     },
     /// Conversations with devices that must go on would be cut.
     Service {

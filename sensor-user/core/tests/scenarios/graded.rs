@@ -2,6 +2,7 @@
 
 use sensor_core::policy::{Allow, List};
 use sensor_core::settings::DecideSettings;
+use sensor_core::state::State as _;
 use sensor_core::time::{HOUR, MINUTE};
 
 use crate::*;
@@ -83,6 +84,50 @@ fn a_device_is_raised_in_place_as_the_evidence_grows() {
     // One release undoes all of it.
     lan.engine.command(lan.now, Command::Remove(Which::Id(isolated.id)), &mut lan.out).unwrap();
     assert_eq!((lan.entries(), lan.cut()), (vec![], vec![]));
+}
+
+#[test]
+fn what_was_learned_and_found_goes_on_in_the_next_daemon_but_for_who_was_released() {
+    let next = |lan: &Lan, saved: &(Time, Vec<u8>)| {
+        let mut next = lan.restarted(|settings| settings);
+        next.engine.take_up(saved.0, &saved.1).unwrap();
+        next
+    };
+    let known = |lan: &mut Lan| {
+        // Devices are kept once they were heard for a minute.
+        lan.tcp(66, 3, 104, Some(SYN_ACK));
+        lan.pass(MINUTE);
+        let mut state = Vec::new();
+        lan.engine.save(&mut state).unwrap();
+        (lan.now, state)
+    };
+    let mut lan = used(graded());
+    let saved = known(&mut lan);
+    // Without it the first day begins anew.
+    let mut fresh = lan.restarted(|settings| settings);
+    fresh.fail(66, 100, 7);
+    assert_eq!(fresh.entries(), []);
+    let mut lan = next(&lan, &saved);
+    lan.fail(66, 100, 4);
+    assert_eq!(lan.entries(), []);
+    // Four failures before the restart: those after it do what they do in the daemon that was not restarted.
+    let saved = known(&mut lan);
+    let mut again = next(&lan, &saved);
+    let levels = |lan: &Lan| lan.entries().iter().map(|block| block.level).collect::<Vec<_>>();
+    for m in 104..108 {
+        lan.fail(66, m, 1);
+        again.fail(66, m, 1);
+        assert_eq!(levels(&again), levels(&lan), "host {m}");
+    }
+    assert_eq!(levels(&again), [Level::Pin]);
+    // Released, and the daemon dies before it saves again.
+    let saved = known(&mut again);
+    let entry = again.entries()[0].id;
+    again.engine.command(again.now, Command::Remove(Which::Id(entry)), &mut again.out).unwrap();
+    again.pass(SECOND);
+    let mut released = next(&again, &saved);
+    released.fail(66, 108, 3);
+    assert_eq!(released.entries(), []);
 }
 
 #[test]

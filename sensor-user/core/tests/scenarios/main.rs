@@ -16,6 +16,7 @@ mod graded;
 mod guesses;
 mod identity;
 mod judged;
+mod known;
 mod levels;
 mod novelty;
 mod outages;
@@ -110,12 +111,17 @@ impl Lan {
     /// A new daemon, by what was to be remembered of this one, and by settings that may be others.
     fn restarted(&self, change: impl FnOnce(Settings) -> Settings) -> Lan {
         let (mut blocks, mut memories) = (BTreeMap::new(), BTreeMap::new());
+        let (mut devices, mut cards) = (BTreeMap::new(), BTreeMap::new());
         for save in &self.out.saves {
             match save.clone() {
                 Save::Put(block) => drop(blocks.insert(block.id, block)),
                 Save::Forget(id) => drop(blocks.remove(&id)),
                 Save::Keep(memory) => drop(memories.insert(memory.key(), memory)),
                 Save::Drop(key) => drop(memories.remove(&key)),
+                Save::Device(kept) => drop(devices.insert(kept.key, *kept)),
+                Save::ForgetDevice(key) => drop(devices.remove(&key)),
+                Save::Card(card) => drop(cards.insert(card.id, *card)),
+                Save::ForgetCard(id) => drop(cards.remove(&id)),
             }
         }
         let mut out = Output::default();
@@ -123,6 +129,9 @@ impl Lan {
         out.saves.extend(memories.values().cloned().map(Save::Keep));
         let settings = change(self.settings.clone());
         let mut engine = Engine::new(settings.clone());
+        out.saves.extend(devices.values().cloned().map(|kept| Save::Device(Box::new(kept))));
+        out.saves.extend(cards.values().cloned().map(|card| Save::Card(Box::new(card))));
+        engine.resume(devices.into_values().collect(), cards.into_values().collect());
         blocks.retain(|_, block| block.until.is_none_or(|until| until > self.now));
         engine.restore(blocks.into_values().collect(), &mut out);
         engine.recall(memories.into_values().collect(), self.now, &mut out);

@@ -6,6 +6,14 @@
 //! forwards (it sends packets whose time to live was counted down, from an address it does not ask ARP for) is marked as
 //! well, because
 //! a router asks by ARP for every dark address outsiders try.
+//!
+//! Each device has a number, which it keeps ([`kept`]), and a card of what people say of it ([`cards`]): that also joins
+//! what is one device with several MAC addresses.
+
+pub mod cards;
+pub mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -18,12 +26,13 @@ use crate::event::{DeviceRef, DeviceSeen};
 use crate::flow::{ICMP6, UDP};
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
-use crate::policy::class::Members;
+use crate::policy::class::{self, Members};
 use crate::policy::memory::Known;
 use crate::policy::{Name, Target};
 use crate::settings::Settings;
 use crate::state::state;
 use crate::time::{HOUR, Time};
+use cards::{Card, Cards, DeviceId};
 
 /// Most IP addresses kept for a device.
 pub const MAX_IPS: usize = 64;
@@ -31,6 +40,8 @@ pub const MAX_IPS: usize = 64;
 const GATEWAY_WINDOW: u64 = HOUR;
 /// IP addresses whose owner is remembered, as a multiple of the number of devices.
 const OWNERS_PER_DEVICE: usize = 4;
+/// Index of the port of a device that was not heard since the start. No port has it.
+pub const NO_PORT: u8 = u8::MAX;
 
 /// Names a device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
@@ -71,11 +82,26 @@ struct Address {
     last_seen: Time,
 }
 
+/// What people say of a device, as far as it takes to name and to judge it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Said {
+    /// What it is called.
+    pub name: Option<String>,
+    /// Its class.
+    pub class: Option<Name>,
+    /// How much depends on it.
+    pub criticality: Option<class::Kind>,
+    /// Whether it may be here.
+    pub approved: bool,
+}
+
 /// A device.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Device {
     /// Its name.
     pub key: DeviceKey,
+    /// Its number: several that are one by word of a person have the same.
+    pub id: DeviceId,
     /// Its MAC address, or its gateway's.
     pub mac: Mac,
     /// Its IP addresses, lowest first: those it sent from.
@@ -86,8 +112,14 @@ pub struct Device {
     claimed: Vec<IpAddr>,
     /// First seen.
     pub first_seen: Time,
+    /// It was first seen so long before [`Device::first_seen`], ns: before the clock began.
+    pub before_ns: u64,
     /// Last seen.
     pub last_seen: Time,
+    /// When it was saved last; none: it is not kept.
+    saved: Option<Time>,
+    /// What is kept of it changed since.
+    changed: bool,
     /// Index of the bridge port it was last seen on.
     pub port: u8,
     /// VLAN it was last seen on.
@@ -104,7 +136,10 @@ pub struct Device {
     pub clean_since: Time,
     /// Behind a gateway: its packets were seen to be forwarded (their time to live was counted down).
     forwarded: bool,
-    /// Its class, by its addresses and the settings.
+    /// What people say of it.
+    #[borsh(skip)]
+    pub said: Said,
+    /// Its class, by what people say, its addresses and the settings.
     #[borsh(skip)]
     pub class: Option<Name>,
 }
@@ -125,11 +160,20 @@ pub struct Inventory {
     devices: Lru<DeviceKey, Device>,
     owners: Lru<IpAddr, Owner>,
     members: Members,
+    cards: Cards,
+    /// The last number given, and up to which they are remembered as given.
+    last_id: DeviceId,
+    reserved: DeviceId,
+    /// Who was forgotten, and is still kept.
+    forgotten: Vec<DeviceKey>,
+    /// Who was kept with the name of a port that is not known yet.
+    unplaced: Vec<(DeviceKey, Name)>,
     /// Devices forgotten because the table was full.
     pub evicted: u64,
 }
 
-state!(Inventory { devices, owners, evicted } keeps { members } then classify);
+state!(Inventory { devices, owners, cards, last_id, reserved, forgotten, unplaced, evicted } keeps { members }
+    then classify);
 
 /// What a sighting told.
 #[derive(Debug, Default)]
@@ -155,6 +199,11 @@ impl Inventory {
             devices: Lru::new(capacity(devices)),
             owners: Lru::new(capacity(devices.saturating_mul(OWNERS_PER_DEVICE))),
             members: Members::new(settings),
+            cards: Cards::default(),
+            last_id: 0,
+            reserved: 0,
+            forgotten: Vec::new(),
+            unplaced: Vec::new(),
             evicted: 0,
         }
     }
@@ -263,6 +312,87 @@ impl Inventory {
         self.devices.peek(&DeviceKey::Local(owner.mac)).filter(|device| device.gateway && device.is_own(ip))
     }
 
+    /// What people say of devices.
+    pub fn cards(&self) -> &Cards {
+        &self.cards
+    }
+
+    /// Puts a card in the place of the one of its number: its devices are what it says from then on.
+    pub fn put_card(&mut self, card: Card) {
+        let keys = card.keys.clone();
+        self.last_id = self.last_id.max(card.id);
+        self.cards.put(card);
+        keys.into_iter().for_each(|key| self.apply_card(key));
+    }
+
+    /// Takes a card away; its devices have a number of their own from then on, the first of them the one they had.
+    pub fn remove_card(&mut self, id: DeviceId) -> Option<Card> {
+        let card = self.cards.remove(id)?;
+        for (at, key) in card.keys.iter().enumerate() {
+            let id = if at == 0 { id } else { self.next_id() };
+            if let Some(device) = self.devices.peek_mut(key) {
+                (device.id, device.changed) = (id, true);
+            }
+            self.apply_card(*key);
+        }
+        Some(card)
+    }
+
+    /// A device is no longer one with the others of its card: it has a number of its own.
+    pub fn part(&mut self, key: DeviceKey) {
+        let id = self.next_id();
+        if let Some(device) = self.devices.peek_mut(&key) {
+            (device.id, device.changed) = (id, true);
+        }
+        self.apply_card(key);
+    }
+
+    /// A card for a device that has none; it is not entered yet.
+    pub fn new_card(&mut self, key: DeviceKey) -> Card {
+        let id = self.devices.peek(&key).map(|device| device.id);
+        Card { id: id.unwrap_or_else(|| self.next_id()), keys: vec![key], ..Card::default() }
+    }
+
+    /// Forgets a device. If it is heard again it is a new one.
+    pub fn forget(&mut self, key: DeviceKey) {
+        if self.devices.pop(&key).is_some_and(|device| device.saved.is_some()) {
+            self.forgotten.push(key);
+        }
+    }
+
+    fn apply_card(&mut self, key: DeviceKey) {
+        let Self { devices, cards, members, .. } = self;
+        let Some(device) = devices.peek_mut(&key) else { return };
+        let card = cards.of(key);
+        if let Some(card) = card {
+            device.changed |= device.id != card.id;
+            device.id = card.id;
+        }
+        device.said = said(card);
+        device.class = members.class(device);
+    }
+
+    /// What else belongs to a device by word of a person: its other MAC addresses, heard or not, and the addresses that are
+    /// theirs alone. Gateways are left out: they carry others.
+    pub fn others(&self, device: &Device) -> Vec<Target> {
+        let keys = self.cards.of(device.key).map(|card| &card.keys[..]).unwrap_or_default();
+        let mut targets = Vec::new();
+        for key in keys.iter().filter(|key| **key != device.key) {
+            match (key, self.devices.peek(key)) {
+                (DeviceKey::Local(_), Some(other)) if other.gateway => {}
+                (DeviceKey::Local(mac), other) => {
+                    targets.push(Target::Mac(*mac));
+                    targets.extend(other.into_iter().flat_map(|other| self.own_ips(other)).map(Target::Ip));
+                }
+                (DeviceKey::Routed(ip), Some(other)) if self.owns(other, *ip) => {
+                    targets.push(Target::Ip(*ip))
+                }
+                (DeviceKey::Routed(_), _) => {}
+            }
+        }
+        targets
+    }
+
     /// All addresses of a device that a block entry could be about.
     pub fn targets(device: &Device) -> impl Iterator<Item = Target> {
         let mac = matches!(device.key, DeviceKey::Local(_)).then_some(Target::Mac(device.mac));
@@ -273,7 +403,7 @@ impl Inventory {
     pub fn known(&self, device: &Device) -> Known {
         let ips: Vec<IpAddr> = device.ips().filter(|ip| self.owns(device, *ip)).collect();
         let claimed = ips.iter().copied().filter(|ip| device.claimed.contains(ip)).collect();
-        Known { mac: device.mac, ips, claimed }
+        Known { id: device.id, mac: device.mac, ips, claimed }
     }
 
     /// Takes up a device that was known in an earlier run. What others say of its addresses since then counts as ever.
@@ -281,8 +411,10 @@ impl Inventory {
         if self.devices.contains(&key) {
             return;
         }
-        let mut device = Device::new(key, known.mac, (at.port, at.vlan), now, settings);
-        device.class = self.members.class(&device);
+        let mut device = self.admit(key, known.mac, (at.port, at.vlan), now, settings);
+        if known.id != 0 && self.cards.of(key).is_none() {
+            device.id = known.id;
+        }
         device.claimed.clone_from(&known.claimed);
         // Only such a one can have been found out behind a gateway.
         device.forwarded = matches!(key, DeviceKey::Routed(_));
@@ -292,7 +424,33 @@ impl Inventory {
                 self.owners.put(*ip, Owner { mac: known.mac, shared: false, confirmed: true });
             }
         }
-        self.evicted += u64::from(self.devices.push(key, device).is_some());
+        self.enter(key, device);
+    }
+
+    /// One that was not known, with a number.
+    fn admit(&mut self, key: DeviceKey, mac: Mac, at: (u8, u16), now: Time, settings: &Settings) -> Device {
+        let mut device = Device::blank(key, mac, at, now);
+        device.gateway = matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac));
+        let said = self.cards.of(key).map(|card| card.id);
+        device.id = said.unwrap_or_else(|| self.next_id());
+        device
+    }
+
+    /// The next number.
+    fn next_id(&mut self) -> DeviceId {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Enters a device, which may take the place of another one.
+    fn enter(&mut self, key: DeviceKey, mut device: Device) {
+        device.said = said(self.cards.of(key));
+        device.class = self.members.class(&device);
+        let Some((old, gone)) = self.devices.push(key, device) else { return };
+        self.evicted += 1;
+        if gone.saved.is_some() && old != key {
+            self.forgotten.push(old);
+        }
     }
 
     /// Notes who sent a frame. Of a dropped frame only that it was sent: whoever is cut off could name any address.
@@ -357,7 +515,12 @@ impl Inventory {
                 *owner = Owner { mac, shared: false, confirmed: false };
             }
             Some(_) if gateway(&self.devices, mac) => {}
-            Some(owner) => owner.shared = true,
+            Some(owner) => {
+                owner.shared = true;
+                if let Some(device) = self.devices.peek_mut(&DeviceKey::Local(owner.mac)) {
+                    device.changed = true;
+                }
+            }
             None => {
                 self.owners.put(ip, Owner { mac, shared: false, confirmed: false });
             }
@@ -377,14 +540,13 @@ impl Inventory {
     fn touch(&mut self, key: DeviceKey, seen: &FlowSeen, settings: &Settings) -> bool {
         if let Some(device) = self.devices.get_mut(&key) {
             device.last_seen = device.last_seen.max(seen.time);
-            device.port = seen.id.port;
-            device.vlan = seen.id.vlan;
-            device.mac = seen.smac;
+            let place = (seen.id.port, seen.id.vlan, seen.smac);
+            device.changed |= (device.port, device.vlan, device.mac) != place;
+            (device.port, device.vlan, device.mac) = place;
             return false;
         }
-        let mut device = Device::new(key, seen.smac, (seen.id.port, seen.id.vlan), seen.time, settings);
-        device.class = self.members.class(&device);
-        self.evicted += u64::from(self.devices.push(key, device).is_some());
+        let device = self.admit(key, seen.smac, (seen.id.port, seen.id.vlan), seen.time, settings);
+        self.enter(key, device);
         true
     }
 
@@ -402,6 +564,7 @@ impl Inventory {
     /// Notes that a TCP or UDP contact of a device was answered.
     pub fn note_answer(&mut self, key: DeviceKey) {
         if let Some(device) = self.devices.peek_mut(&key) {
+            device.changed |= !device.answered;
             device.answered = true;
         }
     }
@@ -409,14 +572,17 @@ impl Inventory {
     /// Forgets what is held against a device: it was released.
     pub fn absolve(&mut self, key: DeviceKey, now: Time) {
         if let Some(device) = self.devices.peek_mut(&key) {
-            device.clean_since = now;
+            (device.clean_since, device.changed) = (now, true);
         }
     }
 
-    /// Looks up the class of each device, for the settings may not be those by which they were saved.
+    /// Looks up what is said of each device and its class, for the settings may not be those by which they were saved.
     fn classify(&mut self) {
-        let members = &self.members;
-        self.devices.values_mut().for_each(|device| device.class = members.class(device));
+        let Self { members, cards, .. } = self;
+        for device in self.devices.values_mut() {
+            device.said = said(cards.of(device.key));
+            device.class = members.class(device);
+        }
     }
 
     /// Notes that a device was heard.
@@ -431,24 +597,29 @@ impl Inventory {
 }
 
 impl Device {
-    /// One of which no address is known yet, first seen at that port and in that VLAN.
-    fn new(key: DeviceKey, mac: Mac, (port, vlan): (u8, u16), now: Time, settings: &Settings) -> Self {
+    /// One of which no address is known yet, first seen at that port and in that VLAN, without a number.
+    fn blank(key: DeviceKey, mac: Mac, (port, vlan): (u8, u16), now: Time) -> Self {
         Self {
             key,
+            id: 0,
             mac,
             addresses: Vec::new(),
             more_ips: 0,
             claimed: Vec::new(),
             first_seen: now,
+            before_ns: 0,
             last_seen: now,
+            saved: None,
+            changed: true,
             port,
             vlan,
-            gateway: matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac)),
+            gateway: false,
             forwards: false,
             answered: false,
             serves_dhcp: false,
             clean_since: Time(0),
             forwarded: false,
+            said: Said::default(),
             class: None,
         }
     }
@@ -481,6 +652,7 @@ impl Device {
         // A spoofer may claim any number; more than the first few say nothing more.
         if claims && !self.claimed.contains(&ip) && self.claimed.len() < MAX_IPS {
             self.claimed.push(ip);
+            self.changed = true;
         }
         claims
     }
@@ -497,6 +669,7 @@ impl Device {
             Err(at) => at,
         };
         self.addresses.insert(at, Address { ip, last_seen: now });
+        self.changed = true;
         if self.addresses.len() > MAX_IPS {
             self.more_ips += 1;
             let oldest = self.addresses.iter().enumerate().min_by_key(|(_, a)| a.last_seen).map(|(at, _)| at);
@@ -514,11 +687,13 @@ impl Device {
             seen.time.since(address.last_seen) < GATEWAY_WINDOW
                 && matches!(address.ip, IpAddr::V4(ip) if !ip.is_link_local())
         };
+        let before = (self.gateway, self.forwards, self.serves_dhcp);
         self.gateway |= self.addresses.iter().filter(recent).count() >= settings.gateway_ips;
         // Whoever calls another address its own than the one it sends from, with a time to live counted down, forwards.
         let foreign = !self.claimed.is_empty() && !self.claimed.contains(&seen.id.src);
         self.forwards |= foreign && is_counted_down(seen.ttl);
         self.serves_dhcp |= seen.id.proto == UDP && seen.id.sport == 67;
+        self.changed |= before != (self.gateway, self.forwards, self.serves_dhcp);
     }
 }
 
@@ -528,17 +703,49 @@ fn is_counted_down(ttl: u8) -> bool {
     matches!(ttl, 56..=63 | 120..=127 | 247..=254)
 }
 
+/// What a card says, as far as it takes to name and to judge its device.
+fn said(card: Option<&Card>) -> Said {
+    card.map_or_else(Said::default, |card| Said {
+        name: card.name.clone(),
+        class: card.class,
+        criticality: card.criticality,
+        approved: card.approved,
+    })
+}
+
 /// The name, maker and addresses of a device.
 pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
     let local = matches!(device.key, DeviceKey::Local(_));
     let by_mac = settings.names.get(&Target::Mac(device.mac)).filter(|_| local);
     let by_ip = || device.ips().find_map(|ip| settings.names.get(&Target::Ip(ip)));
     DeviceRef {
+        id: device.id,
         mac: device.mac,
         ips: device.ips().collect(),
         maker: settings.makers.get(&device.mac.oui()).filter(|_| local && !device.mac.is_local()).cloned(),
-        name: by_mac.or_else(by_ip).cloned(),
+        name: device.said.name.as_ref().or(by_mac).or_else(by_ip).cloned(),
         class: device.class,
+    }
+}
+
+/// The same of one that was never heard, by what is said of it.
+pub fn unheard(card: &Card, settings: &Settings) -> DeviceRef {
+    let mac = card.keys.iter().find_map(|key| match key {
+        DeviceKey::Local(mac) => Some(*mac),
+        DeviceKey::Routed(_) => None,
+    });
+    let ips = card.keys.iter().filter_map(|key| match key {
+        DeviceKey::Local(_) => None,
+        DeviceKey::Routed(ip) => Some(*ip),
+    });
+    let named = mac.and_then(|mac| settings.names.get(&Target::Mac(mac)));
+    DeviceRef {
+        id: card.id,
+        mac: mac.unwrap_or_default(),
+        ips: ips.collect(),
+        maker: mac.and_then(|mac| settings.makers.get(&mac.oui())).cloned(),
+        name: card.name.as_ref().or(named).cloned(),
+        class: card.class,
     }
 }
 

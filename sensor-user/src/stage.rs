@@ -1,4 +1,4 @@
-//! Two ports of our own on the bridge, between which a swap is proved.
+//! Two ports of our own on the bridge, between which a swap is proved, and a drill played.
 //!
 //! They are the ends of two veth pairs; what is sent into the other end of the one comes out of the other end of the other,
 //! if the bridge forwards it.

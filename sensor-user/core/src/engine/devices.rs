@@ -1,0 +1,237 @@
+//! What people say of devices, carried out: cards written and taken away, addresses joined and parted.
+
+use std::collections::BTreeMap;
+
+use crate::event::{CardChange, CardStep, DeviceRef, Event, Timed};
+use crate::inventory::cards::{Card, Cards, DeviceId, Edit};
+use crate::inventory::{self, DeviceKey};
+use crate::policy::{Save, Target};
+use crate::time::Time;
+
+use super::add::unknown;
+use super::command::{CommandError, Reply};
+use super::{Engine, Output};
+
+/// Most devices in one order.
+pub const MAX_EDITS: usize = 256;
+
+impl Engine {
+    /// Takes up the devices an earlier run kept, and what people said of them. Call it once, before anything else is taken up.
+    pub fn resume(&mut self, kept: Vec<inventory::kept::Kept>, cards: Vec<Card>) {
+        self.inventory.resume(kept, cards, &self.settings);
+    }
+
+    /// Has the store keep what changed of devices, if it is time; at the `end` all of it.
+    pub(super) fn keep_devices(&mut self, now: Time, end: bool, out: &mut Output) {
+        if !end && now < self.next_keep {
+            return;
+        }
+        self.next_keep = now.plus(inventory::kept::ROUND);
+        out.saves.extend(self.inventory.unsaved(now, end, &self.ports, &self.settings));
+    }
+
+    /// Writes cards: all of them, or none.
+    pub(super) fn describe_devices(
+        &mut self,
+        edits: &[(String, Edit)],
+        by: &str,
+        now: Time,
+        out: &mut Output,
+    ) -> Result<Reply, CommandError> {
+        if edits.len() > MAX_EDITS {
+            return Err(CommandError::Edits);
+        }
+        let mut before: BTreeMap<DeviceId, Option<Card>> = BTreeMap::new();
+        for (who, edit) in edits {
+            if let Err(error) = self.edit(who, edit, &mut before) {
+                for (id, card) in before {
+                    self.inventory.remove_card(id);
+                    card.into_iter().for_each(|card| self.inventory.put_card(card));
+                }
+                return Err(error);
+            }
+        }
+        let mut changed = Vec::new();
+        for (id, card) in before {
+            let step = CardStep::Described;
+            changed.extend(self.card_changed(id, card, (step, by), now, out));
+        }
+        Ok(Reply::Described(changed))
+    }
+
+    fn edit(
+        &mut self,
+        who: &str,
+        edit: &Edit,
+        before: &mut BTreeMap<DeviceId, Option<Card>>,
+    ) -> Result<(), CommandError> {
+        let wrong = |error| CommandError::Card { who: who.to_owned(), error };
+        if let Some(Some(class)) = edit.class
+            && !self.settings.classes.contains_key(&class)
+        {
+            return Err(unknown("class", class, self.settings.classes.keys().copied().collect()));
+        }
+        let card = self.card_of(who)?;
+        let edited = self.inventory.cards().edited(&card, edit).map_err(wrong)?;
+        before.entry(card.id).or_insert_with(|| self.inventory.cards().get(card.id).cloned());
+        if edited.is_blank() {
+            self.inventory.remove_card(card.id);
+        } else {
+            self.inventory.put_card(edited);
+        }
+        Ok(())
+    }
+
+    /// Says that two are one device: the card of the first goes on.
+    pub(super) fn merge_devices(
+        &mut self,
+        (into, other): (&str, &str),
+        by: &str,
+        now: Time,
+        out: &mut Output,
+    ) -> Result<Reply, CommandError> {
+        let (into, other) = (self.card_of(into)?, self.card_of(other)?);
+        if into.id == other.id {
+            return Err(CommandError::SameDevice(into.id));
+        }
+        for key in into.keys.iter().chain(&other.keys) {
+            if self.inventory.get(*key).is_some_and(|device| device.gateway) {
+                return Err(CommandError::MergesGateway(target(*key)));
+            }
+        }
+        let merged = Cards::merged(&into, &other)
+            .map_err(|error| CommandError::Card { who: into.id.to_string(), error })?;
+        if self.inventory.cards().get(other.id).is_some() {
+            self.inventory.remove_card(other.id);
+            out.saves.push(Save::ForgetCard(other.id));
+        }
+        let before = self.inventory.cards().get(into.id).cloned();
+        self.inventory.put_card(merged);
+        let changed = self.card_changed(into.id, before, (CardStep::Merged, by), now, out);
+        Ok(Reply::Described(changed.into_iter().collect()))
+    }
+
+    /// Says that an address is a device of its own.
+    pub(super) fn split_device(
+        &mut self,
+        address: &str,
+        by: &str,
+        now: Time,
+        out: &mut Output,
+    ) -> Result<Reply, CommandError> {
+        let key = self.key_named(address)?;
+        let card = self.inventory.cards().of(key).filter(|card| card.keys.len() > 1).cloned();
+        let card = card.ok_or_else(|| CommandError::NotMerged(address.to_owned()))?;
+        let mut rest = card.clone();
+        rest.keys.retain(|one| *one != key);
+        self.inventory.remove_card(card.id);
+        self.inventory.part(key);
+        self.inventory.put_card(rest);
+        let changed = self.card_changed(card.id, Some(card), (CardStep::Split, by), now, out);
+        let parted = self.describe(key);
+        Ok(Reply::Described(changed.into_iter().chain(parted).collect()))
+    }
+
+    /// Forgets a device, and what is said of it. One that is still there is heard again as a new one.
+    pub(super) fn forget_device(
+        &mut self,
+        who: &str,
+        by: &str,
+        now: Time,
+        out: &mut Output,
+    ) -> Result<Reply, CommandError> {
+        let card = self.card_of(who)?;
+        let held = card.keys.iter().find(|key| self.blocks.about(target(**key)).next().is_some());
+        if let Some(key) = held {
+            return Err(CommandError::Held(target(*key)));
+        }
+        let device = self.ref_of(&card);
+        self.inventory.remove_card(card.id);
+        out.saves.push(Save::ForgetCard(card.id));
+        for key in &card.keys {
+            self.inventory.forget(*key);
+            out.saves.push(Save::ForgetDevice(*key));
+        }
+        let change = CardChange {
+            step: CardStep::Forgotten,
+            device: device.clone(),
+            card: card.into(),
+            by: by.to_owned(),
+        };
+        out.events.push(Timed { time: now, event: Event::Card(change) });
+        Ok(Reply::Described(vec![device]))
+    }
+
+    /// Saves and tells a card that is another one than before; who it is about.
+    fn card_changed(
+        &mut self,
+        id: DeviceId,
+        before: Option<Card>,
+        (step, by): (CardStep, &str),
+        now: Time,
+        out: &mut Output,
+    ) -> Option<DeviceRef> {
+        let after = self.inventory.cards().get(id).cloned();
+        if after == before {
+            return None;
+        }
+        out.saves.push(match &after {
+            Some(card) => Save::Card(Box::new(card.clone())),
+            None => Save::ForgetCard(id),
+        });
+        let card = after.or(before)?;
+        let device = self.ref_of(&card);
+        let change = CardChange { step, device: device.clone(), card: Box::new(card), by: by.to_owned() };
+        out.events.push(Timed { time: now, event: Event::Card(change) });
+        Some(device)
+    }
+
+    /// The device of a card as it is named; one that was never heard by what the card says.
+    pub(super) fn ref_of(&self, card: &Card) -> DeviceRef {
+        let heard = card.keys.iter().find_map(|key| self.describe(*key));
+        heard.unwrap_or_else(|| inventory::unheard(card, &self.settings))
+    }
+
+    /// The card of a device by its number, its name or an address; a new one, not entered yet, if it has none. A MAC address
+    /// need not have been heard.
+    fn card_of(&mut self, who: &str) -> Result<Card, CommandError> {
+        let key = self.key_named(who)?;
+        let card = self.inventory.cards().of(key).cloned();
+        Ok(card.unwrap_or_else(|| self.inventory.new_card(key)))
+    }
+
+    /// A device by its number, its name or an address.
+    fn key_named(&self, who: &str) -> Result<DeviceKey, CommandError> {
+        let not_known = || CommandError::UnknownDevice(who.to_owned());
+        let of_card = |card: &Card| card.keys.first().copied();
+        if let Ok(id) = who.parse::<DeviceId>() {
+            let heard = || self.inventory.iter().find(|device| device.id == id).map(|device| device.key);
+            return self.inventory.cards().get(id).and_then(of_card).or_else(heard).ok_or_else(not_known);
+        }
+        if let Ok(target) = who.parse::<Target>() {
+            return match (self.inventory.find(target), target) {
+                (Some(device), _) => Ok(device.key),
+                (None, Target::Mac(mac)) if !mac.is_nobody() => Ok(DeviceKey::Local(mac)),
+                _ => Err(not_known()),
+            };
+        }
+        if let Some(key) = self.inventory.cards().called(who).and_then(of_card) {
+            return Ok(key);
+        }
+        let mut named = self.settings.names.iter().filter(|(_, name)| name.eq_ignore_ascii_case(who));
+        let key = named.find_map(|(target, _)| match (self.inventory.find(*target), target) {
+            (Some(device), _) => Some(device.key),
+            (None, Target::Mac(mac)) => Some(DeviceKey::Local(*mac)),
+            _ => None,
+        });
+        key.ok_or_else(not_known)
+    }
+}
+
+/// The address a device is known by.
+pub(super) fn target(key: DeviceKey) -> Target {
+    match key {
+        DeviceKey::Local(mac) => Target::Mac(mac),
+        DeviceKey::Routed(ip) => Target::Ip(ip),
+    }
+}

@@ -1,0 +1,181 @@
+//! Devices keep their numbers, and what people say of them, over restarts; several addresses can be one device.
+
+use sensor_core::event::CardStep;
+use sensor_core::inventory::cards::{CardError, Edit};
+use sensor_core::policy::class::{Class, Kind as Criticality};
+use sensor_core::time::MINUTE;
+
+use crate::*;
+
+impl Lan {
+    fn carry(&mut self, command: Command) -> Result<Reply, CommandError> {
+        self.engine.command(self.now, command, &mut self.out)
+    }
+
+    fn card(&mut self, who: &str, edit: Edit) -> Result<Reply, CommandError> {
+        self.carry(Command::Describe(vec![(who.to_owned(), edit)], "root".to_owned()))
+    }
+
+    /// The number of host n.
+    fn number(&self, n: u8) -> Option<u64> {
+        let devices = self.engine.snapshot(self.now).devices;
+        devices.into_iter().find(|device| device.mac == mac(n)).map(|device| device.id)
+    }
+
+    fn card_steps(&self) -> Vec<CardStep> {
+        let step = |event: &Event| match event {
+            Event::Card(change) => Some(change.step),
+            _ => None,
+        };
+        self.out.events.iter().filter_map(|timed| step(&timed.event)).collect()
+    }
+
+    /// Hosts 1 to 5 and 66, known for some minutes.
+    fn settled(settings: Settings) -> Lan {
+        let mut lan = Lan::new(settings);
+        lan.populate(1..=5);
+        lan.arp(66, 1);
+        lan.tcp(66, 1, 445, Some(SYN_ACK));
+        lan.pass(2 * MINUTE);
+        (1..=5).chain([66]).for_each(|n| lan.arp(n, 254));
+        lan.pass(MINUTE);
+        lan
+    }
+}
+
+fn name(text: &str) -> Edit {
+    Edit { name: Some(text.to_owned()), ..Edit::default() }
+}
+
+fn critical(kind: Criticality) -> Edit {
+    Edit { criticality: Some(Some(kind)), ..Edit::default() }
+}
+
+#[test]
+fn who_was_heard_for_a_minute_is_the_same_device_after_a_restart() {
+    let mut lan = Lan::settled(enforcing());
+    lan.arp(77, 1);
+    lan.pass(MINUTE);
+    let before: Vec<_> = (1..=5).map(|n| lan.number(n)).collect();
+    let passing = lan.number(77);
+    assert!(before.iter().all(Option::is_some) && passing.is_some());
+    let mut again = lan.restarted(|settings| settings);
+    assert_eq!((1..=5).map(|n| again.number(n)).collect::<Vec<_>>(), before);
+    assert_eq!(again.number(77), None, "heard once, as made-up addresses are");
+    again.arp(78, 1);
+    assert!(again.number(78) > passing, "no number is given twice");
+}
+
+#[test]
+fn what_people_say_is_kept_and_shown_and_can_come_before_the_device() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.3", name("MRI 2")).unwrap();
+    lan.card("mri 2", Edit { place: Some("OR 1".to_owned()), approved: Some(true), ..Edit::default() })
+        .unwrap();
+    lan.card(&mac(88).to_string(), name("spare")).unwrap();
+    let id = lan.number(3).unwrap();
+    let mut again = lan.restarted(|settings| settings);
+    again.arp(88, 1);
+    let snapshot = again.engine.snapshot(again.now);
+    let of = |n| snapshot.devices.iter().find(|device| device.mac == mac(n)).unwrap();
+    assert_eq!((of(3).id, of(3).name.as_deref(), of(88).name.as_deref()), (id, Some("MRI 2"), Some("spare")));
+    let (card, device) = &snapshot.cards[0];
+    assert_eq!((card.place.as_deref(), card.approved, device.mac), (Some("OR 1"), true, mac(3)));
+    // Found by name and by number, as by its addresses.
+    for who in ["MRI 2", &id.to_string()] {
+        let entry = again.add(block_device(who));
+        assert_eq!(entry.targets, [Target::Mac(mac(3)), Target::Ip(host(3))], "{who}");
+        again.carry(Command::Remove(Which::Id(entry.id))).unwrap();
+    }
+}
+
+#[test]
+fn of_many_all_or_none_is_said() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.1", name("PACS")).unwrap();
+    let edits = vec![
+        ("10.0.0.2".to_owned(), name("CT 1")),
+        ("10.0.0.1".to_owned(), name("archive")),
+        ("10.0.0.3".to_owned(), name("CT 1")),
+    ];
+    let error = lan.carry(Command::Describe(edits, "root".to_owned())).unwrap_err();
+    let CommandError::Card { who, error: CardError::Taken { .. } } = error else { panic!("{error:?}") };
+    assert_eq!(who, "10.0.0.3");
+    let cards = lan.engine.snapshot(lan.now).cards;
+    let names: Vec<_> = cards.iter().map(|(card, _)| card.name.as_deref()).collect();
+    assert_eq!((names, lan.card_steps()), (vec![Some("PACS")], vec![CardStep::Described]));
+    let class = Edit { class: Some(Some("icu".parse().unwrap())), ..Edit::default() };
+    assert!(matches!(lan.card("PACS", class), Err(CommandError::Unknown { what: "class", .. })));
+    assert!(matches!(lan.card("10.0.0.99", name("x")), Err(CommandError::UnknownDevice(_))));
+}
+
+#[test]
+fn what_a_person_says_depends_on_a_device_lowers_what_is_done_by_itself() {
+    let isolated = |prepare: fn(&mut Lan)| {
+        let classes = [("wards".parse().unwrap(), Class::of_kind(Criticality::LifeCritical))].into();
+        let mut lan = Lan::settled(Settings { classes, ..decisive() });
+        prepare(&mut lan);
+        lan.sweep();
+        let blocks = lan.engine.snapshot(lan.now).blocks;
+        blocks.first().map(|block| block.level)
+    };
+    assert_eq!(isolated(|_| {}), Some(Level::Isolate));
+    assert_eq!(
+        isolated(|lan| drop(lan.card("10.0.0.66", critical(Criticality::LifeCritical)))),
+        Some(Level::Pin)
+    );
+    assert_eq!(
+        isolated(|lan| {
+            let wards = Some(Some("wards".parse().unwrap()));
+            drop(lan.card("10.0.0.66", Edit { class: wards, ..Edit::default() }));
+        }),
+        Some(Level::Pin)
+    );
+}
+
+#[test]
+fn a_device_with_two_mac_addresses_is_cut_off_by_both_and_parted_again() {
+    let mut lan = Lan::settled(decisive());
+    lan.carry(Command::Merge("10.0.0.66".to_owned(), mac(67).to_string(), "root".to_owned())).unwrap();
+    lan.arp(67, 1);
+    assert_eq!(lan.number(66), lan.number(67));
+    lan.sweep();
+    let other = [Target::Mac(mac(67)), Target::Ip(host(67))];
+    let cut = lan.cut();
+    assert!(other.iter().all(|target| cut.contains(target)), "{cut:?}");
+    lan.carry(Command::Remove(Which::Held(Who::Device("10.0.0.67".to_owned())))).unwrap();
+    assert_eq!(lan.cut(), []);
+    lan.carry(Command::Split(mac(67).to_string(), "root".to_owned())).unwrap();
+    assert_ne!(lan.number(66), lan.number(67));
+    assert_eq!(lan.card_steps(), [CardStep::Merged, CardStep::Split]);
+    assert!(matches!(
+        lan.carry(Command::Split(mac(67).to_string(), "root".to_owned())),
+        Err(CommandError::NotMerged(_))
+    ));
+}
+
+#[test]
+fn one_that_is_one_with_a_protected_device_is_never_cut_off_by_itself() {
+    let protected = [Target::Mac(mac(67))].into();
+    let mut lan = Lan::settled(Settings { protected, ..decisive() });
+    lan.carry(Command::Merge("10.0.0.66".to_owned(), mac(67).to_string(), "root".to_owned())).unwrap();
+    lan.sweep();
+    assert_eq!((lan.cut(), lan.actions().contains(&Action::Protected)), (vec![], true));
+}
+
+#[test]
+fn a_forgotten_device_is_a_new_one_and_one_that_is_held_is_not_forgotten() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.3", name("MRI 2")).unwrap();
+    let entry = lan.add(block_device("MRI 2"));
+    let forget = || Command::ForgetDevice("10.0.0.3".to_owned(), "root".to_owned());
+    assert_eq!(lan.carry(forget()), Err(CommandError::Held(Target::Mac(mac(3)))));
+    lan.carry(Command::Remove(Which::Id(entry.id))).unwrap();
+    let id = lan.number(3);
+    lan.carry(forget()).unwrap();
+    assert_eq!(lan.number(3), None);
+    let mut again = lan.restarted(|settings| settings);
+    assert_eq!(again.number(3), None);
+    again.arp(3, 1);
+    assert!(again.number(3) > id);
+}

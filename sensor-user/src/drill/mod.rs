@@ -1,0 +1,233 @@
+//! `sekisho drill`: a device of its own begins to scan, on a port of its own, and each stage is timed until all is as before:
+//! found, isolated, proven on the wire, told, released.
+//!
+//! It asks the running daemon as an operator would, and sends frames between two ports it makes on the bridge; nobody else
+//! gets one. The daemon, its detectors, its decision, the kernel's drop and the channels are the real ones.
+
+mod actor;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::bpf::Ports;
+use crate::cli::Client;
+use crate::protocol::{BlockInfo, BlockSelect, DeviceEdit, DrillDone, Request, Status};
+use crate::stage::Stage;
+use actor::{ADDRESS, Actors, REFUSER, SCANNER};
+
+/// A port that joins is filtered within this time, and forwards: a bridge with a spanning tree takes twice 15 s (IEEE 802.1D).
+const READY: Duration = Duration::from_secs(40);
+/// Attempts of the scanner until it must have been found: ten refusals give a scanner away.
+const ATTEMPTS: u32 = 200;
+/// Frames that must not arrive, and later must.
+const PROOF: u32 = 50;
+/// What is waited for is looked at so often.
+const LOOK: Duration = Duration::from_millis(50);
+/// As who the device of the drill is known.
+const NAME: &str = "Sekisho fire drill";
+
+/// What `sekisho drill` is given.
+#[derive(Clone, Debug)]
+pub struct DrillOptions {
+    /// The control socket.
+    pub socket: PathBuf,
+    /// JSON instead of sentences.
+    pub json: bool,
+}
+
+/// A stage of a drill.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct Done {
+    /// Its name.
+    stage: &'static str,
+    /// How long it took.
+    seconds: f64,
+    /// What came of it.
+    what: String,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<10} {:>9.3} s  {}", self.stage, self.seconds, self.what)
+    }
+}
+
+/// Plays it. False: a stage failed; all is as before.
+///
+/// # Errors
+///
+/// Whatever keeps it from beginning.
+pub fn run(options: &DrillOptions) -> Result<bool> {
+    let mut client = Client::connect(&options.socket)?;
+    let answer = client.ask(Request::Status)?;
+    let status: Status = client.read(answer)?;
+    ensure!(!status.live.bypass.on, "the bypass is on: nothing is dropped; `sekisho bypass off` first");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stage = runtime.block_on(async {
+        let bridge = Ports::open(&status.live.bridge).await?.bridge_ifindex();
+        let stage = Stage::make().await?;
+        stage.join(bridge).await?;
+        anyhow::Ok(stage)
+    })?;
+    let mut drill = Drill {
+        client,
+        enforce: status.live.mode == "enforce",
+        done: Vec::new(),
+        entry: None,
+        json: options.json,
+    };
+    let played = drill.play(&stage);
+    let cleared = drill.clear();
+    drop(stage);
+    let failed = played.and(cleared).err().map(|error| format!("{error:#}"));
+    let report = DrillDone { good: failed.is_none() };
+    let told = drill.client.ask(Request::DrillDone(report)).map(drop);
+    drill.conclude(failed.as_deref());
+    told?;
+    Ok(failed.is_none())
+}
+
+struct Drill {
+    client: Client,
+    enforce: bool,
+    done: Vec<Done>,
+    /// The entry that the drill brought about.
+    entry: Option<u32>,
+    json: bool,
+}
+
+impl Drill {
+    fn play(&mut self, stage: &Stage) -> Result<()> {
+        self.stage("ready", |drill| drill.ready(stage))?;
+        let mut actors =
+            Actors::new(stage.ends).context("opening packet sockets on the ports of the drill")?;
+        self.stage("forwarded", |_| forwarded(&mut actors))?;
+        self.stage("isolated", |drill| drill.isolated(&mut actors))?;
+        if self.enforce {
+            self.stage("dropped", |_| dropped(&mut actors))?;
+        }
+        self.stage("released", |drill| drill.released(&mut actors))
+    }
+
+    /// Plays a stage, and tells what came of it.
+    fn stage(&mut self, stage: &'static str, play: impl FnOnce(&mut Self) -> Result<String>) -> Result<()> {
+        let begun = Instant::now();
+        let what = play(self).with_context(|| format!("the stage `{stage}` failed"))?;
+        let done = Done { stage, seconds: begun.elapsed().as_secs_f64(), what };
+        if !self.json {
+            println!("{done}");
+        }
+        self.done.push(done);
+        Ok(())
+    }
+
+    /// The daemon has the program on both ports, and knows the device by its name.
+    fn ready(&mut self, stage: &Stage) -> Result<String> {
+        until("the daemon filters the ports of the drill", READY, || {
+            let answer = self.client.ask(Request::Status)?;
+            let status: Status = self.client.read(answer)?;
+            let filtered = |name: &str| status.live.ports.iter().any(|port| port.name == name);
+            Ok(stage.ports.iter().all(|port| filtered(&port.name)).then_some(()))
+        })?;
+        let mac = sensor_core::addr::Mac(SCANNER).to_string();
+        let edit = DeviceEdit { device: mac, name: Some(NAME.to_owned()), ..DeviceEdit::default() };
+        self.client.ask(Request::DeviceEdit(vec![edit]))?;
+        Ok(format!("{} and {} are filtered", stage.ports[0].name, stage.ports[1].name))
+    }
+
+    /// The scanner goes on until it is on the block list.
+    fn isolated(&mut self, actors: &mut Actors) -> Result<String> {
+        for attempt in 1..=ATTEMPTS {
+            actors.scan()?;
+            if let Some(block) = self.find()? {
+                self.entry = Some(block.id);
+                let would = if block.would { "would be isolated: observe mode" } else { "isolated" };
+                let incident = block.incident_id.map_or_else(String::new, |id| format!(", incident {id}"));
+                return Ok(format!("{would} after {attempt} attempts{incident}: {}", block.reason));
+            }
+        }
+        bail!(
+            "{ATTEMPTS} refused attempts isolated nobody; is [detect.off] or a change window in the way, or isolation.budget spent?"
+        )
+    }
+
+    /// The entry that is about the scanner.
+    fn find(&mut self) -> Result<Option<BlockInfo>> {
+        let answer = self.client.ask(Request::BlockList)?;
+        let blocks: Vec<BlockInfo> = self.client.read(answer)?;
+        let address = ADDRESS.to_string();
+        Ok(blocks.into_iter().find(|block| block.targets.contains(&address)))
+    }
+
+    /// The entry is taken out, and frames arrive again.
+    fn released(&mut self, actors: &mut Actors) -> Result<String> {
+        if let Some(id) = self.entry.take() {
+            self.client.ask(Request::BlockRemove(BlockSelect::Id(id)))?;
+        }
+        let arrived = actors.probe(PROOF)?;
+        ensure!(arrived > 0, "{PROOF} frames were sent after the release, and none arrived");
+        Ok(format!("{arrived} of {PROOF} frames arrive again"))
+    }
+
+    /// Takes back what is left of it, whatever happened.
+    fn clear(&mut self) -> Result<()> {
+        if let Some(block) = self.find()? {
+            self.client.ask(Request::BlockRemove(BlockSelect::Id(block.id)))?;
+        }
+        for mac in [SCANNER, REFUSER] {
+            let device = sensor_core::addr::Mac(mac).to_string();
+            self.client.ask(Request::DeviceForget(device)).context("forgetting the devices of the drill")?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&self, failed: Option<&str>) {
+        if self.json {
+            let told: Value = json!({ "good": failed.is_none(), "stages": self.done, "error": failed });
+            println!("{told}");
+            return;
+        }
+        match failed {
+            None => println!("The drill is over: all is as it should be, and as it was before."),
+            Some(error) => println!("THE DRILL FAILED: {error}"),
+        }
+    }
+}
+
+/// Before anything is wrong the frames arrive.
+fn forwarded(actors: &mut Actors) -> Result<String> {
+    until("the bridge forwards between the ports of the drill", READY, || {
+        actors.greet()?;
+        Ok((actors.probe(1)? == 1).then_some(()))
+    })?;
+    Ok("frames arrive".to_owned())
+}
+
+/// None arrives any more.
+fn dropped(actors: &mut Actors) -> Result<String> {
+    let leaked = actors.probe(PROOF)?;
+    ensure!(leaked == 0, "{leaked} of {PROOF} frames of the isolated device arrived");
+    Ok(format!("0 of {PROOF} frames of the isolated device arrived"))
+}
+
+/// Waits for something.
+fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        ensure!(
+            begun.elapsed() < patience,
+            "within {} s it did not come about that {what}",
+            patience.as_secs()
+        );
+        thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,265 @@
+//! A device and its card as rows of the database, and back.
+
+use std::net::IpAddr;
+
+use rusqlite::{Connection, Row, params};
+use sensor_core::addr::Mac;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::inventory::cards::Card;
+use sensor_core::inventory::kept::{Kept, KeptAddress, Roles};
+use sensor_core::policy::class::Kind;
+use sensor_core::time::Time;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::clock::Now;
+
+/// What brings a database of layout 3 to layout 4.
+pub const TO_4: &str = "
+    CREATE TABLE device (
+        key           TEXT PRIMARY KEY, -- MAC address; behind a gateway IP address
+        id            INTEGER NOT NULL, -- devices that are one have the same
+        mac           TEXT NOT NULL,    -- its own, or its gateway's
+        addresses     TEXT NOT NULL,    -- JSON: [{\"ip\", \"claimed\", \"owned\", \"alone\", \"confirmed\"}]
+        boot_id       TEXT NOT NULL,    -- of the machine's boot the *_mono_ns belong to
+        first_mono_ns INTEGER NOT NULL,
+        before_ns     INTEGER NOT NULL, -- first seen so long before that
+        last_mono_ns  INTEGER NOT NULL,
+        clean_mono_ns INTEGER NOT NULL, -- what is held against it from before then is forgotten
+        first_unix_ns INTEGER NOT NULL,
+        last_unix_ns  INTEGER NOT NULL,
+        port          TEXT,
+        vlan          INTEGER NOT NULL,
+        roles         TEXT NOT NULL     -- JSON list of what it was found to be
+    ) STRICT;
+    CREATE TABLE card (
+        id            INTEGER PRIMARY KEY,
+        keys          TEXT NOT NULL,    -- JSON list of MAC addresses; behind a gateway IP addresses
+        name          TEXT,
+        place         TEXT,
+        owner         TEXT,
+        note          TEXT,
+        class         TEXT,
+        criticality   TEXT,
+        approved      INTEGER NOT NULL
+    ) STRICT;
+    PRAGMA user_version = 4;";
+
+const PUT_DEVICE: &str = "
+    INSERT OR REPLACE INTO device (key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, clean_mono_ns,
+        first_unix_ns, last_unix_ns, port, vlan, roles)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+const DEVICES: &str = "
+    SELECT key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, clean_mono_ns, first_unix_ns,
+        last_unix_ns, port, vlan, roles
+    FROM device ORDER BY key";
+const PUT_CARD: &str = "
+    INSERT OR REPLACE INTO card (id, keys, name, place, owner, note, class, criticality, approved)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const CARDS: &str =
+    "SELECT id, keys, name, place, owner, note, class, criticality, approved FROM card ORDER BY id";
+
+/// A row that may not be understood: what it is about, and why not.
+pub type Read<T> = Result<T, (String, String)>;
+
+fn number<T: TryInto<i64>>(value: T) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+fn mono(ns: i64) -> Time {
+    Time(ns.max(0).unsigned_abs())
+}
+
+/// A device as text: its MAC address, or its IP address behind a gateway.
+fn key_text(key: DeviceKey) -> String {
+    match key {
+        DeviceKey::Local(mac) => mac.to_string(),
+        DeviceKey::Routed(ip) => ip.to_string(),
+    }
+}
+
+fn key(text: &str) -> Result<DeviceKey, String> {
+    let ip = text.parse::<IpAddr>().map(DeviceKey::Routed);
+    ip.or_else(|_| text.parse::<Mac>().map(DeviceKey::Local)).map_err(|error| format!("key: {error}"))
+}
+
+/// Writes a device, at `now` in this boot.
+pub fn put(db: &Connection, kept: &Kept, boot_id: &str, now: Now) -> rusqlite::Result<()> {
+    let clock = now.clock();
+    let addresses: Vec<Value> = kept
+        .addresses
+        .iter()
+        .map(|KeptAddress { ip, claimed, owned, alone, confirmed }| {
+            json!({ "ip": ip, "claimed": claimed, "owned": owned, "alone": alone, "confirmed": confirmed })
+        })
+        .collect();
+    let Roles { gateway, forwards, answered, serves_dhcp, forwarded } = kept.roles;
+    let roles = ROLES.iter().zip([gateway, forwards, answered, serves_dhcp, forwarded]);
+    let roles: Vec<&str> = roles.filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    db.prepare_cached(PUT_DEVICE)?.execute(params![
+        key_text(kept.key),
+        number(kept.id),
+        kept.mac.to_string(),
+        Value::from(addresses).to_string(),
+        boot_id,
+        number(kept.first_seen.0),
+        number(kept.before_ns),
+        number(kept.last_seen.0),
+        number(kept.clean_since.0),
+        clock.stamp(kept.first_seen).0.saturating_sub(number(kept.before_ns)),
+        clock.stamp(kept.last_seen).0,
+        kept.port.map(|port| port.to_string()),
+        kept.vlan,
+        json!(roles).to_string(),
+    ])?;
+    Ok(())
+}
+
+/// The words for [`Roles`], in its order.
+const ROLES: [&str; 5] = ["gateway", "forwards", "answered", "serves_dhcp", "forwarded"];
+
+/// Deletes a device.
+pub fn forget(db: &Connection, key: DeviceKey) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM device WHERE key = ?1")?.execute([key_text(key)])?;
+    Ok(())
+}
+
+/// All devices, in times of this boot.
+pub fn all(db: &Connection, boot_id: &str, now: Now) -> rusqlite::Result<Vec<Read<Kept>>> {
+    let mut statement = db.prepare(DEVICES)?;
+    let rows = statement.query_map([], |row| {
+        let key: String = row.get(0)?;
+        Ok(device(row, boot_id, now).map_err(|what| (format!("device {key}"), what)))
+    })?;
+    rows.collect()
+}
+
+fn column<T: rusqlite::types::FromSql>(row: &Row<'_>, name: &str) -> Result<T, String> {
+    row.get(name).map_err(|error| format!("{name}: {error}"))
+}
+
+fn json_of<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<T, String> {
+    serde_json::from_str(&column::<String>(row, name)?).map_err(|error| format!("{name}: {error}"))
+}
+
+fn device(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Kept, String> {
+    let roles: Vec<String> = json_of(row, "roles")?;
+    let is = |name: &str| roles.iter().any(|role| role == name);
+    let port: Option<String> = column(row, "port")?;
+    let Times { first_seen, before_ns, last_seen, clean_since } = times(row, boot_id, now)?;
+    let mac: String = column(row, "mac")?;
+    Ok(Kept {
+        key: key(&column::<String>(row, "key")?)?,
+        id: column::<i64>(row, "id")?.max(0).unsigned_abs(),
+        mac: mac.parse().map_err(|error| format!("mac: {error}"))?,
+        addresses: json_of::<Vec<Value>>(row, "addresses")?.iter().map(address).collect::<Result<_, _>>()?,
+        first_seen,
+        before_ns,
+        last_seen,
+        clean_since,
+        port: port.map(|port| port.parse()).transpose().map_err(|error| format!("port: {error}"))?,
+        vlan: column(row, "vlan")?,
+        roles: Roles {
+            gateway: is("gateway"),
+            forwards: is("forwards"),
+            answered: is("answered"),
+            serves_dhcp: is("serves_dhcp"),
+            forwarded: is("forwarded"),
+        },
+    })
+}
+
+fn address(value: &Value) -> Result<KeptAddress, String> {
+    let is = |name: &str| value[name].as_bool().unwrap_or(false);
+    let ip = value["ip"].as_str().unwrap_or_default();
+    let ip = ip.parse().map_err(|error| format!("addresses: {ip}: {error}"))?;
+    Ok(KeptAddress {
+        ip,
+        claimed: is("claimed"),
+        owned: is("owned"),
+        alone: is("alone"),
+        confirmed: is("confirmed"),
+    })
+}
+
+/// The times of a device, as in [`Kept`].
+struct Times {
+    first_seen: Time,
+    before_ns: u64,
+    last_seen: Time,
+    clean_since: Time,
+}
+
+fn times(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Times, String> {
+    let before: i64 = column(row, "before_ns")?;
+    if column::<String>(row, "boot_id")? == boot_id && !boot_id.is_empty() {
+        return Ok(Times {
+            first_seen: mono(column(row, "first_mono_ns")?),
+            before_ns: before.max(0).unsigned_abs(),
+            last_seen: mono(column(row, "last_mono_ns")?),
+            clean_since: mono(column(row, "clean_mono_ns")?),
+        });
+    }
+    let (first, last): (i64, i64) = (column(row, "first_unix_ns")?, column(row, "last_unix_ns")?);
+    // With a clock that is not set it was known as long as it was then, at least.
+    let wall = now.unix_ns.max(last);
+    let age = |unix: i64| wall.saturating_sub(unix).max(0).unsigned_abs();
+    let since = |age: u64| Time(now.mono.0.saturating_sub(age));
+    Ok(Times {
+        first_seen: since(age(first)),
+        before_ns: age(first).saturating_sub(now.mono.0),
+        last_seen: since(age(last)),
+        // Nothing else is known from before the boot.
+        clean_since: Time(0),
+    })
+}
+
+/// Writes a card.
+pub fn put_card(db: &Connection, card: &Card) -> rusqlite::Result<()> {
+    let keys: Vec<String> = card.keys.iter().map(|key| key_text(*key)).collect();
+    db.prepare_cached(PUT_CARD)?.execute(params![
+        number(card.id),
+        json!(keys).to_string(),
+        card.name,
+        card.place,
+        card.owner,
+        card.note,
+        card.class.map(|class| class.to_string()),
+        card.criticality.map(Kind::name),
+        card.approved,
+    ])?;
+    Ok(())
+}
+
+/// Deletes a card.
+pub fn forget_card(db: &Connection, id: u64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM card WHERE id = ?1")?.execute([number(id)])?;
+    Ok(())
+}
+
+/// All cards.
+pub fn cards(db: &Connection) -> rusqlite::Result<Vec<Read<Card>>> {
+    let mut statement = db.prepare(CARDS)?;
+    let rows = statement.query_map([], |row| {
+        let id: i64 = row.get(0)?;
+        Ok(card(row).map_err(|what| (format!("what is said of device {id}"), what)))
+    })?;
+    rows.collect()
+}
+
+fn card(row: &Row<'_>) -> Result<Card, String> {
+    let keys: Vec<String> = json_of(row, "keys")?;
+    let class: Option<String> = column(row, "class")?;
+    let criticality: Option<String> = column(row, "criticality")?;
+    Ok(Card {
+        id: column::<i64>(row, "id")?.max(0).unsigned_abs(),
+        keys: keys.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
+        name: column(row, "name")?,
+        place: column(row, "place")?,
+        owner: column(row, "owner")?,
+        note: column(row, "note")?,
+        class: class.map(|class| class.parse()).transpose().map_err(|error| format!("class: {error}"))?,
+        criticality: criticality.map(|text| text.parse()).transpose()?,
+        approved: column(row, "approved")?,
+    })
+}
