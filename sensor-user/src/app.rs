@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 use prometheus::Registry;
 use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
@@ -13,6 +14,7 @@ use sensor_core::inventory::kept::Kept;
 use sensor_core::policy::{Block, Memory, Save};
 use sensor_core::settings::Mode;
 use sensor_core::time::{MINUTE, SECOND, Time};
+use sensor_notify::Notifier;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -32,6 +34,8 @@ use crate::{adopt, makers, pipeline, protocol};
 
 /// Requests of clients that may wait.
 const ASKS: usize = 64;
+/// Where the kernel tells the name of this machine.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// What `sekisho run` is given.
 #[derive(Clone, Debug)]
@@ -144,6 +148,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let lists = config.settings.lists().map(|(number, name, _)| (number, name)).collect();
     let known = adopt::Known { plan: &plan, lists };
     let recorder = recorder(&options, &config);
+    let notifier = notifier(&options, &config);
     let mut engine = Engine::new(config.settings);
     engine.resume(devices.0, devices.1);
     take_up(&options, &mut engine);
@@ -203,6 +208,7 @@ async fn live(options: RunOptions) -> Result<()> {
             keeper: Keeper::start(store).context("starting the store's thread")?,
             models,
             recorder,
+            notifier,
             telling: Telling {
                 json: options.json,
                 kinds: options.events,
@@ -270,6 +276,28 @@ fn recorder(options: &RunOptions, config: &Config) -> Option<Recorder> {
         Ok(recorder) => Some(recorder),
         Err(error) => {
             log::error!("cannot keep the record of decisions in {}: {error}", dir.display());
+            None
+        }
+    }
+}
+
+/// Those who are told. Without them the daemon does all else.
+fn notifier(options: &RunOptions, config: &Config) -> Option<Notifier> {
+    let mut settings = config.daemon.notify.clone();
+    if settings.channels.is_empty() {
+        return None;
+    }
+    for (name, segment) in &config.settings.segments {
+        let ports = segment.ports.iter().map(|port| (port.to_string(), name.to_string()));
+        settings.segments.ports.extend(ports);
+        settings.segments.vlans.extend(segment.vlans.iter().map(|vlan| (*vlan, name.to_string())));
+    }
+    let host = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
+    let dir = options.state_dir.join("notices");
+    match Notifier::start(settings, &dir, host.trim(), TimeZone::system()) {
+        Ok(notifier) => Some(notifier),
+        Err(error) => {
+            log::error!("{error}; NOBODY is told of what happens");
             None
         }
     }

@@ -1,6 +1,7 @@
 //! The command `sekisho`: from the command line to what carries it out.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use sensor_user::app::{self, RunOptions};
@@ -24,9 +25,11 @@ fn main() -> ExitCode {
         Task::Replay(args) => replay::run(&replay_options(args)),
         Task::Explain(args) => explain::run(&args),
         Task::Load(args) => load::run(&args.bridge, &args.pin_dir, &args.group),
-        Task::Drill(args) => {
-            drill::run(&DrillOptions { json: args.output.output == Output::Json, socket: args.socket })
-        }
+        Task::Drill(args) => drill::run(&DrillOptions {
+            json: args.ask.output.output == Output::Json,
+            socket: args.ask.socket,
+            within: Duration::from_nanos(args.within_ns),
+        }),
         Task::Upgrade(args) => upgrade::run(&upgrade_options(args)),
         Task::Doctor(args) => {
             let json = args.output.output == Output::Json;

@@ -97,6 +97,52 @@ pub enum Request {
     ModelPromote(ModelPromote),
     /// The last scores of a device, by name, MAC or IP address. Answer: [`Scores`].
     ModelScores(String),
+    /// The channels that people are told by. Answer: a list of [`NotifyChannel`].
+    NotifyList,
+    /// Have a channel tell a test. Answer: [`NotifyTested`], when its server said something.
+    NotifyTest(String),
+    /// A person knows of an incident, or of all of them: lamps go dark. Answer: true.
+    NotifyAck(Option<u64>),
+}
+
+/// A channel that people are told by.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NotifyChannel {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its kind: `mail`, `lamp`, `webhook`, `trap`, `syslog`.
+    pub kind: String,
+    /// Whether it fails, so that the others were told.
+    pub failing: bool,
+    /// Notices that wait; of a lamp: what is open.
+    pub waiting: u64,
+    /// Notices that were told since the start.
+    pub sent: u64,
+    /// Attempts that failed since the start.
+    pub failed: u64,
+    /// Notices that were given up since the start.
+    pub lost: u64,
+    /// When it last went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Stamp>,
+    /// What its server said then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer: Option<String>,
+    /// When it last failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error_time: Option<Stamp>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// What came of a test.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NotifyTested {
+    /// The channel.
+    pub channel: String,
+    /// What its server said.
+    pub answer: String,
 }
 
 /// Whom to block.

@@ -17,8 +17,12 @@ mod known;
 mod latency;
 mod ledger;
 mod levels;
+mod notices;
 mod offload;
 mod patient;
+#[allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#[path = "../../../sensor-user/notify/tests/told/peers.rs"]
+mod peers;
 mod ports;
 mod privilege;
 mod prometheus;

@@ -19,7 +19,7 @@ pub mod health;
 pub mod hearing;
 pub mod incident;
 pub mod inventory;
-mod lru;
+pub mod lru;
 pub mod model;
 pub mod observation;
 mod patience;

@@ -14,6 +14,7 @@ use super::explain::WhyArgs;
 use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use super::model::ModelTask;
+use super::notify::NotifyTask;
 use super::window::WindowTask;
 use crate::bpf::DEFAULT_PIN_DIR;
 use crate::duration;
@@ -119,7 +120,7 @@ Exit codes: 0 all went well, 1 a stage failed, which is named.
 Examples:
   sekisho drill
   sekisho drill -o json")]
-    Drill(AskArgs),
+    Drill(DrillArgs),
     /// Check that whoever is isolated is: the block list, the kernel's rules and the wire agree
     #[command(after_long_help = "\
 Ends as a Nagios check does: 0 all is as decided, 1 it is but somebody should look (no daemon runs, say), 2 it is not, \
@@ -155,6 +156,9 @@ Examples:
     /// Show what was learned to be usual, have it learned anew, and what it says of a device
     #[command(subcommand)]
     Model(ModelTask),
+    /// Show who is told and how that goes, try it, and say that you know (which has lamps go dark)
+    #[command(subcommand)]
+    Notify(NotifyTask),
     /// In an emergency: take every verdict to "pass" at once, and back
     #[command(after_long_help = "\
 While it is on, nothing is dropped: whoever is cut off gets through. Nothing is forgotten: the daemon goes on watching and \
@@ -318,6 +322,17 @@ pub struct IncidentsArgs {
     /// Show this one with all its numbers
     #[arg(value_name = "NUMBER")]
     pub id: Option<u64>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `sekisho drill`.
+#[derive(Args, Debug)]
+pub struct DrillArgs {
+    /// People must be told within this time: mails of a burst are gathered first
+    #[arg(long = "within", value_parser = duration::parse, value_name = "TIME", default_value = "2m")]
+    pub within_ns: u64,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,

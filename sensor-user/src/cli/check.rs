@@ -23,11 +23,20 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CliError> {
             writeln!(out, "{}", summary(&file, &config))?;
             Ok(true)
         }
-        (Output::Json, Ok(Config { settings, .. })) => {
+        (Output::Json, Ok(Config { settings, daemon, .. })) => {
             let classes: Vec<_> =
                 settings.classes.iter().map(|(name, class)| class_value(*name, class)).collect();
             let approve = approve_value(&settings.approve);
-            let value = json!({ "file": file, "problems": [], "classes": classes, "approve": approve });
+            let channels: Vec<_> = daemon
+                .notify
+                .channels
+                .iter()
+                .map(|(name, channel)| json!({ "name": name, "kind": channel.means.kind() }))
+                .collect();
+            let notify = json!({ "channels": channels, "rules": daemon.notify.rules.len() });
+            let value = json!({
+                "file": file, "problems": [], "classes": classes, "approve": approve, "notify": notify,
+            });
             writeln!(out, "{value}")?;
             Ok(true)
         }
@@ -114,6 +123,20 @@ fn approvals(settings: &Settings) -> String {
     format!("Approval{idle}: {what}, within {}, or {then}{meanwhile}.\n", duration::show(within_ns))
 }
 
+/// Who is told; nothing of what is secret.
+fn told(notify: &sensor_notify::Settings) -> String {
+    if notify.channels.is_empty() {
+        return "Nobody is told of what happens: there is no channel (see [notify.channels]).\n".to_owned();
+    }
+    let channels: Vec<_> =
+        notify.channels.iter().map(|(name, channel)| format!("{name} ({})", channel.means.kind())).collect();
+    let rules = match notify.rules.len() {
+        0 => "of what is of medium severity or graver".to_owned(),
+        count => format!("by {}", label::count(count as u64, "rule", "rules")),
+    };
+    format!("Told are {}, {rules}.\n", channels.join(", "))
+}
+
 /// What the configuration comes down to.
 fn summary(file: &Path, config: &Config) -> String {
     let settings = &config.settings;
@@ -144,9 +167,10 @@ fn summary(file: &Path, config: &Config) -> String {
     };
     let protected = settings.protected.len() + settings.protected_nets.len();
     format!(
-        "{first}\nMode {mode}.\n{}{}{}, {}, {} of devices.",
+        "{first}\nMode {mode}.\n{}{}{}{}, {}, {} of devices.",
         approvals(settings),
         classes(settings),
+        told(&config.daemon.notify),
         label::count(protected as u64, "protected address or network", "protected addresses and networks"),
         label::count(settings.gateways.len() as u64, "named gateway", "named gateways"),
         label::count(settings.names.len() as u64, "name", "names"),

@@ -13,6 +13,7 @@ mod explain;
 mod incidents;
 mod kernel_args;
 mod model;
+mod notify;
 mod run;
 mod seen;
 pub(crate) mod show;
@@ -33,7 +34,7 @@ use crate::protocol::RefusalKind;
 pub(crate) use client::Client;
 
 pub use args::{
-    AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, IncidentsArgs,
+    AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, DrillArgs, IncidentsArgs,
     MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
 pub use devices::{DeviceArgs, DevicesArgs, DevicesTask, ExportArgs, ImportArgs, MergeArgs, SetArgs};

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
 use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
-use super::{CliError, bypass, check, devices, incidents, model, show, table, window};
+use super::{CliError, bypass, check, devices, incidents, model, notify, show, table, window};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -19,6 +19,7 @@ pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
     let text = match task {
         ClientTask::Check(args) => return check::check(args, out),
         ClientTask::Model(task) => model::model(task)?,
+        ClientTask::Notify(task) => notify::notify(task)?,
         ClientTask::Bypass(args) => bypass::bypass(args, &here())?,
         ClientTask::Status(args) => ask(args, Request::Status, |status, at| show::status(&status, at))?,
         ClientTask::Devices(args) => devices::devices(args)?,

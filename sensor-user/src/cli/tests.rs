@@ -749,6 +749,38 @@ fn models_are_ordered_about() {
 }
 
 #[test]
+fn channels_are_shown_tried_and_told_that_somebody_knows() {
+    let list = json!([
+        { "name": "it-mail", "kind": "mail", "failing": true, "waiting": 3, "sent": 7, "failed": 4, "lost": 1,
+          "last_error_time": "2025-12-31T23:00:00.700000+0000", "last_error": "m:587 refuses:\u{1b}[31m 550" },
+        { "name": "lamp", "kind": "lamp", "failing": false, "waiting": 0, "sent": 2, "failed": 0, "lost": 0 },
+    ]);
+    let (text, asked) = command("notify list", vec![ok(list.clone())]);
+    assert_eq!(asked[0], json!({ "version": 1, "request": "notify_list" }));
+    let text = text.unwrap();
+    assert!(text.contains("FAILS") && text.contains("m:587 refuses: [31m 550"), "{text}");
+    let (text, _) = command("notify list -o json", vec![ok(list.clone())]);
+    assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), list);
+    let (text, _) = command("notify list", vec![ok(json!([]))]);
+    assert!(text.unwrap().starts_with("Nobody is told: "));
+
+    let tested = json!({ "channel": "it-mail", "answer": "250 queued" });
+    let (text, asked) = command("notify test it-mail", vec![ok(tested)]);
+    assert_eq!(text.unwrap(), "it-mail took it and says: 250 queued\n");
+    assert_eq!(asked[0], json!({ "version": 1, "request": "notify_test", "with": "it-mail" }));
+    let refusal = json!({ "version": 1, "error": { "kind": "refused", "message": "m:587 refuses: 550" } });
+    assert_eq!(command("notify test it-mail", vec![refusal]).0, Err("m:587 refuses: 550".to_owned()));
+
+    for (line, with, want) in [
+        ("notify ack 12", json!(12), "You know of incident 12: lamps do not show it any more.\n"),
+        ("notify ack", Value::Null, "You know of all there is: lamps go dark.\n"),
+    ] {
+        let (text, asked) = command(line, vec![ok(json!(true))]);
+        assert_eq!((text.unwrap().as_str(), &asked[0]["with"]), (want, &with));
+    }
+}
+
+#[test]
 fn what_made_a_device_stand_out_is_explained() {
     let mut one = incident();
     one["findings"].as_array_mut().unwrap().push(json!({
@@ -817,6 +849,14 @@ fn a_configuration_is_checked() {
     let icu =
         json!({ "name": "icu", "kind": "life-critical", "highest": "pin", "approve": "pin", "members": 2 });
     assert_eq!((&value["classes"][0], &value["approve"]["meanwhile"]), (&icu, &json!("throttle")));
+    let told = "[notify.channels.chat]\nkind = \"webhook\"\nurl = \"https://chat.example/T0/secret\"\n";
+    for (options, want) in [
+        ("", "\nTold are chat (webhook), of what is of medium severity or graver.\n"),
+        ("-o json", r#""notify":{"channels":[{"name":"chat","kind":"webhook"}],"rules":0}"#),
+    ] {
+        let (result, text) = check(options, told);
+        assert!(result == Ok(true) && text.contains(want) && !text.contains("secret"), "{text}");
+    }
     let (result, text) = check("", "mode = 1\nfoo = 2\n");
     let error = result.unwrap_err();
     assert!(error.starts_with("2 problems in the configuration ") && text.is_empty(), "{error}");

@@ -9,6 +9,7 @@ use super::Config;
 use super::classes;
 use super::item::{Item, quoted};
 use super::keys::{KEYS, Key};
+use super::notify_rules;
 use super::places;
 use super::problem::{Problem, Source};
 
@@ -153,6 +154,7 @@ impl<'a> Walk<'a> {
             ),
         ];
         self.problems.extend(self.unknown_segments());
+        self.problems.extend(self.unknown_in_rules());
         for (holds, keys, what) in rules {
             // A rule over a value that could not be read would compare with the default instead.
             let unread = keys.iter().any(|key| self.problems.iter().any(|p| p.key == *key));
@@ -188,6 +190,23 @@ impl Walk<'_> {
                 hint: format!("segments: {known}"),
             })
             .collect()
+    }
+}
+
+impl Walk<'_> {
+    /// Channels and segments that rules of notices name, and that the file does not have. If those could not be read
+    /// nothing is said of it.
+    fn unknown_in_rules(&self) -> Vec<Problem> {
+        let unread = |problem: &Problem| {
+            ["segments", "notify.channels"].iter().any(|key| problem.key.starts_with(key))
+        };
+        let Some(line) = self.lines.get("notify.rules") else { return Vec::new() };
+        if self.problems.iter().any(unread) {
+            return Vec::new();
+        }
+        let segments = self.config.settings.segments.keys().map(ToString::to_string).collect();
+        let unknown = notify_rules::unknown(&self.config.daemon.notify, &segments);
+        unknown.into_iter().map(|(key, what, hint)| Problem { line: *line, key, what, hint }).collect()
     }
 }
 

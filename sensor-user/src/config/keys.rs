@@ -10,7 +10,7 @@ use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 use super::Config;
 use super::item::{Item, Read, one_host, quoted};
-use super::{approve, classes, places};
+use super::{approve, classes, notify, notify_rules, places};
 use crate::duration::DAY;
 
 /// One key.
@@ -177,6 +177,11 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.daemon.record_minutes, i.count(0..=1_440)?;
     "record.max_mib": "MiB of the record on the disk, at most", "max_mib = 1024"
         => |c, i| c.daemon.record_max_mib, i.count(64..=1_048_576)?;
+
+    "notify.channels": "ways to tell people", r#"nms = { kind = "trap", address = "10.0.0.60" }"#
+        => |c, i| c.daemon.notify.channels, notify::channels(i)?;
+    "notify.rules": "which notices go to which channels", "rules = []"
+        => |c, i| c.daemon.notify.rules, notify_rules::rules(i)?;
 
     "limits.devices": "most devices", "devices = 65536"
         => |c, i| c.settings.limits.devices, i.count(16..=1_048_576)? as usize;

@@ -8,6 +8,8 @@ mod check;
 mod classes;
 mod item;
 mod keys;
+mod notify;
+mod notify_rules;
 mod places;
 mod problem;
 #[cfg(test)]
@@ -54,6 +56,8 @@ pub struct DaemonSettings {
     pub record_minutes: u64,
     /// MiB of the record on the disk, at most.
     pub record_max_mib: u64,
+    /// Who is told, and how.
+    pub notify: sensor_notify::Settings,
 }
 
 impl Default for DaemonSettings {
@@ -66,6 +70,7 @@ impl Default for DaemonSettings {
             model_dir: None,
             record_minutes: 30,
             record_max_mib: 1_024,
+            notify: sensor_notify::Settings::default(),
         }
     }
 }

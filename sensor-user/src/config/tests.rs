@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use sensor_core::detect;
 use sensor_core::settings::{Mode, Off, ReflexMode, Settings};
-use sensor_core::time::{HOUR, MINUTE};
+use sensor_core::time::{HOUR, MINUTE, SECOND};
+use sensor_notify::settings::{Format, LampProtocol, Language, Means, Series};
 
 use super::*;
 
@@ -366,6 +367,121 @@ fn classes_are_read_and_checked() {
     }
 }
 
+#[test]
+fn channels_and_rules_arrive() {
+    let text = r#"
+        [segments.radiology]
+        vlans = [20]
+        [notify.channels.it-mail]
+        kind = "mail"
+        server = "[fd00::5]:2525"
+        security = "tls"
+        user = "sekisho"
+        password_file = "/etc/sekisho/mail.password"
+        from = "Sekisho <sekisho@example.jp>"
+        to = ["it@example.jp", "yamada@example.jp"]
+        language = "ja"
+        gather = "30s"
+        mails_per_hour = 4
+        [notify.channels.lamp]
+        kind = "lamp"
+        address = "lamp.example"
+        series = "la"
+        high = "white flash buzzer"
+        buzzer_for = "0s"
+        [notify.channels.siem]
+        kind = "syslog"
+        address = "10.0.0.70"
+        transport = "tls"
+        format = "cef"
+        facility = "local5"
+        [[notify.rules]]
+        severity = "high"
+        days = ["sat", "sun"]
+        hours = "18:00-08:30"
+        segments = ["radiology"]
+        about = ["isolation", "approval"]
+        channels = ["lamp"]
+        [[notify.rules]]
+        channels = ["it-mail", "siem"]
+    "#;
+    let notify = parse(text.as_bytes()).unwrap().daemon.notify;
+    let Means::Mail(mail) = &notify.channels["it-mail"].means else { panic!("{notify:?}") };
+    assert_eq!((mail.server.host.as_str(), mail.server.port), ("fd00::5", 2_525));
+    assert_eq!((mail.gather_ns, mail.per_hour, mail.to.len()), (30 * SECOND, 4, 2));
+    assert_eq!(mail.login.as_ref().unwrap().0, "sekisho");
+    assert_eq!(notify.channels["it-mail"].language, Language::Japanese);
+    let Means::Lamp(lamp) = &notify.channels["lamp"].means else { panic!("{notify:?}") };
+    let LampProtocol::Pns(peer, Series::La) = &lamp.protocol else { panic!("{lamp:?}") };
+    assert_eq!((peer.to_string().as_str(), lamp.buzzer_for_ns), ("lamp.example:10000", 0));
+    assert_eq!(lamp.looks.0.map(|look| look.to_string()), ["white flash buzzer", "yellow on", "off"]);
+    let Means::Syslog(syslog) = &notify.channels["siem"].means else { panic!("{notify:?}") };
+    assert_eq!((syslog.peer.port, syslog.format, syslog.local), (6_514, Format::Cef, 5));
+    let [first, second] = &notify.rules[..] else { panic!("{:?}", notify.rules) };
+    assert_eq!((first.severity, first.hours), (1, Some((18 * 60, 8 * 60 + 30))));
+    assert_eq!(first.days, [false, false, false, false, false, true, true]);
+    assert_eq!((first.segments.len(), first.kinds.len()), (1, 2));
+    assert_eq!((second.severity, second.days, second.channels.len()), (2, [true; 7], 2));
+}
+
+#[test]
+fn wrong_channels_and_rules_are_told() {
+    let mail =
+        "[notify.channels.it]\nkind = \"mail\"\nserver = \"m\"\nfrom = \"a@b.jp\"\nto = [\"a@b.jp\"]\n";
+    let lamp = "[notify.channels.lamp]\nkind = \"lamp\"\naddress = \"10.0.0.5\"\n";
+    for (text, want) in [
+        ("[notify.channels.it]\n".to_owned(), "has no kind"),
+        ("[notify.channels.it]\nkind = \"fax\"\n".to_owned(), "must be \"mail\" or \"lamp\""),
+        ("[notify.channels.it]\nkind = \"mail\"\n".to_owned(), "has no server"),
+        (
+            "[notify.channels.\".it\"]\nkind = \"trap\"\naddress = \"a\"\n".to_owned(),
+            "begins with a full stop",
+        ),
+        (format!("{mail}user = \"x\"\n"), "one of user and password_file"),
+        (
+            format!("{mail}security = \"none\"\nuser = \"x\"\npassword_file = \"/x\"\n"),
+            "would send the password where everybody can read it",
+        ),
+        (
+            format!("{mail}password = \"secret\"\n"),
+            "is not a known key | known here: kind, language, security, server",
+        ),
+        (format!("{mail}ca_file = \"ca.pem\"\n"), "is no whole path"),
+        (mail.replace("a@b.jp\"]", "it\"]"), "\"it\" is no mail address"),
+        (mail.replace("\"m\"", "\"m:x\""), "\"m:x\" is no name, address and port"),
+        (format!("{lamp}high = \"pink on\"\n"), "\"pink on\" is no look | a colour (red"),
+        (format!("{lamp}protocol = \"snmp\"\nseries = \"nh\"\n"), "is not a known key"),
+        (format!("{lamp}language = \"ja\"\n"), "is not a known key"),
+        (
+            "[notify.channels.chat]\nkind = \"webhook\"\nurl = \"ftp://x/T0/secret\"\n".to_owned(),
+            "is no web address | write it like",
+        ),
+        (
+            format!("[notify]\nrules = [{{ channels = [\"it\", \"him\"] }}]\n{mail}"),
+            "there is no channel \"him\" | channels: it",
+        ),
+        (
+            format!("{mail}[[notify.rules]]\nchannels = [\"it\"]\nsegments = [\"ward\"]\n"),
+            "there is no segment ward | segments: there are none",
+        ),
+        (format!("{mail}[[notify.rules]]\nchannels = []\n"), "is empty | name a channel"),
+        (format!("{mail}[[notify.rules]]\nseverity = \"high\"\n"), "has no channels"),
+        (
+            format!("{mail}[[notify.rules]]\nchannels = [\"it\"]\nhours = \"8-18\"\n"),
+            "\"8-18\" is no time of day",
+        ),
+        (
+            format!("{mail}[[notify.rules]]\nchannels = [\"it\"]\nhours = \"08:00-25:00\"\n"),
+            "is no time of day",
+        ),
+        (format!("{mail}[[notify.rules]]\nchannels = [\"it\"]\ndays = [\"monday\"]\n"), "must be \"mon\" or"),
+    ] {
+        let found = problems(&text);
+        assert!(found.iter().any(|problem| problem.contains(want)), "{text}: {want}\n{found:#?}");
+        assert!(!found.iter().any(|problem| problem.contains("secret\"")), "{found:#?}");
+    }
+}
+
 const SHIPPED: &str = include_str!("../../../deploy/sekisho.toml");
 
 fn is_default(config: &Config) {
@@ -413,7 +529,8 @@ fn the_shipped_file_explains_every_key() {
 fn every_example_is_accepted() {
     for key in KEYS {
         let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
-        let own = ["names", "segments", "classes", "allow", "detect.off"].contains(&key.path);
+        let own =
+            ["names", "segments", "classes", "allow", "detect.off", "notify.channels"].contains(&key.path);
         let section = if own { key.path } else { section };
         let text =
             if section.is_empty() { key.example.to_owned() } else { format!("[{section}]\n{}", key.example) };

@@ -38,6 +38,19 @@ pub enum Ask {
     Drilled(bool, oneshot::Sender<()>),
     /// Something about models. The answer is as it goes out, or why there is none.
     Model(ModelAsk, oneshot::Sender<Result<Value, String>>),
+    /// Something about telling people, by order of an account. The answer is as it goes out, or why there is none.
+    Notify(NotifyAsk, String, oneshot::Sender<Result<Value, String>>),
+}
+
+/// What a client wants of the channels that people are told by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotifyAsk {
+    /// How they do.
+    List,
+    /// Have this one tell a test.
+    Test(String),
+    /// A person knows of this incident, or of all: lamps may go dark.
+    Acknowledge(Option<u64>),
 }
 
 /// What a client wants of the models.

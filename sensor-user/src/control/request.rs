@@ -7,7 +7,7 @@ use sensor_core::policy::Name;
 use sensor_core::policy::Target;
 use serde_json::Value;
 
-use super::ModelAsk;
+use super::{ModelAsk, NotifyAsk};
 use crate::models::Chosen;
 use crate::protocol::{
     BlockAdd, BlockSelect, DeviceEdit, DeviceMerge, DrillDone, IncidentJudge, MAX_REASON, MAX_TARGETS,
@@ -33,6 +33,8 @@ pub enum Wish {
     Drilled(bool),
     /// Something about models.
     Model(ModelAsk),
+    /// Something about telling people.
+    Notify(NotifyAsk),
 }
 
 /// A part of what there is to see.
@@ -97,6 +99,12 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
             model(&hash).map(|hash| Wish::Model(ModelAsk::Promote(hash, what)))
         }
         Request::ModelScores(text) => device(text).map(ModelAsk::Scores).map(Wish::Model),
+        Request::NotifyList => Ok(Wish::Notify(NotifyAsk::List)),
+        Request::NotifyTest(text) => {
+            let name = text.parse::<Name>().map_err(address)?;
+            Ok(Wish::Notify(NotifyAsk::Test(name.to_string())))
+        }
+        Request::NotifyAck(incident) => Ok(Wish::Notify(NotifyAsk::Acknowledge(incident))),
         Request::BlockRemove(select) => {
             let which = match select {
                 BlockSelect::Id(id) => Which::Id(id),

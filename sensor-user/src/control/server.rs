@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::request::{self, Part, Wish, bad};
-use super::{Ask, ControlError, answer, peer};
+use super::{Ask, ControlError, NotifyAsk, answer, peer};
 use crate::clock::WallClock;
 use crate::protocol::{Answer, Envelope, MAX_REQUEST, Refusal, RefusalKind, VERSION};
 
@@ -24,6 +24,8 @@ const MAX_CLIENTS: usize = 32;
 
 /// How long a client may take for a request or to read its answer, and the daemon for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a try of a channel may take: its server is another machine, and each step with it has a limit of its own.
+const TRY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The listening socket. Its file goes when this is dropped.
 pub struct Server {
@@ -238,6 +240,13 @@ impl Client {
                 let said = self.ask(Ask::Model(ask, sender), receiver).await?;
                 said.map_err(|message| Refusal { kind: RefusalKind::Refused, message })
             }
+            Wish::Notify(ask) => {
+                let (sender, receiver) = oneshot::channel();
+                let patience = if matches!(ask, NotifyAsk::Test(_)) { TRY_PATIENCE } else { self.patience };
+                let ask = Ask::Notify(ask, self.owner.clone(), sender);
+                let said = self.ask_for(patience, ask, receiver).await?;
+                said.map_err(|message| Refusal { kind: RefusalKind::Refused, message })
+            }
         }
     }
 
@@ -252,11 +261,21 @@ impl Client {
 
     /// Asks the pipeline, and waits for its answer for a while.
     async fn ask<T>(&self, ask: Ask, receiver: oneshot::Receiver<T>) -> Result<T, Refusal> {
+        self.ask_for(self.patience, ask, receiver).await
+    }
+
+    /// The same, with another patience.
+    async fn ask_for<T>(
+        &self,
+        patience: Duration,
+        ask: Ask,
+        receiver: oneshot::Receiver<T>,
+    ) -> Result<T, Refusal> {
         let exchange = async {
             self.asks.send(ask).await.ok()?;
             receiver.await.ok()
         };
-        timeout(self.patience, exchange).await.ok().flatten().ok_or_else(busy)
+        timeout(patience, exchange).await.ok().flatten().ok_or_else(busy)
     }
 }
 

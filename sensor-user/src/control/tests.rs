@@ -195,6 +195,10 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 drop(answer.send(Err(format!("there is no model {hash}"))));
             }
             Ask::Model(ask, answer) => drop(answer.send(Ok(json!(format!("{ask:?}"))))),
+            Ask::Notify(NotifyAsk::Test(name), _, answer) => {
+                drop(answer.send(Err(format!("there is no channel {name}"))));
+            }
+            Ask::Notify(ask, _, answer) => drop(answer.send(Ok(json!(format!("{ask:?}"))))),
             Ask::Command(Command::Approve(incident, true, _), answer) => {
                 let (level, action) = (Level::Isolate, Action::Isolated);
                 drop(answer.send(Ok(Reply::Approved { incident, level, action })));
@@ -358,6 +362,32 @@ async fn what_there_is_to_see_is_shown() {
     assert_eq!(status.success, [success]);
     assert_eq!(status.restricted, BTreeMap::from([("isolate".to_owned(), 1)]));
     assert_eq!(daemon.ask(json!({ "version": 1, "request": "incidents" })).await["ok"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_asked_of_the_channels_reaches_the_pipeline() {
+    let daemon = Daemon::start();
+    for (request, want) in [
+        (json!({ "version": 1, "request": "notify_list" }), json!({ "ok": "List" })),
+        (
+            json!({ "version": 1, "request": "notify_ack", "with": 12 }),
+            json!({ "ok": "Acknowledge(Some(12))" }),
+        ),
+        (
+            json!({ "version": 1, "request": "notify_ack", "with": null }),
+            json!({ "ok": "Acknowledge(None)" }),
+        ),
+        (
+            json!({ "version": 1, "request": "notify_test", "with": "it" }),
+            json!({ "error": { "kind": "refused", "message": "there is no channel it" } }),
+        ),
+    ] {
+        let mut want = want;
+        want["version"] = 1.into();
+        assert_eq!(daemon.ask(request.clone()).await, want, "{request}");
+    }
+    let refused = daemon.ask(json!({ "version": 1, "request": "notify_test", "with": "../it" })).await;
+    assert_eq!(refused["error"]["kind"], "bad_request", "{refused}");
 }
 
 #[tokio::test]

@@ -13,8 +13,12 @@ pub const SCANNER: [u8; 6] = [0x02, 0x53, 0x4b, 0, 0, 4];
 pub const REFUSER: [u8; 6] = [0x02, 0x53, 0x4b, 0, 0, 5];
 /// Link-local addresses (RFC 3927), which belong to the house by default: the scanner's...
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 83, 4);
-/// ...and the first of those it tries.
-const FIRST: Ipv4Addr = Ipv4Addr::new(169, 254, 84, 1);
+/// ...and the first of those there are to be tried, in 128 blocks of 256. Each drill takes another block: who was tried before is
+/// no new contact.
+const FIRST: Ipv4Addr = Ipv4Addr::new(169, 254, 96, 0);
+const BLOCKS: u32 = 128;
+/// Hosts of a block that are tried.
+const HOSTS: u32 = 250;
 /// The service that is tried.
 const PORT: u16 = 22;
 /// Flags of TCP.
@@ -29,16 +33,18 @@ pub const PATIENCE: Duration = Duration::from_millis(20);
 pub struct Actors {
     scanner: Wire,
     refuser: Wire,
+    first: u32,
     tried: u32,
 }
 
 impl Actors {
-    /// At the other ends of the drill's ports.
-    pub fn new(ends: [u32; 2]) -> io::Result<Self> {
+    /// At the other ends of the drill's ports. Drills one after the other have other numbers.
+    pub fn new(ends: [u32; 2], drill: u32) -> io::Result<Self> {
         let [scanner, refuser] = ends;
         let actors = Self {
             scanner: Wire::open(scanner, PATIENCE)?,
             refuser: Wire::open(refuser, PATIENCE)?,
+            first: u32::from(FIRST) + drill % BLOCKS * 256,
             tried: 0,
         };
         actors.greet()?;
@@ -84,7 +90,7 @@ impl Actors {
     fn next(&mut self) -> (u16, Ipv4Addr) {
         self.tried += 1;
         let number = 10_000 + (self.tried % 50_000) as u16;
-        (number, Ipv4Addr::from(u32::from(FIRST) + self.tried % 250))
+        (number, Ipv4Addr::from(self.first + 1 + self.tried % HOSTS))
     }
 
     /// Whether the attempt of that number arrives in time.

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 
 use crate::bpf::Ports;
 use crate::cli::Client;
-use crate::protocol::{BlockInfo, BlockSelect, DeviceEdit, DrillDone, Request, Status};
+use crate::clock::Stamp;
+use crate::protocol::{BlockInfo, BlockSelect, DeviceEdit, DrillDone, NotifyChannel, Request, Status};
 use crate::stage::Stage;
 use actor::{ADDRESS, Actors, REFUSER, SCANNER};
 
@@ -39,6 +40,8 @@ pub struct DrillOptions {
     pub socket: PathBuf,
     /// JSON instead of sentences.
     pub json: bool,
+    /// People must be told within this time.
+    pub within: Duration,
 }
 
 /// A stage of a drill.
@@ -78,9 +81,11 @@ pub fn run(options: &DrillOptions) -> Result<bool> {
     let mut drill = Drill {
         client,
         enforce: status.live.mode == "enforce",
+        since: Stamp::now(),
         done: Vec::new(),
         entry: None,
         json: options.json,
+        within: options.within,
     };
     let played = drill.play(&stage);
     let cleared = drill.clear();
@@ -96,22 +101,25 @@ pub fn run(options: &DrillOptions) -> Result<bool> {
 struct Drill {
     client: Client,
     enforce: bool,
+    since: Stamp,
     done: Vec<Done>,
     /// The entry that the drill brought about.
     entry: Option<u32>,
     json: bool,
+    within: Duration,
 }
 
 impl Drill {
     fn play(&mut self, stage: &Stage) -> Result<()> {
         self.stage("ready", |drill| drill.ready(stage))?;
-        let mut actors =
-            Actors::new(stage.ends).context("opening packet sockets on the ports of the drill")?;
+        let mut actors = Actors::new(stage.ends, (self.since.0 / 1_000_000_000) as u32)
+            .context("opening packet sockets on the ports of the drill")?;
         self.stage("forwarded", |_| forwarded(&mut actors))?;
         self.stage("isolated", |drill| drill.isolated(&mut actors))?;
         if self.enforce {
             self.stage("dropped", |_| dropped(&mut actors))?;
         }
+        self.stage("told", Self::told)?;
         self.stage("released", |drill| drill.released(&mut actors))
     }
 
@@ -163,6 +171,19 @@ impl Drill {
         let blocks: Vec<BlockInfo> = self.client.read(answer)?;
         let address = ADDRESS.to_string();
         Ok(blocks.into_iter().find(|block| block.targets.contains(&address)))
+    }
+
+    /// Each channel told something since the drill began.
+    fn told(&mut self) -> Result<String> {
+        let (mut names, since) = (Vec::new(), self.since);
+        until("every channel told of it (`sekisho notify list` shows what is wrong)", self.within, || {
+            let answer = self.client.ask(Request::NotifyList)?;
+            let channels: Vec<NotifyChannel> = self.client.read(answer)?;
+            names = channels.iter().map(|channel| channel.name.clone()).collect();
+            let told = |channel: &NotifyChannel| channel.last_success.is_some_and(|at| at >= since);
+            Ok(channels.iter().all(told).then_some(()))
+        })?;
+        Ok(if names.is_empty() { "no channel is configured".to_owned() } else { names.join(", ") })
     }
 
     /// The entry is taken out, and frames arrive again.

@@ -150,6 +150,7 @@ impl Pipeline {
             detectors_off: detectors_off(self.parts.engine.detectors_off()),
             models: in_force.collect(),
             model_rows: rows.collect(),
+            channels: self.channel_samples(),
         };
         self.parts.metrics.update(&sample);
     }

@@ -11,6 +11,7 @@ mod keeper;
 mod leak;
 mod learned;
 mod ledger;
+mod notices;
 mod ports;
 mod printer;
 mod reached;
@@ -27,6 +28,7 @@ use sensor_core::event::{Event as Told, Timed};
 use sensor_core::observation::Observation;
 use sensor_core::policy::{Decision, Memory, Save};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
+use sensor_notify::Notifier;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bpf::{Attachments, BpfError, Bypass, Counters, PortEvent, Ports, PortsError, Record, Rings};
@@ -124,6 +126,8 @@ pub struct Parts {
     pub models: Option<Models>,
     /// The record; none if it is switched off, or cannot be kept.
     pub recorder: Option<Recorder>,
+    /// Those who are told; none if the configuration names no channel.
+    pub notifier: Option<Notifier>,
     /// Standard output.
     pub telling: Telling,
     /// Requests of clients.
@@ -239,6 +243,9 @@ impl Pipeline {
         }
         if let Some(models) = &mut self.parts.models {
             models.close(&self.parts.engine);
+        }
+        if let Some(notifier) = self.parts.notifier.take() {
+            notifier.close();
         }
         Ok(())
     }
@@ -378,6 +385,9 @@ impl Pipeline {
         if let Some(recorder) = &mut self.parts.recorder {
             recorder.told(timed, &self.teller);
         }
+        if let Some(notifier) = &mut self.parts.notifier {
+            notifier.tell(timed, self.teller.clock.offset_ns, &self.teller.ports, latency_ns);
+        }
         let telling = &mut self.parts.telling;
         if !telling.kinds.contains(&EventType::of(&timed.event)) {
             return;
@@ -398,6 +408,7 @@ impl Pipeline {
                 let _ = reply.send(view);
             }
             Ask::Model(ask, reply) => self.ask_models(ask, reply),
+            Ask::Notify(ask, by, reply) => self.ask_notifier(ask, by, reply),
             Ask::Bypass(on, by, reply) => {
                 // A client that left does not wait.
                 let _ = reply.send(self.switch_bypass(on, by));

@@ -11,7 +11,7 @@ use sensor_core::event::ApprovalStep;
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
 
-use super::{LiveSample, Repair, raise, register};
+use super::{ChannelSample, LiveSample, Repair, raise, register};
 use crate::protocol::{Hits, Ledger};
 
 /// Bounds of the latency histogram, in seconds: a decision takes milliseconds, the evidence for it up to a minute.
@@ -73,6 +73,12 @@ pub struct Families {
     rule_bytes: IntCounterVec,
     model_info: IntGaugeVec,
     model_rows: IntGaugeVec,
+    notices_sent: IntCounterVec,
+    notices_failed: IntCounterVec,
+    notices_lost: IntCounterVec,
+    notices_waiting: IntGaugeVec,
+    channel_failing: IntGaugeVec,
+    channel_success: GaugeVec,
 }
 
 /// Makes and registers families.
@@ -157,6 +163,12 @@ impl Families {
             rule_bytes: new.counters("sekisho_rule_bytes_total", "Bytes of these.", &["verdict"])?,
             model_info: new.gauges("sekisho_model_info", "The model in force of a class of devices, by the beginning of its hash; always 1.", &["class", "subject", "hash"])?,
             model_rows: new.gauges("sekisho_model_rows", "Rows kept to learn from: of conversations (flow), of minutes of a device (window).", &["subject"])?,
+            notices_sent: new.counters("sekisho_notices_sent_total", "Notices that were told by a channel.", &["channel", "kind"])?,
+            notices_failed: new.counters("sekisho_notices_failed_total", "Attempts of a channel that failed.", &["channel", "kind"])?,
+            notices_lost: new.counters("sekisho_notices_lost_total", "Notices that a channel gave up: too many waited, or for too long.", &["channel", "kind"])?,
+            notices_waiting: new.gauges("sekisho_notices_waiting", "Notices that wait to be told by a channel; of a lamp: what is open.", &["channel", "kind"])?,
+            channel_failing: new.gauges("sekisho_notify_channel_failing", "1 while a channel keeps failing; the others were told.", &["channel", "kind"])?,
+            channel_success: register(registry, GaugeVec::new(Opts::new("sekisho_notify_last_success_timestamp_seconds", "When a channel last went well, since 1970."), &["channel", "kind"])?)?,
         };
         families.begin();
         Ok(families)
@@ -210,6 +222,23 @@ impl Families {
         }
         for (subject, rows) in &sample.model_rows {
             self.model_rows.with_label_values(&[*subject]).set(i64::try_from(*rows).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Shows how people are told.
+    pub fn channels(&self, channels: &[ChannelSample]) {
+        for channel in channels {
+            let labels = [channel.name.as_str(), channel.kind];
+            raise(&self.notices_sent.with_label_values(&labels), channel.sent);
+            raise(&self.notices_failed.with_label_values(&labels), channel.failed);
+            raise(&self.notices_lost.with_label_values(&labels), channel.lost);
+            self.notices_waiting
+                .with_label_values(&labels)
+                .set(i64::try_from(channel.waiting).unwrap_or(i64::MAX));
+            self.channel_failing.with_label_values(&labels).set(channel.failing.into());
+            if let Some(secs) = channel.last_success_secs {
+                self.channel_success.with_label_values(&labels).set(secs);
+            }
         }
     }
 

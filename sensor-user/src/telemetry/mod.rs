@@ -109,6 +109,29 @@ pub struct LiveSample {
     pub models: Vec<ModelSample>,
     /// Rows there are to learn from, by subject.
     pub model_rows: Vec<(&'static str, u64)>,
+    /// The channels that people are told by.
+    pub channels: Vec<ChannelSample>,
+}
+
+/// A channel that people are told by.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChannelSample {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Notices that were told.
+    pub sent: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Notices that were given up.
+    pub lost: u64,
+    /// Notices that wait; of a lamp: what is open.
+    pub waiting: u64,
+    /// Whether it fails, so that the others were told.
+    pub failing: bool,
+    /// When it last went well, seconds since 1970.
+    pub last_success_secs: Option<f64>,
 }
 
 /// A model in force.
@@ -173,6 +196,7 @@ impl Metrics {
         f.hits(&sample.hits);
         f.problems(sample);
         f.models(sample);
+        f.channels(&sample.channels);
         f.detectors_off(&sample.detectors_off);
         self.forget_ports(sample);
     }

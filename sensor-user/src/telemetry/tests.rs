@@ -72,6 +72,16 @@ fn sample() -> LiveSample {
         detectors_off: BTreeMap::from([("scan".to_owned(), vec!["radiology".to_owned()])]),
         models: vec![ModelSample { class: "all".to_owned(), subject: "flow", hash: "0123abcd".to_owned() }],
         model_rows: vec![("flow", 20_000)],
+        channels: vec![ChannelSample {
+            name: "it-mail".to_owned(),
+            kind: "mail",
+            sent: 7,
+            failed: 2,
+            lost: 1,
+            waiting: 3,
+            failing: true,
+            last_success_secs: Some(1_700_000_000.0),
+        }],
     }
 }
 
@@ -178,6 +188,12 @@ fn counters_follow_the_kernels() {
         ("sekisho_rule_bytes_total{verdict=\"would_drop\"}", 60.0),
         ("sekisho_model_info{class=\"all\",hash=\"0123abcd\",subject=\"flow\"}", 1.0),
         ("sekisho_model_rows{subject=\"flow\"}", 20_000.0),
+        ("sekisho_notices_sent_total{channel=\"it-mail\",kind=\"mail\"}", 7.0),
+        ("sekisho_notices_failed_total{channel=\"it-mail\",kind=\"mail\"}", 2.0),
+        ("sekisho_notices_lost_total{channel=\"it-mail\",kind=\"mail\"}", 1.0),
+        ("sekisho_notices_waiting{channel=\"it-mail\",kind=\"mail\"}", 3.0),
+        ("sekisho_notify_channel_failing{channel=\"it-mail\",kind=\"mail\"}", 1.0),
+        ("sekisho_notify_last_success_timestamp_seconds{channel=\"it-mail\",kind=\"mail\"}", 1_700_000_000.0),
     ] {
         assert_eq!(value(&metrics, name), Some(want), "{name}");
     }

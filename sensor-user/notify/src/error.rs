@@ -1,0 +1,96 @@
+//! Why something was not told.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a channel did not take a notice.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The name is not known, or nobody is there.
+    #[error("cannot reach {peer}: {source}; is it on, and is the address right?")]
+    Unreachable {
+        /// Whom.
+        peer: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It broke off, or took too long.
+    #[error("{peer} does not answer as it should: {source}")]
+    Broken {
+        /// Who.
+        peer: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The certificate is not one to trust, or there is no agreement on TLS.
+    #[error(
+        "no trusted connection to {peer}: {what}; give the authority of its certificate as ca_file, and the server by the \
+         name in that"
+    )]
+    Untrusted {
+        /// Who.
+        peer: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The peer understood, and says no.
+    #[error("{peer} refuses: {said}")]
+    Refused {
+        /// Who.
+        peer: String,
+        /// What it said.
+        said: String,
+        /// Whether it will say the same again.
+        lasting: bool,
+    },
+    /// What came back is not of the protocol.
+    #[error("{peer} answers something else than {wanted}: {said}")]
+    Unexpected {
+        /// Who.
+        peer: String,
+        /// What should have come.
+        wanted: &'static str,
+        /// What came.
+        said: String,
+    },
+    /// A file that belongs to the channel cannot be read.
+    #[error("cannot read {path}, the {what}: {source}")]
+    File {
+        /// What it is for.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The notice cannot be put into the form of the channel.
+    #[error("cannot make the message: {0}")]
+    Form(String),
+}
+
+impl SendError {
+    /// Whether another attempt within minutes will hardly do better.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Refused { lasting, .. } => *lasting,
+            Self::Untrusted { .. } | Self::File { .. } | Self::Form(_) => true,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Unexpected { .. } => false,
+        }
+    }
+}
+
+/// Why nobody can be told at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// There is no room for what waits.
+    #[error("cannot keep notices in {path}: {source}")]
+    Outbox {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No thread can be started.
+    #[error("cannot start the thread of the notices: {0}")]
+    Thread(#[from] io::Error),
+}

@@ -1,0 +1,227 @@
+//! Japanese.
+
+use super::{Labels, Phrases, odds};
+use crate::notice::{Entry, Step};
+use crate::place::Place;
+
+pub static PHRASES: Phrases = Phrases {
+    labels: Labels {
+        device: "機器",
+        addresses: "アドレス",
+        maker: "メーカー",
+        class: "分類",
+        place: "場所",
+        what: "検知内容",
+        sure: "確からしさ",
+        done: "対応",
+        until: "期限",
+        reason: "理由",
+        undo: "コマンド",
+        time: "日時",
+        incident: "インシデント番号",
+    },
+    severity,
+    place,
+    signature,
+    number,
+    sure: |nats, severity| {
+        format!(
+            "重大度「{severity}」。根拠の合計は {nats:.1} nat (正常な機器より、異常な機器でおよそ {} 倍起こりやすい)",
+            odds(nats)
+        )
+    },
+    action,
+    held,
+    entry,
+    for_good: "解除するまで",
+    approval,
+    otherwise: |until, acts| {
+        format!("{until} まで。返答がなければ{}", if acts { "実行します" } else { "何もしません" })
+    },
+    judgement: |who, id, right, by| match right {
+        Some(true) => format!("{who}: インシデント {id} は真の検知と判定されました ({by})"),
+        Some(false) => format!("{who}: インシデント {id} は誤検知と判定されました ({by})"),
+        None => format!("{who}: インシデント {id} による検知器の見直しが終わりました ({by})"),
+    },
+    device: |who, gateway| format!("新しい機器: {who}{}", if gateway { " (ゲートウェイ)" } else { "" }),
+    blind,
+    bypass: |on, by| match on {
+        true => format!("バイパス開始 ({by}): 何も遮断していません。隔離中の機器も通信できます"),
+        false => format!("バイパス終了 ({by}): 遮断を再開しました"),
+    },
+    channel: |name, error| match error {
+        Some(error) => format!("通知先 {name} に通知できません: {error}"),
+        None => format!("通知先 {name} への通知が復旧しました"),
+    },
+    test: |by| format!("{by} による通知テストです"),
+    somebody: "ある機器",
+    more: |count| format!("ほか {count} 件"),
+    lost: |count| {
+        format!("以前の通知 {count} 件をお届けできませんでした。`sekisho incidents` で確認してください。")
+    },
+    farewell: "ネットワークセンサー Sekisho からの自動通知です。コマンドは Sekisho 本体で実行してください。",
+    undo: [
+        "通信を再開させる",
+        "誤検知の場合",
+        "詳しく見る",
+        "承認する",
+        "却下する",
+        "確認した (ランプを消す)",
+    ],
+};
+
+fn severity(severity: u8) -> &'static str {
+    match severity {
+        1 => "高",
+        2 => "中",
+        _ => "低",
+    }
+}
+
+fn place(place: &Place) -> String {
+    let port = place.port.as_ref().map(|port| format!("ポート {port}"));
+    let vlan = place.vlan.map(|vlan| format!("VLAN {vlan}"));
+    let segment = place.segment.as_ref().map(|segment| format!("区画 {segment}"));
+    [port, vlan, segment].into_iter().flatten().collect::<Vec<_>>().join("、")
+}
+
+/// By the detector; what exactly it saw stays in English, as the other outputs name it.
+fn signature(detector: &str, signature: &str) -> String {
+    let what = match detector {
+        "scan" => "スキャン (多数の宛先を探る通信)",
+        "port_scan" => "ポートスキャン (1 台の多数のポートを探る通信)",
+        "lateral" => "横展開の疑い (管理・ファイル共有サービスで初めての機器へ次々に接続)",
+        "chain" => "横展開の連鎖 (管理サービスで接続された後、別の機器へ接続)",
+        "fanout" => "通信先の急増",
+        "novelty" => "初めての通信先が多い",
+        "swarm" => "外部の多数のホストと通信",
+        "spoof" => "なりすましの疑い",
+        "brute" => "パスワード総当たりの疑い",
+        "beacon" => "一定間隔の通信 (遠隔操作の疑い)",
+        "exfil" => "大量のデータ送信 (持ち出しの疑い)",
+        "flood" => "大量の送信",
+        "policy" => "禁止された通信、または普段ない通信",
+        "identity" => "機器の性質の変化",
+        "unusual" => "普段と異なる通信",
+        _ => return signature.to_owned(),
+    };
+    format!("{what} [{signature}]")
+}
+
+fn number(name: &str) -> String {
+    let known = match name {
+        "failed_first_contacts" => "失敗した初回接続",
+        "successful_first_contacts" => "成功した初回接続",
+        "log_likelihood_ratio" => "対数尤度比",
+        "seconds" => "秒数",
+        "destinations" => "通信先の数",
+        "new_destinations" => "新しい通信先の数",
+        "usual" => "普段の値",
+        "limit" => "上限",
+        "dest_ip" | "target" => "宛先",
+        "dest_port" => "宛先ポート",
+        "examples" => "例",
+        "conversations" => "通信の数",
+        "server" => "サーバー",
+        "client" => "クライアント",
+        "address" => "アドレス",
+        "port" => "ポート",
+        _ => return name.replace('_', " "),
+    };
+    known.to_owned()
+}
+
+fn action(name: &str) -> &'static str {
+    match name {
+        "none" | "lowered" => "なし (通知のみ)",
+        "throttled" => "通信量を制限しました",
+        "pinned" => "これまでの通信だけに制限しました",
+        "isolated" => "隔離しました",
+        "would_throttle" => "なし (観察モード。実施なら通信量を制限)",
+        "would_pin" => "なし (観察モード。実施ならこれまでの通信だけに制限)",
+        "would_isolate" => "なし (観察モード。実施なら隔離)",
+        "ungraded_throttle" | "ungraded_pin" | "ungraded_isolate" => "なし (単独では決め手に欠けます)",
+        "waits" => "承認を待っています",
+        "denied" => "なし (却下されました)",
+        "not_approved" => "なし (期限までに承認がありませんでした)",
+        "already_isolated" => "追加の対応なし (すでに制限中です)",
+        "gateway" => "なし (ゲートウェイのため)",
+        "protected" => "なし (保護対象のため)",
+        "budget_spent" => "なし (短時間の隔離が多すぎます。人の判断が必要です)",
+        "no_own_address" => "なし (その機器だけのアドレスがありません)",
+        _ => "インシデントを確認してください",
+    }
+}
+
+fn level(level: &str) -> &'static str {
+    match level {
+        "observe" => "監視",
+        "throttle" => "通信量の制限",
+        "external-only" => "外部との通信の遮断",
+        "pin" => "これまでの通信だけに制限",
+        "quarantine" => "検疫",
+        "isolate" => "隔離",
+        "cut" => "完全な遮断",
+        _ => "制限",
+    }
+}
+
+fn held(entry: &Entry) -> String {
+    let way = match entry.direction.as_str() {
+        "from" => " (送信のみ)",
+        "to" => " (受信のみ)",
+        _ => "",
+    };
+    let held = level(&entry.level);
+    let latency = entry.latency_ns.map(|ns| format!("、最初の根拠から {:.1} ミリ秒", ns as f64 / 1e6));
+    match entry.change {
+        Step::Released => "解除しました。通信できます".to_owned(),
+        Step::Expired => "期限が来ました。通信できます".to_owned(),
+        _ if entry.would => format!("なし (観察モード。実施なら{held}{way})"),
+        _ => format!("{held}{way} (エントリ {}{})", entry.id, latency.unwrap_or_default()),
+    }
+}
+
+fn entry(who: &str, entry: &Entry) -> String {
+    let held = level(&entry.level);
+    match (entry.change, entry.would) {
+        (Step::Released, _) => format!("解除: {who}"),
+        (Step::Expired, _) => format!("期限による解除: {who}"),
+        (_, true) => format!("{held} (観察モード、未実施): {who}"),
+        (Step::Added, _) => format!("{held}: {who}"),
+        (Step::Extended, _) => format!("{held}の延長: {who}"),
+        (Step::Changed, _) => format!("{held}への変更: {who}"),
+    }
+}
+
+fn approval(who: &str, step: &str, name: &str, by: &str) -> String {
+    let held = level(name);
+    match step {
+        "asked" => format!("承認待ち ({held}): {who}"),
+        "approved" => format!("承認 ({held}、{by}): {who}"),
+        "denied" => format!("却下 ({held}、{by}): {who}"),
+        "lapsed_acts" => format!("期限までに却下がないため実行 ({held}): {who}"),
+        "lapsed" => format!("期限までに承認なし ({held}は行いません): {who}"),
+        _ => format!("承認待ちの取り消し ({held}): {who}"),
+    }
+}
+
+fn blind(over: bool, causes: &[String], frames: u64, records: u64) -> String {
+    let causes: Vec<_> = causes
+        .iter()
+        .map(|cause| match cause.as_str() {
+            "records_lost" => "新しい通信が多すぎます",
+            "unread" => "読み取る前に通信の記録があふれました",
+            "coverage" => "見えなかったフレームが多すぎます",
+            "stopped" => "監視プログラムが停止していたか、遅れました",
+            other => other,
+        })
+        .collect();
+    let causes = causes.join("、");
+    let lost = format!("失われたフレーム {frames}、新しい通信の記録 {records}");
+    if over {
+        format!("監視が回復しました ({causes}。{lost})")
+    } else {
+        format!("監視不能: {causes}。検知がないことは安全を意味しません ({lost})")
+    }
+}

@@ -1,0 +1,209 @@
+//! Letters, read whole.
+
+use jiff::tz::TimeZone;
+
+use super::*;
+
+/// 2026-01-31 22:30:00 UTC.
+const TIME: i64 = 1_769_898_600_000_000_000;
+
+fn device() -> Device {
+    Device {
+        mac: "04:92:26:00:00:15".to_owned(),
+        ips: vec!["10.77.0.15".to_owned(), "fd77::15".to_owned()],
+        more_ips: 1,
+        maker: Some("ASUSTek <COMPUTER>".to_owned()),
+        name: Some("visitor-laptop".to_owned()),
+        class: None,
+    }
+}
+
+fn place() -> Place {
+    Place { port: Some("eth1".to_owned()), vlan: Some(20), segment: Some("radiology".to_owned()) }
+}
+
+fn notice(id: u64, severity: u8, what: What) -> Notice {
+    let (device, place, incident) = (Some(device()), Some(place()), Some(3));
+    Notice { id, unix_ns: TIME, severity, device, place, incident, what }
+}
+
+fn alert() -> Notice {
+    notice(
+        1,
+        1,
+        What::Alert {
+            detector: "scan".to_owned(),
+            signature: "ARP scan: asks for many addresses nobody has".to_owned(),
+            evidence: vec![("failed_first_contacts".to_owned(), "20".to_owned())],
+            nats: 14.0,
+            action: "isolated".to_owned(),
+        },
+    )
+}
+
+fn entry(change: Step, would: bool) -> Entry {
+    Entry {
+        id: 12,
+        change,
+        targets: vec!["04:92:26:00:00:15".to_owned()],
+        level: "isolate".to_owned(),
+        direction: "both".to_owned(),
+        until_ns: Some(TIME + 3_600_000_000_000),
+        would,
+        reason: "incident 3".to_owned(),
+        latency_ns: Some(2_500_000),
+    }
+}
+
+#[test]
+fn an_isolation_says_which_where_what_how_sure_done_until_and_how_to_undo() {
+    let notices = [alert(), notice(2, 1, What::Isolation(entry(Step::Added, false)))];
+    let tokyo = TimeZone::fixed(jiff::tz::offset(9));
+    let letter = letter(Language::Both, &notices, 0, &tokyo);
+    assert_eq!(
+        letter.subject,
+        "[Sekisho] 隔離: visitor-laptop (10.77.0.15) / visitor-laptop (10.77.0.15) is cut off"
+    );
+    let want = "\
+[高] 隔離: visitor-laptop (10.77.0.15)
+  機器: visitor-laptop (10.77.0.15)
+  アドレス: 04:92:26:00:00:15, 10.77.0.15, fd77::15, ほか 1 件
+  メーカー: ASUSTek <COMPUTER>
+  場所: ポート eth1、VLAN 20、区画 radiology
+  検知内容: スキャン (多数の宛先を探る通信) [ARP scan: asks for many addresses nobody has]: 失敗した初回接続 20
+  確からしさ: 重大度「高」。根拠の合計は 14.0 nat (正常な機器より、異常な機器でおよそ 1,000,000 倍起こりやすい)
+  対応: 隔離 (エントリ 12、最初の根拠から 2.5 ミリ秒)
+  期限: 2026-02-01 08:30:00
+  理由: incident 3
+  コマンド: 通信を再開させる: sekisho block remove --id 12
+    詳しく見る: sekisho incidents 3
+    誤検知の場合: sekisho incidents judge 3 false
+    確認した (ランプを消す): sekisho notify ack 3
+  日時: 2026-02-01 07:30:00
+  インシデント番号: 3
+
+-- 
+ネットワークセンサー Sekisho からの自動通知です。コマンドは Sekisho 本体で実行してください。
+
+========================================
+
+[high] visitor-laptop (10.77.0.15) is cut off
+  Device: visitor-laptop (10.77.0.15)
+  Addresses: 04:92:26:00:00:15, 10.77.0.15, fd77::15, and 1 more
+  Maker: ASUSTek <COMPUTER>
+  Where: port eth1, VLAN 20, segment radiology
+  What: ARP scan: asks for many addresses nobody has: failed first contacts 20
+  How sure: severity high; the evidence adds up to 14.0 nats: some 1,000,000 times likelier from a device gone bad than \
+from a healthy one
+  Done: cut off (entry 12), 2.5 ms after the first evidence
+  Until: 2026-02-01 08:30:00
+  Reason: incident 3
+  Commands: let it talk again: sekisho block remove --id 12
+    see more: sekisho incidents 3
+    if it is a false alarm: sekisho incidents judge 3 false
+    I know (lamp off): sekisho notify ack 3
+  Time: 2026-02-01 07:30:00
+  Incident: 3
+
+-- 
+Sekisho, the sensor of your network. Commands are for its shell.
+";
+    assert_eq!(letter.text(), want);
+    let html = page(&letter);
+    assert!(html.contains("ASUSTek &lt;COMPUTER&gt;") && !html.contains("<COMPUTER>"), "{html}");
+    assert!(html.contains("sekisho block remove --id 12<br>see more"), "{html}");
+}
+
+#[test]
+fn what_was_not_done_needs_no_undoing() {
+    let would = [notice(2, 2, What::Isolation(entry(Step::Added, true)))];
+    let released = [notice(2, 3, What::Isolation(entry(Step::Released, false)))];
+    for notices in [would, released] {
+        let text = letter(Language::Both, &notices, 0, &TimeZone::UTC).text();
+        assert!(!text.contains("block remove"), "{text}");
+    }
+}
+
+#[test]
+fn who_must_approve_is_given_both_commands() {
+    let asked = What::Approval {
+        step: "asked".to_owned(),
+        level: "isolate".to_owned(),
+        until_ns: TIME,
+        acts: false,
+        by: None,
+    };
+    let text = letter(Language::English, &[alert(), notice(3, 1, asked)], 0, &TimeZone::UTC).text();
+    for want in [
+        "a person must approve or deny it",
+        "approve: sekisho incidents approve 3",
+        "deny: sekisho incidents deny 3",
+        "2026-01-31 22:30:00; if nobody says anything by then, nothing is done",
+    ] {
+        assert!(text.contains(want), "{want}\n{text}");
+    }
+}
+
+#[test]
+fn every_kind_has_a_line_in_both_languages() {
+    let causes = ["records_lost", "unread", "coverage", "stopped"].map(str::to_owned).to_vec();
+    let approval = |step: &str| What::Approval {
+        step: step.to_owned(),
+        level: "pin".to_owned(),
+        until_ns: TIME,
+        acts: true,
+        by: Some("root".to_owned()),
+    };
+    let mut all = vec![
+        What::Judgement { right: Some(true), by: "root".to_owned() },
+        What::Judgement { right: Some(false), by: "root".to_owned() },
+        What::Judgement { right: None, by: "root".to_owned() },
+        What::Device { gateway: true },
+        What::Blind { over: false, causes: causes.clone(), frames_lost: 5, records_lost: 7 },
+        What::Blind { over: true, causes, frames_lost: 5, records_lost: 7 },
+        What::Bypass { on: true, by: "root".to_owned() },
+        What::Bypass { on: false, by: "root".to_owned() },
+        What::Channel { name: "mail".to_owned(), error: Some("refused".to_owned()) },
+        What::Channel { name: "mail".to_owned(), error: None },
+        What::Test { by: "root".to_owned() },
+    ];
+    all.extend(["asked", "approved", "denied", "lapsed", "lapsed_acts", "lost"].map(approval));
+    for change in [Step::Added, Step::Extended, Step::Changed, Step::Released, Step::Expired] {
+        all.extend([true, false].map(|would| What::Isolation(entry(change, would))));
+    }
+    let mut lines = std::collections::BTreeSet::new();
+    let count = all.len();
+    for what in all {
+        let notice = notice(1, 2, what);
+        let japanese = headline(JAPANESE, &notice);
+        assert!(!japanese.is_ascii(), "{japanese}");
+        lines.insert((headline(ENGLISH, &notice), japanese));
+    }
+    // Released and expired are the same whether it would have been or was.
+    assert_eq!(lines.len(), count - 2);
+}
+
+#[test]
+fn a_burst_is_one_letter_the_gravest_first_and_tells_what_it_leaves_out() {
+    let mut notices: Vec<_> = (0..30).map(|n| Notice { incident: Some(n + 10), ..alert() }).collect();
+    notices.iter_mut().for_each(|notice| notice.severity = 2);
+    notices.push(alert());
+    notices.push(Notice { incident: Some(12), ..alert() });
+    let letter = letter(Language::English, &notices, 4, &TimeZone::UTC);
+    let (_, sections) = &letter.parts[0];
+    assert_eq!((sections.len(), letter.omitted), (20, 11));
+    assert_eq!(sections.iter().map(|s| s.severity).take(3).collect::<Vec<_>>(), [1, 1, 2]);
+    assert!(letter.subject.ends_with("and 30 more"), "{}", letter.subject);
+    let text = letter.text();
+    assert!(text.contains("and 11 more\n") && text.contains("4 earlier notices could not be told"), "{text}");
+}
+
+#[test]
+fn odds_are_what_a_person_can_take_in() {
+    for (nats, want) in [(0.0, "1"), (6.9, "900"), (6.91, "1,000"), (13.82, "1,000,000"), (14.6, "2,000,000")]
+    {
+        assert_eq!(odds(nats), want, "{nats}");
+    }
+    assert_eq!(odds(f64::NAN), "1");
+    assert_eq!(odds(f64::INFINITY), odds(30.0));
+}

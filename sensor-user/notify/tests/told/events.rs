@@ -1,0 +1,90 @@
+//! What happened, as the engine tells it.
+
+use std::net::IpAddr;
+
+use sensor_core::event::{
+    Action, Alert, Change, DeviceRef, DeviceSeen, Event, Isolation, Judged, Judgement, Timed, Value,
+};
+use sensor_core::evidence::{Family, Sum};
+use sensor_core::observation::{FlowId, Kind};
+use sensor_core::policy::{Direction, Level, Target, Why};
+use sensor_core::time::{HOUR, SECOND, Time};
+
+const NOW: Time = Time(1_000 * SECOND);
+
+pub fn device(number: u8) -> DeviceRef {
+    DeviceRef {
+        mac: format!("04:92:26:00:00:{number:02x}").parse().unwrap(),
+        ips: vec![ip(number)],
+        maker: Some("ASUSTek <COMPUTER> INC.".to_owned()),
+        name: Some(format!("MRI {number}")),
+        class: None,
+    }
+}
+
+fn ip(number: u8) -> IpAddr {
+    format!("10.77.0.{number}").parse().unwrap()
+}
+
+fn flow(number: u8) -> FlowId {
+    let (src, dst) = (ip(number), ip(1));
+    FlowId { src, dst, sport: 5_000, dport: 445, proto: 6, kind: Kind::Ip, vlan: 20, port: 1 }
+}
+
+/// Device `number` scanned: incident `number`.
+pub fn alert(number: u8, severity: u8) -> Timed {
+    let alert = Alert {
+        incident: u64::from(number),
+        detector: "scan",
+        signature: "ARP scan: asks for many addresses nobody has",
+        severity,
+        device: device(number),
+        flow: flow(number),
+        family: Family::Scan,
+        weight: 14.0,
+        evidence: vec![("failed_first_contacts", Value::Count(20))],
+        first_evidence: NOW,
+        sum: Sum { shares: vec![(Family::Scan, 14.0)] },
+        why: Why::default(),
+        action: Action::Isolated,
+        ruling: None,
+        coverage: None,
+    };
+    Timed { time: NOW, event: Event::Alert(alert) }
+}
+
+/// It is cut off for an hour: entry `number`.
+pub fn isolation(number: u8, change: Change) -> Timed {
+    let device = device(number);
+    let isolation = Isolation {
+        id: u32::from(number),
+        change,
+        targets: vec![Target::Mac(device.mac)],
+        device: Some(device),
+        level: Level::Isolate,
+        direction: Direction::Both,
+        until: Some(NOW.plus(HOUR)),
+        would: false,
+        reason: "incident".to_owned(),
+        incident: Some(u64::from(number)),
+        flow: Some(flow(number)),
+        first_evidence: Some(NOW),
+    };
+    Timed { time: NOW, event: Event::Isolation(isolation) }
+}
+
+pub fn judgement(number: u8) -> Timed {
+    let judgement = Judgement {
+        judged: Judged::False,
+        incident: u64::from(number),
+        device: None,
+        reviews: Vec::new(),
+        by: "root".to_owned(),
+    };
+    Timed { time: NOW, event: Event::Judgement(judgement) }
+}
+
+pub fn seen(number: u8) -> Timed {
+    let seen = DeviceSeen { device: device(number), new: true, port: 1, vlan: 20, gateway: false };
+    Timed { time: NOW, event: Event::Device(seen) }
+}
