@@ -1,5 +1,7 @@
 //! Putting the daemon together: every part is built here, in the order in which a failure leaves nothing behind.
 
+mod tell;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use sensor_core::datapath::Plan;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::inventory::cards::Card;
 use sensor_core::inventory::kept::Kept;
+use sensor_core::policy::memory::Counter;
 use sensor_core::policy::{Block, Memory, Save};
 use sensor_core::settings::Mode;
 use sensor_core::time::{MINUTE, SECOND, Time};
@@ -22,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::bpf::{self, Attachments, BpfError, KernelLog, LOCK_DIR, Ports, Rules, Sensor, SensorLock};
 use crate::clock::{Now, WallClock};
 use crate::config::{self, Config, DaemonSettings};
-use crate::control::{Ask, Server};
+use crate::control::{Ask, Recall, Server};
 use crate::enforce::Enforcer;
 use crate::eve::EventType;
 use crate::models::Models;
@@ -30,7 +33,7 @@ use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::record::{self, Keeping, Recorder};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
-use crate::{adopt, makers, pipeline, protocol};
+use crate::{adopt, journal, makers, pipeline, protocol};
 
 /// Requests of clients that may wait.
 const ASKS: usize = 64;
@@ -111,8 +114,10 @@ impl Outside {
     async fn open(options: &RunOptions, daemon: &DaemonSettings, now: Now) -> Result<Self> {
         let mut store = Store::open(&options.state_dir)?;
         let blocks = store.load(now)?;
-        let memories = store.recall(now)?;
         let devices = store.devices(now)?;
+        let mut memories = store.recall(now)?;
+        let last = journal::last_incident(&options.state_dir);
+        memories.extend(last.map(|last| Memory::Last(Counter::Incidents, last)));
         let listener = match options.metrics.unwrap_or(daemon.metrics_listen) {
             Some(address) => Some(telemetry::bind(address).await?),
             None => None,
@@ -149,6 +154,9 @@ async fn live(options: RunOptions) -> Result<()> {
     let known = adopt::Known { plan: &plan, lists };
     let recorder = recorder(&options, &config);
     let notifier = notifier(&options, &config);
+    let eve = config.daemon.eve.clone();
+    let journal = tell::journal(&options.state_dir, config.daemon.journal);
+    let config_text = config.text.clone();
     let mut engine = Engine::new(config.settings);
     engine.resume(devices.0, devices.1);
     take_up(&options, &mut engine);
@@ -193,6 +201,9 @@ async fn live(options: RunOptions) -> Result<()> {
         log::warn!("the detector {detector} is switched off: {}", places.join(", "));
     }
 
+    if let Some(journal) = &journal {
+        tell::began(journal, &options, enforce, &config_text, &engine);
+    }
     let (sender, asks) = mpsc::channel(ASKS);
     let registry = metrics.registry();
     let pipeline = Pipeline::new(
@@ -209,10 +220,12 @@ async fn live(options: RunOptions) -> Result<()> {
             models,
             recorder,
             notifier,
+            journal,
             telling: Telling {
                 json: options.json,
                 kinds: options.events,
                 printer: Printer::start().context("starting the printer's thread")?,
+                log: tell::eve_log(&eve)?,
             },
             asks,
             pin_dir: options.pin_dir,
@@ -222,7 +235,8 @@ async fn live(options: RunOptions) -> Result<()> {
         out,
     );
     let shutdown = shutdown()?;
-    let leaves = serve(listener, registry, log, &server, sender);
+    let recall = tell::recall(&options.state_dir);
+    let leaves = serve(listener, registry, log, (&server, recall), sender);
     let result = tokio::select! {
         result = pipeline.run(shutdown) => result.map_err(anyhow::Error::from),
         result = leaves => result,
@@ -340,7 +354,7 @@ async fn serve(
     listener: Option<TcpListener>,
     registry: Registry,
     log: Option<KernelLog>,
-    server: &Server,
+    (server, recall): (&Server, Recall),
     asks: mpsc::Sender<Ask>,
 ) -> Result<()> {
     let scrape = async {
@@ -360,7 +374,7 @@ async fn serve(
     tokio::select! {
         result = scrape => result.context("serving the metrics"),
         () = log => Ok(()),
-        () = server.serve(asks, WallClock::live) => Ok(()),
+        () = server.serve(asks, WallClock::live, recall) => Ok(()),
     }
 }
 

@@ -89,6 +89,11 @@ impl Stamp {
         self.timestamp().to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
+    /// How far that zone is from UTC then: `+09:00`.
+    pub fn offset(self, zone: &TimeZone) -> String {
+        self.timestamp().to_zoned(zone.clone()).strftime("%:z").to_string()
+    }
+
     fn timestamp(self) -> Timestamp {
         Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default()
     }
@@ -146,6 +151,7 @@ mod tests {
     fn local_time_follows_the_zone() {
         let tokyo = TimeZone::fixed(jiff::tz::offset(9));
         assert_eq!(Stamp(1_767_225_600_000_000_000).local(&tokyo), "2026-01-01 09:00:00");
+        assert_eq!(Stamp(0).offset(&tokyo), "+09:00");
     }
 
     #[test]

@@ -10,13 +10,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use sensor_core::settings::{Mode, Settings};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::app::configure;
 use crate::cli::{Output, WhyArgs, here, json as line, show};
 use crate::clock::WallClock;
 use crate::config;
 use crate::eve::Teller;
+use crate::incident::assemble;
 use crate::protocol::IncidentInfo;
 use crate::record;
 use crate::record::again::{self, Again};
@@ -53,7 +54,7 @@ pub fn run(args: &WhyArgs) -> Result<bool> {
     let logged = args.log.as_deref().map(|log| read_log(log, args.id)).transpose()?;
     let Some(source) = &args.replay else {
         let incident = match logged {
-            Some(lines) => incident(&lines)?,
+            Some(lines) => assemble(&lines)?,
             None => args.ask_daemon()?,
         };
         let value = serde_json::to_value(&incident)?;
@@ -65,7 +66,7 @@ pub fn run(args: &WhyArgs) -> Result<bool> {
         None => from_record(args, logged)?,
     };
     let same = recorded.as_ref().map(|recorded| *recorded == anew);
-    let incident_anew = incident(&anew)?;
+    let incident_anew = assemble(&anew)?;
     let value = json!({
         "incident": incident_anew,
         "same": same,
@@ -173,7 +174,8 @@ fn read_log(path: &Path, id: u64) -> Result<Vec<Value>> {
         }
         let mut value: Value = serde_json::from_str(&text)
             .with_context(|| format!("a line of the log {} is no JSON: {text}", path.display()))?;
-        if value["incident_id"] == id {
+        // An order is no part of a decision: what came of it is.
+        if value["incident_id"] == id && value["event_type"] != "order" {
             ensure!(lines.len() < MAX_LINES, "incident {id} has more than {MAX_LINES} lines");
             forget_file(&mut value);
             lines.push(value);
@@ -203,49 +205,6 @@ fn replayed(path: &Path, settings: &Settings, wanted: impl Fn(&Value) -> bool) -
         }
     })?;
     Ok(lines)
-}
-
-/// Puts an incident together from its lines.
-fn incident(lines: &[Value]) -> Result<IncidentInfo> {
-    let alerts = || lines.iter().filter(|line| line["event_type"] == "alert");
-    let (first, last) = alerts().next().zip(alerts().next_back()).context("no line of it is an alert")?;
-    let mut findings: Vec<Value> = Vec::new();
-    for alert in alerts() {
-        let finding = json!({
-            "time": alert["timestamp"],
-            "detector": alert["alert"]["metadata"]["detector"][0],
-            "signature": alert["alert"]["signature"],
-            "severity": alert["alert"]["severity"],
-            "family": alert["family"].as_str().unwrap_or_default(),
-            "weight": alert["weight"],
-            "evidence": alert["evidence"],
-        });
-        let same = |old: &&mut Value| {
-            (&old["detector"], &old["signature"]) == (&finding["detector"], &finding["signature"])
-        };
-        match findings.iter_mut().find(same) {
-            Some(old) => *old = finding,
-            None => findings.push(finding),
-        }
-    }
-    let mut action = alerts().map(|alert| &alert["alert"]["metadata"]["decision"][0]);
-    let action = action.rfind(|action| **action != "none" && **action != "already_isolated");
-    let object: Map<String, Value> = [
-        ("id", first["incident_id"].clone()),
-        ("device", last["device"].clone()),
-        ("severity", alerts().filter_map(|alert| alert["alert"]["severity"].as_u64()).min().into()),
-        ("opened", first["timestamp"].clone()),
-        ("updated", last["timestamp"].clone()),
-        ("action", action.cloned().unwrap_or_else(|| "none".into())),
-        ("coverage", last["coverage"].clone()),
-        ("evidence", last["sum"].clone()),
-        ("why", last["why"].clone()),
-        ("findings", findings.into()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    serde_json::from_value(object.into()).context("the log is of another release")
 }
 
 /// Whether the decision is the one on record, for people.

@@ -180,13 +180,19 @@ pub struct BlockAdd {
 }
 
 /// What an incident was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IncidentJudge {
     /// Its number.
     pub incident: u64,
     /// It was a true one.
     pub right: bool,
+    /// And a grave one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grave: bool,
+    /// In what words, if any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
 }
 
 /// What came of what a person said to an incident.
@@ -208,6 +214,9 @@ pub struct JudgedInfo {
     pub incident: u64,
     /// It was a true one.
     pub right: bool,
+    /// And a grave one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grave: bool,
     /// The reviews that began with it if it was not, or ended if it was.
     pub reviews: Vec<ReviewInfo>,
 }
@@ -292,8 +301,14 @@ pub struct WaitInfo {
 pub struct VerdictInfo {
     /// It is a true one.
     pub right: bool,
+    /// And a grave one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grave: bool,
     /// The account.
     pub by: String,
+    /// In what words, if any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
 }
 
 /// Which entry.
@@ -546,6 +561,15 @@ pub struct LiveStatus {
     /// Gaps in the record, for the disk was too slow or too full.
     #[serde(default)]
     pub record_cut_short: u64,
+    /// Events that the journal had no room for.
+    #[serde(default)]
+    pub journal_lost: u64,
+    /// Writes of the journal that failed; what they were for is tried again.
+    #[serde(default)]
+    pub journal_errors: u64,
+    /// Events that the file of `[eve]` did not take, the oldest first.
+    #[serde(default)]
+    pub eve_lost: u64,
     /// Where the maps are pinned.
     pub pins: String,
     /// Whether too little is seen; none: enough.

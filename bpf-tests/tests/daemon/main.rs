@@ -13,6 +13,7 @@ mod drill;
 mod failure;
 mod follow;
 mod hospital;
+mod journal;
 mod known;
 mod latency;
 mod ledger;

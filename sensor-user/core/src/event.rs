@@ -337,12 +337,56 @@ pub struct Approval {
     pub by: Option<String>,
 }
 
+/// What a person says an incident was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was right to tell.
+    True,
+    /// It was nothing.
+    False,
+    /// It was right to tell, and grave: without that, harm would have come of it, or came.
+    Grave,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Grave];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Grave => "grave",
+        }
+    }
+
+    /// Whether it was right to tell.
+    pub const fn is_right(self) -> bool {
+        !matches!(self, Self::False)
+    }
+}
+
+/// What a person said of an incident.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+pub struct Said {
+    /// What it was.
+    pub verdict: Verdict,
+    /// The account that said so.
+    pub by: String,
+    /// In what words, if any.
+    pub comment: String,
+}
+
 /// What a person said of detectors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judged {
     /// The incident is a true one.
     Right,
+    /// The incident is a true one, and grave.
+    Grave,
     /// The incident is none.
     False,
     /// The detector was reviewed, and counts again.
@@ -362,6 +406,8 @@ pub struct Judgement {
     pub reviews: Vec<Review>,
     /// The account that said so.
     pub by: String,
+    /// In what words, if any.
+    pub comment: String,
 }
 
 /// What became of an announced change window.
@@ -425,6 +471,19 @@ pub struct BypassChange {
     pub by: String,
 }
 
+/// Somebody gave an order: by a command, or in a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ordered {
+    /// The account.
+    pub by: String,
+    /// What for, by the name of the request.
+    pub order: String,
+    /// With what, as JSON.
+    pub with: String,
+    /// Why it was refused; none: it was carried out.
+    pub refused: Option<String>,
+}
+
 /// A frame was dropped, or would have been: one of a sample.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Dropped {
@@ -474,6 +533,8 @@ pub enum Event {
     Card(CardChange),
     /// The bypass was switched.
     Bypass(BypassChange),
+    /// Somebody gave an order.
+    Order(Ordered),
     /// A frame was dropped.
     Dropped(Dropped),
     /// Too little is seen, or again enough.

@@ -6,7 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::coverage::Sighted;
 use crate::detect::{Finding, is_advisory};
-use crate::event::Action;
+use crate::event::{Action, Said};
 use crate::evidence::Sum;
 use crate::inventory::DeviceKey;
 use crate::policy::Level;
@@ -43,8 +43,8 @@ pub struct Incident {
     pub denied: Option<Level>,
     /// The account that approved what was done.
     pub approved_by: Option<String>,
-    /// Whether a person found it true, and the account.
-    pub judged: Option<(bool, String)>,
+    /// What a person said of it.
+    pub judged: Option<Said>,
     /// The last look at what a restriction of its device cuts.
     pub looked: Option<Looked>,
     /// How much was seen when its last alert was told; none in a replay.

@@ -71,8 +71,8 @@ pub struct IncidentView {
     pub ruling: Option<crate::policy::ruling::Ruling>,
     /// The level that waits for a person, and until when.
     pub waits: Option<(crate::policy::Level, Time)>,
-    /// Whether a person found it true, and the account.
-    pub judged: Option<(bool, String)>,
+    /// What a person said of it.
+    pub judged: Option<crate::event::Said>,
     /// How much was seen when its last alert was told; none if nobody said.
     pub coverage: Option<crate::coverage::Sighted>,
     /// What the evidence against its device added up to with its last finding.

@@ -136,7 +136,9 @@ impl Notifier {
             Event::Judgement(judgement) => Told::judgement(judgement),
             Event::Blind(blind) => Told::blind(blind),
             Event::Bypass(change) => Told::bypass(change),
-            Event::Flow(_) | Event::Dropped(_) | Event::Window(_) | Event::Card(_) => return,
+            Event::Flow(_) | Event::Dropped(_) | Event::Window(_) | Event::Card(_) | Event::Order(_) => {
+                return;
+            }
         };
         let place = told.mac.and_then(|mac| self.heard.of(&mac));
         let place = place.map(|(port, vlan)| self.settings.segments.place(ports.get(&port), vlan));

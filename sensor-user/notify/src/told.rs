@@ -88,7 +88,7 @@ impl Told {
 
     pub fn judgement(judgement: &Judgement) -> Self {
         let right = match judgement.judged {
-            Judged::Right => Some(true),
+            Judged::Right | Judged::Grave => Some(true),
             Judged::False => Some(false),
             Judged::Reviewed => None,
         };

@@ -8,13 +8,16 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sensor_core::settings::Mode;
 
+use super::audit::AuditTask;
 use super::block::BlockTask;
 use super::devices::DevicesArgs;
+use super::events::{EventsArgs, StateArgs};
 use super::explain::WhyArgs;
 use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use super::model::ModelTask;
 use super::notify::NotifyTask;
+use super::when::SpanArgs;
 use super::window::WindowTask;
 use crate::bpf::DEFAULT_PIN_DIR;
 use crate::duration;
@@ -150,6 +153,11 @@ Examples:
     Devices(DevicesArgs),
     /// Show what was found; approve what waits, and say what was false
     Incidents(IncidentsArgs),
+    /// Show what happened: alerts, isolations, orders and more, from the journal; also while no daemon runs
+    Events(EventsArgs),
+    /// Show who decided what, and verify the record of it and packs of incidents
+    #[command(subcommand)]
+    Audit(AuditTask),
     /// Announce a change, so that nothing is cut off by itself for a time
     #[command(subcommand)]
     Window(WindowTask),
@@ -196,7 +204,7 @@ pub struct OutputArgs {
 /// What to tell of what happens, and how.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct TellArgs {
-    /// Tell only these events: device, flow, alert, isolation, bypass, approval, judgement, window, drop, blind, stats [default: all; people are spared
+    /// Tell only these events: device, flow, alert, isolation, bypass, order, approval, judgement, window, drop, blind, stats [default: all; people are spared
     /// flow and drop]
     #[arg(long, value_delimiter = ',', value_parser = event_type(), value_name = "EVENT,...")]
     pub events: Vec<EventType>,
@@ -319,9 +327,18 @@ pub struct IncidentsArgs {
     /// What to say to one, instead of showing them.
     #[command(subcommand)]
     pub task: Option<IncidentsTask>,
-    /// Show this one with all its numbers
+    /// Show this one with all its numbers; one of an earlier run is read from the journal
     #[arg(value_name = "NUMBER")]
     pub id: Option<u64>,
+    /// Show also those of earlier runs, from the journal
+    #[arg(long, conflicts_with = "id")]
+    pub all: bool,
+    /// Of the journal, when.
+    #[command(flatten)]
+    pub span: SpanArgs,
+    /// Where the journal is.
+    #[command(flatten)]
+    pub state: StateArgs,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::args::AskArgs;
+use super::pack::{self, PackArgs};
 use super::show::{self, Here};
 use super::table::{column, numbers, table};
 use super::{CliError, run};
@@ -19,13 +20,23 @@ pub enum IncidentsTask {
     /// Say whether an incident was a true one
     #[command(after_long_help = "\
 `false` puts the detectors that found it on review for the class of the device, or for the device if it has no class: until \
-`sekisho incidents review` they only alert there. It releases nobody: `sekisho block remove` does. `true` takes `false` back.
+`sekisho incidents review` they only alert there. It releases nobody: `sekisho block remove` does. `true` takes `false` back, and so \
+does `grave`: true, and harm came of it, or would have. Incidents of earlier runs can be judged too (`sekisho incidents --all`).
 
 Examples:
-  sekisho incidents judge 12 false
+  sekisho incidents judge 12 false --comment \"scan of the maker, ticket 1234\"
   sekisho incidents reviews
   sekisho incidents review 3")]
     Judge(JudgeArgs),
+    /// Put all there is of an incident into one signed archive, with a report in Japanese and English
+    #[command(after_long_help = "\
+It is read from the journal; no daemon need run. Run it as root, for the key that signs is for the daemon alone.
+
+Examples:
+  sekisho incidents pack 12
+  sekisho incidents pack 12 -f /media/usb/incident-12.zip
+  sekisho audit verify-pack /media/usb/incident-12.zip")]
+    Pack(PackArgs),
     /// Show the detectors on review
     Reviews(AskArgs),
     /// End a review, by its number: the detector counts again
@@ -50,6 +61,8 @@ pub enum Verdict {
     True,
     /// It was nothing
     False,
+    /// It was right to tell, and grave: harm came of it, or would have
+    Grave,
 }
 
 /// `sekisho incidents judge`.
@@ -61,6 +74,9 @@ pub struct JudgeArgs {
     /// What it was
     #[arg(value_enum, value_name = "VERDICT")]
     pub verdict: Verdict,
+    /// What there is to say of it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub comment: String,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,
@@ -90,10 +106,12 @@ pub fn say(task: &IncidentsTask) -> Result<String, CliError> {
             })
         }
         IncidentsTask::Judge(args) => {
-            let right = args.verdict == Verdict::True;
-            let request = Request::IncidentJudge(IncidentJudge { incident: args.id, right });
+            let (right, grave) = (args.verdict != Verdict::False, args.verdict == Verdict::Grave);
+            let comment = args.comment.clone();
+            let request = Request::IncidentJudge(IncidentJudge { incident: args.id, right, grave, comment });
             run::ask(&args.ask, request, |said, _| judged(&said))
         }
+        IncidentsTask::Pack(args) => pack::pack(args),
         IncidentsTask::Reviews(args) => {
             run::ask(args, Request::Reviews, |list: Vec<_>, at| reviews(&list, at))
         }
@@ -115,7 +133,7 @@ fn approved(said: &Approved) -> String {
 }
 
 fn judged(said: &JudgedInfo) -> String {
-    let verdict = if said.right { "true" } else { "false" };
+    let verdict = show::verdict(said.right, said.grave);
     let mut text = format!("Incident {} is judged {verdict}.\n", said.incident);
     for review in &said.reviews {
         let (detector, scope) = (label::plain(&review.detector), label::plain(&review.scope));
@@ -124,6 +142,11 @@ fn judged(said: &JudgedInfo) -> String {
         } else {
             format!("{detector} only alerts for {scope} until `sekisho incidents review {}`.\n", review.id)
         });
+    }
+    if !said.right && said.reviews.is_empty() {
+        text.push_str(
+            "No detector is on review for it: its device is not known any more, or they are already.\n",
+        );
     }
     if !said.right {
         text.push_str("If its device is held, it still is: `sekisho block list`, `sekisho block remove`.\n");

@@ -3,23 +3,28 @@
 //! Exit codes: 0 done, 1 failed, 2 not understood (clap's own). What went wrong goes to standard error.
 
 mod args;
+mod audit;
 mod block;
 mod bypass;
 mod check;
 mod client;
 mod csv;
 mod devices;
+mod events;
 mod explain;
+mod history;
 mod incidents;
 mod kernel_args;
 mod model;
 mod notify;
+mod pack;
 mod run;
 mod seen;
 pub(crate) mod show;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod when;
 mod window;
 
 use std::fmt::Display;
@@ -27,11 +32,20 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use sensor_journal::JournalError;
+
 use crate::bpf::BpfError;
+use crate::clock::Stamp;
 use crate::config::ConfigError;
+use crate::pack::PackingError;
 use crate::protocol::RefusalKind;
 
 pub(crate) use client::Client;
+
+pub use audit::{AuditTask, KeyArgs, ListArgs, VerifyPackArgs, audit};
+pub use events::{EventsArgs, StateArgs};
+pub use pack::PackArgs;
+pub use when::SpanArgs;
 
 pub use args::{
     AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, DrillArgs, IncidentsArgs,
@@ -42,7 +56,7 @@ pub use incidents::{IncidentArgs, IncidentsTask, JudgeArgs, ReviewArgs, Verdict}
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
 
 pub use explain::WhyArgs;
-pub(crate) use run::{here, json};
+pub(crate) use run::{here, json, run as answer};
 
 pub use model::{ExplainArgs, ModelTask, PromoteArgs};
 
@@ -119,6 +133,20 @@ pub enum CliError {
     /// There is no such incident.
     #[error("there is no incident {0}; `sekisho incidents` shows those there are")]
     NoIncident(u64),
+    /// A time that ends before it begins.
+    #[error("the time ends before it begins: it is from {from} to {to}; exchange --from and --to")]
+    Span {
+        /// Its beginning.
+        from: Stamp,
+        /// Its end.
+        to: Stamp,
+    },
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A pack cannot be made.
+    #[error(transparent)]
+    Pack(#[from] PackingError),
     /// The models had no part in an incident.
     #[error(
         "no model had a part in incident {0}: it has no finding of the detector `unusual`; `sekisho incidents {0}` shows \
@@ -151,7 +179,10 @@ pub enum CliError {
 
 /// Carries out a command that needs no daemon of its own.
 pub fn run(task: &ClientTask) -> ExitCode {
-    match run::run(task, &mut io::stdout().lock()) {
+    if let ClientTask::Audit(task) = task {
+        return audit::carry_out(task);
+    }
+    match answer(task, &mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever reads has read enough, as `head` does.

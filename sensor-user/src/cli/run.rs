@@ -5,12 +5,15 @@ use std::io::Write;
 use jiff::tz::TimeZone;
 use sensor_core::addr::Prefix;
 use sensor_core::policy::Target;
+use sensor_journal::JournalError;
 use serde_json::Value;
 
 use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
 use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
-use super::{CliError, bypass, check, devices, incidents, model, notify, show, table, window};
+use super::{
+    CliError, audit, bypass, check, devices, events, history, incidents, model, notify, show, table, window,
+};
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
 
@@ -18,6 +21,8 @@ use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Req
 pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
     let text = match task {
         ClientTask::Check(args) => return check::check(args, out),
+        ClientTask::Events(args) => return events::events(args, out).map(|()| true),
+        ClientTask::Audit(task) => return audit::audit(task, out).map(|code| code == 0),
         ClientTask::Model(task) => model::model(task)?,
         ClientTask::Notify(task) => notify::notify(task)?,
         ClientTask::Bypass(args) => bypass::bypass(args, &here())?,
@@ -64,7 +69,15 @@ fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
     if let Some(task) = &args.task {
         return incidents::say(task);
     }
-    let mut client = Client::connect(&args.ask.socket)?;
+    if args.id.is_none() && (args.all || !args.span.is_open()) {
+        return history::all(args);
+    }
+    let mut client = match (Client::connect(&args.ask.socket), args.id) {
+        (Err(CliError::NoDaemon { .. }), Some(id)) if args.state.journal().is_ok() => {
+            return former(args, id);
+        }
+        (other, _) => other?,
+    };
     let answer = client.ask(Request::Incidents)?;
     let Some(id) = args.id else {
         if args.ask.output.output == Output::Json {
@@ -74,10 +87,12 @@ fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
         let status = client.ask(Request::Status)?;
         let status: Status = client.read(status)?;
         let incidents: Vec<_> = client.read(answer)?;
-        return Ok(show::incidents(&incidents, status.live.blind.as_ref(), &here()));
+        let shown = show::incidents(&incidents, status.live.blind.as_ref(), &here());
+        // A daemon that was just started has none, which says nothing of yesterday.
+        return Ok(shown + "`sekisho incidents --all` shows those of earlier runs too.\n");
     };
     let one = answer.as_array().into_iter().flatten().find(|i| i["id"].as_u64() == Some(id));
-    let one = one.ok_or(CliError::NoIncident(id))?;
+    let Some(one) = one else { return former(args, id) };
     match args.ask.output.output {
         Output::Json => Ok(json(one)),
         Output::Human => {
@@ -85,6 +100,18 @@ fn incidents(args: &IncidentsArgs) -> Result<String, CliError> {
             Ok(show::incident(&incident, &here()))
         }
     }
+}
+
+/// An incident that the daemon does not know any more.
+fn former(args: &IncidentsArgs, id: u64) -> Result<String, CliError> {
+    let incident = match history::one(&args.state, id) {
+        Err(CliError::Journal(JournalError::Nothing(_))) => return Err(CliError::NoIncident(id)),
+        other => other?,
+    };
+    Ok(match args.ask.output.output {
+        Output::Json => json(&serde_json::to_value(&incident).unwrap_or_default()),
+        Output::Human => show::incident(&incident, &here()),
+    })
 }
 
 fn add(args: &BlockAddArgs) -> Result<String, CliError> {

@@ -175,6 +175,9 @@ fn losses(status: &Status) -> String {
         ("records lost because the ring was full", status.live.ring_lost),
         ("changes of the block list not written to disk", status.live.store_errors),
         ("events lost because nobody took them from standard output", status.live.events_lost),
+        ("events the journal had no room for", status.live.journal_lost),
+        ("writes of the journal that failed", status.live.journal_errors),
+        ("events the file of [eve] did not take", status.live.eve_lost),
         ("gaps in the record of decisions, for the disk was too slow or full", status.live.record_cut_short),
         ("devices forgotten because the table was full", stat("devices_evicted")),
         ("conversations forgotten because the table was full", stat("flows_evicted")),
@@ -374,8 +377,10 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
         ));
     }
     if let Some(judged) = &incident.judged {
-        let verdict = if judged.right { "true" } else { "false" };
-        text.push_str(&format!("  judged   {verdict}, by {}\n", label::plain(&judged.by)));
+        let comment = label::plain(&judged.comment);
+        let comment = if comment.is_empty() { comment } else { format!(": {comment}") };
+        let verdict = verdict(judged.right, judged.grave);
+        text.push_str(&format!("  judged   {verdict}, by {}{comment}\n", label::plain(&judged.by)));
     }
     if let Some(seen) = incident.coverage.as_ref().and_then(|coverage| coverage["bridge"].as_f64()) {
         text.push_str(&format!("  seen     {} of what came in the minutes before\n", label::percent(seen)));
@@ -396,6 +401,15 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
         }
     }
     text
+}
+
+/// What a person said an incident was.
+pub fn verdict(right: bool, grave: bool) -> &'static str {
+    match (right, grave) {
+        (false, _) => "false",
+        (true, false) => "true",
+        (true, true) => "true and grave",
+    }
 }
 
 /// Which level was earned, why less was done, and what is lost by it.

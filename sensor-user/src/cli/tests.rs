@@ -437,6 +437,13 @@ fn what_a_person_says_of_incidents_is_asked_for_and_shown() {
             "Incident 12 is judged true.\nscan counts again for class icu.\n",
         ),
         (
+            "incidents judge 12 grave --comment malware",
+            json!({ "version": 1, "request": "incident_judge", "with": {
+                "incident": 12, "right": true, "grave": true, "comment": "malware" } }),
+            json!({ "incident": 12, "right": true, "grave": true, "reviews": [] }),
+            "Incident 12 is judged true and grave.\n",
+        ),
+        (
             "incidents review 3",
             json!({ "version": 1, "request": "review_end", "with": 3 }),
             review.clone(),
@@ -459,11 +466,11 @@ fn what_a_person_says_of_incidents_is_asked_for_and_shown() {
     let mut told = incident();
     told["action"] = "waits".into();
     told["waits"] = json!({ "level": "isolate", "until": "2026-01-01T00:15:00.000000+0000" });
-    told["judged"] = json!({ "right": false, "by": "tanaka" });
+    told["judged"] = json!({ "right": false, "by": "tanaka", "comment": "a test" });
     let shown = show::incident(&read(told), &here());
     assert!(shown.contains("(high), waits for approval\n"), "{shown}");
     let want = "  waits    for approval of isolate until 2026-01-01 00:15:00: `sekisho incidents approve 3` or `deny 3`\n  \
-        judged   false, by tanaka\n";
+        judged   false, by tanaka: a test\n";
     assert!(shown.contains(want), "{shown}");
 }
 

@@ -12,6 +12,7 @@ use super::Config;
 use super::item::{Item, Read, one_host, quoted};
 use super::{approve, classes, notify, notify_rules, places};
 use crate::duration::DAY;
+use crate::eve::EventType;
 
 /// One key.
 pub struct Key {
@@ -178,6 +179,20 @@ pub const KEYS: &[Key] = keys! {
     "record.max_mib": "MiB of the record on the disk, at most", "max_mib = 1024"
         => |c, i| c.daemon.record_max_mib, i.count(64..=1_048_576)?;
 
+    "journal.days": "days after which old events go", "days = 400"
+        => |c, i| c.daemon.journal.days, i.count(1..=36_500)?;
+    "journal.max_rows": "decisions that are kept, and as many sightings of devices", "max_rows = 500000"
+        => |c, i| c.daemon.journal.rows, i.count(1_000..=100_000_000)?;
+
+    "eve.file": "a file of events as JSON lines", r#"file = "/var/log/sekisho/eve.json""#
+        => |c, i| c.daemon.eve.file, Some(i.text()?).filter(|file| !file.is_empty()).map(PathBuf::from);
+    "eve.kinds": "the kinds of events in it", r#"kinds = ["alert", "isolation", "flow"]"#
+        => |c, i| c.daemon.eve.kinds, i.list(event_type)?;
+    "eve.max_mib": "MiB after which another file is begun", "max_mib = 256"
+        => |c, i| c.daemon.eve.max_mib, i.count(0..=1_048_576)?;
+    "eve.keep": "old files that are kept", "keep = 4"
+        => |c, i| c.daemon.eve.keep, i.count(1..=1_000)?;
+
     "notify.channels": "ways to tell people", r#"nms = { kind = "trap", address = "10.0.0.60" }"#
         => |c, i| c.daemon.notify.channels, notify::channels(i)?;
     "notify.rules": "which notices go to which channels", "rules = []"
@@ -194,6 +209,11 @@ pub const KEYS: &[Key] = keys! {
     "limits.incidents": "most incidents kept", "incidents = 4096"
         => |c, i| c.settings.limits.incidents, i.count(16..=1_048_576)? as usize;
 };
+
+/// A kind of event.
+fn event_type(item: &Item) -> Read<EventType> {
+    item.text()?.parse().or_else(|what: String| item.wrong(what, format!("write it like: {}", item.example)))
+}
 
 /// How long isolations last, each longer than the one before.
 fn durations(item: &Item) -> Read<Vec<u64>> {

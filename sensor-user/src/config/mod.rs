@@ -21,6 +21,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use sensor_core::settings::Settings;
+use sensor_journal::Keeping;
+
+use crate::eve::EventType;
 
 pub use keys::{KEYS, Key};
 pub use problem::{Problem, told};
@@ -58,6 +61,30 @@ pub struct DaemonSettings {
     pub record_max_mib: u64,
     /// Who is told, and how.
     pub notify: sensor_notify::Settings,
+    /// How much the journal keeps.
+    pub journal: Keeping,
+    /// The file of events.
+    pub eve: EveSettings,
+}
+
+/// The file of events.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EveSettings {
+    /// Which; none: there is none.
+    pub file: Option<PathBuf>,
+    /// The kinds of events in it.
+    pub kinds: Vec<EventType>,
+    /// MiB after which another one is begun; 0: only by order.
+    pub max_mib: u64,
+    /// So many old ones are kept.
+    pub keep: u64,
+}
+
+impl Default for EveSettings {
+    fn default() -> Self {
+        let kinds = EventType::ALL.into_iter().filter(|kind| *kind != EventType::Stats);
+        Self { file: None, kinds: kinds.collect(), max_mib: 256, keep: 4 }
+    }
 }
 
 impl Default for DaemonSettings {
@@ -71,6 +98,8 @@ impl Default for DaemonSettings {
             record_minutes: 30,
             record_max_mib: 1_024,
             notify: sensor_notify::Settings::default(),
+            journal: Keeping { days: 400, rows: 500_000 },
+            eve: EveSettings::default(),
         }
     }
 }

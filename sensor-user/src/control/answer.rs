@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sensor_core::engine::Reply;
-use sensor_core::event::DeviceRef;
+use sensor_core::event::{DeviceRef, Said, Verdict};
 use sensor_core::inventory::cards::Card;
 use sensor_core::policy::review::Review;
 use sensor_core::policy::window::Window;
@@ -54,9 +54,10 @@ pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
         Reply::Denied { incident, level } => {
             json(&Approved { incident: *incident, level: level.to_string(), action: None })
         }
-        Reply::Judged { incident, right, reviews } => {
+        Reply::Judged { incident, verdict, reviews } => {
             let reviews = reviews.iter().map(|one| review(one, clock)).collect();
-            json(&JudgedInfo { incident: *incident, right: *right, reviews })
+            let (right, grave) = (verdict.is_right(), *verdict == Verdict::Grave);
+            json(&JudgedInfo { incident: *incident, right, grave, reviews })
         }
         Reply::Reviewed(one) => json(&review(one, clock)),
         // It began with its announcement, or it is to come; one that ended is not open.
@@ -159,7 +160,12 @@ fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {
         waits: view
             .waits
             .map(|(level, until)| WaitInfo { level: level.to_string(), until: clock.stamp(until) }),
-        judged: view.judged.clone().map(|(right, by)| VerdictInfo { right, by }),
+        judged: view.judged.clone().map(|Said { verdict, by, comment }| VerdictInfo {
+            right: verdict.is_right(),
+            grave: verdict == Verdict::Grave,
+            by,
+            comment,
+        }),
         coverage: view.coverage.as_ref().map(json),
         evidence: Some(json(&view.evidence)),
         why: Some(json(&view.why)),

@@ -13,7 +13,8 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 
-use sensor_core::engine::{Command, CommandError, Reply};
+use sensor_core::engine::{Command, CommandError, Former, Reply};
+use sensor_core::event::Ordered;
 use sensor_core::snapshot::Snapshot;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -36,6 +37,8 @@ pub enum Ask {
     Bypass(bool, u32, oneshot::Sender<Result<BypassInfo, String>>),
     /// A fire drill is over: whether it went well.
     Drilled(bool, oneshot::Sender<()>),
+    /// Tell that an order was given, and what came of it.
+    Note(Ordered),
     /// Something about models. The answer is as it goes out, or why there is none.
     Model(ModelAsk, oneshot::Sender<Result<Value, String>>),
     /// Something about telling people, by order of an account. The answer is as it goes out, or why there is none.
@@ -52,6 +55,9 @@ pub enum NotifyAsk {
     /// A person knows of this incident, or of all: lamps may go dark.
     Acknowledge(Option<u64>),
 }
+
+/// What is known of an incident of an earlier run, by its number. It may take a while.
+pub type Recall = std::sync::Arc<dyn Fn(u64) -> Option<Former> + Send + Sync>;
 
 /// What a client wants of the models.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,7 +1,8 @@
 //! From a line of a client to what the pipeline is asked. Whatever comes in, it ends in an answer.
 
 use sensor_core::addr::AddrError;
-use sensor_core::engine::{Add, Announce, Command, Which, Who, Whom};
+use sensor_core::engine::{Add, Announce, Command, Judge, Which, Who, Whom};
+use sensor_core::event::{Said, Verdict};
 use sensor_core::inventory::cards::Edit;
 use sensor_core::policy::Name;
 use sensor_core::policy::Target;
@@ -76,9 +77,7 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::Incidents => Ok(Wish::See(Part::Incidents)),
         Request::IncidentApprove(id) => Ok(Wish::Order(Command::Approve(id, true, owner.to_owned()))),
         Request::IncidentDeny(id) => Ok(Wish::Order(Command::Approve(id, false, owner.to_owned()))),
-        Request::IncidentJudge(IncidentJudge { incident, right }) => {
-            Ok(Wish::Order(Command::Judge(incident, right, owner.to_owned())))
-        }
+        Request::IncidentJudge(judge) => judged(judge, owner).map(Wish::Order),
         Request::Reviews => Ok(Wish::See(Part::Reviews)),
         Request::ReviewEnd(id) => Ok(Wish::Order(Command::Review(id, owner.to_owned()))),
         Request::Windows => Ok(Wish::See(Part::Windows)),
@@ -116,6 +115,19 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
     }
 }
 
+/// The order that a request is, to be told: its name, and with what as JSON. None if it changes nothing.
+pub fn order(line: &[u8], wish: &Wish) -> Option<(String, String)> {
+    let changes = match wish {
+        Wish::See(_) => false,
+        Wish::Order(Command::Add(add)) => !add.preview,
+        Wish::Order(_) | Wish::Bypass(_) | Wish::Drilled(_) => true,
+        Wish::Model(ask) => matches!(ask, ModelAsk::Train(_) | ModelAsk::Promote(..)),
+        Wish::Notify(ask) => matches!(ask, NotifyAsk::Test(_) | NotifyAsk::Acknowledge(_)),
+    };
+    let object: Value = serde_json::from_slice(line).ok().filter(|_| changes)?;
+    Some((object["request"].as_str()?.to_owned(), object["with"].to_string()))
+}
+
 fn decode(line: &[u8]) -> Result<Request, Refusal> {
     let wrong = |error| bad(format!("the request is not understood: {error}"));
     let mut object: serde_json::Map<String, Value> = serde_json::from_slice(line).map_err(wrong)?;
@@ -145,6 +157,18 @@ fn edit(edit: DeviceEdit) -> Result<(String, Edit), Refusal> {
 /// A text that is not empty.
 fn given(text: &str) -> Option<&str> {
     Some(text.trim()).filter(|text| !text.is_empty())
+}
+
+fn judged(judge: IncidentJudge, owner: &str) -> Result<Command, Refusal> {
+    let IncidentJudge { incident, right, grave, comment } = judge;
+    let verdict = match (right, grave) {
+        (true, true) => Verdict::Grave,
+        (true, false) => Verdict::True,
+        (false, false) => Verdict::False,
+        (false, true) => return Err(bad("an incident that was none was not grave")),
+    };
+    let said = Said { verdict, by: owner.to_owned(), comment: reason(&comment)? };
+    Ok(Command::Judge(Judge { incident, said, former: None }))
 }
 
 fn block_add(add: BlockAdd, owner: &str) -> Result<Command, Refusal> {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sensor_core::engine::{Command, Judge};
+use sensor_core::event::Ordered;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -15,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::request::{self, Part, Wish, bad};
-use super::{Ask, ControlError, NotifyAsk, answer, peer};
+use super::{Ask, ControlError, NotifyAsk, Recall, answer, peer};
 use crate::clock::WallClock;
 use crate::protocol::{Answer, Envelope, MAX_REQUEST, Refusal, RefusalKind, VERSION};
 
@@ -68,8 +70,8 @@ impl Server {
         self.patience = patience;
     }
 
-    /// Serves clients until dropped. `clock` turns times into dates.
-    pub async fn serve(&self, asks: mpsc::Sender<Ask>, clock: fn() -> WallClock) {
+    /// Serves clients until dropped. `clock` turns times into dates, `recall` knows incidents of earlier runs.
+    pub async fn serve(&self, asks: mpsc::Sender<Ask>, clock: fn() -> WallClock, recall: Recall) {
         let seats = Arc::new(Semaphore::new(MAX_CLIENTS));
         let mut clients = JoinSet::new();
         loop {
@@ -87,7 +89,7 @@ impl Server {
             let patience = self.patience;
             match Arc::clone(&seats).try_acquire_owned() {
                 Ok(seat) => {
-                    let client = Client::new(stream, asks.clone(), clock, patience);
+                    let client = Client::new(stream, asks.clone(), (clock, Arc::clone(&recall)), patience);
                     clients.spawn(async move {
                         client.run().await;
                         drop(seat);
@@ -170,6 +172,7 @@ struct Client {
     uid: u32,
     asks: mpsc::Sender<Ask>,
     clock: fn() -> WallClock,
+    recall: Recall,
     patience: Duration,
 }
 
@@ -177,14 +180,14 @@ impl Client {
     fn new(
         stream: UnixStream,
         asks: mpsc::Sender<Ask>,
-        clock: fn() -> WallClock,
+        (clock, recall): (fn() -> WallClock, Recall),
         patience: Duration,
     ) -> Self {
         // One who left at once has no account any more; nothing he asks for will come.
         let uid = stream.peer_cred().map_or(u32::MAX, |cred| cred.uid());
         let owner = peer::user_name(uid);
         let (read, answers) = stream.into_split();
-        Self { lines: BufReader::new(read), answers, owner, uid, asks, clock, patience }
+        Self { lines: BufReader::new(read), answers, owner, uid, asks, clock, recall, patience }
     }
 
     /// Answers requests until the client is done, too slow or not understood.
@@ -212,10 +215,25 @@ impl Client {
         }
     }
 
+    /// Answers a request; one that is an order is told, with what came of it.
     async fn answer(&self, request: &[u8]) -> Result<serde_json::Value, Refusal> {
-        match request::read(request, &self.owner)? {
+        let wish = request::read(request, &self.owner)?;
+        let order = request::order(request, &wish);
+        let answer = self.carry_out(wish).await;
+        if let Some((order, with)) = order {
+            let refused = answer.as_ref().err().map(|refusal| refusal.message.clone());
+            let note = Ordered { by: self.owner.clone(), order, with, refused };
+            // Nobody takes it any more when the daemon stops; then the order was refused, too.
+            drop(timeout(self.patience, self.asks.send(Ask::Note(note))).await);
+        }
+        answer
+    }
+
+    async fn carry_out(&self, wish: Wish) -> Result<serde_json::Value, Refusal> {
+        match wish {
             Wish::See(part) => self.see(part).await,
             Wish::Order(command) => {
+                let command = self.with_former(command).await;
                 let (sender, receiver) = oneshot::channel();
                 let reply = self.ask(Ask::Command(command, sender), receiver).await?;
                 let reply = reply.map_err(|refused| Refusal {
@@ -248,6 +266,15 @@ impl Client {
                 said.map_err(|message| Refusal { kind: RefusalKind::Refused, message })
             }
         }
+    }
+
+    /// A judgement with what is known of its incident, should that be one of an earlier run.
+    async fn with_former(&self, command: Command) -> Command {
+        let Command::Judge(judge) = command else { return command };
+        let (recall, incident) = (Arc::clone(&self.recall), judge.incident);
+        // It is read from the disk.
+        let former = tokio::task::spawn_blocking(move || recall(incident)).await.ok().flatten();
+        Command::Judge(Judge { former, ..judge })
     }
 
     async fn see(&self, part: Part) -> Result<serde_json::Value, Refusal> {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use sensor_core::addr::Mac;
-use sensor_core::engine::{Add, Impact, Which, Who, Whom};
+use sensor_core::engine::{Add, Impact, Judge, Which, Who, Whom};
 use sensor_core::event::{Action, DeviceRef};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::cards::Card;
@@ -139,6 +140,9 @@ fn view() -> View {
         store_errors: 0,
         events_lost: 0,
         record_cut_short: 0,
+        journal_lost: 0,
+        journal_errors: 0,
+        eve_lost: 0,
         pins: "/sys/fs/bpf/sekisho".to_owned(),
         blind: None,
         rules: BTreeMap::from([("5".to_owned(), Hits { dropped: 3, dropped_bytes: 180, ..Hits::default() })]),
@@ -206,9 +210,16 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
             Ask::Command(Command::Approve(incident, false, _), answer) => {
                 drop(answer.send(Err(CommandError::NotWaiting(incident))));
             }
-            Ask::Command(Command::Judge(incident, right, by), answer) => {
-                let reviews = vec![Review { by, ..review() }];
-                drop(answer.send(Ok(Reply::Judged { incident, right, reviews })));
+            Ask::Note(_) => {}
+            Ask::Command(Command::Judge(judge), answer) => {
+                let Judge { incident, said, former } = judge;
+                let Some(former) = former else {
+                    drop(answer.send(Err(CommandError::NoIncident(incident))));
+                    continue;
+                };
+                let detector = former.detectors.join(" ");
+                let reviews = vec![Review { by: said.by, detector, ..review() }];
+                drop(answer.send(Ok(Reply::Judged { incident, verdict: said.verdict, reviews })));
             }
             Ask::Command(Command::Review(id, _), answer) => {
                 drop(answer.send(Ok(Reply::Reviewed(Review { id, ..review() }))));
@@ -241,6 +252,12 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
     }
 }
 
+/// A journal that knows incident 12.
+fn recall(incident: u64) -> Option<Former> {
+    let detectors = vec!["scan".to_owned()];
+    (incident == 12).then_some(Former { mac: None, ips: Vec::new(), detectors })
+}
+
 struct Daemon {
     dir: TempDir,
     tasks: Vec<JoinHandle<()>>,
@@ -256,7 +273,10 @@ impl Daemon {
         let mut server = Server::bind(&dir.path().join("run/control.sock"), "no-such-group").unwrap();
         change(&mut server);
         let (sender, receiver) = mpsc::channel(4);
-        let mut tasks = vec![tokio::spawn(async move { server.serve(sender, || WallClock::UNIX).await })];
+        let mut tasks =
+            vec![tokio::spawn(
+                async move { server.serve(sender, || WallClock::UNIX, Arc::new(recall)).await },
+            )];
         tasks.push(tokio::spawn(async move {
             if answers {
                 pipeline(receiver).await;
@@ -475,6 +495,11 @@ async fn what_a_person_says_of_incidents_reaches_the_pipeline_with_his_account()
             json!({ "incident": 12, "right": false }),
             json!({ "incident": 12, "right": false, "reviews": [review(3, &mine)] }),
         ),
+        (
+            "incident_judge",
+            json!({ "incident": 12, "right": true, "grave": true, "comment": " found malware\n" }),
+            json!({ "incident": 12, "right": true, "grave": true, "reviews": [review(3, &mine)] }),
+        ),
         ("reviews", Value::Null, json!([review(3, "tanaka")])),
         ("review_end", json!(5), review(5, "tanaka")),
         ("windows", Value::Null, json!([window_json(2, "everybody", "renumbering", "tanaka")])),
@@ -497,6 +522,63 @@ async fn what_a_person_says_of_incidents_reaches_the_pipeline_with_his_account()
 }
 
 #[tokio::test]
+async fn orders_are_told_and_what_changes_nothing_is_not() {
+    let (sender, mut asks) = mpsc::channel(4);
+    let (notes, mut noted) = mpsc::unbounded_channel();
+    let dir = TempDir::new().unwrap();
+    let server = Server::bind(&dir.path().join("control.sock"), "no-such-group").unwrap();
+    let path = dir.path().join("control.sock");
+    let serve = tokio::spawn(async move { server.serve(sender, || WallClock::UNIX, Arc::new(recall)).await });
+    let (forward, rest) = mpsc::channel(4);
+    let sort = tokio::spawn(async move {
+        while let Some(ask) = asks.recv().await {
+            match ask {
+                Ask::Note(order) => notes.send(order).unwrap(),
+                other => forward.send(other).await.unwrap(),
+            }
+        }
+    });
+    let answer = tokio::spawn(pipeline(rest));
+    for (request, with, told) in [
+        ("status", Value::Null, None),
+        ("incidents", Value::Null, None),
+        ("models", Value::Null, None),
+        ("block_add", json!({ "targets": ["10.0.0.7"], "preview": true }), None),
+        ("block_add", json!({ "targets": ["no address"] }), None),
+        ("block_add", json!({ "targets": ["10.0.0.7"] }), Some("done")),
+        ("block_remove", json!({ "id": 9 }), Some("there is no block entry for 9")),
+        ("bypass", json!(true), Some("done")),
+        ("model_train", Value::Null, Some("done")),
+        ("model_promote", json!({ "hash": "abcd", "golden": false }), Some("there is no model abcd")),
+        ("incident_judge", json!({ "incident": 12, "right": false }), Some("done")),
+        ("incident_judge", json!({ "incident": 13, "right": false }), Some("there is no incident 13")),
+    ] {
+        let mut line = json!({ "version": 1, "request": request });
+        if !with.is_null() {
+            line["with"] = with.clone();
+        }
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        BufReader::new(&mut stream).read_line(&mut answer).await.unwrap();
+        // Given on before the answer: what comes is here a moment later, what does not come is not.
+        let note = match told {
+            Some(_) => tokio::time::timeout(Duration::from_secs(5), noted.recv()).await.unwrap(),
+            None => noted.try_recv().ok(),
+        };
+        let Some(note) = note else {
+            assert_eq!(told, None, "{line}");
+            continue;
+        };
+        assert_eq!((&note.order[..], &note.with), (request, &with.to_string()), "{line}");
+        let outcome = note.refused.as_deref().unwrap_or("done");
+        assert!(told.is_some_and(|told| outcome.starts_with(told)), "{line}: {outcome}");
+        assert!(!note.by.is_empty());
+    }
+    [serve, sort, answer].iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn garbage_is_answered_with_what_is_wrong() {
     let daemon = Daemon::start();
     for (line, want) in [
@@ -511,6 +593,10 @@ async fn garbage_is_answered_with_what_is_wrong() {
         (r#"{"version":1}"#, "the request is not understood: missing field `request`"),
         (r#"{"version":1,"request":"explode"}"#, "the request is not understood: unknown variant `explode`"),
         (r#"{"version":1,"request":"status","x":1}"#, "the request is not understood: "),
+        (
+            r#"{"version":1,"request":"incident_judge","with":{"incident":1,"right":false,"grave":true}}"#,
+            "an incident that was none was not grave",
+        ),
         (
             r#"{"version":1,"request":"block_add","with":{"targets":["MRI"]}}"#,
             "`MRI` is neither a MAC nor an IP address",

@@ -3,7 +3,7 @@
 use sensor_core::coverage::{BlindCause, Sighted};
 use sensor_core::event::{
     Action, Alert, Approval, ApprovalStep, Blind, Change, DeviceRef, DeviceSeen, Dropped, Event, Evidence,
-    FlowEnded, Isolation, Judged, Judgement, Timed, Value, WindowChange, WindowStep,
+    FlowEnded, Isolation, Judged, Judgement, Ordered, Timed, Value, WindowChange, WindowStep,
 };
 use sensor_core::observation::{DropReason, EndReason, FlowId};
 use sensor_core::policy::ruling::Ruling;
@@ -27,6 +27,7 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> String 
             )
         }
         Event::Bypass(change) => format!("bypass off, by {}: the rules hold again", label::plain(&change.by)),
+        Event::Order(ordered) => order_sentence(ordered),
         Event::Approval(approval) => approval_sentence(teller, approval),
         Event::Judgement(judgement) => judgement_sentence(judgement),
         Event::Window(change) => window_sentence(teller, change),
@@ -227,11 +228,25 @@ fn judgement_sentence(judgement: &Judgement) -> String {
     let each = each.collect::<Vec<_>>().join(", ");
     let each = if each.is_empty() { "no detector".to_owned() } else { label::plain(&each) };
     let id = judgement.incident;
+    let comment = label::plain(&judgement.comment);
+    let by = if comment.is_empty() { by } else { format!("{by} ({comment})") };
     match judgement.judged {
         Judged::False => format!("judgement incident {id} is false, by {by}: on review is {each}"),
+        Judged::Grave => {
+            format!("judgement incident {id} is true and grave, by {by}: counts again: {each}")
+        }
         Judged::Right => format!("judgement incident {id} is true, by {by}: counts again: {each}"),
         Judged::Reviewed => format!("judgement reviewed by {by}: counts again: {each} [incident {id}]"),
     }
+}
+
+fn order_sentence(ordered: &Ordered) -> String {
+    let (by, with) = (label::plain(&ordered.by), label::plain(&ordered.with));
+    let outcome = match &ordered.refused {
+        None => "done".to_owned(),
+        Some(why) => format!("refused: {}", label::plain(why)),
+    };
+    format!("order     by {by}: {} {with}: {outcome}", ordered.order.replace('_', " "))
 }
 
 fn window_sentence(teller: &Teller, change: &WindowChange) -> String {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use sensor_core::addr::Mac;
 use sensor_core::event::{
     Action, Alert, Approval, Blind, DeviceRef, DeviceSeen, Dropped, Event, FlowEnded, Isolation, Judgement,
-    Timed, WindowChange,
+    Ordered, Timed, WindowChange,
 };
 use sensor_core::observation::{EndReason, FlowId, Kind};
 use sensor_core::policy::Target;
@@ -33,6 +33,7 @@ pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> Value {
             let action = if change.on { "on" } else { "off" };
             object.insert("bypass".into(), json!({ "action": action, "by": change.by }));
         }
+        Event::Order(ordered) => order_event(teller, &mut object, ordered),
         Event::Approval(approval) => approval_event(teller, &mut object, approval),
         Event::Judgement(judgement) => judgement_event(teller, &mut object, judgement),
         Event::Window(change) => window_event(teller, &mut object, change),
@@ -259,11 +260,33 @@ fn judgement_event(teller: &Teller, object: &mut Map<String, Value>, judgement: 
         .iter()
         .map(|review| json!({ "id": review.id, "detector": review.detector, "scope": review.scope }));
     let reviews: Vec<Value> = reviews.collect();
-    object.insert(
-        "judgement".into(),
-        json!({ "verdict": judgement.judged, "by": judgement.by, "reviews": reviews }),
-    );
+    let mut told = json!({ "verdict": judgement.judged, "by": judgement.by, "reviews": reviews });
+    if !judgement.comment.is_empty() {
+        told["comment"] = judgement.comment.as_str().into();
+    }
+    object.insert("judgement".into(), told);
     object.insert("incident_id".into(), judgement.incident.into());
+}
+
+fn order_event(teller: &Teller, object: &mut Map<String, Value>, ordered: &Ordered) {
+    head(teller, object, EventType::Order, None);
+    let with: Value = serde_json::from_str(&ordered.with).unwrap_or_default();
+    // Orders about an incident have its number alone, or among other things.
+    let number = Some(&with).filter(|_| ordered.order.starts_with("incident_"));
+    let incident = number.and_then(|with| with.as_u64().or_else(|| with["incident"].as_u64()));
+    object.insert(
+        "order".into(),
+        json!({
+            "request": ordered.order,
+            "with": with,
+            "by": ordered.by,
+            "outcome": if ordered.refused.is_none() { "done" } else { "refused" },
+            "reason": ordered.refused,
+        }),
+    );
+    if let Some(incident) = incident {
+        object.insert("incident_id".into(), incident.into());
+    }
 }
 
 fn window_event(teller: &Teller, object: &mut Map<String, Value>, change: &WindowChange) {

@@ -47,6 +47,8 @@ pub enum EventType {
     Isolation,
     /// The bypass was switched.
     Bypass,
+    /// Somebody gave an order.
+    Order,
     /// A restriction waits for a person, or that is over.
     Approval,
     /// A person judged an incident, or ended a review.
@@ -65,12 +67,13 @@ pub enum EventType {
 
 impl EventType {
     /// All kinds.
-    pub const ALL: [EventType; 12] = [
+    pub const ALL: [EventType; 13] = [
         EventType::Device,
         EventType::Flow,
         EventType::Alert,
         EventType::Isolation,
         EventType::Bypass,
+        EventType::Order,
         EventType::Approval,
         EventType::Judgement,
         EventType::Window,
@@ -93,6 +96,7 @@ impl EventType {
             Event::Alert(_) => EventType::Alert,
             Event::Isolation(_) => EventType::Isolation,
             Event::Bypass(_) => EventType::Bypass,
+            Event::Order(_) => EventType::Order,
             Event::Approval(_) => EventType::Approval,
             Event::Judgement(_) => EventType::Judgement,
             Event::Window(_) => EventType::Window,
@@ -110,6 +114,7 @@ impl EventType {
             EventType::Alert => "alert",
             EventType::Isolation => "isolation",
             EventType::Bypass => "bypass",
+            EventType::Order => "order",
             EventType::Approval => "approval",
             EventType::Judgement => "judgement",
             EventType::Window => "window",
@@ -190,7 +195,12 @@ impl Teller {
     /// The event as one line for people, with the local time.
     pub fn sentence(&self, timed: &Timed, latency_ns: Option<u64>) -> String {
         let when = self.clock.stamp(timed.time).local(&self.zone);
-        format!("{when} {}", human::event(self, timed, latency_ns))
+        format!("{when} {}", self.words(timed, latency_ns))
+    }
+
+    /// The event in words, without its time.
+    pub fn words(&self, timed: &Timed, latency_ns: Option<u64>) -> String {
+        human::event(self, timed, latency_ns)
     }
 
     /// What a replay ends with, as an EVE-style object.

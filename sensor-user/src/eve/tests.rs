@@ -409,7 +409,14 @@ fn a_judgement_is_told() {
         by: "tanaka".to_owned(),
     };
     let said = |judged, reviews| {
-        Event::Judgement(Judgement { judged, incident: 3, device: None, reviews, by: "tanaka".to_owned() })
+        Event::Judgement(Judgement {
+            judged,
+            incident: 3,
+            device: None,
+            reviews,
+            by: "tanaka".to_owned(),
+            comment: String::new(),
+        })
     };
     is_told(
         said(Judged::False, vec![review.clone()]),
@@ -427,6 +434,11 @@ fn a_judgement_is_told() {
         "judgement incident 3 is false, by tanaka: on review is scan for class icu",
     );
     for (judged, reviews, want) in [
+        (
+            Judged::Grave,
+            vec![],
+            "judgement incident 3 is true and grave, by tanaka: counts again: no detector",
+        ),
         (Judged::Right, vec![], "judgement incident 3 is true, by tanaka: counts again: no detector"),
         (
             Judged::Reviewed,
@@ -477,6 +489,61 @@ fn what_people_say_of_a_device_is_told() {
         }),
         "inventory Intel 00:1b:21:0a:0b:0c (number 7) is described anew, by sato",
     );
+}
+
+#[test]
+fn a_judgement_is_told_with_its_comment() {
+    use sensor_core::event::{Judged, Judgement};
+    let (by, comment) = ("tanaka".to_owned(), "scan of the maker\n".to_owned());
+    let said = Judgement { judged: Judged::False, incident: 3, device: None, reviews: vec![], by, comment };
+    let timed = Timed { time: START, event: Event::Judgement(said) };
+    assert_eq!(teller().value(&timed, None)["judgement"]["comment"], "scan of the maker\n");
+    let want = "judgement incident 3 is false, by tanaka (scan of the maker ): on review is no detector";
+    assert!(teller().sentence(&timed, None).ends_with(want), "{}", teller().sentence(&timed, None));
+}
+
+#[test]
+fn an_order_is_told_with_who_gave_it_and_what_came_of_it() {
+    use sensor_core::event::Ordered;
+    let order = |order: &str, with: &str, refused: Option<&str>| {
+        let (order, with, refused) = (order.to_owned(), with.to_owned(), refused.map(str::to_owned));
+        Event::Order(Ordered { by: "tanaka".to_owned(), order, with, refused })
+    };
+    is_told(
+        order("incident_judge", r#"{"incident":3,"right":true}"#, None),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "order",
+            "order": {
+                "request": "incident_judge",
+                "with": { "incident": 3, "right": true },
+                "by": "tanaka",
+                "outcome": "done",
+                "reason": null,
+            },
+            "incident_id": 3,
+        }),
+        r#"order     by tanaka: incident judge {"incident":3,"right":true}: done"#,
+    );
+    is_told(
+        order("block_remove", r#"{"id":3}"#, Some("there is no block entry for 3")),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "event_type": "order",
+            "order": {
+                "request": "block_remove",
+                "with": { "id": 3 },
+                "by": "tanaka",
+                "outcome": "refused",
+                "reason": "there is no block entry for 3",
+            },
+        }),
+        r#"order     by tanaka: block remove {"id":3}: refused: there is no block entry for 3"#,
+    );
+    let approve = Timed { time: START, event: order("incident_approve", "7", None) };
+    assert_eq!(teller().value(&approve, None)["incident_id"], 7);
 }
 
 #[test]

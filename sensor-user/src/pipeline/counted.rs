@@ -14,6 +14,7 @@ use crate::models::SUBJECTS;
 use crate::protocol::{AttachMode, BlindInfo, Hits, LiveStatus, PortStatus, UnfilteredPort};
 use crate::record::Recorder;
 use crate::telemetry::{LiveSample, ModelSample, PortSample, RingSample};
+use sensor_journal::Keeper as JournalKeeper;
 
 impl Pipeline {
     /// The ports and what each counted.
@@ -142,6 +143,9 @@ impl Pipeline {
             store_errors: self.parts.keeper.errors(),
             events_lost: self.parts.telling.printer.lost(),
             record_cut_short: self.parts.recorder.as_ref().map_or(0, Recorder::cut_short),
+            journal_lost: self.parts.journal.as_ref().map_or(0, JournalKeeper::lost),
+            journal_errors: self.parts.journal.as_ref().map_or(0, JournalKeeper::errors),
+            eve_lost: self.parts.telling.log.as_ref().map_or(0, |log| log.printer.lost()),
             enforce: self.parts.enforce,
             bypass: self.bypass.on,
             blind: self.accounts.blind().map(|blind| blind.causes.clone()).unwrap_or_default(),
@@ -189,6 +193,9 @@ impl Pipeline {
             store_errors: self.parts.keeper.errors(),
             events_lost: self.parts.telling.printer.lost(),
             record_cut_short: self.parts.recorder.as_ref().map_or(0, Recorder::cut_short),
+            journal_lost: self.parts.journal.as_ref().map_or(0, JournalKeeper::lost),
+            journal_errors: self.parts.journal.as_ref().map_or(0, JournalKeeper::errors),
+            eve_lost: self.parts.telling.log.as_ref().map_or(0, |log| log.printer.lost()),
             pins: self.parts.pin_dir.display().to_string(),
             blind: self.accounts.blind().map(|blind| BlindInfo {
                 since: WallClock::live().stamp(blind.began),

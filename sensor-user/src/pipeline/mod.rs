@@ -28,14 +28,16 @@ use sensor_core::event::{Event as Told, Timed};
 use sensor_core::observation::Observation;
 use sensor_core::policy::{Decision, Memory, Save};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
+use sensor_journal::Keeper as JournalKeeper;
 use sensor_notify::Notifier;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bpf::{Attachments, BpfError, Bypass, Counters, PortEvent, Ports, PortsError, Record, Rings};
-use crate::clock::{Now, WallClock};
+use crate::clock::{Now, Stamp, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
+use crate::journal;
 use crate::models::Models;
 use crate::protocol::Hits;
 use crate::record::Recorder;
@@ -100,6 +102,16 @@ pub struct Telling {
     pub kinds: Vec<EventType>,
     /// Where the lines go.
     pub printer: Printer,
+    /// The file they go to besides, if one is configured.
+    pub log: Option<EveLog>,
+}
+
+/// A file of events as JSON lines.
+pub struct EveLog {
+    /// The kinds told.
+    pub kinds: Vec<EventType>,
+    /// Where the lines go.
+    pub printer: Printer,
 }
 
 /// All parts of a running daemon that the loop owns.
@@ -128,6 +140,8 @@ pub struct Parts {
     pub recorder: Option<Recorder>,
     /// Those who are told; none if the configuration names no channel.
     pub notifier: Option<Notifier>,
+    /// The journal; none if its thread cannot be started.
+    pub journal: Option<JournalKeeper>,
     /// Standard output.
     pub telling: Telling,
     /// Requests of clients.
@@ -246,6 +260,9 @@ impl Pipeline {
         }
         if let Some(notifier) = self.parts.notifier.take() {
             notifier.close();
+        }
+        if let Some(journal) = &self.parts.journal {
+            journal.add(journal::ended(Stamp::now()));
         }
         Ok(())
     }
@@ -388,15 +405,28 @@ impl Pipeline {
         if let Some(notifier) = &mut self.parts.notifier {
             notifier.tell(timed, self.teller.clock.offset_ns, &self.teller.ports, latency_ns);
         }
-        let telling = &mut self.parts.telling;
-        if !telling.kinds.contains(&EventType::of(&timed.event)) {
+        let kind = EventType::of(&timed.event);
+        let Parts { telling, journal, .. } = &self.parts;
+        let prints = telling.kinds.contains(&kind);
+        if prints && !telling.json {
+            telling.printer.print(self.teller.sentence(timed, latency_ns));
+        }
+        let log = telling.log.as_ref().filter(|log| log.kinds.contains(&kind));
+        let journal = journal.as_ref().filter(|_| journal::may_keep(kind));
+        if !(prints && telling.json) && log.is_none() && journal.is_none() {
             return;
         }
-        telling.printer.print(if telling.json {
-            self.teller.value(timed, latency_ns).to_string()
-        } else {
-            self.teller.sentence(timed, latency_ns)
-        });
+        let value = self.teller.value(timed, latency_ns);
+        if prints && telling.json {
+            telling.printer.print(value.to_string());
+        }
+        if let Some(log) = log {
+            log.printer.print(value.to_string());
+        }
+        if let Some(journal) = journal.filter(|_| journal::is_kept(kind, &value)) {
+            let words = self.teller.words(timed, latency_ns);
+            journal.add(journal::entry(self.teller.clock.stamp(timed.time), &value, words));
+        }
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -409,6 +439,7 @@ impl Pipeline {
             }
             Ask::Model(ask, reply) => self.ask_models(ask, reply),
             Ask::Notify(ask, by, reply) => self.ask_notifier(ask, by, reply),
+            Ask::Note(ordered) => self.tell(&Timed { time: now, event: Told::Order(ordered) }, None),
             Ask::Bypass(on, by, reply) => {
                 // A client that left does not wait.
                 let _ = reply.send(self.switch_bypass(on, by));

@@ -1,4 +1,4 @@
-//! What is told on standard output, through a thread of its own: a reader who stops reading, or a disk that is full, never
+//! What is told on standard output, or in a file, through a thread of its own: a reader who stops reading, or a disk that is full, never
 //! holds up the sensor. What waits for them is bounded, and its oldest is lost first; a line that was begun is ended as
 //! soon as that is possible, so no line is torn.
 
@@ -25,6 +25,7 @@ pub struct Printer {
     queue: Arc<Queue>,
     /// Closed by the thread when all is printed.
     done: Receiver<()>,
+    name: String,
 }
 
 impl Printer {
@@ -35,18 +36,24 @@ impl Printer {
     /// If no thread can be started, or standard output is closed.
     pub fn start() -> io::Result<Self> {
         // Not through its buffer, which would not tell how much of a line was written.
-        Self::onto(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+        Self::onto("standard output", File::from(io::stdout().as_fd().try_clone_to_owned()?))
     }
 
-    fn onto(mut out: impl Write + Send + 'static) -> io::Result<Self> {
+    /// The same, for something else: `name` is what people call it.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub fn onto(name: impl Into<String>, mut out: impl Write + Send + 'static) -> io::Result<Self> {
+        let name = name.into();
         let queue = Arc::new(Queue::default());
         let (ended, done) = sync_channel(0);
-        let lines = Arc::clone(&queue);
+        let (lines, called) = (Arc::clone(&queue), name.clone());
         thread::Builder::new().name("printer".to_owned()).spawn(move || {
             let _ended: SyncSender<()> = ended;
-            print_all(&lines, &mut out);
+            print_all(&lines, &called, &mut out);
         })?;
-        Ok(Self { queue, done })
+        Ok(Self { queue, done, name })
     }
 
     /// Prints a line; if the reader is far behind, the oldest that waits is lost for it.
@@ -68,7 +75,7 @@ impl Drop for Printer {
         let _ = self.done.recv_timeout(FAREWELL);
         let waiting = self.queue.lock().lines.len();
         if waiting > 0 {
-            log::warn!("{waiting} events were not printed: nobody took them from standard output");
+            log::warn!("{waiting} events were not printed: {} did not take them", self.name);
         }
     }
 }
@@ -124,7 +131,7 @@ impl Queue {
 }
 
 /// Writes line by line until the last, and tries again what could not be written.
-fn print_all(queue: &Queue, out: &mut impl Write) {
+fn print_all(queue: &Queue, name: &str, out: &mut impl Write) {
     let mut failing = false;
     while let Some(mut line) = queue.next() {
         line.push('\n');
@@ -138,7 +145,7 @@ fn print_all(queue: &Queue, out: &mut impl Write) {
             }
             if !failing {
                 log::error!(
-                    "cannot write events to standard output: {error}; it is tried again, and of {WAITING} that \
+                    "cannot write events to {name}: {error}; it is tried again, and of {WAITING} that \
                      wait the oldest are lost first"
                 );
                 failing = true;
@@ -146,7 +153,7 @@ fn print_all(queue: &Queue, out: &mut impl Write) {
             queue.pause();
         }
         if failing {
-            log::info!("events can be written to standard output again; {} were lost", queue.lock().lost);
+            log::info!("events can be written to {name} again; {} were lost", queue.lock().lost);
             failing = false;
         }
     }
@@ -210,7 +217,7 @@ mod tests {
         let (full, hit) = channel();
         let disk = Disk(Arc::default(), Some(full));
         disk.room(10);
-        let printer = Printer::onto(disk.clone()).unwrap();
+        let printer = Printer::onto("a disk", disk.clone()).unwrap();
         printer.print("line 0".to_owned());
         printer.print("line 1".to_owned());
         // The second line is written in part; from here on the thread holds it and the others wait.
@@ -230,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_end_without_a_reader_is_an_end_all_the_same() {
-        let printer = Printer::onto(Disk::default()).unwrap();
+        let printer = Printer::onto("a disk", Disk::default()).unwrap();
         printer.print("never read".to_owned());
         let queue = Arc::clone(&printer.queue);
         drop(printer);

@@ -93,6 +93,12 @@ pub struct LiveSample {
     pub events_lost: u64,
     /// Segments of the record that ended early.
     pub record_cut_short: u64,
+    /// Events that the journal had no room for.
+    pub journal_lost: u64,
+    /// Writes of the journal that failed.
+    pub journal_errors: u64,
+    /// Events that the file of events did not take in time.
+    pub eve_lost: u64,
     /// Whether decisions are carried out.
     pub enforce: bool,
     /// Whether every verdict is taken to "pass".
@@ -189,6 +195,9 @@ impl Metrics {
         raise(&f.store_errors, sample.store_errors);
         raise(&f.events_lost, sample.events_lost);
         raise(&f.record_cut_short, sample.record_cut_short);
+        raise(&f.journal_lost, sample.journal_lost);
+        raise(&f.journal_errors, sample.journal_errors);
+        raise(&f.eve_lost, sample.eve_lost);
         f.enforce.set(sample.enforce.into());
         f.bypass.set(sample.bypass.into());
         f.sight(&sample.blind);
@@ -241,7 +250,8 @@ impl Metrics {
             | Event::Device(_)
             | Event::Flow(_)
             | Event::Blind(_)
-            | Event::Bypass(_) => {}
+            | Event::Bypass(_)
+            | Event::Order(_) => {}
         }
     }
 

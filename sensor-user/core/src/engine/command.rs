@@ -1,8 +1,11 @@
 //! Orders of an operator: block, and take back.
 
+use std::net::IpAddr;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::event::{Action, Change, DeviceRef};
+use crate::addr::Mac;
+use crate::event::{Action, Change, DeviceRef, Said, Verdict};
 use crate::inventory::cards::{Card, CardError, DeviceId, Edit};
 use crate::inventory::{self, Device, DeviceKey};
 use crate::policy::preview::Preview;
@@ -22,8 +25,8 @@ pub enum Command {
     Remove(Which),
     /// Do what waits for approval in this incident, or do not; the account that says so.
     Approve(u64, bool, String),
-    /// This incident is true, or false; the account that says so.
-    Judge(u64, bool, String),
+    /// This incident is true, false, or grave.
+    Judge(Judge),
     /// A detector was reviewed, and counts again; the account that says so.
     Review(ReviewId, String),
     /// Announce a change window.
@@ -38,6 +41,28 @@ pub enum Command {
     Split(String, String),
     /// Forget this device; the account that says so.
     ForgetDevice(String, String),
+}
+
+/// What a person says of an incident.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Judge {
+    /// Its number.
+    pub incident: u64,
+    /// What it was, and who says so.
+    pub said: Said,
+    /// What is known of it, if it is one of an earlier run.
+    pub former: Option<Former>,
+}
+
+/// An incident of an earlier run.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Former {
+    /// The MAC address of its device; that of its router if it lived behind one.
+    pub mac: Option<Mac>,
+    /// The IP addresses it had.
+    pub ips: Vec<IpAddr>,
+    /// The detectors that found it.
+    pub detectors: Vec<String>,
 }
 
 /// Whom an order is about.
@@ -109,8 +134,8 @@ pub enum Reply {
     Judged {
         /// The incident.
         incident: u64,
-        /// It is true.
-        right: bool,
+        /// What it was.
+        verdict: Verdict,
         /// The reviews that began with it if it is false, or ended if it is true.
         reviews: Vec<Review>,
     },
@@ -252,7 +277,7 @@ impl Engine {
             Command::Add(add) => self.add(now, add, out),
             Command::Approve(incident, true, by) => self.approve(incident, &by, now, out),
             Command::Approve(incident, false, by) => self.deny(incident, &by, now, out),
-            Command::Judge(incident, right, by) => self.judge(incident, (right, &by), now, out),
+            Command::Judge(judge) => self.judge(&judge, now, out),
             Command::Review(id, by) => self.end_review(id, &by, now, out),
             Command::Announce(announce) => self.announce(announce, now, out),
             Command::EndWindow(id, by) => self.end_window(id, &by, now, out),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::detect::{Finding, is_advisory};
-use crate::event::{Event, Judged, Judgement, Timed};
+use crate::detect::{self, Finding, is_advisory};
+use crate::event::{Event, Judged, Judgement, Said, Timed, Verdict};
 use crate::inventory::DeviceKey;
 use crate::policy::class::class_of;
 use crate::policy::memory::Counter;
@@ -14,7 +14,7 @@ use crate::policy::review::{MAX_REVIEWS, Review, ReviewId, Scope};
 use crate::policy::{Memory, MemoryKey, Save, Target};
 use crate::time::Time;
 
-use super::command::{CommandError, Reply};
+use super::command::{CommandError, Former, Judge, Reply};
 use super::{Engine, Output};
 
 /// The reviews that go on.
@@ -66,74 +66,96 @@ impl Engine {
         self.reviews.about(finding.detector, self.scope(finding.device))
     }
 
-    /// A person judges an incident: `right` or false.
+    /// A person judges an incident.
     pub(super) fn judge(
         &mut self,
-        id: u64,
-        (right, by): (bool, &str),
+        judge: &Judge,
         now: Time,
         out: &mut Output,
     ) -> Result<Reply, CommandError> {
-        let Some(incident) = self.incidents.get(id) else {
-            return self.take_back(id, (right, by), now, out);
+        let Judge { incident: id, said, former } = judge;
+        let (device, detectors, findings) = match (self.incidents.get(*id), former) {
+            (Some(incident), _) => {
+                let findings = incident.findings.clone();
+                let detectors = findings.iter().map(|(_, finding)| finding.detector.to_owned()).collect();
+                (Some(incident.device), detectors, findings)
+            }
+            (None, Some(former)) => {
+                (self.former_device(former), former.detectors.iter().cloned().collect(), Vec::new())
+            }
+            // Itself it is not remembered, but its reviews are.
+            (None, None) if said.verdict.is_right() && self.reviews.iter().any(|one| one.incident == *id) => {
+                (None, BTreeSet::new(), Vec::new())
+            }
+            (None, None) => return Err(CommandError::NoIncident(*id)),
         };
-        let (key, findings) = (incident.device, incident.findings.clone());
-        let scope = self.scope(key);
-        let detectors: BTreeSet<&str> = findings.iter().map(|(_, finding)| finding.detector).collect();
-        let detectors = detectors.into_iter().filter(|detector| !is_advisory(detector));
-        let mut reviews = Vec::new();
-        if right {
-            reviews = self.end_reviews_of(id, out);
-        } else {
-            let new: Vec<&str> = detectors.filter(|d| self.reviews.about(d, scope).is_none()).collect();
-            if self.reviews.all.len() + new.len() > MAX_REVIEWS {
-                return Err(CommandError::ReviewsFull);
-            }
-            for detector in new {
-                self.reviews.last += 1;
-                let review = Review {
-                    id: self.reviews.last,
-                    detector: detector.to_owned(),
-                    scope,
-                    incident: id,
-                    since: now,
-                    by: by.to_owned(),
-                };
-                self.reviews.all.insert(review.id, review.clone());
-                out.saves.push(Save::Keep(Memory::Review(review.clone())));
-                out.saves.push(Save::Keep(Memory::Last(Counter::Reviews, review.id.into())));
-                reviews.push(review);
-            }
+        let reviews = match device {
+            _ if said.verdict.is_right() => self.end_reviews_of(*id, out),
+            Some(device) => self.begin_reviews(*id, &said.by, (device, &detectors), now, out)?,
+            None => Vec::new(),
+        };
+        if let (Some(device), false) = (device, said.verdict.is_right()) {
             for (_, finding) in &findings {
-                self.ledger.strike(key, finding.family, finding.signature);
+                self.ledger.strike(device, finding.family, finding.signature);
             }
         }
-        if let Some(incident) = self.incidents.get_mut(id) {
-            incident.judged = Some((right, by.to_owned()));
+        if let Some(incident) = self.incidents.get_mut(*id) {
+            incident.judged = Some(said.clone());
         }
-        let judged = if right { Judged::Right } else { Judged::False };
-        let device = self.describe(key);
-        let event = Judgement { judged, incident: id, device, reviews: reviews.clone(), by: by.to_owned() };
+        let judged = match said.verdict {
+            Verdict::True => Judged::Right,
+            Verdict::Grave => Judged::Grave,
+            Verdict::False => Judged::False,
+        };
+        let device = device.and_then(|device| self.describe(device));
+        let Said { by, comment, verdict } = said.clone();
+        let event = Judgement { judged, incident: *id, device, reviews: reviews.clone(), by, comment };
         out.events.push(Timed { time: now, event: Event::Judgement(event) });
-        Ok(Reply::Judged { incident: id, right, reviews })
+        Ok(Reply::Judged { incident: *id, verdict, reviews })
     }
 
-    /// An incident of an earlier run is found true after all: its reviews are remembered, itself it is not.
-    fn take_back(
+    /// The device of an incident of an earlier run, if it is known now: by its MAC address; by an IP address only behind a
+    /// router, for elsewhere another device may have that by now.
+    fn former_device(&self, former: &Former) -> Option<DeviceKey> {
+        let known = former.mac.and_then(|mac| self.inventory.find(Target::Mac(mac)));
+        if let Some(device) = known.filter(|device| !device.gateway) {
+            return Some(device.key);
+        }
+        let known = former.ips.iter().filter_map(|ip| self.inventory.find(Target::Ip(*ip)));
+        known.map(|device| device.key).find(|key| matches!(key, DeviceKey::Routed(_)))
+    }
+
+    /// Puts detectors on review for the class of a device, or for the device; those that are not yet.
+    fn begin_reviews(
         &mut self,
-        id: u64,
-        (right, by): (bool, &str),
+        incident: u64,
+        by: &str,
+        (device, detectors): (DeviceKey, &BTreeSet<String>),
         now: Time,
         out: &mut Output,
-    ) -> Result<Reply, CommandError> {
-        if !right || !self.reviews.iter().any(|review| review.incident == id) {
-            return Err(CommandError::NoIncident(id));
+    ) -> Result<Vec<Review>, CommandError> {
+        let scope = self.scope(device);
+        let counts = |name: &&String| {
+            detect::names().any(|known| known == *name)
+                && !is_advisory(name)
+                && self.reviews.about(name, scope).is_none()
+        };
+        let new: Vec<&String> = detectors.iter().filter(counts).collect();
+        if self.reviews.all.len() + new.len() > MAX_REVIEWS {
+            return Err(CommandError::ReviewsFull);
         }
-        let reviews = self.end_reviews_of(id, out);
-        let (judged, by) = (Judged::Right, by.to_owned());
-        let event = Judgement { judged, incident: id, device: None, reviews: reviews.clone(), by };
-        out.events.push(Timed { time: now, event: Event::Judgement(event) });
-        Ok(Reply::Judged { incident: id, right, reviews })
+        let mut begun = Vec::new();
+        for detector in new {
+            self.reviews.last += 1;
+            let id = self.reviews.last;
+            let review =
+                Review { id, detector: detector.clone(), scope, incident, since: now, by: by.to_owned() };
+            self.reviews.all.insert(id, review.clone());
+            out.saves.push(Save::Keep(Memory::Review(review.clone())));
+            out.saves.push(Save::Keep(Memory::Last(Counter::Reviews, id.into())));
+            begun.push(review);
+        }
+        Ok(begun)
     }
 
     /// Ends the reviews that began with an incident.
@@ -163,6 +185,7 @@ impl Engine {
             device: None,
             reviews: vec![review.clone()],
             by: by.to_owned(),
+            comment: String::new(),
         };
         out.events.push(Timed { time: now, event: Event::Judgement(event) });
         Ok(Reply::Reviewed(review))

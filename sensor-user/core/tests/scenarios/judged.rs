@@ -1,6 +1,7 @@
 //! Incidents that a person judged, and what comes of it.
 
-use sensor_core::event::Judged;
+use sensor_core::engine::{Former, Judge};
+use sensor_core::event::{Judged, Said, Verdict};
 use sensor_core::policy::class::{Class, Kind};
 use sensor_core::policy::review::Review;
 
@@ -8,7 +9,17 @@ use crate::*;
 
 impl Lan {
     fn judge(&mut self, incident: u64, right: bool) -> Result<Reply, CommandError> {
-        let command = Command::Judge(incident, right, "tanaka".to_owned());
+        self.verdict(incident, if right { Verdict::True } else { Verdict::False }, None)
+    }
+
+    fn verdict(
+        &mut self,
+        incident: u64,
+        verdict: Verdict,
+        former: Option<Former>,
+    ) -> Result<Reply, CommandError> {
+        let said = Said { verdict, by: "tanaka".to_owned(), comment: "a test".to_owned() };
+        let command = Command::Judge(Judge { incident, said, former });
         self.engine.command(self.now, command, &mut self.out)
     }
 
@@ -46,7 +57,7 @@ fn a_false_incident_lowers_its_detector_for_the_class_until_it_is_reviewed() {
     let incident = lan.found(66);
     assert_eq!(lan.entered(), 1);
     let reply = lan.judge(incident, false).unwrap();
-    let Reply::Judged { right: false, reviews, .. } = reply else { panic!("{reply:?}") };
+    let Reply::Judged { verdict: Verdict::False, reviews, .. } = reply else { panic!("{reply:?}") };
     let told: Vec<_> =
         reviews.iter().map(|review| (review.detector.as_str(), review.scope.to_string())).collect();
     assert!(told.contains(&("scan", "class wards".to_owned())), "{told:?}");
@@ -83,7 +94,8 @@ fn a_device_of_no_class_is_judged_alone_and_a_judgement_can_be_taken_back() {
     let incident = lan.found(90);
     lan.judge(incident, false).unwrap();
     assert!(lan.reviews().iter().all(|review| review.scope.to_string() == "device 00:1b:21:00:00:5a"));
-    assert_eq!(lan.engine.snapshot(lan.now).incidents[0].judged, Some((false, "tanaka".to_owned())));
+    let said = lan.engine.snapshot(lan.now).incidents[0].judged.clone().unwrap();
+    assert_eq!((said.verdict, &said.by[..], &said.comment[..]), (Verdict::False, "tanaka", "a test"));
     lan.judge(incident, false).unwrap();
     let count = lan.reviews().len();
     lan.judge(incident, false).unwrap();
@@ -147,4 +159,51 @@ fn numbers_of_incidents_go_on_however_the_daemon_ended() {
     let mut stopped = lan.restarted(|settings| settings);
     stopped.populate(1..=20);
     assert_eq!(stopped.found(67), first + 1);
+}
+
+/// What a journal says of an incident about host n.
+fn former(n: u8) -> Former {
+    Former { mac: Some(mac(n)), ips: vec![host(n)], detectors: vec!["scan".to_owned(), "gone".to_owned()] }
+}
+
+#[test]
+fn an_incident_of_an_earlier_run_is_judged_by_what_a_journal_says_of_it() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=80);
+    let reply = lan.verdict(7, Verdict::False, Some(former(66))).unwrap();
+    let Reply::Judged { incident: 7, reviews, .. } = reply else { panic!("{reply:?}") };
+    let told: Vec<_> =
+        reviews.iter().map(|review| (&review.detector[..], review.scope.to_string())).collect();
+    assert_eq!(told, [("scan", "class wards".to_owned())], "and none that there is no more");
+    lan.found(67);
+    assert!(matches!(lan.ruling().lowered[0].why, Cause::Review { .. }), "{:?}", lan.ruling());
+    lan.verdict(7, Verdict::Grave, Some(former(66))).unwrap();
+    assert_eq!(lan.reviews(), []);
+    let said = lan.out.events.iter().filter_map(|timed| match &timed.event {
+        Event::Judgement(one) => Some((one.judged, one.device.is_some())),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), [(Judged::False, true), (Judged::Grave, true)]);
+}
+
+#[test]
+fn an_incident_of_an_earlier_run_is_not_taken_for_another_devices() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=20);
+    // Another device has the address by now.
+    let stranger = Former { mac: Some(mac(200)), ips: vec![host(3)], ..former(200) };
+    let reply = lan.verdict(7, Verdict::False, Some(stranger)).unwrap();
+    assert!(matches!(&reply, Reply::Judged { reviews, .. } if reviews.is_empty()), "{reply:?}");
+    assert_eq!(lan.reviews(), []);
+}
+
+#[test]
+fn a_grave_incident_is_a_true_one() {
+    let mut lan = Lan::new(wards());
+    lan.populate(1..=20);
+    let incident = lan.found(90);
+    lan.judge(incident, false).unwrap();
+    lan.verdict(incident, Verdict::Grave, None).unwrap();
+    assert_eq!(lan.reviews(), []);
+    assert_eq!(lan.engine.snapshot(lan.now).incidents[0].judged.as_ref().unwrap().verdict, Verdict::Grave);
 }

@@ -1,0 +1,224 @@
+//! The words of the report, in Japanese and in English.
+
+use serde_json::Value;
+
+use crate::cli::show;
+
+/// A language.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tongue {
+    /// Japanese.
+    Ja,
+    /// English.
+    En,
+}
+
+impl Tongue {
+    /// One of two texts.
+    pub fn pick<'a>(self, ja: &'a str, en: &'a str) -> &'a str {
+        match self {
+            Self::Ja => ja,
+            Self::En => en,
+        }
+    }
+
+    /// Its code.
+    pub fn code(self) -> &'static str {
+        self.pick("ja", "en")
+    }
+
+    /// What a detector looks for.
+    pub fn detector(self, name: &str) -> String {
+        let known = match name {
+            "scan" => "ネットワーク探索(スキャン)",
+            "port_scan" => "ポートスキャン",
+            "lateral" => "管理用サービスによる横展開",
+            "chain" => "連鎖する横展開",
+            "fanout" => "接続先の急増",
+            "novelty" => "初めての接続先の増加",
+            "swarm" => "外部の多数のホストとの通信",
+            "spoof" => "なりすまし(ARP・DHCP・MAC)",
+            "brute" => "パスワード総当たり",
+            "beacon" => "定期的な外部通信(C&Cの疑い)",
+            "exfil" => "大量のデータ送信",
+            "flood" => "大量送信(フラッド)",
+            "policy" => "禁止された通信、固定機器の新しい通信先",
+            "identity" => "機器の役割の変化",
+            "unusual" => "学習した普段の通信との違い",
+            other => other,
+        };
+        match self {
+            Self::Ja => known.to_owned(),
+            Self::En => name.replace('_', " "),
+        }
+    }
+
+    /// What was done.
+    pub fn done(self, action: &str) -> &str {
+        let known = match action {
+            "none" | "lowered" => "通知のみ",
+            "isolated" => "隔離した",
+            "throttled" => "通信量を制限した",
+            "pinned" => "普段の通信先だけに制限した",
+            "would_isolate" | "ungraded_isolate" => "隔離の判定(実施せず)",
+            "would_throttle" | "ungraded_throttle" => "通信量制限の判定(実施せず)",
+            "would_pin" | "ungraded_pin" => "普段の通信先への制限の判定(実施せず)",
+            "waits" => "承認待ち",
+            "denied" => "担当者が却下した",
+            "not_approved" => "期限までに承認されなかった",
+            "already_isolated" => "すでに隔離中",
+            "gateway" => "ルーターのため隔離しない",
+            "protected" => "保護対象のため隔離しない",
+            "budget_spent" => "自動隔離の上限に達したため担当者の判断待ち",
+            "no_own_address" => "固有のアドレスがないため隔離しない",
+            other => other,
+        };
+        match self {
+            Self::Ja => known,
+            Self::En => show::done(action),
+        }
+    }
+
+    /// How grave it is.
+    pub fn grave(self, severity: u8) -> &'static str {
+        match severity {
+            1 => self.pick("高", "high"),
+            2 => self.pick("中", "medium"),
+            _ => self.pick("低", "low"),
+        }
+    }
+
+    /// What a person said it was.
+    pub fn verdict(self, right: bool, grave: bool) -> &'static str {
+        match (right, grave) {
+            (false, _) => self.pick("誤検知", "false"),
+            (true, false) => self.pick("正しい検知", "true"),
+            (true, true) => self.pick("正しい検知(重大)", "true and grave"),
+        }
+    }
+
+    /// A kind of event.
+    pub fn kind(self, kind: &str) -> &str {
+        let known = match kind {
+            "device" => "新しい機器",
+            "alert" => "検知",
+            "isolation" => "隔離",
+            "bypass" => "バイパス",
+            "order" => "操作",
+            "approval" => "承認",
+            "judgement" => "判定",
+            "window" => "作業予告",
+            "inventory" => "機器台帳",
+            "blind" => "監視の欠落",
+            "daemon" => "監視装置",
+            "journal" => "記録",
+            other => other,
+        };
+        self.pick(known, kind)
+    }
+
+    /// An event in a few words; `words` are the English ones it was told with.
+    pub fn event(self, event: &Value, words: &str) -> String {
+        let english = || {
+            let rest = words.split_once(' ').map_or(words, |(_, rest)| rest);
+            rest.trim().to_owned()
+        };
+        match self {
+            Self::En => english(),
+            Self::Ja => japanese(event).unwrap_or_else(english),
+        }
+    }
+}
+
+/// An event in Japanese; none if there are no words for it.
+fn japanese(event: &Value) -> Option<String> {
+    let ja = Tongue::Ja;
+    Some(match event["event_type"].as_str()? {
+        "device" => format!("機器 {} を初めて確認", text(&event["device"]["mac"])),
+        "alert" => {
+            let alert = &event["alert"];
+            let detector = ja.detector(alert["metadata"]["detector"][0].as_str()?);
+            let done = ja.done(alert["metadata"]["decision"][0].as_str()?);
+            format!("{detector}を検知({}):{done}", text(&alert["signature"]))
+        }
+        "isolation" => isolation(&event["isolation"])?,
+        "order" => {
+            let order = &event["order"];
+            let outcome = if order["outcome"] == "done" { "実行" } else { "拒否" };
+            format!("{} の操作 {} {}:{outcome}", text(&order["by"]), text(&order["request"]), order["with"])
+        }
+        "judgement" => {
+            let said = &event["judgement"];
+            let verdict = match said["verdict"].as_str()? {
+                "false" => ja.verdict(false, false),
+                "right" => ja.verdict(true, false),
+                "grave" => ja.verdict(true, true),
+                _ => "検知の見直しを終了",
+            };
+            format!("{} の判定:{verdict} {}", text(&said["by"]), text(&said["comment"]))
+        }
+        "approval" => approval(&event["approval"])?,
+        "inventory" => {
+            let change = match event["inventory"]["action"].as_str()? {
+                "described" => "登録内容を変更",
+                "merged" => "アドレスを統合",
+                "split" => "アドレスを分離",
+                _ => "登録を削除",
+            };
+            format!("機器 {} の{change}({})", text(&event["device"]["mac"]), text(&event["inventory"]["by"]))
+        }
+        "bypass" => {
+            let state =
+                if event["bypass"]["action"] == "on" { "開始:遮断をすべて停止" } else { "終了" };
+            format!("バイパス{state}({})", text(&event["bypass"]["by"]))
+        }
+        "blind" => {
+            let state = if event["blind"]["state"] == "begin" { "開始" } else { "終了" };
+            format!("監視の欠落:{state}(失われたフレーム {})", event["blind"]["frames_lost"])
+        }
+        "daemon" => {
+            let state = if event["daemon"]["action"] == "start" { "開始" } else { "停止" };
+            format!("Sekisho を{state}")
+        }
+        _ => return None,
+    })
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn isolation(isolation: &Value) -> Option<String> {
+    let would = if isolation["would"] == true { "(観察モード:実施せず)" } else { "" };
+    let level = match isolation["level"].as_str()? {
+        "isolate" => "隔離",
+        "throttle" => "通信量の制限",
+        "pin" => "普段の通信先への制限",
+        "quarantine" => "検疫",
+        "cut" => "全遮断",
+        "external-only" => "外部通信の遮断",
+        _ => "監視",
+    };
+    let change = match isolation["action"].as_str()? {
+        "added" => "開始",
+        "extended" => "延長",
+        "changed" => "変更",
+        "followed" => "新しいアドレスへ適用",
+        "narrowed" => "対象アドレスを縮小",
+        "released" => "担当者が解除",
+        _ => "期限により終了",
+    };
+    Some(format!("{level}:{change}{would} [{}]", isolation["id"]))
+}
+
+fn approval(approval: &Value) -> Option<String> {
+    let step = match approval["action"].as_str()? {
+        "asked" => "承認を依頼",
+        "approved" => "承認",
+        "denied" => "却下",
+        "lapsed" => "期限切れ(実施せず)",
+        "lapsed_acts" => "期限切れ(実施)",
+        _ => "取り消し",
+    };
+    Some(format!("{step} {}", text(&approval["by"])))
+}
