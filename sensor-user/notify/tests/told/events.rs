@@ -14,6 +14,7 @@ const NOW: Time = Time(1_000 * SECOND);
 
 pub fn device(number: u8) -> DeviceRef {
     DeviceRef {
+        id: 7,
         mac: format!("04:92:26:00:00:{number:02x}").parse().unwrap(),
         ips: vec![ip(number)],
         maker: Some("ASUSTek <COMPUTER> INC.".to_owned()),
@@ -80,6 +81,7 @@ pub fn judgement(number: u8) -> Timed {
         device: None,
         reviews: Vec::new(),
         by: "root".to_owned(),
+        comment: String::new(),
     };
     Timed { time: NOW, event: Event::Judgement(judgement) }
 }
