@@ -10,6 +10,7 @@ use aya::{Ebpf, EbpfLoader, Pod};
 use sensor_ebpf::counter::{PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue};
+use sensor_ebpf::heard::HeardHead;
 use sensor_ebpf::rule::{RuleValue, SLOTS};
 use sensor_ebpf::table::{Place, Set, TableKey};
 use sensor_user::bpf::{FlowKey, Maps, OBJECT, PROGRAM, RuleKey, load_programs};
@@ -208,6 +209,13 @@ impl TestSensor {
         let mut records = Vec::new();
         self.maps.rings.read(usize::MAX, &mut records);
         records.into_iter().map(|record| record.flow).collect()
+    }
+
+    /// Reads all frames that were told whole.
+    pub fn heard(&mut self) -> Vec<(HeardHead, Vec<u8>)> {
+        let mut heard = Vec::new();
+        self.maps.rings.read_heard(usize::MAX, |head, bytes| heard.push((*head, bytes.to_vec())));
+        heard
     }
 
     /// All flows.

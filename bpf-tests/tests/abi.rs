@@ -14,6 +14,7 @@ use sensor_ebpf::control::{
 use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FragmentKey, Lane, MAX_PORTS, ports};
+use sensor_ebpf::heard::{HEARD_KINDS, HeardCell, RING_HEARD_BYTES};
 use sensor_ebpf::parse::mac_bytes;
 use sensor_ebpf::rule::{
     ALLOW_CAPACITY, Address, AllowKey, INTERNAL_CAPACITY, NET_CAPACITY, RULE_CAPACITY, RuleCounters,
@@ -45,7 +46,7 @@ fn data(map: &Map) -> Option<&MapData> {
 fn every_map_has_the_size_both_sides_know() {
     let index = size_of::<u32>();
     let (word, trie) = (size_of::<u64>(), size_of::<u32>() + size_of::<Address>());
-    let expected: [(&str, Shape); 26] = [
+    let expected: [(&str, Shape); 28] = [
         ("ALLOW", (size_of::<AllowKey>(), size_of::<u32>(), ALLOW_CAPACITY)),
         ("CLOCK", (index, size_of::<Clock>(), 1)),
         ("CONFIG", (index, size_of::<Config>(), 1)),
@@ -53,6 +54,7 @@ fn every_map_has_the_size_both_sides_know() {
         ("FLOW6", (index, size_of::<Set<FlowKey6>>(), SETS6)),
         ("FRAGMENTS", (size_of::<FragmentKey>(), size_of::<u32>(), FRAGMENT_CAPACITY)),
         ("HOSTS", (word, size_of::<Bucket>(), HOST_CAPACITY)),
+        ("HEARD", (index, size_of::<HeardCell>(), HEARD_KINDS)),
         ("INTERNAL", (trie, size_of::<u32>(), INTERNAL_CAPACITY)),
         ("PAIRS", (word, size_of::<u32>(), PAIR_CAPACITY)),
         ("PLACES", (word, size_of::<u32>(), PLACE_CAPACITY)),
@@ -62,6 +64,7 @@ fn every_map_has_the_size_both_sides_know() {
         ("REFLEX", (index, size_of::<Reflex>(), SEGMENTS)),
         ("RING_CONTROL", (0, 0, RING_CONTROL_BYTES)),
         ("RING_FLOW", (0, 0, RING_FLOW_BYTES)),
+        ("RING_HEARD", (0, 0, RING_HEARD_BYTES)),
         ("RULES_IP", (size_of::<Address>(), size_of::<RuleValue>(), RULE_CAPACITY)),
         ("RULES_MAC", (word, size_of::<RuleValue>(), RULE_CAPACITY)),
         ("RULES_NET", (trie, size_of::<RuleValue>(), NET_CAPACITY)),

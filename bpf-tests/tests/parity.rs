@@ -16,6 +16,7 @@ use sensor_core::time::Time;
 use sensor_ebpf::counter::Reason;
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP};
 use sensor_ebpf::flow::{FlowValue, Judged};
+use sensor_ebpf::heard::{HEARD_KINDS, HeardHead};
 use sensor_ebpf::parse::mac_bytes;
 use sensor_user::bpf::FlowKey;
 
@@ -35,6 +36,7 @@ struct Tally {
     too_long: u64,
     dropped: u64,
     would: u64,
+    heard: u64,
 }
 
 /// The parts of a flow that depend neither on the clock nor on the CPU.
@@ -131,6 +133,7 @@ fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, policy: Option<
         policy.install(sensor, &mut twin);
     }
     let mut number = 0u64;
+    let mut limited = limits(sensor);
     let (mut reasons, mut counters) =
         (sensor.reasons().expect("reasons"), sensor.counters().expect("counters"));
     let result = capture::frames(path, |frame| {
@@ -157,6 +160,7 @@ fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, policy: Option<
         assert_eq!(seen.minus(&counters), wanted_counters, "{name}, frame {number}: counters");
         counters = seen;
         assert_eq!(got, wanted, "{name}, frame {number}: records");
+        tally.heard += compare_heard(sensor, &twin, frame, &mut limited);
         tally.records += got.len() as u64;
         tally.dropped += wanted_counters.drop_packets;
         tally.would += wanted_counters.would_drop_packets;
@@ -176,6 +180,32 @@ fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, policy: Option<
     if let Some(policy) = policy {
         policy.made.remove(sensor).expect("taken back");
     }
+}
+
+/// Frames of all kinds that were over their budget.
+fn limits(sensor: &TestSensor) -> u64 {
+    (1..HEARD_KINDS as u8).map(|kind| sensor.maps.counters.heard(kind).expect("counters").limited).sum()
+}
+
+/// What is told of a frame beside its flow, unless one of both had no budget left: their clocks differ.
+fn compare_heard(sensor: &mut TestSensor, twin: &Datapath, frame: &[u8], limited: &mut u64) -> u64 {
+    let timeless = |head: HeardHead| HeardHead { time_ns: 0, ..head };
+    let got = sensor.heard();
+    assert!(got.len() < 2, "told twice: {frame:x?}");
+    match (got.into_iter().next(), twin.heard()) {
+        (Some((got, bytes)), Some(wanted)) => {
+            assert_eq!(timeless(got), timeless(*wanted), "{frame:x?}");
+            assert_eq!(bytes, frame[..wanted.have as usize]);
+            return 1;
+        }
+        (Some((got, _)), None) => assert_ne!(twin.hearing(got.kind).limited, 0, "{frame:x?}"),
+        (None, Some(wanted)) => {
+            let before = std::mem::replace(limited, limits(sensor));
+            assert!(*limited > before, "kind {} is not told: {frame:x?}", wanted.kind);
+        }
+        (None, None) => {}
+    }
+    0
 }
 
 fn compare_flows(sensor: &mut TestSensor, twin: &Datapath, path: &Path, tally: &mut Tally) {
@@ -210,13 +240,14 @@ fn compare_all(with_policies: bool) -> Option<Tally> {
         let policy = with_policies.then(|| Policy::of(path));
         compare(&mut sensor, path, longest, policy.as_ref(), &mut tally);
     }
-    let Tally { frames, records, flows, too_short, too_long, dropped, would } = tally;
+    let Tally { frames, records, flows, too_short, too_long, dropped, would, heard } = tally;
     println!(
-        "{} captures: {frames} frames, {flows} flows, {records} records agree, {dropped} dropped and {would} that would \
+        "{} captures: {frames} frames, {flows} flows, {records} records and {heard} frames told whole agree, {dropped} dropped and {would} that would \
          have been; not run: {too_short} frames under {SHORTEST} bytes, {too_long} over {longest}",
         captures.len()
     );
     assert_eq!(sensor.counters().expect("counters").records_lost, 0);
+    assert!(heard > 3_000, "only {heard} frames told whole were compared");
     assert!(too_short + too_long < frames / 100, "too many frames were not run");
     Some(tally)
 }

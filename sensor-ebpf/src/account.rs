@@ -7,6 +7,7 @@ use crate::flow::{
     FlowKey4, FlowKey6, FlowValue, FragmentKey, Judged, KIND_ARP, KIND_FRAGMENT, KIND_IP, KIND_MASK, Lane,
     Macs, STATE_TOLD, VERDICT_PASS, mix, ports,
 };
+use crate::heard;
 use crate::judge::{ASK_ARP, ASK_IP, Judgement, Question};
 use crate::parse::{Link, Net4, Net6, PROTO_TCP, Upper, mac_bytes};
 use crate::rule::{Address, mapped as mapped_address};
@@ -219,6 +220,7 @@ pub fn enter(frame: &Frame<'_>, owner: u16, now: Moment, now_ns: u64) -> FlowVal
         macs_low: macs.0,
         macs_high: macs.1,
         ttl: frame.upper.ttl,
+        state: heard::state(frame.upper),
         ..FlowValue::default()
     }
 }
@@ -354,7 +356,7 @@ pub fn due(value: &FlowValue, frame: &Frame<'_>) -> bool {
     value.state & STATE_TOLD == 0 || moved(value, frame)
 }
 
-/// Whether the flow was told.
+/// Whether the flow was told, and all there is to tell of it.
 #[inline(always)]
 pub fn is_told(value: &FlowValue) -> bool {
     value.state == STATE_TOLD

@@ -177,6 +177,8 @@ impl FlowKey6 {
 
 /// The flow's record was submitted to the ring; without it the next packet tries again.
 pub const STATE_TOLD: u8 = 1;
+/// Each of the flow's packets is told whole (see [`crate::heard`]): so none goes the short way.
+pub const STATE_HEARD: u8 = 2;
 
 /// Verdict: the frame goes to the bridge.
 pub const VERDICT_PASS: u8 = 0;

@@ -13,6 +13,7 @@ pub mod control;
 pub mod counter;
 pub mod event;
 pub mod flow;
+pub mod heard;
 pub mod judge;
 pub mod parse;
 pub mod reflex;

@@ -107,7 +107,7 @@ const ETHER_SLOW: u16 = 0x8809;
 /// 802.1X.
 const ETHER_EAPOL: u16 = 0x888e;
 /// LLDP (IEEE 802.1AB).
-const ETHER_LLDP: u16 = 0x88cc;
+pub(crate) const ETHER_LLDP: u16 = 0x88cc;
 
 /// Most headers between the Ethernet header and the packet: tags, labels, SNAP, PPPoE.
 const MAX_SHIMS: usize = 8;

@@ -31,6 +31,15 @@ pub fn held(level: Level, direction: Direction) -> String {
     }
 }
 
+/// The kind a device is taken for, and how sure that is: `patient monitor 93 %`. The name is as in JSON.
+pub fn kind(name: &str, confidence: f64) -> String {
+    let words = match name {
+        "pacs" | "hl7" | "plc" | "nas" | "pc" => plain(name).to_uppercase(),
+        _ => plain(name).replace('_', " "),
+    };
+    format!("{words} {:.0} %", confidence * 100.0)
+}
+
 /// The text with control characters (colours, cursor movement, line ends) replaced by a space.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

@@ -7,6 +7,7 @@ mod device;
 
 use std::collections::BTreeMap;
 
+use sensor_core::identify::Label;
 use sensor_core::time::Time;
 use sensor_ebpf::counter::Reason;
 use serde::{Deserialize, Serialize};
@@ -636,6 +637,40 @@ pub struct DeviceName {
     pub class: Option<String>,
 }
 
+/// The kind a device is taken for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KindInfo {
+    /// Its name.
+    pub name: String,
+    /// How sure that is, 0 to 1.
+    pub confidence: Value,
+    /// Why, the weightiest first.
+    pub reasons: Vec<String>,
+}
+
+impl KindInfo {
+    /// As a label says; the confidence to a hundredth, which is more than it is good for.
+    pub fn of(label: &Label) -> Self {
+        let confidence = (label.confidence * 100.0).round() / 100.0;
+        Self {
+            name: label.kind.name().to_owned(),
+            confidence: confidence.into(),
+            reasons: label.reasons.clone(),
+        }
+    }
+}
+
+/// A switch, by its own word.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SwitchInfo {
+    /// Its name.
+    pub name: Option<String>,
+    /// The port of it that leads to the bridge.
+    pub port: Option<String>,
+    /// What it is.
+    pub platform: Option<String>,
+}
+
 /// A device.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DeviceInfo {
@@ -655,6 +690,18 @@ pub struct DeviceInfo {
     pub port: Option<String>,
     /// VLAN it was last seen on, 0 if untagged.
     pub vlan: u16,
+    /// The segment it lives in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
+    /// The switch by which it is reached, if that was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<SwitchInfo>,
+    /// What kind of device it is taken for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<KindInfo>,
+    /// What it calls itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// Whether it is taken for a gateway.
     pub gateway: bool,
     /// Whether it is on the protected list.

@@ -3,15 +3,27 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::build;
 use crate::setup::{self, Part};
 use crate::sh::{self, Tree};
 
+/// What is held against captures.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// The detectors.
+    Detectors,
+    /// The kinds of devices: prints the table.
+    Devices,
+}
+
 /// What `cargo xtask eval` is given.
 #[derive(Args)]
 pub struct EvalArgs {
+    /// What to hold against captures
+    #[arg(value_enum, default_value_t = Subject::Detectors)]
+    subject: Subject,
     /// The folder of captures, with manifest.tsv [default: ../shared/data beside the project]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -23,8 +35,31 @@ pub struct EvalArgs {
     more: Vec<String>,
 }
 
-/// Builds, holds the detectors against the captures, and leaves the report in target/eval.
+/// Builds, and holds against the captures what is to be.
 pub fn eval(tree: &Tree, args: &EvalArgs) -> Result<()> {
+    match args.subject {
+        Subject::Detectors => detectors(tree, args),
+        Subject::Devices => devices(tree, args),
+    }
+}
+
+/// Prints how well devices are identified.
+fn devices(tree: &Tree, args: &EvalArgs) -> Result<()> {
+    let compiler = setup::setup(tree, &[Part::Bpf, Part::Run])?;
+    build::object(tree, &compiler)?;
+    let mut command = tree.cargo();
+    command.args(["run", "--quiet", "--package", "sensor-eval", "--bin", "devices", "--", "--data"]);
+    command.arg(data(tree, args)?).args(&args.more);
+    sh::run(&mut command)
+}
+
+/// The folder of captures.
+fn data(tree: &Tree, args: &EvalArgs) -> Result<PathBuf> {
+    Ok(args.data.clone().map_or_else(|| Ok(tree.root.join("../shared/data")), std::path::absolute)?)
+}
+
+/// Builds, holds the detectors against the captures, and leaves the report in target/eval.
+fn detectors(tree: &Tree, args: &EvalArgs) -> Result<()> {
     let compiler = setup::setup(tree, &[Part::Bpf])?;
     build::object(tree, &compiler)?;
     // What real frames are put to the test with.
@@ -32,7 +67,7 @@ pub fn eval(tree: &Tree, args: &EvalArgs) -> Result<()> {
     let mut command = tree.cargo();
     command.args(["run", "--release", "--quiet", "--package", "sensor-eval", "--bin", "eval", "--", "--out"]);
     command.arg(tree.target.join("eval")).arg("--data");
-    command.arg(args.data.clone().map_or_else(|| Ok(tree.root.join("../shared/data")), std::path::absolute)?);
+    command.arg(data(tree, args)?);
     if let Some(table) = &args.expect {
         command.arg("--expect").arg(std::path::absolute(table)?);
     }

@@ -61,6 +61,7 @@ const PACKAGES: &[Package] = &[
     (Part::Tests, "rsyslog", "a receiver of syslog"),
     (Part::Tests, "rsyslog-gnutls", "the same within TLS"),
     (Part::Tests, "snmptrapd", "a receiver of SNMP traps"),
+    (Part::Tests, "busybox-static", "a client of DHCP"),
     (Part::Vm, "busybox-static", "the rest of a system under those kernels"),
     (Part::Vm, "kmod", "finds the modules of those kernels"),
     (Part::Vm, "xz-utils", "decompresses them"),

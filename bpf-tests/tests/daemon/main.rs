@@ -13,6 +13,7 @@ mod drill;
 mod failure;
 mod follow;
 mod hospital;
+mod identified;
 mod journal;
 mod known;
 mod latency;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
 use crate::evidence::{Family, Sum};
+use crate::identify::Label;
 use crate::inventory::cards::{Card, DeviceId};
 use crate::observation::{DropSeen, EndReason, FlowId};
 use crate::policy::review::Review;
@@ -195,6 +196,10 @@ pub struct DeviceSeen {
     pub vlan: u16,
     /// Whether it is taken for a gateway.
     pub gateway: bool,
+    /// What kind of device it is taken for.
+    pub label: Option<Label>,
+    /// Whether it is told because that is another kind than before.
+    pub relabelled: bool,
 }
 
 /// Counters of one direction of a flow.

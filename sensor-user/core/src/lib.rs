@@ -17,6 +17,7 @@ pub mod flow;
 pub mod forbid;
 pub mod health;
 pub mod hearing;
+pub mod identify;
 pub mod incident;
 pub mod inventory;
 pub mod lru;

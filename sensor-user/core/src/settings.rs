@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::addr::{Mac, Prefix};
 use crate::forbid::Forbid;
+use crate::identify::makers::Makers;
 use crate::policy::class::Class;
 use crate::policy::{Allow, DEFAULT_LIST, Level, MAX_LISTS, Name, Target};
 use crate::time::{HOUR, MILLISECOND, MINUTE, SECOND};
@@ -240,8 +241,8 @@ pub struct Settings {
     pub protected_nets: Vec<Prefix>,
     /// Names people know devices by.
     pub names: BTreeMap<Target, String>,
-    /// Maker by OUI, from the registry.
-    pub makers: BTreeMap<u32, String>,
+    /// Makers, from the registry.
+    pub makers: Makers,
     /// A contact to an internal address nobody was seen to use fails after this time without answer, ns.
     pub dark_answer_ns: u64,
     /// The same for an internal address in use, ns.
@@ -313,7 +314,7 @@ impl Default for Settings {
             protected: BTreeSet::new(),
             protected_nets: Vec::new(),
             names: BTreeMap::new(),
-            makers: BTreeMap::new(),
+            makers: Makers::default(),
             dark_answer_ns: 50 * MILLISECOND,
             internal_answer_ns: SECOND,
             external_answer_ns: 3 * SECOND,

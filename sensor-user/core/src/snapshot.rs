@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::addr::Mac;
 use crate::event::{DeviceRef, Evidence};
+use crate::identify::Label;
+use crate::identify::neighbour::Neighbour;
 use crate::inventory::cards::{Card, DeviceId};
 use crate::policy::review::Review;
 use crate::policy::window::Window;
@@ -40,6 +42,14 @@ pub struct DeviceView {
     pub port: u8,
     /// VLAN it was last seen on, 0 if untagged.
     pub vlan: u16,
+    /// The segment it lives in.
+    pub segment: Option<Name>,
+    /// The switch by which it is reached, by its own word, and the port of it that leads to us.
+    pub uplink: Option<Neighbour>,
+    /// What kind of device it is taken for, how sure that is, and why.
+    pub label: Option<Label>,
+    /// What it calls itself.
+    pub names: Vec<String>,
     /// Whether it is taken for a gateway.
     pub gateway: bool,
     /// Whether it is on the protected list.

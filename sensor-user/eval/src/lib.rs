@@ -5,7 +5,7 @@
 //! holds the two against each other, `report` writes it down. The program `eval` (`cargo xtask eval`) does all of it.
 //! `sim` is a made-up hospital and `attack` what is done to it; `subject` is the engine under test there; `years` and `runs` let it
 //! live without and with attacks, `synthetic` sums that up and `told` writes it down. `packets` lets it live on a real bridge;
-//! `contest` holds it against rivals, and `spoilt` spoils the training of those that learn. Nothing here knows a detector.
+//! `identify` holds the kinds of devices against captures of known ones. `contest` holds it against rivals, and `spoilt` spoils the training of those that learn. Nothing here knows a detector.
 #![forbid(unsafe_code)]
 
 pub mod attack;
@@ -14,6 +14,7 @@ pub mod contest;
 pub mod expect;
 pub mod figure;
 pub mod held;
+pub mod identify;
 pub mod leak;
 pub mod packets;
 pub mod picture;

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use sensor_ebpf::control::Bucket;
 use sensor_ebpf::counter::{PortCell, PortCounters, REASONS_OF_PORT, Reason};
+use sensor_ebpf::heard::HeardCell;
 use sensor_ebpf::rule::{RuleCounters, SLOTS};
 
 use super::error::BpfError;
@@ -73,6 +74,7 @@ pub struct Counters {
     reasons: PerCpuArray<MapData, u64>,
     rules: PerCpuArray<MapData, Raw<RuleCounters>>,
     hosts: MapData,
+    heard: PerCpuArray<MapData, Raw<HeardCell>>,
 }
 
 impl Counters {
@@ -82,6 +84,7 @@ impl Counters {
             reasons: open(ebpf, "REASONS")?,
             rules: open(ebpf, "RULE_COUNTERS")?,
             hosts: hosts(ebpf)?,
+            heard: open(ebpf, "HEARD")?,
         })
     }
 
@@ -148,6 +151,19 @@ impl Counters {
         sys::each_entry(self.hosts.fd().as_fd(), each)
             .map_err(|error| BpfError::map("reading what hosts asked for", error))?;
         Ok(news)
+    }
+
+    /// What became of the frames of a kind (`HEARD_*`) that devices are identified by.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError::Map`].
+    pub fn heard(&self, kind: u8) -> Result<HeardCell, BpfError> {
+        let cpus = self.heard.get(&u32::from(kind), 0);
+        let cpus = cpus.map_err(|error| BpfError::map("reading the counters of discovery", error))?;
+        let mut sum = HeardCell::default();
+        cpus.iter().for_each(|Raw(cpu)| sum.add(cpu));
+        Ok(sum)
     }
 
     /// Frames of a port by [`Reason`], in the order of [`Reason::ALL`]. `Reason::None` is not counted: what a port received

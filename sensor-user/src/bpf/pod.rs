@@ -5,6 +5,7 @@ use sensor_ebpf::control::{Bucket, Clock, Config, Port, Reflex};
 use sensor_ebpf::counter::PortCell;
 use sensor_ebpf::event::FlowRecord;
 use sensor_ebpf::flow::{FlowKey4, FlowKey6};
+use sensor_ebpf::heard::{HeardCell, HeardHead};
 use sensor_ebpf::rule::{AllowKey, RuleCounters, RuleValue};
 use sensor_ebpf::table::Set;
 
@@ -39,6 +40,8 @@ wire!(
     PortCell,
     Reflex,
     FlowRecord,
+    HeardCell,
+    HeardHead,
     FlowKey4,
     FlowKey6,
     AllowKey,

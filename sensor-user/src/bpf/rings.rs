@@ -1,7 +1,7 @@
 //! The rings: records as they happen.
 //!
 //! The program wakes the reader at most once in half a millisecond ([`WAKE_NS`]) and CPU, by the ring it writes at that moment;
-//! what follows within that time, in either ring, comes without a call. So a reader that was woken looks again when it is
+//! what follows within that time, in any ring, comes without a call. So a reader that was woken looks again when it is
 //! surely over, and sleeps only then: nothing lies unread for longer, and an idle network costs nothing.
 
 use std::future::poll_fn;
@@ -18,6 +18,7 @@ use sensor_ebpf::ABI;
 use sensor_ebpf::event::{
     FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord, WAKE_NS,
 };
+use sensor_ebpf::heard::{HEARD_BYTES, HeardHead};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
@@ -53,12 +54,13 @@ impl Deref for Record {
     }
 }
 
-/// The flow ring and the control ring.
+/// The flow ring, the control ring, and that of frames that are told whole.
 pub struct Rings {
     flow: RingBuf<MapData>,
     control: RingBuf<MapData>,
+    heard: RingBuf<MapData>,
     /// Made at the first wait, for which a runtime must be there.
-    wakers: Option<[AsyncFd<OwnedFd>; 2]>,
+    wakers: Option<[AsyncFd<OwnedFd>; 3]>,
     /// When to look again after having been woken.
     again: Option<Instant>,
     rejected: u64,
@@ -69,6 +71,7 @@ impl Rings {
         Ok(Self {
             flow: open(ebpf, "RING_FLOW")?,
             control: open(ebpf, "RING_CONTROL")?,
+            heard: open(ebpf, "RING_HEARD")?,
             wakers: None,
             again: None,
             rejected: 0,
@@ -91,6 +94,17 @@ impl Rings {
         batch.len() - before
     }
 
+    /// Gives at most `max` frames that were told whole to `take`: what came before their bytes, and those.
+    pub fn read_heard(&mut self, max: usize, mut take: impl FnMut(&HeardHead, &[u8])) {
+        for _ in 0..max {
+            let Some(item) = self.heard.next() else { break };
+            match heard(&item) {
+                Some((head, bytes)) => take(&head, bytes),
+                None => self.rejected += 1,
+            }
+        }
+    }
+
     /// Records that were not of the length, kind and ABI this program knows.
     pub fn rejected(&self) -> u64 {
         self.rejected
@@ -108,7 +122,7 @@ impl Rings {
             none => {
                 // What an earlier daemon left unread does not wake anybody.
                 self.again = Some(Instant::now());
-                none.insert([waker(&self.flow)?, waker(&self.control)?])
+                none.insert([waker(&self.flow)?, waker(&self.control)?, waker(&self.heard)?])
             }
         };
         let woken = match self.again {
@@ -133,7 +147,7 @@ fn waker(ring: &RingBuf<MapData>) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
-/// Waits for a call from either ring and takes both.
+/// Waits for a call from any ring and takes all.
 async fn readable(wakers: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
     poll_fn(|context| {
         let mut called = false;
@@ -146,6 +160,14 @@ async fn readable(wakers: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
         if called { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
+}
+
+/// A frame that was told whole, if it is a record this program knows.
+fn heard(bytes: &[u8]) -> Option<(HeardHead, &[u8])> {
+    let (head, rest) = bytes.split_at_checked(size_of::<HeardHead>())?;
+    let head: HeardHead = pod::from_bytes(head)?;
+    let known = head.abi == ABI as u8 && rest.len() == HEARD_BYTES;
+    Some((head, rest.get(..head.have as usize)?)).filter(|_| known)
 }
 
 /// A record, if it is one this program knows.

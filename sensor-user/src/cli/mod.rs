@@ -9,6 +9,7 @@ mod bypass;
 mod check;
 mod client;
 mod csv;
+mod device;
 mod devices;
 mod events;
 mod explain;

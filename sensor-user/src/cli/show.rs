@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
+use super::device::{kind, port, switch};
 use super::seen::{blind_words, dropped, ledgers, off_words, restricted};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
@@ -24,7 +25,8 @@ pub struct Here {
 }
 
 impl Here {
-    fn ago(&self, then: Stamp) -> String {
+    /// How long ago something was.
+    pub fn ago(&self, then: Stamp) -> String {
         let ns = self.now.since(then);
         if ns < sensor_core::time::SECOND { "now".to_owned() } else { format!("{} ago", short(ns)) }
     }
@@ -199,6 +201,7 @@ pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
         [
             info.device.name.clone().or_else(|| info.device.maker.clone()).unwrap_or_else(|| "-".to_owned()),
             info.device.mac.clone(),
+            kind(info),
             first_of(&info.device.ips, info.more_ips),
             if info.vlan == 0 { port } else { format!("{port}/{}", info.vlan) },
             format!("{}/{usual}", info.destinations),
@@ -208,17 +211,20 @@ pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
     };
     let rows: Vec<_> = devices.iter().map(row).collect();
     let columns = [
-        column("DEVICE", 10),
+        column("DEVICE", 8),
         column("MAC", 17),
-        column("ADDRESS", 12),
-        column("PORT", 6),
+        column("KIND", 8),
+        column("ADDRESS", 9),
+        column("PORT", 5),
         numbers("PEERS"),
-        column("SEEN", 7),
+        column("SEEN", 6),
         column("STATE", 8),
     ];
     let count = label::count(devices.len() as u64, "device", "devices");
     format!(
-        "{}\n{count}. PEERS: destinations in the last minute / what is usual.\n",
+        "{}\n{count}. PEERS: destinations in the last minute / what is usual.\n`sekisho devices show DEVICE` tells \
+         where one is, and why it is of its kind.
+",
         table(columns, &rows, here.width)
     )
 }
@@ -230,8 +236,6 @@ pub fn device(info: &DeviceInfo, here: &Here) -> String {
     let at = |stamp: Option<Stamp>| {
         stamp.map_or_else(|| "never".to_owned(), |at| format!("{} ({})", at.local(&here.zone), here.ago(at)))
     };
-    let place = info.port.as_deref().map_or_else(|| "-".to_owned(), label::plain);
-    let place = if info.vlan == 0 { place } else { format!("{place}, VLAN {}", info.vlan) };
     let more = if info.more_ips == 0 { String::new() } else { format!(" and {} more", info.more_ips) };
     let mut rows = vec![
         ("number", device.id.to_string()),
@@ -240,18 +244,29 @@ pub fn device(info: &DeviceInfo, here: &Here) -> String {
         ("addresses", format!("{}{more}", label::plain(&device.ips.join(", ")))),
         ("maker", or(&device.maker)),
         ("class", or(&device.class)),
+        ("kind", kind(info)),
         ("criticality", or(&card.criticality)),
         ("place", or(&card.place)),
         ("owner", or(&card.owner)),
         ("note", or(&card.note)),
         ("approved", if card.approved { "yes" } else { "no" }.to_owned()),
-        ("port", place),
+        ("port", port(info)),
         ("first seen", at(info.first_seen)),
         ("last seen", at(info.last_seen)),
         ("state", state(info)),
     ];
+    if let Some(switch) = switch(info) {
+        rows.insert(13, ("switch", switch));
+    }
+    for reason in info.kind.iter().flat_map(|kind| &kind.reasons).rev() {
+        rows.insert(7, ("", label::plain(reason)));
+    }
+    if !info.names.is_empty() {
+        rows.insert(2, ("calls itself", label::plain(&info.names.join(", "))));
+    }
     if !card.merged.is_empty() {
-        rows.insert(3, ("merged", label::plain(&card.merged.join(", "))));
+        let at = if info.names.is_empty() { 3 } else { 4 };
+        rows.insert(at, ("merged", label::plain(&card.merged.join(", "))));
     }
     rows.into_iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
 }

@@ -103,6 +103,9 @@ fn device() -> Value {
         "first_seen": "2025-12-31T22:00:00.000000+0000", "last_seen": "2025-12-31T23:58:00.000000+0000",
         "port": "eth1", "vlan": 20, "gateway": false, "protected": false, "block": 5, "destinations": 3,
         "usual_destinations": null,
+        "segment": "ward-3", "switch": { "name": "sw-3f", "port": "Gi0/7", "platform": "Cisco IOS" },
+        "kind": { "name": "modality", "confidence": 0.93, "reasons": ["sends by DICOM (TCP 104)", "asks as Windows does"] },
+        "names": ["mri2"],
     })
 }
 
@@ -172,9 +175,10 @@ fn answers_are_shown_to_people() {
     let devices: Vec<DeviceInfo> = read(json!([device()]));
     assert_eq!(
         show::devices(&devices, &here()),
-        "DEVICE        MAC                ADDRESS      PORT     PEERS  SEEN    STATE\n\
-         Intel Corpo…  00:1b:21:0a:0b:0c  10.0.0.7 +2  eth1/20    3/?  2m ago  blocked #5\n\n\
-         1 device. PEERS: destinations in the last minute / what is usual.\n"
+        "DEVICE    MAC                KIND      ADDRESS    PORT   PEERS  SEEN    STATE\n\
+         Intel C…  00:1b:21:0a:0b:0c  modalit…  10.0.0.7…  eth1…    3/?  2m ago  blocked…\n\n\
+         1 device. PEERS: destinations in the last minute / what is usual.\n\
+         `sekisho devices show DEVICE` tells where one is, and why it is of its kind.\n"
     );
     let blocks: Vec<BlockInfo> = read(json!([block()]));
     assert_eq!(
@@ -209,10 +213,11 @@ fn one_device_is_shown_with_all_there_is_to_know() {
     known.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
     assert_eq!(
         show::device(&read(known), &here()),
-        "number       17\nname         MRI 2\nMAC address  00:1b:21:0a:0b:0c\nmerged       00:1b:21:0a:0b:0c, \
+        "number       17\nname         MRI 2\ncalls itself mri2\nMAC address  00:1b:21:0a:0b:0c\nmerged       00:1b:21:0a:0b:0c, \
          00:1b:21:0a:0b:0d\naddresses    10.0.0.7, fe80::7 and 1 more\nmaker        Intel Corporate\nclass        -\n\
+         kind         modality 93 %\n             sends by DICOM (TCP 104)\n             asks as Windows does\n\
          criticality  life-critical\nplace        building A, room 12\nowner        radiology\nnote         -\napproved     \
-         yes\nport         eth1, VLAN 20\nfirst seen   2025-12-31 22:00:00 (2h ago)\nlast seen    2025-12-31 23:58:00 (2m \
+         yes\nport         eth1, VLAN 20, segment ward-3\nswitch       sw-3f; its port Gi0/7 leads here\nfirst seen   2025-12-31 22:00:00 (2h ago)\nlast seen    2025-12-31 23:58:00 (2m \
          ago)\nstate        blocked #5\n"
     );
 }
@@ -221,7 +226,7 @@ fn one_device_is_shown_with_all_there_is_to_know() {
 fn the_class_the_decision_and_what_is_lost_are_shown() {
     let mut device = device();
     device["class"] = "icu".into();
-    let shown = show::devices(&[read(device)], &show::Here { width: 100, ..here() });
+    let shown = show::devices(&[read(device)], &show::Here { width: 120, ..here() });
     assert!(shown.contains("blocked #5, icu\n"), "{shown}");
     let mut told = incident();
     told["device"]["class"] = "icu".into();

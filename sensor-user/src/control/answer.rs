@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sensor_core::engine::Reply;
 use sensor_core::event::{DeviceRef, Said, Verdict};
+use sensor_core::identify::neighbour::Neighbour;
 use sensor_core::inventory::cards::Card;
 use sensor_core::policy::review::Review;
 use sensor_core::policy::window::Window;
@@ -19,7 +20,8 @@ use crate::clock::WallClock;
 use crate::eve::card::address;
 use crate::protocol::{
     Added, Approved, BlockInfo, CardInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo,
-    JudgedInfo, LiveStatus, ReviewInfo, Status, SuccessInfo, VerdictInfo, WaitInfo, WindowInfo,
+    JudgedInfo, KindInfo, LiveStatus, ReviewInfo, Status, SuccessInfo, SwitchInfo, VerdictInfo, WaitInfo,
+    WindowInfo,
 };
 
 /// One part of the view.
@@ -122,6 +124,10 @@ fn unheard_device(card: &Card, name: &DeviceRef) -> DeviceInfo {
         last_seen: None,
         port: None,
         vlan: 0,
+        segment: None,
+        switch: None,
+        kind: None,
+        names: Vec::new(),
         gateway: false,
         protected: false,
         block: None,
@@ -140,12 +146,20 @@ fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo
         last_seen: Some(clock.stamp(view.last_seen)),
         port,
         vlan: view.vlan,
+        segment: view.segment.map(|name| name.to_string()),
+        switch: view.uplink.as_ref().map(switch),
+        kind: view.label.as_ref().map(KindInfo::of),
+        names: view.names.clone(),
         gateway: view.gateway,
         protected: view.protected,
         block: view.block,
         destinations: view.destinations,
         usual_destinations: view.usual_destinations,
     }
+}
+
+fn switch(said: &Neighbour) -> SwitchInfo {
+    SwitchInfo { name: said.system.clone(), port: said.port.clone(), platform: said.platform.clone() }
 }
 
 fn incident(view: &IncidentView, clock: &WallClock) -> IncidentInfo {

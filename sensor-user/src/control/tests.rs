@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use sensor_core::addr::Mac;
 use sensor_core::engine::{Add, Impact, Judge, Which, Who, Whom};
 use sensor_core::event::{Action, DeviceRef};
+use sensor_core::identify::neighbour::Neighbour;
+use sensor_core::identify::{Kind, Label};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::cards::Card;
 use sensor_core::policy::preview::Preview;
@@ -95,6 +97,14 @@ fn view() -> View {
         last_seen: Time(2 * SECOND),
         port: 1,
         vlan: 20,
+        segment: Some("ward-3".parse().unwrap()),
+        uplink: Some(Neighbour {
+            system: Some("sw-3f".to_owned()),
+            port: Some("Gi0/7".to_owned()),
+            ..Neighbour::default()
+        }),
+        label: Some(Label { kind: Kind::Modality, confidence: 0.931, reasons: vec!["x".to_owned()] }),
+        names: vec!["mri2".to_owned()],
         gateway: false,
         protected: false,
         block: Some(5),
@@ -356,7 +366,9 @@ async fn what_there_is_to_see_is_shown() {
             "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel", "more_ips": 0,
             "place": "OR 1", "approved": true,
             "first_seen": "1970-01-01T00:00:00.500000+0000", "last_seen": "1970-01-01T00:00:02.000000+0000",
-            "port": "eth1", "vlan": 20, "gateway": false, "protected": false, "block": 5, "destinations": 3,
+            "port": "eth1", "vlan": 20, "segment": "ward-3",
+            "switch": { "name": "sw-3f", "port": "Gi0/7", "platform": null },
+            "kind": { "name": "modality", "confidence": 0.93, "reasons": ["x"] }, "names": ["mri2"], "gateway": false, "protected": false, "block": 5, "destinations": 3,
             "usual_destinations": null,
         }, {
             "id": 8, "mac": "00:1b:21:0a:0b:0d", "ips": [], "more_ips": 0, "owner": "radiology", "approved": false,

@@ -80,7 +80,13 @@ fn device(teller: &Teller, seen: &DeviceSeen) -> String {
     if seen.vlan != 0 {
         place.push_str(&format!(" in VLAN {}", seen.vlan));
     }
-    let gateway = if seen.gateway { ", a gateway" } else { "" };
+    let mut gateway = if seen.gateway { ", a gateway".to_owned() } else { String::new() };
+    if let Some(label) = &seen.label {
+        gateway.push_str(&format!(", {}", label::kind(label.kind.name(), label.confidence)));
+    }
+    if seen.relabelled {
+        return format!("device    {} is taken for another kind{place}{gateway}", name(&seen.device));
+    }
     if seen.new {
         return format!("device    {} seen for the first time{place}{gateway}", name(&seen.device));
     }

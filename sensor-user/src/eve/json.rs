@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::card;
 use super::flow_id::{Fnv, flow_id};
 use super::{EventType, ICMP, ICMP6, ReplayStats, TCP, Teller, has_ports, protocol};
+use crate::protocol::KindInfo;
 
 /// The event as an object.
 pub fn event(teller: &Teller, timed: &Timed, latency_ns: Option<u64>) -> Value {
@@ -142,6 +143,9 @@ fn device(teller: &Teller, object: &mut Map<String, Value>, seen: &DeviceSeen) {
     object.insert("device".into(), plain(&seen.device));
     object.insert("new".into(), seen.new.into());
     object.insert("gateway".into(), seen.gateway.into());
+    if let Some(label) = &seen.label {
+        object.insert("kind".into(), plain(&KindInfo::of(label)));
+    }
 }
 
 fn flow(teller: &Teller, object: &mut Map<String, Value>, ended: &FlowEnded) {

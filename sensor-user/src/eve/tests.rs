@@ -6,6 +6,7 @@ use sensor_core::event::{
     Value as Number,
 };
 use sensor_core::evidence::{Family, Sum};
+use sensor_core::identify::{self, Label};
 use sensor_core::observation::{DropReason, DropSeen, EndReason, FlowId, Kind};
 use sensor_core::policy::{Direction, Level, Target, Why};
 use sensor_core::time::{HOUR, SECOND, Time};
@@ -99,7 +100,15 @@ fn is_told(event: Event, latency_ns: Option<u64>, object: Value, sentence: &str)
 #[test]
 fn a_device_is_told() {
     is_told(
-        Event::Device(DeviceSeen { device: device(), new: true, port: 1, vlan: 20, gateway: false }),
+        Event::Device(DeviceSeen {
+            device: device(),
+            new: true,
+            port: 1,
+            vlan: 20,
+            gateway: false,
+            label: None,
+            relabelled: false,
+        }),
         None,
         json!({
             "timestamp": "2026-01-01T00:00:01.500000+0000",
@@ -111,6 +120,35 @@ fn a_device_is_told() {
             "gateway": false,
         }),
         "device    Intel 00:1b:21:0a:0b:0c (10.0.0.7) seen for the first time on eth1 in VLAN 20",
+    );
+}
+
+#[test]
+fn the_kind_of_a_device_is_told() {
+    let reasons = vec!["sends by HL7 (TCP 2575)".to_owned()];
+    let label = Some(Label { kind: identify::Kind::PatientMonitor, confidence: 0.917, reasons });
+    let (port, vlan, gateway) = (1, 0, false);
+    is_told(
+        Event::Device(DeviceSeen {
+            device: device(),
+            new: false,
+            port,
+            vlan,
+            gateway,
+            label,
+            relabelled: true,
+        }),
+        None,
+        json!({
+            "timestamp": "2026-01-01T00:00:01.500000+0000",
+            "in_iface": "eth1",
+            "event_type": "device",
+            "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7", "fe80::7"], "maker": "Intel" },
+            "new": false,
+            "gateway": false,
+            "kind": { "name": "patient_monitor", "confidence": 0.92, "reasons": ["sends by HL7 (TCP 2575)"] },
+        }),
+        "device    Intel 00:1b:21:0a:0b:0c (10.0.0.7) is taken for another kind on eth1, patient monitor 92 %",
     );
 }
 

@@ -6,6 +6,7 @@ use sensor_core::coverage::BlindCause;
 use sensor_core::settings::Off;
 use sensor_core::time::{SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
+use sensor_ebpf::heard::{self, HEARD_KINDS, HeardCell};
 
 use super::{Parts, Pipeline};
 use crate::bpf::{Attached, Mode, Offloads, Problem, Unfiltered};
@@ -139,6 +140,7 @@ impl Pipeline {
                 .collect(),
             parse: parse_results(total.packets, &reasons),
             rings: vec![RingSample { ring: "records", sent: total.records_sent, lost: total.records_lost }],
+            heard: self.heard(),
             engine: self.parts.engine.stats(),
             store_errors: self.parts.keeper.errors(),
             events_lost: self.parts.telling.printer.lost(),
@@ -157,6 +159,18 @@ impl Pipeline {
             channels: self.channel_samples(),
         };
         self.parts.metrics.update(&sample);
+    }
+
+    /// What became of the frames devices are identified by.
+    fn heard(&self) -> Vec<(&'static str, HeardCell)> {
+        let kind = |kind: u8| {
+            let cell = self.parts.counters.heard(kind).unwrap_or_else(|error| {
+                log::debug!("counters of discovery: {error}");
+                HeardCell::default()
+            });
+            (heard::name(kind), cell)
+        };
+        (1..HEARD_KINDS as u8).map(kind).collect()
     }
 
     /// How the daemon does.

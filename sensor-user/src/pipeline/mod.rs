@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
+use sensor_core::identify::heard::Heard;
 use sensor_core::observation::Observation;
 use sensor_core::policy::{Decision, Memory, Save};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
@@ -54,6 +55,8 @@ pub use tally::{Count, PortTally, Read, Tally};
 
 /// Records handled between looks at anything else: more than both rings hold.
 const BATCH: usize = 131_072;
+/// Frames that are told whole and handled in between: as many as their ring holds.
+const HEARD_BATCH: usize = 1_024;
 /// With so many records at once a ring may have been full: the control ring, the smaller, holds 10,000.
 const CROWD: usize = 4_096;
 /// A record is this much younger than its time stamp at most, ns: the program stamps it before it submits it.
@@ -285,10 +288,23 @@ impl Pipeline {
             self.carry_out(None);
         }
         self.batch = batch;
+        self.listen();
         if count < BATCH {
             self.parts.engine.tick(Time(now.0.saturating_sub(SUBMITTED_WITHIN)), &mut self.out);
             self.carry_out(None);
         }
+    }
+
+    /// Reads what devices say of themselves. That is in no hurry, so each time no more than a part.
+    fn listen(&mut self) {
+        let Parts { rings, engine, .. } = &mut self.parts;
+        let out = &mut self.out;
+        rings.read_heard(HEARD_BATCH, |head, bytes| {
+            if let Some(heard) = Heard::decode(head, bytes) {
+                engine.hear(&heard, out);
+            }
+        });
+        self.carry_out(None);
     }
 
     /// If a ring was full, answers may be lost with it: then silence says nothing.

@@ -5,9 +5,10 @@ use std::path::Path;
 use sensor_core::datapath::Datapath;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::Timed;
+use sensor_core::identify::heard::Heard;
 use sensor_core::observation::{FlowProgress, Observation};
 use sensor_core::settings::Settings;
-use sensor_core::snapshot::EngineStats;
+use sensor_core::snapshot::{DeviceView, EngineStats};
 use sensor_core::time::{SECOND, Time};
 use sensor_ebpf::counter::{PortCounters, Reason};
 
@@ -63,6 +64,8 @@ pub struct Outcome {
     pub reasons: [u64; Reason::ALL.len()],
     /// Counters of the engine.
     pub stats: EngineStats,
+    /// The devices, as they were known at the end.
+    pub devices: Vec<DeviceView>,
     /// Capture time from the first to the last frame, ns.
     pub duration_ns: u64,
 }
@@ -92,6 +95,7 @@ pub fn run(path: &Path, settings: &Settings, emit: impl FnMut(&Timed, i64)) -> R
         counters: replay.datapath.counters(),
         reasons: replay.datapath.reasons,
         stats: replay.engine.stats(),
+        devices: replay.engine.devices(last),
         duration_ns: last.since(replay.begun.unwrap_or(last)),
     })
 }
@@ -129,6 +133,10 @@ impl<F: FnMut(&Timed, i64)> Replay<F> {
             records.filter_map(|record| Observation::decode(&record.flow, Some(&record.inner))).collect();
         for seen in seen {
             self.engine.observe(&seen, &mut self.out);
+            self.carry_out();
+        }
+        if let Some(heard) = self.datapath.heard().and_then(|head| Heard::decode(head, frame.bytes)) {
+            self.engine.hear(&heard, &mut self.out);
             self.carry_out();
         }
     }

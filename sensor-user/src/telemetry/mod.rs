@@ -18,6 +18,7 @@ use sensor_core::event::{Event, Timed};
 use sensor_core::observation::DropReason;
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
+use sensor_ebpf::heard::HeardCell;
 
 use crate::protocol::{AttachMode, Hits, Ledger};
 use families::Families;
@@ -85,6 +86,8 @@ pub struct LiveSample {
     pub parse: Vec<(&'static str, u64)>,
     /// The ring buffers.
     pub rings: Vec<RingSample>,
+    /// Frames that devices are identified by, by kind.
+    pub heard: Vec<(&'static str, HeardCell)>,
     /// The engine.
     pub engine: EngineStats,
     /// Saves that failed.
@@ -190,6 +193,11 @@ impl Metrics {
         for ring in &sample.rings {
             raise(&f.ring_sent.with_label_values(&[ring.ring]), ring.sent);
             raise(&f.ring_lost.with_label_values(&[ring.ring]), ring.lost);
+        }
+        for (kind, HeardCell { told, limited, lost, .. }) in &sample.heard {
+            for (outcome, count) in [("told", told), ("limited", limited), ("lost", lost)] {
+                raise(&f.discovery.with_label_values(&[*kind, outcome]), *count);
+            }
         }
         f.engine(&sample.engine);
         raise(&f.store_errors, sample.store_errors);

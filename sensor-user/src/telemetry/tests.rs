@@ -51,6 +51,7 @@ fn sample() -> LiveSample {
         parse: vec![("ok", 140), ("short_ipv4", 10)],
         unfiltered: vec![("eth3".to_owned(), "busy")],
         rings: vec![RingSample { ring: "flow", sent: 70, lost: 3 }],
+        heard: vec![("dhcp", HeardCell { told: 8, limited: 2, lost: 1, ..HeardCell::default() })],
         engine: EngineStats {
             devices: 4,
             flows_live: 7,
@@ -163,6 +164,9 @@ fn counters_follow_the_kernels() {
         ("sekisho_parse_results_total{reason=\"short_ipv4\"}", 10.0),
         ("sekisho_ring_records_sent_total{ring=\"flow\"}", 70.0),
         ("sekisho_ring_records_lost_total{ring=\"flow\"}", 3.0),
+        ("sekisho_discovery_frames_total{kind=\"dhcp\",outcome=\"told\"}", 8.0),
+        ("sekisho_discovery_frames_total{kind=\"dhcp\",outcome=\"limited\"}", 2.0),
+        ("sekisho_discovery_frames_total{kind=\"dhcp\",outcome=\"lost\"}", 1.0),
         ("sekisho_approvals_waiting", 2.0),
         ("sekisho_approvals_total{step=\"denied\"}", 0.0),
         ("sekisho_detectors_on_review", 3.0),

@@ -31,6 +31,7 @@ use sensor_ebpf::account::{self, Fragment, Frame, Key, Moment};
 use sensor_ebpf::control::{Clock, Config};
 use sensor_ebpf::counter::{PortCell, REASONS_OF_PORT, Reason};
 use sensor_ebpf::flow::{FlowValue, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::heard;
 use sensor_ebpf::judge::{ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, Judgement, Question};
 use sensor_ebpf::parse::{self, Cursor, ETHER_ARP, ETHER_IPV4, Link, Upper};
 use sensor_ebpf::reflex::{self, Spent};
@@ -218,7 +219,13 @@ fn without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
     ignored.ignored_packets += 1;
     ignored.ignored_bytes += u64::from(env.len);
     count_reason(env.port, reason as u8);
-    let armed = env.armed;
+    let verdict = judge_without_flow(env, packet, reason);
+    hear(env, heard::kind_of_link(link), verdict)
+}
+
+#[inline(always)]
+fn judge_without_flow(env: &mut Env<'_>, packet: &Packet, reason: Reason) -> u8 {
+    let (link, armed) = (&packet.link, env.armed);
     if armed & ARMED_RULES == 0 || reason as u8 == Reason::ShortEthernet as u8 {
         return VERDICT_PASS;
     }
@@ -269,7 +276,8 @@ fn flow<K: Key + TableKey>(env: &mut Env<'_>, table: &Flows<K>, sets: u32, key: 
         && let Some(judgement) = account::cached(value, *judged, frame, env.now)
     {
         seal(env, link, key, judgement);
-        return update(env, value, key, frame, judgement);
+        let verdict = update(env, value, key, frame, judgement);
+        return hear(env, heard::kind(upper), verdict);
     }
     let now_ns = now_ns();
     let mut judgement = Judgement::default();
@@ -294,7 +302,17 @@ fn flow<K: Key + TableKey>(env: &mut Env<'_>, table: &Flows<K>, sets: u32, key: 
     if judgement.verdict != VERDICT_DROP {
         settle_place(frame, judgement.held);
     }
-    update(env, value, key, frame, judgement)
+    let verdict = update(env, value, key, frame, judgement);
+    hear(env, heard::kind(upper), verdict)
+}
+
+/// Tells a frame of this kind whole, unless it is dropped; gives its verdict.
+#[inline(always)]
+fn hear(env: &Env<'_>, kind: u8, verdict: u8) -> u8 {
+    if kind != 0 && verdict != VERDICT_DROP {
+        tell::whole(env.ctx, hidden(u64::from(kind)), u64::from(env.port), u64::from(env.len));
+    }
+    verdict
 }
 
 /// Has the frames that follow from this source dropped without a look at their flows, if the judgement is one on all of them.
@@ -390,7 +408,7 @@ fn first<K: Key + TableKey>(
         env.cell.passed.flows_failed += 1;
         unentered(env);
     }
-    verdict
+    hear(env, heard::kind_of_first(frame.upper), verdict)
 }
 
 /// Drops the first frame of a flow that its host, or its device, has no budget for. The flow is not entered: the next frame

@@ -14,6 +14,7 @@ use sensor_ebpf::control::{
 use sensor_ebpf::counter::{PortCell, REASON_CAPACITY};
 use sensor_ebpf::event::{RING_CONTROL_BYTES, RING_FLOW_BYTES};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue, FragmentKey, MAX_PORTS, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::heard::{HEARD_KINDS, HeardCell, RING_HEARD_BYTES};
 use sensor_ebpf::judge::{End, Judgement, Question};
 use sensor_ebpf::parse::{Link, Upper};
 use sensor_ebpf::rule::{
@@ -145,6 +146,12 @@ pub static RING_FLOW: RingBuf = RingBuf::with_byte_size(RING_FLOW_BYTES, 0);
 /// ARP records.
 #[map]
 pub static RING_CONTROL: RingBuf = RingBuf::with_byte_size(RING_CONTROL_BYTES, 0);
+/// Frames that are told whole.
+#[map]
+pub static RING_HEARD: RingBuf = RingBuf::with_byte_size(RING_HEARD_BYTES, 0);
+/// Their budgets, by kind.
+#[map]
+pub static HEARD: PerCpuArray<HeardCell> = PerCpuArray::with_max_entries(HEARD_KINDS, 0);
 /// The span of time in which this CPU last woke the reader.
 #[map]
 pub static WOKEN: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
@@ -178,6 +185,13 @@ pub fn scratch() -> Option<&'static mut Scratch> {
 pub fn settle<T>(part: &mut T) {
     // SAFETY: a register is set to what it is; without `nomem` memory may have changed, as far as LLVM knows.
     unsafe { asm!("{0} = {0}", inout(reg) &raw mut *part => _, options(nostack)) };
+}
+
+/// The budget of frames of a kind that are told whole, on this CPU.
+#[inline(always)]
+pub fn heard(kind: u32) -> Option<&'static mut HeardCell> {
+    // SAFETY: the slot is this CPU's own, and XDP does not interrupt itself on a CPU.
+    HEARD.get_ptr_mut(kind).map(|cell| unsafe { &mut *cell })
 }
 
 /// The seal of a host on this CPU, if it is one.

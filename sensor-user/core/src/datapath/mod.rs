@@ -10,6 +10,7 @@ use sensor_ebpf::control::{Config, REFLEX_OFF, Rate};
 use sensor_ebpf::counter::{PortCell, PortCounters, Reason};
 use sensor_ebpf::event::{FlowRecord, INNER_BYTES, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL, TunnelRecord};
 use sensor_ebpf::flow::{FlowKey4, FlowKey6, FlowValue, FragmentKey, VERDICT_DROP, VERDICT_PASS};
+use sensor_ebpf::heard::{self, HEARD_BYTES, HEARD_KINDS, HeardCell, HeardHead};
 use sensor_ebpf::judge::{
     self, ARMED_ENFORCED, ARMED_RULES, ASK_CONTROL, ASK_LINK, End, Judgement, Question,
 };
@@ -52,6 +53,9 @@ pub struct Datapath {
     port: u8,
     cell: PortCell,
     records: Vec<TunnelRecord>,
+    /// What is told of the frame beside its flow; and the budgets of that.
+    heard: Option<HeardHead>,
+    hearing: [HeardCell; HEARD_KINDS as usize],
     /// Frames by reason, indexed as [`Reason::ALL`].
     pub reasons: [u64; Reason::ALL.len()],
 }
@@ -79,6 +83,8 @@ impl Datapath {
             port,
             cell: PortCell::default(),
             records: Vec::new(),
+            heard: None,
+            hearing: [HeardCell::default(); HEARD_KINDS as usize],
             reasons: [0; Reason::ALL.len()],
         }
     }
@@ -135,10 +141,42 @@ impl Datapath {
     /// flow, of a drop, or none. What lies behind the flow in a record counts only if it is of a tunnel.
     pub fn frame(&mut self, bytes: &[u8], len: u32, time: Time) -> &[TunnelRecord] {
         self.records.clear();
+        self.heard = None;
         let now = Moment { jiffies: time.0 / JIFFY, generation: self.config.generation };
         let verdict = self.examine(&Passage { bytes, len, time, now });
         self.cell.count(verdict, u64::from(len));
         &self.records
+    }
+
+    /// Whether the last frame was one that is told whole, and what is told before its bytes.
+    pub fn heard(&self) -> Option<&HeardHead> {
+        self.heard.as_ref()
+    }
+
+    /// What became of such frames, by kind.
+    pub fn hearing(&self, kind: u8) -> HeardCell {
+        self.hearing.get(usize::from(kind)).copied().unwrap_or_default()
+    }
+
+    fn hear(&mut self, kind: u8, verdict: u8, passage: &Passage<'_>) -> u8 {
+        if kind == 0 || verdict == VERDICT_DROP {
+            return verdict;
+        }
+        if let Some(cell) = self.hearing.get_mut(usize::from(kind))
+            && cell.has_room(passage.time.0)
+        {
+            cell.count(true);
+            self.heard = Some(HeardHead {
+                kind,
+                abi: sensor_ebpf::ABI as u8,
+                port: self.port,
+                len: passage.len,
+                time_ns: passage.time.0,
+                have: passage.bytes.len().min(HEARD_BYTES) as u32,
+                ..HeardHead::default()
+            });
+        }
+        verdict
     }
 
     fn examine(&mut self, passage: &Passage<'_>) -> u8 {
@@ -185,6 +223,11 @@ impl Datapath {
         self.cell.passed.ignored_packets += 1;
         self.cell.passed.ignored_bytes += u64::from(passage.len);
         self.reasons[reason as usize] += 1;
+        let verdict = self.judge_without_flow(passage, link, reason);
+        self.hear(heard::kind_of_link(link), verdict, passage)
+    }
+
+    fn judge_without_flow(&mut self, passage: &Passage<'_>, link: &Link, reason: Reason) -> u8 {
         let armed = self.config.armed;
         if armed & ARMED_RULES == 0 || reason == Reason::ShortEthernet {
             return VERDICT_PASS;
@@ -278,7 +321,8 @@ impl Datapath {
             self.rules.place_of(frame.link.src, self.port, judgement.held);
         }
         table(self).put(key, value);
-        verdict
+        let kind = if found.is_none() { heard::kind_of_first(frame.upper) } else { heard::kind(frame.upper) };
+        self.hear(kind, verdict, passage)
     }
 
     /// Puts a new judgement into a flow, and tells of the flow if that is due.

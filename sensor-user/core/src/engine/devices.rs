@@ -149,7 +149,8 @@ impl Engine {
         self.inventory.remove_card(card.id);
         out.saves.push(Save::ForgetCard(card.id));
         for key in &card.keys {
-            self.inventory.forget(*key);
+            self.absolve(*key, now);
+            self.inventory.forget(*key, now);
             out.saves.push(Save::ForgetDevice(*key));
         }
         let change = CardChange {

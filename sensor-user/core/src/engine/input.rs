@@ -9,6 +9,7 @@ use super::{Command, Engine, Output};
 use crate::coverage::Sight;
 use crate::detect::unusual::InForce;
 use crate::event::Blind;
+use crate::identify::heard::Heard;
 use crate::model::drift::Parting;
 use crate::model::file;
 use crate::observation::Observation;
@@ -43,6 +44,8 @@ pub enum Input {
     Parted(Vec<Parting>, String, Time),
     /// [`Engine::finish`].
     Finish(Time),
+    /// [`Engine::hear`].
+    Heard(Box<Heard>),
 }
 
 /// What was noted down since the last time.
@@ -80,6 +83,7 @@ impl Engine {
             Input::Model(in_force) => self.put_model(in_force),
             Input::Parted(partings, golden, now) => self.parted(&partings, &golden, now, out),
             Input::Finish(now) => self.finish(now, out),
+            Input::Heard(heard) => self.hear(&heard, out),
         }
     }
 

@@ -13,6 +13,7 @@ mod forbidden;
 mod fuse;
 mod habit;
 mod hold;
+mod identify;
 mod input;
 mod learn;
 mod pass;
@@ -36,11 +37,12 @@ use crate::contact::{Contact, Contacts, Facts, Outcome, SETTLED};
 use crate::coverage::Sight;
 use crate::detect::unusual::Unusual;
 use crate::detect::{Finding, REGISTRY, tests_first_contact};
-use crate::event::{Change, DeviceRef, Event, Timed};
+use crate::event::{Change, DeviceRef, Timed};
 use crate::evidence::Ledger;
 use crate::flow::{Conversations, RST, Role, TCP, UDP};
 use crate::health::{Health, Services};
 use crate::hearing::Hearing;
+use crate::identify::Identities;
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowSeen, Kind, Observation, Verdict};
@@ -97,6 +99,7 @@ pub struct Engine {
     services: Services,
     success: Success,
     hearing: Hearing,
+    identities: Identities,
     detectors: Detectors,
     incidents: Incidents,
     ledger: Ledger,
@@ -142,6 +145,7 @@ impl Engine {
             services: Services::new(&settings),
             success: Success::new(&settings),
             hearing: Hearing::default(),
+            identities: Identities::new(settings.limits.devices),
             detectors: Detectors {
                 registered: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
                 unusual: Some(Box::new(Unusual::new(&settings))),
@@ -240,8 +244,11 @@ impl Engine {
         self.judge_lapsed(seen.time, out);
         self.heard_since.get_or_insert(seen.time);
         let sighting = self.inventory.see(seen, &self.settings);
+        if sighting.became_gateway {
+            self.identities.forget(DeviceKey::Local(seen.smac));
+        }
         if let Some(news) = sighting.news {
-            out.events.push(Timed { time: seen.time, event: Event::Device(news) });
+            self.tell_device(sighting.device, news, seen.time, out);
         }
         if sighting.became_gateway && self.settings.protected.contains(&Target::Mac(seen.smac)) {
             out.decisions.push(Decision::Clear(Target::Mac(seen.smac)));
@@ -261,6 +268,7 @@ impl Engine {
             (Role::Opens, Some(device)) if !self.is_cut(seen) => self.opens(device, seen),
             (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
                 self.hearing.answered(&id);
+                self.note_service(&id, sighting.device, seen, out);
                 if (id.proto != TCP || seen.tcp_flags & RST == 0) && self.is_internal(id.dst) {
                     self.services.answered(&id, seen.time);
                 }

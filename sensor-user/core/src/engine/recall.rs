@@ -21,6 +21,7 @@ impl Engine {
     pub fn take_up(&mut self, saved: Time, mut state: &[u8]) -> io::Result<()> {
         let mut before = Self::new(self.settings.clone());
         before.load(&mut state)?;
+        self.inventory.forgive_as(&before.inventory);
         let Self { services, success, detectors, ledger, begun, heard_since, .. } = before;
         (self.services, self.success, self.detectors) = (services, success, detectors);
         (self.ledger, self.begun, self.heard_since) = (ledger, begun, heard_since);

@@ -42,7 +42,7 @@ impl Engine {
         Snapshot {
             time: now,
             enforce: self.settings.mode == Mode::Enforce,
-            devices: self.inventory.sorted().into_iter().map(|device| self.device_view(device)).collect(),
+            devices: self.devices(now),
             incidents: self.incidents.newest_first().filter_map(|i| self.incident_view(i)).collect(),
             reviews: self.reviews.iter().cloned().collect(),
             windows: self.windows.iter().cloned().collect(),
@@ -53,7 +53,12 @@ impl Engine {
         }
     }
 
-    fn device_view(&self, device: &inventory::Device) -> DeviceView {
+    /// All devices, in order of name.
+    pub fn devices(&self, now: Time) -> Vec<DeviceView> {
+        self.inventory.sorted().into_iter().map(|device| self.device_view(device, now)).collect()
+    }
+
+    fn device_view(&self, device: &inventory::Device, now: Time) -> DeviceView {
         let DeviceRef { id, mac, ips, maker, name, class } = inventory::describe(device, &self.settings);
         let usual = self.detectors.registered.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
         let block = |target| self.blocks.find(BlockName::Target(target));
@@ -70,6 +75,10 @@ impl Engine {
             last_seen: device.last_seen,
             port: device.port,
             vlan: device.vlan,
+            segment: self.segment_at(device.port, device.vlan),
+            uplink: self.uplink(device, now).cloned(),
+            label: self.label(device),
+            names: self.identities.facts(device.key).map(|facts| facts.names.clone()).unwrap_or_default(),
             gateway: device.gateway,
             protected: inventory::is_protected(device, &self.settings),
             block: Inventory::targets(device).find_map(block).map(|block| block.id),

@@ -15,6 +15,7 @@ pub mod kept;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -24,6 +25,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::addr::{Mac, is_host, mark};
 use crate::event::{DeviceRef, DeviceSeen};
 use crate::flow::{ICMP6, UDP};
+use crate::identify::heard::Heard;
 use crate::lru::Lru;
 use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
 use crate::policy::class::{self, Members};
@@ -40,6 +42,8 @@ pub const MAX_IPS: usize = 64;
 const GATEWAY_WINDOW: u64 = HOUR;
 /// IP addresses whose owner is remembered, as a multiple of the number of devices.
 const OWNERS_PER_DEVICE: usize = 4;
+/// Most devices that people had forgotten and that are remembered as such.
+const MAX_FORGIVEN: usize = 1_024;
 /// Index of the port of a device that was not heard since the start. No port has it.
 pub const NO_PORT: u8 = u8::MAX;
 
@@ -166,13 +170,15 @@ pub struct Inventory {
     reserved: DeviceId,
     /// Who was forgotten, and is still kept.
     forgotten: Vec<DeviceKey>,
+    /// Who was forgotten by word of a person, and when: the detectors remember them.
+    forgiven: VecDeque<(DeviceKey, Time)>,
     /// Who was kept with the name of a port that is not known yet.
     unplaced: Vec<(DeviceKey, Name)>,
     /// Devices forgotten because the table was full.
     pub evicted: u64,
 }
 
-state!(Inventory { devices, owners, cards, last_id, reserved, forgotten, unplaced, evicted } keeps { members }
+state!(Inventory { devices, owners, cards, last_id, reserved, forgotten, forgiven, unplaced, evicted } keeps { members }
     then classify);
 
 /// What a sighting told.
@@ -203,6 +209,7 @@ impl Inventory {
             last_id: 0,
             reserved: 0,
             forgotten: Vec::new(),
+            forgiven: VecDeque::new(),
             unplaced: Vec::new(),
             evicted: 0,
         }
@@ -268,6 +275,11 @@ impl Inventory {
     /// The MAC address that was first seen to send from an address.
     pub fn sender(&self, ip: IpAddr) -> Option<Mac> {
         self.owners.peek(&ip).map(|owner| owner.mac)
+    }
+
+    /// Takes over whom people had forgotten in an earlier run.
+    pub fn forgive_as(&mut self, before: &Self) {
+        self.forgiven.clone_from(&before.forgiven);
     }
 
     /// Notes that somebody else speaks from an address too.
@@ -353,8 +365,13 @@ impl Inventory {
         Card { id: id.unwrap_or_else(|| self.next_id()), keys: vec![key], ..Card::default() }
     }
 
-    /// Forgets a device. If it is heard again it is a new one.
-    pub fn forget(&mut self, key: DeviceKey) {
+    /// Forgets a device. If it is heard again it is a new one, and what is held against it from before `now` is forgotten.
+    pub fn forget(&mut self, key: DeviceKey, now: Time) {
+        self.forgiven.retain(|(one, _)| *one != key);
+        if self.forgiven.len() >= MAX_FORGIVEN {
+            self.forgiven.pop_front();
+        }
+        self.forgiven.push_back((key, now));
         if self.devices.pop(&key).is_some_and(|device| device.saved.is_some()) {
             self.forgotten.push(key);
         }
@@ -433,6 +450,8 @@ impl Inventory {
         device.gateway = matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac));
         let said = self.cards.of(key).map(|card| card.id);
         device.id = said.unwrap_or_else(|| self.next_id());
+        let forgiven = self.forgiven.iter().find(|(one, _)| *one == key);
+        device.clean_since = forgiven.map_or(Time(0), |(_, when)| *when);
         device
     }
 
@@ -486,6 +505,18 @@ impl Inventory {
             sighting.news = self.news(local, new, settings);
         }
         sighting
+    }
+
+    /// Notes that a device on this link was heard that may have sent no flow yet; true if it is new.
+    pub fn hear(&mut self, heard: &Heard, settings: &Settings) -> bool {
+        let key = DeviceKey::Local(heard.mac);
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.last_seen = device.last_seen.max(heard.time);
+            return false;
+        }
+        let device = self.admit(key, heard.mac, (heard.port, heard.vlan), heard.time, settings);
+        self.enter(key, device);
+        true
     }
 
     /// Notes an address behind a gateway.
@@ -550,7 +581,8 @@ impl Inventory {
         true
     }
 
-    fn news(&self, key: DeviceKey, new: bool, settings: &Settings) -> Option<DeviceSeen> {
+    /// What there is to tell of a device.
+    pub(crate) fn news(&self, key: DeviceKey, new: bool, settings: &Settings) -> Option<DeviceSeen> {
         let device = self.get(key)?;
         Some(DeviceSeen {
             device: describe(device, settings),
@@ -558,6 +590,8 @@ impl Inventory {
             port: device.port,
             vlan: device.vlan,
             gateway: device.gateway,
+            label: None,
+            relabelled: false,
         })
     }
 
@@ -722,7 +756,7 @@ pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
         id: device.id,
         mac: device.mac,
         ips: device.ips().collect(),
-        maker: settings.makers.get(&device.mac.oui()).filter(|_| local && !device.mac.is_local()).cloned(),
+        maker: settings.makers.of(device.mac).filter(|_| local).map(str::to_owned),
         name: device.said.name.as_ref().or(by_mac).or_else(by_ip).cloned(),
         class: device.class,
     }
@@ -743,7 +777,7 @@ pub fn unheard(card: &Card, settings: &Settings) -> DeviceRef {
         id: card.id,
         mac: mac.unwrap_or_default(),
         ips: ips.collect(),
-        maker: mac.and_then(|mac| settings.makers.get(&mac.oui())).cloned(),
+        maker: mac.and_then(|mac| settings.makers.of(mac)).map(str::to_owned),
         name: card.name.as_ref().or(named).cloned(),
         class: card.class,
     }

@@ -14,6 +14,7 @@ mod followed;
 mod fuse;
 mod graded;
 mod guesses;
+mod identified;
 mod identity;
 mod judged;
 mod known;

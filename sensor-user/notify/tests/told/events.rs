@@ -87,6 +87,14 @@ pub fn judgement(number: u8) -> Timed {
 }
 
 pub fn seen(number: u8) -> Timed {
-    let seen = DeviceSeen { device: device(number), new: true, port: 1, vlan: 20, gateway: false };
+    let seen = DeviceSeen {
+        device: device(number),
+        new: true,
+        port: 1,
+        vlan: 20,
+        gateway: false,
+        label: None,
+        relabelled: false,
+    };
     Timed { time: NOW, event: Event::Device(seen) }
 }

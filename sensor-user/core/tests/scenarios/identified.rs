@@ -1,0 +1,160 @@
+//! What kind of device is it, and where: what the engine makes of what devices say, serve and use.
+
+use sensor_core::event::DeviceSeen;
+use sensor_core::identify;
+use sensor_core::identify::heard::{Heard, Said};
+use sensor_core::identify::neighbour::Neighbour;
+use sensor_core::snapshot::DeviceView;
+use sensor_core::time::MINUTE;
+
+use crate::*;
+
+/// The makers of the hosts under test: all have one.
+fn made_by(maker: &str) -> Settings {
+    let mut makers = identify::makers::Makers::default();
+    makers.enter(24, u64::from(mac(0).oui()), maker);
+    Settings { makers, ..Settings::default() }
+}
+
+impl Lan {
+    fn hear(&mut self, n: u8, said: Said) {
+        let (port, vlan) = self.place;
+        let heard = Heard { time: self.now, port, vlan, mac: mac(n), ip: None, said };
+        self.engine.hear(&heard, &mut self.out);
+    }
+
+    /// Host n asks host m for a service, which answers with these flags.
+    fn ask(&mut self, n: u8, m: u8, port: u16, flags: u8) {
+        self.sport += 1;
+        let sport = self.sport;
+        self.see((mac(n), mac(m)), (host(n), host(m)), (sport, port), TCP, SYN);
+        self.see((mac(m), mac(n)), (host(m), host(n)), (port, sport), TCP, flags);
+        self.pass(SECOND);
+    }
+
+    fn device(&self, n: u8) -> DeviceView {
+        self.engine.snapshot(self.now).devices.into_iter().find(|device| device.mac == mac(n)).unwrap()
+    }
+
+    fn kind(&self, n: u8) -> Option<identify::Kind> {
+        self.device(n).label.map(|label| label.kind)
+    }
+
+    /// What was told of host n being another kind.
+    fn relabelled(&self, n: u8) -> Vec<DeviceSeen> {
+        let told = self.out.events.iter().filter_map(|timed| match &timed.event {
+            Event::Device(seen) if seen.relabelled && seen.device.mac == mac(n) => Some(seen.clone()),
+            _ => None,
+        });
+        told.collect()
+    }
+}
+
+#[test]
+fn what_is_answered_counts_as_served_and_what_is_refused_does_not() {
+    let mut lan = Lan::new(made_by("Canon Medical Systems Corporation"));
+    lan.populate(1..=4);
+    lan.ask(2, 1, 104, SYN_ACK);
+    lan.ask(2, 3, 9_100, RST_ACK);
+    let served = lan.device(1).label.unwrap();
+    assert!(served.reasons.contains(&"serves DICOM (TCP 104)".to_owned()), "{served:?}");
+    let used = lan.device(2).label.unwrap();
+    assert_eq!(used.kind, identify::Kind::Modality);
+    assert!(
+        used.confidence > 0.8 && used.reasons.contains(&"sends by DICOM (TCP 104)".to_owned()),
+        "{used:?}"
+    );
+    let refused = lan.device(3).label.unwrap();
+    assert!(!refused.reasons.iter().any(|reason| reason.contains("9100")), "{refused:?}");
+}
+
+#[test]
+fn a_device_that_turns_out_to_be_something_is_told_once() {
+    let mut lan = Lan::new(Settings::default());
+    lan.populate(1..=3);
+    assert_eq!(lan.kind(1), None);
+    for _ in 0..3 {
+        lan.ask(2, 1, 9_100, SYN_ACK);
+        lan.ask(3, 1, 631, SYN_ACK);
+    }
+    let told = lan.relabelled(1);
+    assert_eq!(
+        told.iter().map(|seen| seen.label.as_ref().unwrap().kind).collect::<Vec<_>>(),
+        [identify::Kind::Printer]
+    );
+    assert!(!told[0].new && told[0].port == 1, "{told:?}");
+}
+
+#[test]
+fn a_switch_is_known_by_its_word_alone_and_says_where_others_are() {
+    let mut lan = Lan::new(Settings::default());
+    lan.populate(1..=2);
+    let neighbour = Neighbour {
+        system: Some("sw-3f".to_owned()),
+        port: Some("Gi0/13".to_owned()),
+        bridge: true,
+        ..Neighbour::default()
+    };
+    let said = || Said::Neighbour(neighbour.clone());
+    lan.hear(9, said());
+    assert_eq!(lan.kind(9), Some(identify::Kind::Switch));
+    let new = lan.out.events.iter().filter(|timed| {
+        matches!(&timed.event, Event::Device(seen) if seen.new && seen.device.mac == mac(9) && seen.label.is_some())
+    });
+    assert_eq!(new.count(), 1, "told as new");
+    assert_eq!(lan.device(1).uplink, Some(neighbour.clone()));
+    lan.place = (2, 0);
+    lan.populate(4..=4);
+    assert_eq!(lan.device(4).uplink, None, "at another port");
+    lan.place = (1, 0);
+    for _ in 0..100 {
+        lan.pass(MINUTE);
+        lan.hear(9, said());
+    }
+    assert_eq!(lan.device(1).uplink, Some(neighbour.clone()), "as long as it is heard");
+    lan.pass(HOUR);
+    assert_eq!(lan.device(1).uplink, None, "no longer");
+}
+
+#[test]
+fn what_a_router_passes_on_is_not_its_own() {
+    let mut lan = Lan::new(Settings::default());
+    lan.populate(1..=3);
+    // Four hosts behind host 9, which use printers.
+    for behind in 21..=24 {
+        lan.sport += 1;
+        let sport = lan.sport;
+        lan.see((mac(9), mac(1)), (host(behind), host(1)), (sport, 9_100), TCP, SYN);
+        lan.see((mac(1), mac(9)), (host(1), host(behind)), (9_100, sport), TCP, SYN_ACK);
+        lan.pass(SECOND);
+    }
+    let router = lan.device(9);
+    let label = router.label.unwrap();
+    assert_eq!((router.gateway, label.kind), (true, identify::Kind::Router));
+    assert!(!label.reasons.iter().any(|reason| reason.contains("9100")), "{label:?}");
+    let syn =
+        identify::syn::Syn { ttl: 128, options: vec![2, 1, 3, 1, 1, 4], ..identify::syn::Syn::default() };
+    let heard =
+        Heard { time: lan.now, port: 1, vlan: 0, mac: mac(9), ip: Some(host(30)), said: Said::Syn(syn) };
+    lan.engine.hear(&heard, &mut lan.out);
+    assert_eq!(lan.device(9).label, Some(label), "of a host behind it that is not known yet");
+}
+
+#[test]
+fn what_devices_say_again_and_again_is_noted_once() {
+    let mut lan = Lan::new(Settings::default());
+    lan.populate(1..=1);
+    lan.engine.take_notes();
+    let said = || {
+        let mdns =
+            identify::mdns::Mdns { offers: vec!["_ipp._tcp".to_owned()], ..identify::mdns::Mdns::default() };
+        Said::Mdns(mdns)
+    };
+    lan.hear(1, said());
+    let first = lan.engine.fetch_notes().unwrap().bytes.len();
+    for _ in 0..10 {
+        lan.hear(1, said());
+    }
+    assert!(first > 0 && lan.engine.fetch_notes().unwrap().bytes.is_empty());
+    assert_eq!(lan.kind(1), Some(identify::Kind::Printer));
+}
