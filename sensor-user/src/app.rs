@@ -28,6 +28,7 @@ use crate::config::{self, Config, DaemonSettings};
 use crate::control::{Ask, Recall, Server};
 use crate::enforce::Enforcer;
 use crate::eve::EventType;
+use crate::flows::{self, Flows};
 use crate::models::Models;
 use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::record::{self, Keeping, Recorder};
@@ -157,6 +158,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let eve = config.daemon.eve.clone();
     let journal = tell::journal(&options.state_dir, config.daemon.journal);
     let config_text = config.text.clone();
+    let flow_log = flow_log(&options, &config);
     let mut engine = Engine::new(config.settings);
     engine.resume(devices.0, devices.1);
     take_up(&options, &mut engine);
@@ -221,6 +223,7 @@ async fn live(options: RunOptions) -> Result<()> {
             recorder,
             notifier,
             journal,
+            flows: flow_log,
             telling: Telling {
                 json: options.json,
                 kinds: options.events,
@@ -315,6 +318,15 @@ fn notifier(options: &RunOptions, config: &Config) -> Option<Notifier> {
             None
         }
     }
+}
+
+/// The log of conversations and the collector, if one of them is wanted.
+fn flow_log(options: &RunOptions, config: &Config) -> Option<Flows> {
+    let settings = &config.daemon.flows;
+    let wanted = settings.keep || settings.ipfix_collector.is_some();
+    wanted.then(|| {
+        Flows::start(&options.state_dir.join(flows::DIR), settings, config.settings.segments.clone())
+    })
 }
 
 /// The entries that are in force, but not on the list.

@@ -19,6 +19,7 @@ pub mod enforce;
 pub mod eve;
 mod eve_file;
 pub mod explain;
+pub mod flows;
 mod incident;
 pub mod journal;
 pub mod label;

@@ -1,11 +1,12 @@
 //! Installs what the other commands need and says what and why; one line when all is there.
 //!
-//! Two things come from outside the workspace: Debian packages, and the linker for BPF, which is built here since
-//! it has to match the compiler's LLVM. The compiler itself is looked for in [`compiler`]. Other kernels, and QEMU where the
+//! Three things come from outside the workspace: Debian packages; the linker for BPF, which is built here since
+//! it has to match the compiler's LLVM; and for tests some Python packages. The compiler itself is looked for in [`compiler`]. Other kernels, and QEMU where the
 //! machine has none, are fetched by what needs them and installed nowhere.
 
 pub mod compiler;
 mod debian;
+mod readers;
 
 use std::env;
 use std::fs;
@@ -62,6 +63,9 @@ const PACKAGES: &[Package] = &[
     (Part::Tests, "rsyslog-gnutls", "the same within TLS"),
     (Part::Tests, "snmptrapd", "a receiver of SNMP traps"),
     (Part::Tests, "busybox-static", "a client of DHCP"),
+    (Part::Tests, "nfdump", "nfcapd, a collector of IPFIX"),
+    (Part::Tests, "python3-venv", "a place for what comes from PyPI"),
+    (Part::Tests, "default-jre-headless", "runs Spark, which reads the log of conversations"),
     (Part::Vm, "busybox-static", "the rest of a system under those kernels"),
     (Part::Vm, "kmod", "finds the modules of those kernels"),
     (Part::Vm, "xz-utils", "decompresses them"),
@@ -87,6 +91,7 @@ pub fn setup(tree: &Tree, parts: &[Part]) -> Result<Compiler> {
     changed |= linker(tree, &compiler)?;
     if parts.contains(&Part::Tests) {
         changed |= components(tree)?;
+        changed |= readers::install(tree)?;
     }
     if parts.contains(&Part::Lab) || parts.contains(&Part::Tests) {
         changed |= bpf_filesystem()?;

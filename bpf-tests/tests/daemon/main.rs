@@ -11,6 +11,7 @@ mod disk;
 mod doctor;
 mod drill;
 mod failure;
+mod flows;
 mod follow;
 mod hospital;
 mod identified;

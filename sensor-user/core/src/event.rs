@@ -10,7 +10,7 @@ use crate::coverage::{BlindCause, Sighted};
 use crate::evidence::{Family, Sum};
 use crate::identify::Label;
 use crate::inventory::cards::{Card, DeviceId};
-use crate::observation::{DropSeen, EndReason, FlowId};
+use crate::observation::{self, DropSeen, EndReason, FlowId};
 use crate::policy::review::Review;
 use crate::policy::ruling::Ruling;
 use crate::policy::window::Window;
@@ -236,6 +236,23 @@ pub struct FlowEnded {
     pub end: Time,
     /// Why it ended.
     pub reason: EndReason,
+    /// What became of its frames: of those dropped, if there are any.
+    pub verdict: observation::Verdict,
+    /// What was told of it while it went on; none unless it took long.
+    pub earlier: Option<Box<Earlier>>,
+    /// The devices that began it and that it was sent to, as far as they are known.
+    pub devices: [Option<DeviceId>; 2],
+}
+
+/// The part of a conversation that was told already, while it went on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Earlier {
+    /// Up to when.
+    pub until: Time,
+    /// From who began it.
+    pub to_server: Half,
+    /// The answers.
+    pub to_client: Half,
 }
 
 /// What happened to a block entry.

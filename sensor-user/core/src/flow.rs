@@ -9,12 +9,12 @@ use sensor_ebpf::account::{idle_timeout_ns, is_closed};
 use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane};
 
 use crate::addr::{Mac, mark};
-use crate::event::{FlowEnded, Half};
+use crate::event::{Earlier, FlowEnded, Half};
 use crate::inventory::capacity;
 use crate::lru::{Lru, Marks};
-use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind};
+use crate::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, Verdict};
 use crate::state::state;
-use crate::time::{MINUTE, Time};
+use crate::time::{HOUR, MINUTE, Time};
 use crate::tunnel::Inner;
 
 /// IP protocol numbers (IANA).
@@ -37,6 +37,10 @@ pub const ACK: u8 = 0x10;
 
 /// A conversation without news for this long is ended although its end was never told.
 const FORGOTTEN: u64 = 20 * MINUTE;
+
+/// Of a conversation that goes on for so long a part is told each time, so that a log has it while it lasts. (NetFlow's
+/// active time-out; that of most exporters is half of it.)
+pub const ACTIVE: u64 = HOUR;
 
 /// Why a flow that was quiet for `idle_ns` is over, if it is (see [`idle_timeout_ns`]).
 pub fn retire(id: &FlowId, tcp_flags: u8, idle_ns: u64) -> Option<EndReason> {
@@ -97,6 +101,10 @@ struct Conversation {
     halves: [Track; 2],
     /// The packet within, of a tunnel. Few conversations have one, so it lies apart.
     inner: Option<Box<Inner>>,
+    /// What became of frames that were dropped, or would have been.
+    verdict: Verdict,
+    /// What was told while it went on.
+    earlier: Option<Box<Earlier>>,
 }
 
 /// Who speaks with whom in a conversation.
@@ -125,6 +133,8 @@ pub struct Passage {
     pub answered: bool,
     /// The conversation, if it is over with this.
     pub ended: Option<FlowEnded>,
+    /// The conversation so far, if it is time to tell a part of it.
+    pub part: Option<FlowEnded>,
 }
 
 /// One direction: what ended flows of it had, and what the one that goes on has.
@@ -199,6 +209,7 @@ impl Conversations {
             conversation.refused |= first_answer && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
             (track.seen, track.live) = (true, true);
             conversation.touched = seen.time;
+            conversation.judge(seen.verdict);
             if conversation.inner.is_none() {
                 conversation.inner = seen.inner.map(Box::new);
             }
@@ -215,7 +226,9 @@ impl Conversations {
         let (start, last, touched) = (seen.time, seen.time, seen.time);
         let refused = midway && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
         let inner = seen.inner.map(Box::new);
-        let conversation = Conversation { id, smac, dmac, start, last, touched, refused, halves, inner };
+        let (verdict, earlier) = (seen.verdict, None);
+        let conversation =
+            Conversation { id, smac, dmac, start, last, touched, refused, halves, inner, verdict, earlier };
         let evicted = self.table.push(key, conversation);
         self.begun += 1;
         let ended = evicted.filter(|(old, _)| *old != key).map(|(_, c)| c.ended(EndReason::Evicted));
@@ -265,11 +278,15 @@ impl Conversations {
         }
         conversation.last = conversation.last.max(progress.last);
         conversation.touched = progress.time;
+        if more.drops > 0 {
+            conversation.judge(progress.verdict);
+        }
         let (id, smac) = (conversation.id, conversation.smac);
         let answered = conversation.halves.iter().all(|track| track.seen);
         let over = progress.end.filter(|_| conversation.halves.iter().all(|t| !t.live));
+        let part = if over.is_none() { conversation.part(progress.time) } else { None };
         let ended = over.and_then(|reason| self.table.pop(&key).map(|c| c.ended(reason)));
-        Some(Passage { id, smac, more, answered, ended })
+        Some(Passage { id, smac, more, answered, ended, part })
     }
 
     /// Ends conversations that were forgotten by the data path.
@@ -292,18 +309,40 @@ impl Conversation {
         Talk { id: self.id, smac: self.smac, dmac: self.dmac, start: self.start }
     }
 
-    fn ended(self, reason: EndReason) -> FlowEnded {
+    /// Takes note of what becomes of frames. What was dropped once is told, whatever came after.
+    fn judge(&mut self, verdict: Verdict) {
+        if self.verdict != Verdict::Drop && verdict != Verdict::Pass {
+            self.verdict = verdict;
+        }
+    }
+
+    /// What is to be told of it while it goes on, if that is due.
+    fn part(&mut self, now: Time) -> Option<FlowEnded> {
+        let since = self.earlier.as_ref().map_or(self.start, |earlier| earlier.until);
+        if now.since(since) < ACTIVE {
+            return None;
+        }
+        let part = self.ended(EndReason::Active);
+        let FlowEnded { to_server, to_client, .. } = part;
+        self.earlier = Some(Box::new(Earlier { until: now, to_server, to_client }));
+        Some(part)
+    }
+
+    fn ended(&self, reason: EndReason) -> FlowEnded {
         let [to_server, to_client] = self.halves.map(|track| track.total());
         FlowEnded {
             id: self.id,
             smac: self.smac,
             dmac: self.dmac,
-            inner: self.inner.map(|inner| *inner),
+            inner: self.inner.as_deref().copied(),
             to_server,
             to_client,
             start: self.start,
             end: self.last,
             reason,
+            verdict: self.verdict,
+            earlier: self.earlier.clone(),
+            devices: [None; 2],
         }
     }
 }
@@ -325,5 +364,89 @@ fn began_by_other(seen: &FlowSeen) -> bool {
         (Kind::Ip, ICMP) => id.sport >> 8 == 0,
         (Kind::Ip, ICMP6) => matches!(id.sport >> 8, 129 | 136),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::SECOND;
+
+    const START: Time = Time(7 * HOUR);
+
+    fn seen(verdict: Verdict) -> FlowSeen {
+        let (src, dst) = ("10.0.0.7".parse().unwrap(), "10.0.0.9".parse().unwrap());
+        FlowSeen {
+            time: START,
+            id: FlowId { src, dst, sport: 40_000, dport: 445, proto: TCP, kind: Kind::Ip, vlan: 0, port: 1 },
+            smac: Mac([2, 0, 0, 0, 0, 7]),
+            dmac: Mac([2, 0, 0, 0, 0, 9]),
+            arp_sha: Mac::default(),
+            vlan_inner: 0,
+            ether_type: 0x0800,
+            window: 0,
+            len: 60,
+            ttl: 64,
+            tcp_flags: SYN,
+            verdict,
+            rule_id: 0,
+            inner: None,
+        }
+    }
+
+    fn went(after: u64, packets: u64, drops: u32, verdict: Verdict, end: Option<EndReason>) -> FlowProgress {
+        let (id, time) = (seen(verdict).id, START.plus(after));
+        let (bytes, first, last) = (packets * 100, START, time);
+        FlowProgress { time, id, packets, bytes, drops, verdict, first, last, tcp_flags: ACK, end }
+    }
+
+    #[test]
+    fn a_conversation_that_goes_on_for_long_is_told_in_parts_that_add_up_to_it() {
+        let mut all = Conversations::new(10);
+        all.begin(&seen(Verdict::Pass));
+        let mut told = Vec::new();
+        for second in (5..3 * 3_600).step_by(5) {
+            let news = went(second * SECOND, second, 0, Verdict::Pass, None);
+            told.extend(all.progress(&news).unwrap().part);
+        }
+        let over = went(3 * HOUR, 3 * 3_600, 0, Verdict::Pass, Some(EndReason::Closed));
+        told.extend(all.progress(&over).unwrap().ended);
+        let since = |part: &FlowEnded| part.earlier.as_ref().map(|earlier| earlier.until.since(START));
+        let packets = |part: &FlowEnded| {
+            part.to_server.packets - part.earlier.as_ref().map_or(0, |earlier| earlier.to_server.packets)
+        };
+        let parts: Vec<_> = told.iter().map(|part| (since(part), packets(part), part.reason)).collect();
+        let hour = |n| Some(n * HOUR);
+        assert_eq!(
+            parts,
+            [
+                (None, 3_600, EndReason::Active),
+                (hour(1), 3_600, EndReason::Active),
+                (hour(2), 3_600, EndReason::Closed)
+            ]
+        );
+        assert_eq!(told[2].to_server.packets, 3 * 3_600, "the end tells of all of it");
+    }
+
+    #[test]
+    fn the_verdict_is_that_on_what_was_dropped() {
+        use Verdict::{Drop, Pass, WouldDrop};
+        type News<'a> = &'a [(u32, Verdict)];
+        let cases: [(&str, Verdict, News<'_>, Verdict); 6] = [
+            ("passed", Pass, &[(0, Pass)], Pass),
+            ("dropped from the first frame", Drop, &[(1, Drop)], Drop),
+            ("dropped later", Pass, &[(0, Pass), (3, Drop)], Drop),
+            ("only counted", Pass, &[(3, WouldDrop)], WouldDrop),
+            ("first counted, then dropped", WouldDrop, &[(1, WouldDrop), (2, Drop), (2, Pass)], Drop),
+            ("by a rule that dropped nothing of it", Pass, &[(0, Drop)], Pass),
+        ];
+        for (name, first, news, want) in cases {
+            let mut all = Conversations::new(10);
+            all.begin(&seen(first));
+            for (at, (drops, verdict)) in news.iter().enumerate() {
+                all.progress(&went(at as u64 * SECOND, 9, *drops, *verdict, None));
+            }
+            assert_eq!(all.drain().unwrap().verdict, want, "{name}");
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use borsh::{BorshDeserialize, BorshSerialize};
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL};
 use sensor_ebpf::flow::{
-    FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP,
-    VERDICT_WOULD_DROP, VLAN_MASK,
+    FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP, VERDICT_RATE,
+    VERDICT_WOULD_DROP, VERDICT_WOULD_RATE, VLAN_MASK,
 };
 use sensor_ebpf::parse::ETHER_IPV6;
 use sensor_ebpf::rule::RULE_REFLEX;
@@ -144,6 +144,8 @@ pub enum EndReason {
     Shutdown,
     /// The table was full and it was the least recently used.
     Evicted,
+    /// It did not: it goes on for so long that a part of it is logged (see [`crate::flow::ACTIVE`]).
+    Active,
 }
 
 /// How a flow went on, or ended.
@@ -159,6 +161,8 @@ pub struct FlowProgress {
     pub bytes: u64,
     /// Frames dropped (or that would have been).
     pub drops: u32,
+    /// What becomes of its frames now.
+    pub verdict: Verdict,
     /// When it began.
     pub first: Time,
     /// When its last frame came (to the jiffy on the live sensor).
@@ -210,6 +214,15 @@ fn kind(vlan: u16) -> Kind {
     }
 }
 
+/// What a `VERDICT_*` means to a conversation. A budget of frames is one that drops.
+fn verdict(verdict: u8) -> Verdict {
+    match verdict {
+        VERDICT_DROP | VERDICT_RATE => Verdict::Drop,
+        VERDICT_WOULD_DROP | VERDICT_WOULD_RATE => Verdict::WouldDrop,
+        _ => Verdict::Pass,
+    }
+}
+
 /// The flow a record is about.
 fn flow_id(record: &FlowRecord) -> FlowId {
     FlowId {
@@ -243,11 +256,7 @@ impl FlowSeen {
             len: record.len,
             ttl: record.ttl,
             tcp_flags: record.tcp_flags,
-            verdict: match record.verdict {
-                VERDICT_DROP => Verdict::Drop,
-                VERDICT_WOULD_DROP => Verdict::WouldDrop,
-                _ => Verdict::Pass,
-            },
+            verdict: verdict(record.verdict),
             rule_id: record.rule_id,
             inner,
         }
@@ -310,6 +319,7 @@ impl FlowProgress {
             packets: value.packets(),
             bytes: value.bytes(),
             drops: u32::try_from(value.drops()).unwrap_or(u32::MAX),
+            verdict: verdict(value.judged.verdict()),
             first: Time(value.first_ns),
             last,
             tcp_flags: value.tcp_flags,

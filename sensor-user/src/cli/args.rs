@@ -13,6 +13,7 @@ use super::block::BlockTask;
 use super::devices::DevicesArgs;
 use super::events::{EventsArgs, StateArgs};
 use super::explain::WhyArgs;
+use super::flows::FlowsTask;
 use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use super::model::ModelTask;
@@ -43,6 +44,7 @@ Examples:
   sekisho block add 10.0.0.7 --for 4h --reason \"virus warning\"
   sekisho block list
   sekisho block remove 10.0.0.7
+  sekisho flows query --from 2h --host 10.0.0.7  whom it talked with
   sekisho replay capture.pcap                  what would have been found in a capture
 
 Exit codes: 0 done, 1 failed, 2 the command line was not understood.")]
@@ -181,6 +183,9 @@ Examples:
     Bypass(BypassArgs),
     /// Check a configuration and show every problem
     Check(CheckArgs),
+    /// Read the log of conversations: who talked with whom, when, how much, and what became of it
+    #[command(subcommand)]
+    Flows(FlowsTask),
 }
 
 /// How to show the result.

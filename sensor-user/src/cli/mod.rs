@@ -13,6 +13,7 @@ mod device;
 mod devices;
 mod events;
 mod explain;
+mod flows;
 mod history;
 mod incidents;
 mod kernel_args;
@@ -38,6 +39,7 @@ use sensor_journal::JournalError;
 use crate::bpf::BpfError;
 use crate::clock::Stamp;
 use crate::config::ConfigError;
+use crate::flows::QueryError;
 use crate::pack::PackingError;
 use crate::protocol::RefusalKind;
 
@@ -57,6 +59,7 @@ pub use incidents::{IncidentArgs, IncidentsTask, JudgeArgs, ReviewArgs, Verdict}
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
 
 pub use explain::WhyArgs;
+pub use flows::{FlowsQueryArgs, FlowsTask};
 pub(crate) use run::{here, json, run as answer};
 
 pub use model::{ExplainArgs, ModelTask, PromoteArgs};
@@ -173,6 +176,9 @@ pub enum CliError {
         /// `on` or `off`.
         wanted: &'static str,
     },
+    /// The log of conversations cannot be read.
+    #[error(transparent)]
+    Flows(#[from] QueryError),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -188,6 +194,7 @@ pub fn run(task: &ClientTask) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         // Whoever reads has read enough, as `head` does.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CliError::Flows(error)) if error.is_enough() => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }

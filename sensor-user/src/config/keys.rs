@@ -10,7 +10,7 @@ use sensor_core::time::{HOUR, MILLISECOND, MINUTE, SECOND};
 
 use super::Config;
 use super::item::{Item, Read, one_host, quoted};
-use super::{approve, classes, notify, notify_rules, places};
+use super::{approve, classes, flows, notify, notify_rules, places};
 use crate::duration::DAY;
 use crate::eve::EventType;
 
@@ -197,6 +197,34 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.daemon.notify.channels, notify::channels(i)?;
     "notify.rules": "which notices go to which channels", "rules = []"
         => |c, i| c.daemon.notify.rules, notify_rules::rules(i)?;
+
+    "flows.keep": "whether conversations are logged", "keep = true"
+        => |c, i| c.daemon.flows.keep, i.flag()?;
+    "flows.days": "days of the log of conversations, at most", "days = 90"
+        => |c, i| c.daemon.flows.days, i.count(1..=36_500)?;
+    "flows.max_gib": "GiB of the log of conversations on the disk, at most", "max_gib = 20"
+        => |c, i| c.daemon.flows.max_gib, i.count(1..=1_048_576)?;
+    "flows.reserve_mib": "MiB of the disk that the log of conversations leaves to others", "reserve_mib = 1024"
+        => |c, i| c.daemon.flows.reserve_mib, i.count(64..=1_048_576)?;
+    "flows.every": "time between files of the log of conversations", r#"every = "1m""#
+        => |c, i| c.daemon.flows.every_ns, i.duration(SECOND..=15 * MINUTE)?;
+    "flows.copy_to": "where finished hours of the log are copied", r#"copy_to = "s3://bucket/sekisho""#
+        => |c, i| c.daemon.flows.copy_to, flows::copy_to(i)?;
+    "flows.box_name": "the name of this box among the copies", r#"box_name = "building-a""#
+        => |c, i| c.daemon.flows.box_name, flows::box_name(i)?;
+    "flows.s3_endpoint": "the server that speaks S3", r#"s3_endpoint = "https://minio.example:9000""#
+        => |c, i| c.daemon.flows.s3_endpoint, flows::endpoint(i)?;
+    "flows.s3_region": "the region of the bucket", r#"s3_region = "us-east-1""#
+        => |c, i| c.daemon.flows.s3_region, filled(i)?.to_owned();
+    "flows.s3_key_id": "the account that may write to the bucket", r#"s3_key_id = "sekisho""#
+        => |c, i| c.daemon.flows.s3_key_id, i.text()?.to_owned();
+    "flows.s3_secret_file": "the file that holds its secret", r#"s3_secret_file = "/etc/sekisho/s3-secret""#
+        => |c, i| c.daemon.flows.s3_secret_file, PathBuf::from(i.text()?);
+
+    "ipfix.collector": "where conversations are sent as IPFIX", r#"collector = "10.0.0.5:4739""#
+        => |c, i| c.daemon.flows.ipfix_collector, flows::collector(i)?;
+    "ipfix.domain": "the observation domain of this box", "domain = 0"
+        => |c, i| c.daemon.flows.ipfix_domain, i.count(0..=u64::from(u32::MAX))? as u32;
 
     "limits.devices": "most devices", "devices = 65536"
         => |c, i| c.settings.limits.devices, i.count(16..=1_048_576)? as usize;

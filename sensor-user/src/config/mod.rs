@@ -6,6 +6,7 @@
 mod approve;
 mod check;
 mod classes;
+mod flows;
 mod item;
 mod keys;
 mod notify;
@@ -24,6 +25,8 @@ use sensor_core::settings::Settings;
 use sensor_journal::Keeping;
 
 use crate::eve::EventType;
+
+use crate::flows::FlowSettings;
 
 pub use keys::{KEYS, Key};
 pub use problem::{Problem, told};
@@ -65,6 +68,8 @@ pub struct DaemonSettings {
     pub journal: Keeping,
     /// The file of events.
     pub eve: EveSettings,
+    /// The log of conversations.
+    pub flows: FlowSettings,
 }
 
 /// The file of events.
@@ -100,6 +105,7 @@ impl Default for DaemonSettings {
             notify: sensor_notify::Settings::default(),
             journal: Keeping { days: 400, rows: 500_000 },
             eve: EveSettings::default(),
+            flows: FlowSettings::default(),
         }
     }
 }

@@ -112,6 +112,7 @@ fn flow(ended: &FlowEnded) -> String {
         EndReason::Timeout => "quiet",
         EndReason::Shutdown => "still going on",
         EndReason::Evicted => "forgotten, the table was full",
+        EndReason::Active => "goes on",
     };
     let drops = there.drops + back.drops;
     let drops = if drops > 0 { format!(", {drops} of them dropped or marked") } else { String::new() };

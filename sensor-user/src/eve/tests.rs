@@ -7,7 +7,7 @@ use sensor_core::event::{
 };
 use sensor_core::evidence::{Family, Sum};
 use sensor_core::identify::{self, Label};
-use sensor_core::observation::{DropReason, DropSeen, EndReason, FlowId, Kind};
+use sensor_core::observation::{DropReason, DropSeen, EndReason, FlowId, Kind, Verdict};
 use sensor_core::policy::{Direction, Level, Target, Why};
 use sensor_core::time::{HOUR, SECOND, Time};
 use sensor_core::tunnel::{Inner, Wrapping};
@@ -166,6 +166,9 @@ fn a_flow_is_told() {
             start: START,
             end: START.plus(2 * SECOND),
             reason: EndReason::Closed,
+            verdict: Verdict::Pass,
+            earlier: None,
+            devices: [None; 2],
         }),
         None,
         json!({
@@ -217,6 +220,9 @@ fn a_tunnel_tells_what_is_within() {
         start: START,
         end: START,
         reason: EndReason::Timeout,
+        verdict: Verdict::Pass,
+        earlier: None,
+        devices: [None; 2],
     };
     let timed = Timed { time: START, event: Event::Flow(ended) };
     assert_eq!(

@@ -10,7 +10,7 @@ use sensor_ebpf::heard::{self, HEARD_KINDS, HeardCell};
 
 use super::{Parts, Pipeline};
 use crate::bpf::{Attached, Mode, Offloads, Problem, Unfiltered};
-use crate::clock::WallClock;
+use crate::clock::{Stamp, WallClock};
 use crate::models::SUBJECTS;
 use crate::protocol::{AttachMode, BlindInfo, Hits, LiveStatus, PortStatus, UnfilteredPort};
 use crate::record::Recorder;
@@ -61,14 +61,18 @@ impl Pipeline {
     pub(super) fn look(&mut self, now: Time) {
         self.open_accounts();
         let entered = self.entered();
-        let Parts { attachments, counters, sweeper, engine, .. } = &mut self.parts;
+        let Parts { attachments, counters, sweeper, engine, flows, .. } = &mut self.parts;
         sweeper.hurry(now, entered);
         let ports: Vec<_> = attachments.attached().collect();
         let seen = self.accounts.look(now, &ports, counters, &sweeper.tally);
         if seen.unheard {
             engine.lost_sight(now);
         }
-        engine.sight(self.accounts.sight(now));
+        let sight = self.accounts.sight(now);
+        if let Some(flows) = flows {
+            flows.look(&sight, Stamp::now());
+        }
+        engine.sight(sight);
         let read = self.reached.look(seen.unread, now, counters, engine, &mut self.out);
         if let Some(blind) = seen.blind {
             engine.blind(blind, now, &mut self.out);
@@ -158,6 +162,9 @@ impl Pipeline {
             model_rows: rows.collect(),
             channels: self.channel_samples(),
         };
+        if let Some(flows) = &self.parts.flows {
+            self.parts.metrics.flows(flows.counts(), flows.messages());
+        }
         self.parts.metrics.update(&sample);
     }
 

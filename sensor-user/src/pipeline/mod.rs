@@ -38,6 +38,7 @@ use crate::clock::{Now, Stamp, WallClock};
 use crate::control::{Ask, View};
 use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
+use crate::flows::Flows;
 use crate::journal;
 use crate::models::Models;
 use crate::protocol::Hits;
@@ -145,6 +146,8 @@ pub struct Parts {
     pub notifier: Option<Notifier>,
     /// The journal; none if its thread cannot be started.
     pub journal: Option<JournalKeeper>,
+    /// The log of conversations; none if it is switched off, or cannot be kept.
+    pub flows: Option<Flows>,
     /// Standard output.
     pub telling: Telling,
     /// Requests of clients.
@@ -257,6 +260,9 @@ impl Pipeline {
         self.carry_out(None);
         if let Some(recorder) = self.parts.recorder.take() {
             recorder.close(now, &mut self.parts.engine, &self.teller);
+        }
+        if let Some(flows) = self.parts.flows.take() {
+            flows.close();
         }
         if let Some(models) = &mut self.parts.models {
             models.close(&self.parts.engine);
@@ -404,6 +410,9 @@ impl Pipeline {
             }
             self.tell(timed, latency_ns);
         }
+        if let Some(flows) = &mut self.parts.flows {
+            out.parts.into_iter().for_each(|part| flows.push(part, now, WallClock::live()));
+        }
         if !out.saves.is_empty() {
             let saved = self.parts.keeper.save(out.saves);
             if let Some(done) = done {
@@ -420,6 +429,9 @@ impl Pipeline {
         }
         if let Some(notifier) = &mut self.parts.notifier {
             notifier.tell(timed, self.teller.clock.offset_ns, &self.teller.ports, latency_ns);
+        }
+        if let Some(flows) = &mut self.parts.flows {
+            flows.told(timed, self.teller.clock);
         }
         let kind = EventType::of(&timed.event);
         let Parts { telling, journal, .. } = &self.parts;

@@ -117,6 +117,10 @@ impl Pipeline {
     pub(super) fn name_ports(&mut self) {
         let names = self.parts.attachments.attached().map(|port| (port.index, port.name.clone()));
         self.teller.ports = names.collect();
+        if let Some(flows) = &mut self.parts.flows {
+            let attached = self.parts.attachments.attached();
+            flows.set_ports(&self.teller.ports, attached.map(|port| (port.index, port.ifindex)).collect());
+        }
         self.parts.engine.set_ports(self.teller.ports.iter().filter_map(named).collect());
         // Whoever has an index keeps its rules, also a port that is just being given the program again.
         let Parts { attachments, ports, .. } = &mut self.parts;

@@ -51,6 +51,7 @@ pub fn decide(
         again.recorded.extend(told.into_iter().map(|(_, line)| line));
         let before = again.anew.len();
         while player.step()? {
+            player.out.parts.clear();
             for event in player.out.events.drain(..).filter(|timed| is_of_incident(&timed.event)) {
                 let place = (again.anew.len() - before).min(offsets.len().saturating_sub(1));
                 player.teller.clock = WallClock { offset_ns: offsets.get(place).copied().unwrap_or(0) };

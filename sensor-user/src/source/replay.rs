@@ -176,6 +176,7 @@ impl<F: FnMut(&Timed, i64)> Replay<F> {
         self.out.decisions.clear();
         // A replay remembers nothing beyond its own run.
         self.out.saves.clear();
+        self.out.parts.clear();
         for event in self.out.events.drain(..) {
             (self.emit)(&event, self.clock.ahead_ns);
         }

@@ -4,6 +4,7 @@
 //! has no bound, and metrics go to places where nobody should read who is who.
 
 mod families;
+mod flows;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,11 @@ use sensor_core::observation::DropReason;
 use sensor_core::snapshot::EngineStats;
 use sensor_ebpf::counter::PortCounters;
 use sensor_ebpf::heard::HeardCell;
+use sensor_flowlog::Counts;
 
 use crate::protocol::{AttachMode, Hits, Ledger};
 use families::Families;
+use flows::FlowFamilies;
 pub use server::{TelemetryError, bind, serve};
 
 /// What one port counted.
@@ -158,6 +161,7 @@ pub struct ModelSample {
 pub struct Metrics {
     registry: Registry,
     families: Families,
+    flows: FlowFamilies,
     /// Names of the ports told last, with their modes.
     ports: BTreeSet<(String, AttachMode)>,
     /// The newest incident counted.
@@ -171,7 +175,8 @@ impl Metrics {
         let families = Families::new(&registry)?;
         families.build_info.with_label_values(&[version]).set(1);
         families.start_time.set(started_unix_secs);
-        Ok(Self { registry, families, ports: BTreeSet::new(), newest_incident: 0 })
+        let flows = FlowFamilies::new(&registry)?;
+        Ok(Self { registry, families, flows, ports: BTreeSet::new(), newest_incident: 0 })
     }
 
     /// A handle for [`serve`].
@@ -216,6 +221,14 @@ impl Metrics {
         f.channels(&sample.channels);
         f.detectors_off(&sample.detectors_off);
         self.forget_ports(sample);
+    }
+
+    /// Takes over what the log of conversations counts, and messages sent to the collector, and not.
+    pub fn flows(&self, counts: Option<&Counts>, messages: [u64; 2]) {
+        self.flows.sent(messages);
+        if let Some(counts) = counts {
+            self.flows.update(counts);
+        }
     }
 
     /// Counts repairs.

@@ -281,7 +281,43 @@ fn full() -> Metrics {
     metrics.event(&alert(1));
     metrics.event(&isolation());
     metrics.isolated_after(Duration::from_millis(12));
+    metrics.flows(Some(&sensor_flowlog::Counts::default()), [0; 2]);
     metrics
+}
+
+#[test]
+fn what_the_log_of_conversations_counts_is_shown() {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    let (metrics, counts) = (metrics(), sensor_flowlog::Counts::default());
+    for (count, to) in [
+        (&counts.written, 9),
+        (&counts.lost_to_queue, 1),
+        (&counts.lost_to_disk, 2),
+        (&counts.waiting, 3),
+        (&counts.bytes, 180),
+        (&counts.copied, 4),
+        (&counts.never_copied, 5),
+    ] {
+        count.store(to, Relaxed);
+    }
+    counts.oldest.store(1_795_834_800, Relaxed);
+    metrics.flows(Some(&counts), [7, 1]);
+    for (name, want) in [
+        ("sekisho_flow_log_rows_total", 9.0),
+        ("sekisho_flow_log_lost_total{reason=\"queue\"}", 1.0),
+        ("sekisho_flow_log_lost_total{reason=\"disk\"}", 2.0),
+        ("sekisho_flow_log_waiting", 3.0),
+        ("sekisho_flow_log_bytes", 180.0),
+        ("sekisho_flow_log_oldest_timestamp_seconds", 1_795_834_800.0),
+        ("sekisho_flow_log_copies_total{result=\"done\"}", 4.0),
+        ("sekisho_flow_log_copies_total{result=\"missed\"}", 5.0),
+        ("sekisho_flow_log_unfinished_files_total", 0.0),
+        ("sekisho_ipfix_messages_total{result=\"sent\"}", 7.0),
+        ("sekisho_ipfix_messages_total{result=\"failed\"}", 1.0),
+    ] {
+        assert_eq!(value(&metrics, name), Some(want), "{name}");
+    }
 }
 
 #[test]

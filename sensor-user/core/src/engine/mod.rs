@@ -37,7 +37,7 @@ use crate::contact::{Contact, Contacts, Facts, Outcome, SETTLED};
 use crate::coverage::Sight;
 use crate::detect::unusual::Unusual;
 use crate::detect::{Finding, REGISTRY, tests_first_contact};
-use crate::event::{Change, DeviceRef, Timed};
+use crate::event::{Change, DeviceRef, FlowEnded, Timed};
 use crate::evidence::Ledger;
 use crate::flow::{Conversations, RST, Role, TCP, UDP};
 use crate::health::{Health, Services};
@@ -73,6 +73,8 @@ pub struct Output {
     pub saves: Vec<Save>,
     /// What happened.
     pub events: Vec<Timed>,
+    /// Parts of conversations that go on for long, told when they are due: for a log alone, since their ends are events.
+    pub parts: Vec<FlowEnded>,
 }
 
 /// Conversations found under way within this time after the first observation are taken for old.

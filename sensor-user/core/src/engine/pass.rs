@@ -6,6 +6,7 @@ use crate::detect::{Began, Ended, Went};
 use crate::event::{Event, FlowEnded, Timed};
 use crate::flow::Role;
 use crate::inventory::DeviceKey;
+use crate::inventory::cards::DeviceId;
 use crate::observation::{FlowProgress, FlowSeen, Verdict};
 use crate::time::Time;
 
@@ -47,10 +48,21 @@ impl Engine {
                 detector.went(&went, &mut self.found);
             }
         }
+        if let Some(part) = passage.part {
+            let devices = self.at_ends(&part);
+            out.parts.push(FlowEnded { devices, ..part });
+        }
         if let Some(ended) = passage.ended {
             self.ended(ended, progress.time, out);
         }
         self.conclude(progress.time, out);
+    }
+
+    /// The devices at both ends of a conversation, by number.
+    fn at_ends(&self, flow: &FlowEnded) -> [Option<DeviceId>; 2] {
+        let at = |mac, ip| self.inventory.speaker(mac, ip);
+        let peer = self.inventory.holder(flow.id.dst).or_else(|| at(flow.dmac, flow.id.dst));
+        [at(flow.smac, flow.id.src), peer].map(|device| device.map(|device| device.id))
     }
 
     /// Tells of a conversation that ended.
@@ -66,7 +78,8 @@ impl Engine {
         let device = self.inventory.speaker(flow.smac, flow.id.src).map(|device| device.key);
         let peer = self.inventory.holder(flow.id.dst).map(|peer| peer.key);
         self.ask_unusual(now, |unusual, look, found| unusual.ended(&flow, [device, peer], now, look, found));
-        out.events.push(Timed { time: now, event: Event::Flow(flow) });
+        let devices = self.at_ends(&flow);
+        out.events.push(Timed { time: now, event: Event::Flow(FlowEnded { devices, ..flow }) });
         self.conclude(now, out);
     }
 }

@@ -16,7 +16,7 @@ use sensor_core::model::random::Random;
 use sensor_core::model::reservoir::{Reservoir, Rows};
 use sensor_core::model::reservoir_file;
 use sensor_core::model::scale::{Form, Scaler};
-use sensor_core::observation::{EndReason, FlowId, Kind};
+use sensor_core::observation::{EndReason, FlowId, Kind, Verdict};
 use sensor_core::time::{MINUTE, Time};
 
 use crate::cpu_seconds;
@@ -171,6 +171,9 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         start: contact.time,
         end: contact.time.plus(at % MINUTE),
         reason: EndReason::Closed,
+        verdict: Verdict::Pass,
+        earlier: None,
+        devices: [None; 2],
     };
     (contact, ended)
 }

@@ -94,8 +94,18 @@ fn floods_within_one_conversation_are_told() {
         };
         let (time, last) = (lan.now, lan.now);
         let (packets, bytes) = (frames, frames * size);
-        let progress =
-            FlowProgress { time, id, packets, bytes, drops: 0, first, last, tcp_flags: flags, end: None };
+        let progress = FlowProgress {
+            time,
+            id,
+            packets,
+            bytes,
+            drops: 0,
+            verdict: Verdict::Pass,
+            first,
+            last,
+            tcp_flags: flags,
+            end: None,
+        };
         lan.engine.observe(&Observation::Progress(progress), &mut lan.out);
         lan.alerts()
     };

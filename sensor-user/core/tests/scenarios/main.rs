@@ -242,6 +242,7 @@ impl Lan {
             packets: bytes / 200 + 2,
             bytes,
             drops: 0,
+            verdict: Verdict::Pass,
             first,
             last: self.now,
             tcp_flags: if over { 0x1b } else { 0x1a },

@@ -211,8 +211,18 @@ fn one_claim_told_twice_is_no_quarrel() {
             port: 1,
         };
         let (time, last) = (lan.now, first.plus(4 * MILLISECOND));
-        let told =
-            FlowProgress { time, id, packets: 1, bytes: 60, drops: 0, first, last, tcp_flags: 0, end: None };
+        let told = FlowProgress {
+            time,
+            id,
+            packets: 1,
+            bytes: 60,
+            drops: 0,
+            verdict: Verdict::Pass,
+            first,
+            last,
+            tcp_flags: 0,
+            end: None,
+        };
         lan.engine.observe(&Observation::Progress(told), &mut lan.out);
         assert_eq!(spoofs(&lan), [], "round {round}");
         lan.pass(6 * 60 * SECOND);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
 use sensor_core::flow::{ACK, FIN, ICMP, RST, SYN, TCP};
-use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, Observation};
+use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, Observation, Verdict};
 use sensor_core::time::{MILLISECOND, MINUTE, SECOND, Time};
 
 use super::service::Answer;
@@ -311,6 +311,7 @@ impl Open {
             packets: bytes / 600 + if said { 4 } else { 1 },
             bytes,
             drops: 0,
+            verdict: Verdict::Pass,
             first: self.start,
             last: if over { self.over_at().min(now) } else { now },
             tcp_flags,

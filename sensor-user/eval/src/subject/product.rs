@@ -124,6 +124,7 @@ impl Product {
         }
         self.out.decisions.clear();
         self.out.saves.clear();
+        self.out.parts.clear();
         for timed in self.out.events.drain(..) {
             match &timed.event {
                 Event::Alert(alert) => self.tally.alert(timed.time, alert),

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::addr::Mac;
     use crate::flow::ACK;
-    use crate::observation::EndReason;
+    use crate::observation::{EndReason, Verdict};
     use crate::time::Time;
 
     fn half(packets: u64, bytes: u64, tcp_flags: u8) -> Half {
@@ -215,6 +215,9 @@ mod tests {
             start: Time(5 * SECOND),
             end: Time(9 * SECOND),
             reason: EndReason::Closed,
+            verdict: Verdict::Pass,
+            earlier: None,
+            devices: [None; 2],
         }
     }
 

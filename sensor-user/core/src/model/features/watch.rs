@@ -186,7 +186,7 @@ mod tests {
     use crate::flow::{SYN, TCP};
     use crate::health::Health;
     use crate::model::features::Subject;
-    use crate::observation::{EndReason, Kind};
+    use crate::observation::{EndReason, Kind, Verdict};
     use crate::time::{MINUTE, SECOND};
 
     fn device(at: u8) -> DeviceKey {
@@ -228,6 +228,9 @@ mod tests {
             start: contact.time,
             end: contact.time.plus(SECOND),
             reason: EndReason::Closed,
+            verdict: Verdict::Pass,
+            earlier: None,
+            devices: [None; 2],
         }
     }
 

@@ -1,0 +1,325 @@
+//! Reading the log: the conversations of a while, of a host, a port, a verdict. Only the hours are opened that may hold
+//! some, and only the row groups read; one group at a time is in memory.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, TimestampMicrosecondType};
+use arrow_array::{Array, BooleanArray, RecordBatch, StringArray, UInt32Array};
+use arrow_schema::ArrowError;
+use arrow_select::concat::concat_batches;
+use arrow_select::take::take_record_batch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions,
+    ParquetRecordBatchReaderBuilder, RowFilter,
+};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+use sensor_core::addr::{Mac, Prefix};
+
+use crate::columns::GROUP;
+use crate::error::FlowLogError;
+use crate::hour::Hour;
+use crate::shelf::{files, hours};
+
+/// A row lies in the hour in which it was logged, which is so many hours after the frames it counts at most: an hour for
+/// one that goes on, and 20 minutes until a forgotten one is noticed.
+const LATE: i64 = 2;
+/// An hour that is joined while it is listed is listed again, so many times.
+const TRIES: usize = 3;
+
+/// One end of a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum End {
+    /// An address.
+    Ip(IpAddr),
+    /// A network.
+    Net(Prefix),
+    /// A MAC address.
+    Mac(Mac),
+}
+
+/// What is wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Query {
+    /// Conversations that went on at this time or later, microseconds since 1970.
+    pub from: i64,
+    /// And before this time.
+    pub to: i64,
+    /// One end is one of these; empty: any.
+    pub hosts: Vec<End>,
+    /// The other end is one of these; empty: any.
+    pub peers: Vec<End>,
+    /// One of the ports.
+    pub port: Option<u16>,
+    /// What became of it: `pass`, `drop` or `would_drop`.
+    pub verdict: Option<&'static str>,
+}
+
+/// How much was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Scanned {
+    /// Files that were opened.
+    pub files: usize,
+    /// Row groups that were read.
+    pub groups: usize,
+    /// Row groups that were not, for their statistics say that there is nothing in them.
+    pub skipped: usize,
+    /// Rows found.
+    pub rows: usize,
+}
+
+/// Gives the conversations asked for to `found`, in the order in which they were logged.
+///
+/// # Errors
+///
+/// If there is no log, a file cannot be read, or `found` fails.
+pub fn scan(
+    root: &Path,
+    query: &Query,
+    found: &mut dyn FnMut(&RecordBatch) -> Result<(), FlowLogError>,
+) -> Result<Scanned, FlowLogError> {
+    if !root.is_dir() {
+        return Err(FlowLogError::NoLog(root.to_owned()));
+    }
+    let last = Hour(Hour::of(query.to).0.saturating_add(LATE));
+    let mut scanned = Scanned::default();
+    if query.from >= query.to {
+        return Ok(scanned);
+    }
+    for (_, dir) in hours(root)?.range(Hour::of(query.from)..=last) {
+        for (path, file) in open(dir)? {
+            scanned.files += 1;
+            FlowLogError::guard(&path, || scan_file(&path, &file, query, &mut scanned, found))?;
+        }
+    }
+    Ok(scanned)
+}
+
+/// All files of an hour, opened at once: so they can be read although they are joined, or deleted, meanwhile.
+fn open(dir: &Path) -> Result<Vec<(std::path::PathBuf, File)>, FlowLogError> {
+    let mut tries = 0;
+    'again: loop {
+        let mut opened = Vec::new();
+        for kept in files(dir)? {
+            match File::open(&kept.path) {
+                Ok(file) => opened.push((kept.path, file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                    continue 'again;
+                }
+                Err(error) => return Err(FlowLogError::disk("open", &kept.path)(error)),
+            }
+        }
+        return Ok(opened);
+    }
+}
+
+fn scan_file(
+    path: &Path,
+    file: &File,
+    query: &Query,
+    scanned: &mut Scanned,
+    found: &mut dyn FnMut(&RecordBatch) -> Result<(), FlowLogError>,
+) -> Result<(), FlowLogError> {
+    let wrong = FlowLogError::unreadable(path);
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(&wrong)?;
+    for (at, group) in metadata.metadata().row_groups().iter().enumerate() {
+        if !may_hold(group, query) {
+            scanned.skipped += 1;
+            continue;
+        }
+        scanned.groups += 1;
+        let file = file.try_clone().map_err(FlowLogError::disk("read", path))?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+            .with_row_groups(vec![at])
+            .with_batch_size(GROUP);
+        let filter = filter(query, reader.parquet_schema());
+        let rows = reader.with_row_filter(filter).build().map_err(&wrong)?;
+        let rows = rows.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.into()))?;
+        let Some(first) = rows.first() else { continue };
+        let rows = by_time(&concat_batches(&first.schema(), &rows)?)?;
+        if rows.num_rows() > 0 {
+            scanned.rows += rows.num_rows();
+            found(&rows)?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows in the order in which they were logged.
+fn by_time(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let Some(times) = times(rows, "logged_time") else { return Ok(rows.clone()) };
+    let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
+    order.sort_by_key(|row| times.value(*row as usize));
+    take_record_batch(rows, &UInt32Array::from(order))
+}
+
+type Times = arrow_array::PrimitiveArray<TimestampMicrosecondType>;
+
+fn times<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a Times> {
+    rows.column_by_name(name)?.as_primitive_opt()
+}
+
+/// Whether a row group may hold something, by its statistics.
+fn may_hold(group: &RowGroupMetaData, query: &Query) -> bool {
+    let statistics = |name: &str| {
+        let column = group.columns().iter().find(|column| column.column_path().string() == name)?;
+        column.statistics()
+    };
+    let late = match statistics("logged_time") {
+        Some(Statistics::Int64(logged)) => logged.max_opt().is_none_or(|last| *last >= query.from),
+        _ => true,
+    };
+    let early = match statistics("start_time") {
+        Some(Statistics::Int64(start)) => start.min_opt().is_none_or(|first| *first < query.to),
+        _ => true,
+    };
+    let verdict = match (query.verdict, statistics("verdict")) {
+        (Some(wanted), Some(Statistics::ByteArray(verdict))) => {
+            let range = verdict.min_opt().zip(verdict.max_opt());
+            range.is_none_or(|(min, max)| (min.data()..=max.data()).contains(&wanted.as_bytes()))
+        }
+        _ => true,
+    };
+    late && early && verdict
+}
+
+/// What rows are read: those of the time first, of these those of the hosts, ports and verdicts.
+fn filter(query: &Query, schema: &parquet::schema::types::SchemaDescriptor) -> RowFilter {
+    let (from, to) = (query.from, query.to);
+    let columns = ["start_time", "since_time", "end_time"];
+    let mut predicates: Vec<Box<dyn ArrowPredicate>> =
+        vec![Box::new(ArrowPredicateFn::new(ProjectionMask::columns(schema, columns), move |rows| {
+            in_time(&rows, from, to)
+        }))];
+    let query = Wanted::new(query);
+    if !query.columns.is_empty() {
+        let mask = ProjectionMask::columns(schema, query.columns.iter().copied());
+        predicates.push(Box::new(ArrowPredicateFn::new(mask, move |rows| query.of(&rows))));
+    }
+    RowFilter::new(predicates)
+}
+
+fn missing(name: &str) -> ArrowError {
+    ArrowError::SchemaError(format!("the column {name} is missing"))
+}
+
+fn in_time(rows: &RecordBatch, from: i64, to: i64) -> Result<BooleanArray, ArrowError> {
+    let column = |name| times(rows, name).ok_or_else(|| missing(name));
+    let (start, since, end) = (column("start_time")?, column("since_time")?, column("end_time")?);
+    let wanted = (0..rows.num_rows()).map(|row| {
+        let begin = if since.is_null(row) { start.value(row) } else { since.value(row) };
+        // One that was quiet since it was last told may end before that.
+        begin < to && end.value(row).max(begin) >= from
+    });
+    Ok(wanted.collect::<Vec<_>>().into())
+}
+
+/// Ends by how they are looked up.
+#[derive(Default)]
+struct Ends {
+    any: bool,
+    texts: HashSet<String>,
+    nets: Vec<Prefix>,
+}
+
+impl Ends {
+    fn new(ends: &[End]) -> Self {
+        let mut sorted = Self { any: ends.is_empty(), ..Self::default() };
+        for end in ends {
+            match end {
+                End::Ip(ip) => drop(sorted.texts.insert(ip.to_string())),
+                End::Mac(mac) => drop(sorted.texts.insert(mac.to_string())),
+                End::Net(net) => sorted.nets.push(*net),
+            }
+        }
+        sorted
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        self.any
+            || self.texts.contains(text)
+            || (!self.nets.is_empty()
+                && text.parse().is_ok_and(|ip: IpAddr| self.nets.iter().any(|net| net.contains(ip))))
+    }
+
+    /// For each row, whether one of these columns is one of them.
+    fn of(&self, rows: &RecordBatch, names: [&str; 2]) -> Result<Vec<bool>, ArrowError> {
+        let mut held = vec![self.any; rows.num_rows()];
+        if self.any {
+            return Ok(held);
+        }
+        for name in names {
+            let column = rows.column_by_name(name).and_then(|column| column.as_dictionary_opt::<Int32Type>());
+            let column = column.ok_or_else(|| missing(name))?;
+            let words: &StringArray = column.values().as_string();
+            let words: Vec<_> = words.iter().map(|word| word.is_some_and(|word| self.holds(word))).collect();
+            for (held, key) in held.iter_mut().zip(column.keys_iter()) {
+                *held |= key.is_some_and(|key| words.get(key).copied().unwrap_or(false));
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// What is wanted besides the time, and the columns that tell.
+struct Wanted {
+    hosts: Ends,
+    peers: Ends,
+    port: Option<u16>,
+    verdict: Option<&'static str>,
+    columns: Vec<&'static str>,
+}
+
+impl Wanted {
+    fn new(query: &Query) -> Self {
+        let mut columns = Vec::new();
+        if !query.hosts.is_empty() || !query.peers.is_empty() {
+            columns.extend(["src_ip", "dest_ip", "src_mac", "dest_mac"]);
+        }
+        if query.port.is_some() {
+            columns.extend(["src_port", "dest_port"]);
+        }
+        columns.extend(query.verdict.map(|_| "verdict"));
+        let (hosts, peers) = (Ends::new(&query.hosts), Ends::new(&query.peers));
+        Self { hosts, peers, port: query.port, verdict: query.verdict, columns }
+    }
+
+    fn of(&self, rows: &RecordBatch) -> Result<BooleanArray, ArrowError> {
+        let mut wanted = vec![true; rows.num_rows()];
+        if !self.hosts.any || !self.peers.any {
+            let (src, dest) = (["src_ip", "src_mac"], ["dest_ip", "dest_mac"]);
+            let (from_host, to_host) = (self.hosts.of(rows, src)?, self.hosts.of(rows, dest)?);
+            let (from_peer, to_peer) = (self.peers.of(rows, src)?, self.peers.of(rows, dest)?);
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                *wanted = (from_host[row] && to_peer[row]) || (to_host[row] && from_peer[row]);
+            }
+        }
+        if let Some(port) = self.port {
+            let column = |name| {
+                let column =
+                    rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int32Type>());
+                column.ok_or_else(|| missing(name))
+            };
+            let (src, dest) = (column("src_port")?, column("dest_port")?);
+            let is = |column: &arrow_array::Int32Array, row| {
+                column.is_valid(row) && column.value(row) == i32::from(port)
+            };
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                *wanted &= is(src, row) || is(dest, row);
+            }
+        }
+        if let Some(verdict) = self.verdict {
+            let is = Ends { texts: HashSet::from([verdict.to_owned()]), ..Ends::default() };
+            let is = is.of(rows, ["verdict", "verdict"])?;
+            wanted.iter_mut().zip(is).for_each(|(wanted, is)| *wanted &= is);
+        }
+        Ok(wanted.into())
+    }
+}

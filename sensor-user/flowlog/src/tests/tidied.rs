@@ -1,0 +1,156 @@
+//! Files are joined and deleted, and what is damaged keeps nobody from the rest.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::traffic::EPOCH;
+use super::{HOUR, KEEPING, Log, numbered, numbers};
+use crate::Hour;
+use crate::error::FlowLogError;
+use crate::log::Keeping;
+use crate::shelf::{Shelf, files};
+
+/// A moment so many hours after the log began, microseconds.
+fn after(hours: i64) -> i64 {
+    EPOCH / 1_000 + hours * HOUR
+}
+
+#[test]
+fn the_files_of_an_hour_become_one_when_it_is_over() {
+    let log = Log::new();
+    for part in 0..5 {
+        log.write(numbered(0, part * 1_000..(part + 1) * 1_000));
+    }
+    log.write(numbered(1, 5_000..6_000));
+    let mut tidier = log.tidier(KEEPING);
+    // An hour whose last file may still come is left alone.
+    tidier.step(after(1), &|| false).unwrap();
+    assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 5);
+    tidier.step(after(3), &|| false).unwrap();
+    let joined = log.files();
+    assert_eq!(joined["day=2026-11-28/hour=03"], [format!("hour-{}.parquet", EPOCH / 1_000)]);
+    assert_eq!(joined["day=2026-11-28/hour=04"].len(), 1);
+    let mut all = numbers(log.path(), "bytes_toserver");
+    all.sort_unstable();
+    assert_eq!(all, (0..6_000).collect::<Vec<_>>());
+    assert_eq!(fs::read_dir(log.path().join("_tmp")).unwrap().count(), 1, "the lock alone");
+}
+
+#[test]
+fn a_file_that_comes_later_is_joined_too() {
+    let log = Log::new();
+    let mut tidier = log.tidier(KEEPING);
+    for part in 0..3 {
+        log.write(numbered(0, part * 100..(part + 1) * 100));
+        tidier.step(after(5), &|| false).unwrap();
+        assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 1);
+    }
+    let mut all = numbers(log.path(), "bytes_toserver");
+    all.sort_unstable();
+    assert_eq!(all, (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_file_that_comes_while_others_are_joined_is_not_lost() {
+    let log = Log::new();
+    for part in 0..2 {
+        log.write(numbered(0, part * 100..(part + 1) * 100));
+    }
+    let late = std::cell::Cell::new(false);
+    // Called between two files.
+    let comes = || {
+        if !late.replace(true) {
+            log.write(numbered(0, 200..300));
+        }
+        false
+    };
+    let mut tidier = log.tidier(KEEPING);
+    tidier.step(after(5), &comes).unwrap();
+    tidier.step(after(5), &|| false).unwrap();
+    let mut all = numbers(log.path(), "bytes_toserver");
+    all.sort_unstable();
+    assert_eq!(all, (0..300).collect::<Vec<_>>());
+    assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 1);
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_the_others_are_joined() {
+    let log = Log::new();
+    for part in 0..3 {
+        log.write(numbered(0, part * 100..(part + 1) * 100));
+    }
+    let dir = Hour::of(after(0)).dir(log.path());
+    let there = files(&dir).unwrap();
+    let bytes = fs::read(&there[1].path).unwrap();
+    fs::write(&there[1].path, &bytes[..bytes.len() / 2]).unwrap();
+    let mut tidier = log.tidier(KEEPING);
+    let told = tidier.step(after(5), &|| false).unwrap_err().to_string();
+    assert!(told.contains("it is damaged, or was not written by Sekisho"), "{told}");
+    tidier.step(after(5), &|| false).unwrap();
+    assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 1);
+    assert_eq!(numbers(log.path(), "bytes_toserver").len(), 200);
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 1);
+    assert_eq!(fs::read_dir(log.path().join("_damaged")).unwrap().count(), 1);
+}
+
+#[test]
+fn the_oldest_goes_when_there_is_too_much_or_it_is_too_old() {
+    let log = Log::new();
+    for hour in 0..30 {
+        log.write(numbered(hour, 0..500));
+    }
+    let now = after(30);
+    log.tidier(KEEPING).step(now, &|| false).unwrap();
+    let bytes = log.counts.bytes.load(Ordering::Relaxed);
+    assert_eq!(log.files().len(), 30);
+
+    log.tidier(Keeping { days: 1, ..KEEPING }).step(now, &|| false).unwrap();
+    let left = log.files();
+    assert_eq!((left.len(), left.keys().next().unwrap().as_str()), (24, "day=2026-11-28/hour=09"));
+
+    log.tidier(Keeping { max_bytes: bytes / 4, ..KEEPING }).step(now, &|| false).unwrap();
+    let left = log.files();
+    assert!((5..=8).contains(&left.len()), "{left:?}");
+    assert_eq!(left.keys().last().unwrap(), "day=2026-11-29/hour=08", "the newest stay");
+    assert!(!log.path().join("day=2026-11-28").exists(), "a day goes with its last hour");
+    let oldest = log.counts.oldest.load(Ordering::Relaxed);
+    assert_eq!(Hour(oldest / 3_600).to_string(), *left.keys().next().unwrap());
+
+    // A disk that others fill: a day is kept, whatever comes.
+    log.tidier(Keeping { reserve_bytes: u64::MAX, ..KEEPING }).step(now, &|| false).unwrap();
+    assert_eq!(log.files(), left);
+    log.tidier(Keeping { reserve_bytes: u64::MAX, ..KEEPING }).step(after(48), &|| false).unwrap();
+    assert_eq!(log.files().len(), 6, "those of hour 24 and later");
+}
+
+#[test]
+fn a_disk_with_no_room_to_spare_is_told_and_counted_and_left_alone() {
+    let log = Log::new();
+    log.write_as(Keeping { reserve_bytes: u64::MAX, ..KEEPING }, numbered(0, 0..1_000));
+    assert_eq!(log.counts.lost_to_disk.load(Ordering::Relaxed), 1_000);
+    assert!(log.files().is_empty());
+    log.write(numbered(0, 1_000..1_100));
+    assert_eq!(log.counts.written.load(Ordering::Relaxed), 100, "it goes on");
+}
+
+#[test]
+fn two_do_not_write_to_one_log() {
+    let log = Log::new();
+    let second = Shelf::take(log.path());
+    assert!(matches!(second, Err(FlowLogError::InUse(_))));
+    let Log { dir, shelf, .. } = log;
+    assert_eq!(Arc::strong_count(&shelf), 1);
+    drop(shelf);
+    assert!(Shelf::take(dir.path()).is_ok());
+}
+
+#[test]
+fn a_clock_that_is_set_back_overwrites_nothing() {
+    let log = Log::new();
+    log.write(numbered(0, 0..100));
+    log.write(numbered(5, 100..200));
+    log.write(numbered(0, 200..300));
+    assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 2);
+    assert_eq!(numbers(log.path(), "bytes_toserver").len(), 300);
+}
