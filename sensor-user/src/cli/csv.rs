@@ -6,15 +6,17 @@ use std::io;
 
 use csv::{ReaderBuilder, StringRecord, Writer};
 
-use crate::protocol::{DeviceEdit, DeviceInfo};
+use crate::protocol::{DeviceEdit, DeviceInfo, SwitchInfo};
 
 /// The columns, in the order in which they are written.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 19] = [
     "id",
     "name",
     "mac",
     "addresses",
     "maker",
+    "kind",
+    "sure",
     "class",
     "criticality",
     "place",
@@ -23,6 +25,7 @@ const COLUMNS: [&str; 16] = [
     "approved",
     "port",
     "vlan",
+    "switch",
     "first_seen",
     "last_seen",
     "state",
@@ -87,6 +90,8 @@ fn row(info: &DeviceInfo) -> [String; COLUMNS.len()] {
         device.mac.clone(),
         device.ips.join(" "),
         text(&device.maker),
+        info.kind.as_ref().map(|kind| kind.name.clone()).unwrap_or_default(),
+        info.kind.as_ref().map(|kind| kind.confidence.to_string()).unwrap_or_default(),
         text(&device.class),
         text(&card.criticality),
         text(&card.place),
@@ -95,10 +100,16 @@ fn row(info: &DeviceInfo) -> [String; COLUMNS.len()] {
         if card.approved { "yes" } else { "no" }.to_owned(),
         text(&info.port),
         info.vlan.to_string(),
+        info.switch.as_ref().map(switch).unwrap_or_default(),
         info.first_seen.map(|at| at.to_string()).unwrap_or_default(),
         info.last_seen.map(|at| at.to_string()).unwrap_or_default(),
         state.join(", "),
     ]
+}
+
+/// A switch and its port.
+fn switch(info: &SwitchInfo) -> String {
+    [&info.name, &info.port].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// A field that no spreadsheet takes for a formula.
@@ -262,7 +273,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Stamp;
-    use crate::protocol::{CardInfo, DeviceName};
+    use crate::protocol::{CardInfo, DeviceName, KindInfo};
 
     fn info(id: u64, name: &str, note: &str) -> DeviceInfo {
         let device = DeviceName {
@@ -284,8 +295,16 @@ mod tests {
             port: Some("eth1".to_owned()),
             vlan: 0,
             segment: None,
-            switch: None,
-            kind: None,
+            switch: Some(SwitchInfo {
+                name: Some("sw-3f".to_owned()),
+                port: Some("Gi0/13".to_owned()),
+                platform: None,
+            }),
+            kind: Some(KindInfo {
+                name: "modality".to_owned(),
+                confidence: 0.98.into(),
+                reasons: Vec::new(),
+            }),
             names: Vec::new(),
             gateway: false,
             protected: true,
@@ -300,9 +319,9 @@ mod tests {
         let text = export(&[info(7, "MRI \"2\", A", "=cmd|' /C calc'!A0")], true).unwrap();
         assert_eq!(
             text,
-            "\u{feff}id,name,mac,addresses,maker,class,criticality,place,owner,note,approved,port,vlan,first_seen,last_seen,\
-             state\n7,\"MRI \"\"2\"\", A\",00:1b:21:00:00:07,10.0.0.7 fe80::7,\"Siemens, AG\",,,,,'=cmd|' /C calc'!A0,yes,\
-             eth1,0,1970-01-01T00:00:00.000000+0000,,\"protected, never seen\"\n"
+            "\u{feff}id,name,mac,addresses,maker,kind,sure,class,criticality,place,owner,note,approved,port,vlan,switch,first_seen,\
+             last_seen,state\n7,\"MRI \"\"2\"\", A\",00:1b:21:00:00:07,10.0.0.7 fe80::7,\"Siemens, AG\",modality,0.98,,,,,'=cmd|' /C calc'!A0,yes,\
+             eth1,0,sw-3f Gi0/13,1970-01-01T00:00:00.000000+0000,,\"protected, never seen\"\n"
         );
         let read = import(text.as_bytes()).unwrap();
         let [(2, edit)] = &read[..] else { panic!("{read:?}") };
@@ -317,8 +336,8 @@ mod tests {
             (
                 "mac,nme\n",
                 &[
-                    "line 1, column nme: there is no such column; there are id, name, mac, addresses, maker, class, \
-                criticality, place, owner, note, approved, port, vlan, first_seen, last_seen, state",
+                    "line 1, column nme: there is no such column; there are id, name, mac, addresses, maker, kind, sure, \
+                class, criticality, place, owner, note, approved, port, vlan, switch, first_seen, last_seen, state",
                 ],
             ),
             ("mac,mac,name\n", &["line 1, column mac: it is there twice"]),

@@ -59,8 +59,8 @@ Example:
     Forget(DeviceArgs),
     /// Write all devices as CSV, for stock-taking
     #[command(after_long_help = "\
-Columns: id, name, mac, addresses, maker, class, criticality, place, owner, note, approved, port, vlan, first_seen, last_seen, \
-state. What `import` reads can be changed in between. A text that a spreadsheet would take for a formula begins with an \
+Columns: id, name, mac, addresses, maker, kind, sure (0 to 1), class, criticality, place, owner, note, approved, port, vlan, switch, \
+first_seen, last_seen, state. What `import` reads can be changed in between. A text that a spreadsheet would take for a formula begins with an \
 apostrophe, which `import` takes away.
 
 Examples:

@@ -253,7 +253,7 @@ pub fn device(info: &DeviceInfo, here: &Here) -> String {
         ("port", port(info)),
         ("first seen", at(info.first_seen)),
         ("last seen", at(info.last_seen)),
-        ("state", state(info)),
+        ("state", Some(state(info)).filter(|state| !state.is_empty()).unwrap_or_else(|| "-".to_owned())),
     ];
     if let Some(switch) = switch(info) {
         rows.insert(13, ("switch", switch));

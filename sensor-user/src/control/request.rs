@@ -86,6 +86,7 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
+        Request::DrillBegin(mac) => mac.parse().map(Command::Drill).map(Wish::Order).map_err(address),
         Request::DrillDone(DrillDone { good }) => Ok(Wish::Drilled(good)),
         Request::Models => Ok(Wish::Model(ModelAsk::List)),
         Request::ModelTrain => Ok(Wish::Model(ModelAsk::Train(None))),

@@ -247,7 +247,8 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 order @ (Command::Describe(..)
                 | Command::Merge(..)
                 | Command::Split(..)
-                | Command::ForgetDevice(..)),
+                | Command::ForgetDevice(..)
+                | Command::Drill(_)),
                 answer,
             ) => drop(answer.send(Err(CommandError::UnknownDevice(format!("{order:?}"))))),
             Ask::Command(Command::Remove(which), answer) => {
@@ -349,6 +350,8 @@ async fn what_people_say_of_devices_is_passed_on_and_what_makes_no_sense_is_refu
         ("device_merge", json!({ "into": "a", "device": "b" }), "Merge(\"a\", \"b\""),
         ("device_split", json!("10.0.0.7"), "Split(\"10.0.0.7\""),
         ("device_forget", json!("7"), "ForgetDevice(\"7\""),
+        ("drill_begin", json!("02:53:4b:00:00:04"), "Drill("),
+        ("drill_begin", json!("nobody"), "nobody"),
     ];
     for (request, with, want) in cases {
         let message = said(request, with.clone()).await;

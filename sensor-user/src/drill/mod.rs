@@ -144,6 +144,7 @@ impl Drill {
             Ok(stage.ports.iter().all(|port| filtered(&port.name)).then_some(()))
         })?;
         let mac = sensor_core::addr::Mac(SCANNER).to_string();
+        self.client.ask(Request::DrillBegin(mac.clone()))?;
         let edit = DeviceEdit { device: mac, name: Some(NAME.to_owned()), ..DeviceEdit::default() };
         self.client.ask(Request::DeviceEdit(vec![edit]))?;
         Ok(format!("{} and {} are filtered", stage.ports[0].name, stage.ports[1].name))
@@ -161,7 +162,7 @@ impl Drill {
             }
         }
         bail!(
-            "{ATTEMPTS} refused attempts isolated nobody; is [detect.off] or a change window in the way, or isolation.budget spent?"
+            "{ATTEMPTS} refused attempts isolated nobody; is [detect.off], a change window, or network.internal without 169.254.0.0/16 in the way?"
         )
     }
 

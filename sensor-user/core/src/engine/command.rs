@@ -12,9 +12,12 @@ use crate::policy::preview::Preview;
 use crate::policy::review::{MAX_REVIEWS, Review, ReviewId};
 use crate::policy::window::{MAX_WINDOWS, Window, WindowId};
 use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
-use crate::time::Time;
+use crate::time::{MINUTE, Time};
 
 use super::{Add, Announce, Engine, Input, MAX_EDITS, Output};
+
+/// A fire drill lasts so long at most, ns.
+const DRILL: u64 = 10 * MINUTE;
 
 /// An operator's order.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -41,6 +44,8 @@ pub enum Command {
     Split(String, String),
     /// Forget this device; the account that says so.
     ForgetDevice(String, String),
+    /// A fire drill begins: the device of this MAC address is a made-up one.
+    Drill(Mac),
 }
 
 /// What a person says of an incident.
@@ -233,6 +238,11 @@ pub enum CommandError {
     /// No such window.
     #[error("there is no change window {0}; `sekisho window list` shows those there are")]
     NoWindow(WindowId),
+    /// No such device.
+    #[error(
+        "no device is known as {0}; `sekisho devices` shows those there are. One that was never heard is named by its MAC address"
+    )]
+    NoDevice(String),
     /// What is said cannot be.
     #[error("device {who}: {error}")]
     Card {
@@ -285,6 +295,10 @@ impl Engine {
             Command::Merge(into, other, by) => self.merge_devices((&into, &other), &by, now, out),
             Command::Split(address, by) => self.split_device(&address, &by, now, out),
             Command::ForgetDevice(who, by) => self.forget_device(&who, &by, now, out),
+            Command::Drill(mac) => {
+                self.drill = Some((mac, now.plus(DRILL)));
+                Ok(Reply::Described(Vec::new()))
+            }
             Command::Remove(which) => {
                 let id = match &which {
                     Which::Id(id) => Some(*id),

@@ -72,6 +72,7 @@ impl Engine {
             return Err(unknown("class", class, self.settings.classes.keys().copied().collect()));
         }
         let card = self.card_of(who)?;
+        let edit = &self.news(&card, edit);
         let edited = self.inventory.cards().edited(&card, edit).map_err(wrong)?;
         before.entry(card.id).or_insert_with(|| self.inventory.cards().get(card.id).cloned());
         if edited.is_blank() {
@@ -80,6 +81,18 @@ impl Engine {
             self.inventory.put_card(edited);
         }
         Ok(())
+    }
+
+    /// An edit without what the configuration says already: a list that was exported and is read back changes nothing.
+    fn news(&self, card: &Card, edit: &Edit) -> Edit {
+        let device = self.ref_of(card);
+        let same = card.name.is_none() && edit.name.is_some() && edit.name == device.name;
+        let alike = card.class.is_none() && edit.class.is_some_and(|class| class == device.class);
+        Edit {
+            name: edit.name.clone().filter(|_| !same),
+            class: edit.class.filter(|_| !alike),
+            ..edit.clone()
+        }
     }
 
     /// Says that two are one device: the card of the first goes on.
@@ -122,13 +135,16 @@ impl Engine {
         let key = self.key_named(address)?;
         let card = self.inventory.cards().of(key).filter(|card| card.keys.len() > 1).cloned();
         let card = card.ok_or_else(|| CommandError::NotMerged(address.to_owned()))?;
-        let mut rest = card.clone();
-        rest.keys.retain(|one| *one != key);
+        // What is said goes on with the address it was said of: the first.
+        let (kept, parted): (Vec<_>, Vec<_>) = match card.keys.first() {
+            Some(first) if *first == key => (vec![key], card.keys[1..].to_vec()),
+            _ => card.keys.iter().partition(|one| **one != key),
+        };
         self.inventory.remove_card(card.id);
-        self.inventory.part(key);
-        self.inventory.put_card(rest);
+        parted.iter().for_each(|key| self.inventory.part(*key));
+        self.inventory.put_card(Card { keys: kept, ..card.clone() });
         let changed = self.card_changed(card.id, Some(card), (CardStep::Split, by), now, out);
-        let parted = self.describe(key);
+        let parted: Vec<_> = parted.iter().filter_map(|key| self.describe(*key)).collect();
         Ok(Reply::Described(changed.into_iter().chain(parted).collect()))
     }
 
@@ -150,6 +166,7 @@ impl Engine {
         out.saves.push(Save::ForgetCard(card.id));
         for key in &card.keys {
             self.absolve(*key, now);
+            self.identities.forget(*key);
             self.inventory.forget(*key, now);
             out.saves.push(Save::ForgetDevice(*key));
         }
@@ -203,7 +220,7 @@ impl Engine {
 
     /// A device by its number, its name or an address.
     fn key_named(&self, who: &str) -> Result<DeviceKey, CommandError> {
-        let not_known = || CommandError::UnknownDevice(who.to_owned());
+        let not_known = || CommandError::NoDevice(who.to_owned());
         let of_card = |card: &Card| card.keys.first().copied();
         if let Ok(id) = who.parse::<DeviceId>() {
             let heard = || self.inventory.iter().find(|device| device.id == id).map(|device| device.key);

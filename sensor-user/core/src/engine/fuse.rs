@@ -25,6 +25,9 @@ impl Engine {
     /// Whether a device must not be restricted automatically because too many were lately. Throttles have a fuse of their
     /// own, lest they use up that of isolations; a device that is raised counts once.
     pub(super) fn is_spent(&mut self, device: DeviceKey, level: Level, now: Time) -> bool {
+        if self.is_drill(device, now) {
+            return false;
+        }
         let window = self.settings.budget_window_ns;
         while self.recent.front().is_some_and(|begun| now.since(begun.time) >= window) {
             self.recent.pop_front();
@@ -45,6 +48,12 @@ impl Engine {
         let roots = count(false);
         // The first needs no count of the devices: it is never more than may be.
         roots >= budget || (roots > 0 && roots >= self.share())
+    }
+
+    /// Whether a device is the made-up one of a fire drill: that spends nothing of the budget, for the house is as much in danger
+    /// during a drill as ever, and needs none.
+    pub(super) fn is_drill(&self, device: DeviceKey, now: Time) -> bool {
+        self.drill.is_some_and(|(mac, until)| device == DeviceKey::Local(mac) && now < until)
     }
 
     /// The part of all devices that may be restricted, at least one. Whoever is outside, behind a router, is none of ours.

@@ -170,12 +170,10 @@ impl Engine {
         let until = block.until.map_or(until, |old| old.max(until));
         block.until = Some(until);
         out.saves.extend(self.repeats.note(finding.device, level, finding.family, now, until));
-        self.recent.push_back(Begun {
-            time: now,
-            device: finding.device,
-            level,
-            infected: infected_by.is_some(),
-        });
+        if !self.is_drill(finding.device, now) {
+            let (device, infected) = (finding.device, infected_by.is_some());
+            self.recent.push_back(Begun { time: now, device, level, infected });
+        }
         let mut isolation = tell(&block, change, Some(device));
         self.enter(block, out);
         isolation.flow = Some(finding.flow);

@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::addr::Mac;
 use crate::contact::{Contact, Contacts, Facts, Outcome, SETTLED};
 use crate::coverage::Sight;
 use crate::detect::unusual::Unusual;
@@ -116,6 +117,8 @@ pub struct Engine {
     reviews: Reviews,
     /// Announced change windows.
     windows: Windows,
+    /// The made-up device of a fire drill, and until when it is one.
+    drill: Option<(Mac, Time)>,
     /// The last automatic restrictions.
     recent: VecDeque<Begun>,
     found: Vec<Finding>,
@@ -161,6 +164,7 @@ impl Engine {
             waiting: Waitings::new(),
             reviews: Reviews::default(),
             windows: Windows::default(),
+            drill: None,
             recent: VecDeque::new(),
             found: Vec::new(),
             notes: None,

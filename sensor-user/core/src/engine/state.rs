@@ -9,7 +9,7 @@ use crate::state::{State, state};
 
 state!(Engine {
     inventory, conversations, contacts, services, success, hearing, identities, detectors, incidents, ledger, repeats, blocks,
-    following, ports, waiting, reviews, windows, recent, silenced, sighted_since, begun, heard_since, next_second_look,
+    following, ports, waiting, reviews, windows, drill, recent, silenced, sighted_since, begun, heard_since, next_second_look,
     next_keep, sight,
 } keeps { settings, found, notes });
 

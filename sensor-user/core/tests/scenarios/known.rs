@@ -106,7 +106,7 @@ fn of_many_all_or_none_is_said() {
     assert_eq!((names, lan.card_steps()), (vec![Some("PACS")], vec![CardStep::Described]));
     let class = Edit { class: Some(Some("icu".parse().unwrap())), ..Edit::default() };
     assert!(matches!(lan.card("PACS", class), Err(CommandError::Unknown { what: "class", .. })));
-    assert!(matches!(lan.card("10.0.0.99", name("x")), Err(CommandError::UnknownDevice(_))));
+    assert!(matches!(lan.card("10.0.0.99", name("x")), Err(CommandError::NoDevice(_))));
 }
 
 #[test]
@@ -152,6 +152,65 @@ fn a_device_with_two_mac_addresses_is_cut_off_by_both_and_parted_again() {
         lan.carry(Command::Split(mac(67).to_string(), "root".to_owned())),
         Err(CommandError::NotMerged(_))
     ));
+}
+
+#[test]
+fn what_is_said_stays_with_the_first_address_whichever_is_parted() {
+    for parted in [66, 67] {
+        let mut lan = Lan::settled(enforcing());
+        lan.card("10.0.0.66", name("laptop")).unwrap();
+        let id = lan.number(66);
+        lan.carry(Command::Merge("laptop".to_owned(), mac(67).to_string(), "root".to_owned())).unwrap();
+        lan.arp(67, 1);
+        lan.carry(Command::Split(mac(parted).to_string(), "root".to_owned())).unwrap();
+        assert_eq!(lan.number(66), id, "{parted}");
+        assert_ne!(lan.number(67), id, "{parted}");
+        let snapshot = lan.engine.snapshot(lan.now);
+        let called = |n| snapshot.devices.iter().find(|device| device.mac == mac(n)).unwrap().name.clone();
+        assert_eq!((called(66).as_deref(), called(67)), (Some("laptop"), None), "{parted}");
+    }
+}
+
+#[test]
+fn a_list_that_is_read_back_as_it_was_written_changes_nothing() {
+    let wards = "wards".parse().unwrap();
+    let mut class = Class::of_kind(Criticality::Server);
+    class.members.insert(Target::Mac(mac(3)));
+    let names = [(Target::Mac(mac(3)), "PACS".to_owned())].into();
+    let mut lan = Lan::settled(Settings { classes: [(wards, class)].into(), names, ..enforcing() });
+    let edit = Edit { class: Some(Some(wards)), approved: Some(false), ..name("PACS") };
+    assert_eq!(lan.card("10.0.0.3", edit), Ok(Reply::Described(vec![])));
+    assert_eq!((lan.engine.snapshot(lan.now).cards, lan.card_steps()), (vec![], vec![]));
+}
+
+#[test]
+fn a_fire_drill_spends_nothing_of_the_budget_and_needs_none() {
+    let settings = || Settings { budget: 1, ..decisive() };
+    let held =
+        |lan: &Lan| lan.engine.snapshot(lan.now).blocks.iter().map(|b| b.targets[0]).collect::<Vec<_>>();
+    let scan = |lan: &mut Lan, n: u8, from: u8| {
+        lan.arp(n, 1);
+        for m in from..from + 30 {
+            lan.tcp(n, m, 445, None);
+            lan.pass(MILLISECOND);
+        }
+        lan.pass(SECOND);
+    };
+    for drill_first in [true, false] {
+        let mut lan = Lan::settled(settings());
+        lan.carry(Command::Drill(mac(99))).unwrap();
+        let order = if drill_first { [99, 66] } else { [66, 99] };
+        scan(&mut lan, order[0], 100);
+        scan(&mut lan, order[1], 140);
+        assert_eq!(held(&lan), order.map(|n| Target::Mac(mac(n))), "drill first: {drill_first}");
+    }
+    // When its time is up it is a device like any other.
+    let mut lan = Lan::settled(settings());
+    lan.carry(Command::Drill(mac(99))).unwrap();
+    lan.pass(11 * MINUTE);
+    scan(&mut lan, 66, 100);
+    scan(&mut lan, 99, 140);
+    assert_eq!(held(&lan), [Target::Mac(mac(66))]);
 }
 
 #[test]
