@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
 use sensor_core::time::{SECOND, Time};
@@ -82,6 +83,11 @@ impl Stamp {
     /// So many nanoseconds earlier.
     pub fn before(self, ns: u64) -> Self {
         Self(self.0.saturating_sub_unsigned(ns))
+    }
+
+    /// The day it is in that time zone.
+    pub fn date(self, zone: &TimeZone) -> Date {
+        self.timestamp().to_zoned(zone.clone()).date()
     }
 
     /// As people of that time zone write it: `2026-01-31 14:05:09`.

@@ -23,6 +23,7 @@ pub mod query;
 mod row;
 mod shelf;
 mod tidy;
+pub mod totals;
 mod writer;
 
 pub use error::FlowLogError;

@@ -102,7 +102,7 @@ pub fn scan(
 }
 
 /// All files of an hour, opened at once: so they can be read although they are joined, or deleted, meanwhile.
-fn open(dir: &Path) -> Result<Vec<(std::path::PathBuf, File)>, FlowLogError> {
+pub(crate) fn open(dir: &Path) -> Result<Vec<(std::path::PathBuf, File)>, FlowLogError> {
     let mut tries = 0;
     'again: loop {
         let mut opened = Vec::new();

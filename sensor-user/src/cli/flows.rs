@@ -4,12 +4,12 @@ use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sensor_flowlog::export::Format;
 
-use super::CliError;
 use super::args::DEFAULT_STATE_DIR;
+use super::{CliError, when};
+use crate::clock::Stamp;
 use crate::config;
 use crate::flows::{self, FlowQuery};
 
@@ -72,11 +72,11 @@ impl Became {
 #[derive(Args, Clone, Debug)]
 pub struct FlowsQueryArgs {
     /// Since when
-    #[arg(long, value_name = "TIME")]
-    pub from: String,
+    #[arg(long, value_name = "TIME", value_parser = when::from)]
+    pub from: Stamp,
     /// Until when [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub to: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = when::to)]
+    pub to: Option<Stamp>,
     /// One end: an IP address, a network, a MAC address, or a name that the configuration gives
     #[arg(long, value_name = "DEVICE")]
     pub host: Option<String>,
@@ -106,8 +106,8 @@ pub fn flows(task: &FlowsTask) -> Result<bool, CliError> {
     let settings = config::load(args.config.as_deref())?.settings;
     let ask = FlowQuery {
         dir: args.state_dir.join(flows::DIR),
-        from: args.from.clone(),
-        to: args.to.clone(),
+        from: args.from,
+        to: args.to,
         host: args.host.clone(),
         peer: args.peer.clone(),
         port: args.port,
@@ -121,7 +121,7 @@ pub fn flows(task: &FlowsTask) -> Result<bool, CliError> {
     };
     // What is written to it is locked line by line: a locked one cannot go to another thread, as writers of Parquet may.
     let out = BufWriter::with_capacity(1 << 16, io::stdout());
-    let rows = flows::query(&ask, &settings, Timestamp::now(), &TimeZone::system(), out)?;
+    let rows = flows::query(&ask, &settings, Stamp::now(), &TimeZone::system(), out)?;
     if rows == 0 && args.output == Form::Human {
         println!("no conversation in that time");
     }

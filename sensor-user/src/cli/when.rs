@@ -44,18 +44,26 @@ impl SpanArgs {
     }
 }
 
-fn from(text: &str) -> Result<Stamp, String> {
+/// The beginning of a span: a date alone is meant from midnight on.
+pub(super) fn from(text: &str) -> Result<Stamp, String> {
     read(text, Time::midnight(), Stamp::now(), &TimeZone::system())
 }
 
-fn to(text: &str) -> Result<Stamp, String> {
+/// The end of a span: a date alone is meant with its whole day.
+pub(super) fn to(text: &str) -> Result<Stamp, String> {
     read(text, Time::MAX, Stamp::now(), &TimeZone::system())
 }
 
 /// Reads a moment; a date alone is meant at `hour`.
 fn read(text: &str, hour: Time, now: Stamp, zone: &TimeZone) -> Result<Stamp, String> {
     let text = text.trim();
+    if text == "now" {
+        return Ok(now);
+    }
     let in_zone = |time: DateTime| time.to_zoned(zone.clone()).map(|zoned: Zoned| zoned.timestamp()).ok();
+    let today = || now.date(zone);
+    // What names its zone in brackets would be taken for local time.
+    let plain = Some(text).filter(|text| !text.contains('['));
     let time = text
         .parse::<Timestamp>()
         .ok()
@@ -65,7 +73,8 @@ fn read(text: &str, hour: Time, now: Stamp, zone: &TimeZone) -> Result<Stamp, St
                 .filter(|_| text.len() <= 10)
                 .and_then(|date| in_zone(date.to_datetime(hour)))
         })
-        .or_else(|| text.parse::<DateTime>().ok().and_then(in_zone));
+        .or_else(|| plain?.parse::<DateTime>().ok().and_then(in_zone))
+        .or_else(|| plain?.parse::<Time>().ok().and_then(|time| in_zone(today().to_datetime(time))));
     if let Some(time) = time {
         let ns = i64::try_from(time.as_nanosecond());
         return ns
@@ -73,7 +82,7 @@ fn read(text: &str, hour: Time, now: Stamp, zone: &TimeZone) -> Result<Stamp, St
             .map_err(|_| format!("{text} is out of range: the years 1678 to 2262 can be asked for"));
     }
     let ago = duration::parse(text).map_err(|_| {
-        format!("`{text}` is no time; write it like 2026-01-31, \"2026-01-31 14:05\", 2026-01-31T14:05:09Z, or 7d for seven days ago")
+        format!("`{text}` is no time; write it like 2026-01-31, \"2026-01-31 14:05\", 14:05 (today), 2026-01-31T14:05:09Z, or 7d for seven days ago")
     })?;
     let ago = i64::try_from(ago).map_err(|_| format!("{text} ago is out of range"))?;
     Ok(Stamp(now.0.saturating_sub(ago)))
@@ -95,6 +104,9 @@ mod tests {
             (" 2026-01-31T14:05:09 ", "2026-01-31T05:05:09.000000+0000"),
             ("2d", "2025-12-30T00:00:00.000000+0000"),
             ("1h30m", "2025-12-31T22:30:00.000000+0000"),
+            ("14:05", "2026-01-01T05:05:00.000000+0000"),
+            ("now", "2026-01-01T00:00:00.000000+0000"),
+            ("2026-01-01T09:00:00+09:00", "2026-01-01T00:00:00.000000+0000"),
         ] {
             let read = read(text, Time::midnight(), now, &tokyo).map(|stamp| stamp.to_string());
             assert_eq!(read.as_deref(), Ok(want), "{text}");
@@ -111,6 +123,8 @@ mod tests {
             ("yesterday", "is no time"),
             ("2026-02-30", "is no time"),
             ("2026-01-31 25:00", "is no time"),
+            ("25:00", "is no time"),
+            ("2026-01-31T14:05[Asia/Tokyo]", "is no time"),
             ("7", "is no time"),
             ("-1h", "is no time"),
             ("3000-01-01T00:00:00Z", "out of range"),

@@ -1,20 +1,26 @@
 //! What there is of an incident, from the journal and what lies beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
+use sensor_flowlog::export::{Exporter, Format};
+use sensor_flowlog::query::{self as scan, End};
 use sensor_journal::{Query, Reader, Record, hex, verify};
 use serde_json::{Value, json};
 
-use super::{Gathered, PackingError, Places, file_hash};
+use super::{Conversations, Gathered, PackingError, Places, file_hash};
+use crate::flows;
 use crate::incident::assemble;
 use crate::journal::events;
+use crate::protocol::IncidentInfo;
 
 /// What happened to the device so long before and after is told too, ns: a day.
 const AROUND: i64 = 86_400_000_000_000;
 /// Rows about the device besides those of the incident, at most.
 const MAX_AROUND: u64 = 5_000;
+/// Conversations, at most: some 25 MB.
+const MAX_CONVERSATIONS: usize = 100_000;
 /// Files of models looked at, at most.
 const MAX_MODELS: usize = 1_000;
 
@@ -46,6 +52,7 @@ pub fn gather(reader: &Reader, places: &Places, id: u64) -> Result<Gathered, Pac
     put(reader.all(&device)?);
     put(reader.all(&besides)?);
     let began = reader.all(&began)?;
+    let flows = conversations(&places.state_dir.join(flows::DIR), &incident, (from, to));
     let daemon = events(&began).into_iter().rfind(|line| line["daemon"]["action"] == "start");
     put(began);
     Ok(Gathered {
@@ -54,8 +61,37 @@ pub fn gather(reader: &Reader, places: &Places, id: u64) -> Result<Gathered, Pac
         daemon: daemon.map(|line| line["daemon"].clone()).unwrap_or_default(),
         chain: chain(reader)?,
         models: models(&places.models),
-        flows: Err("this release keeps no log of flows".to_owned()),
+        flows,
     })
+}
+
+/// What the device did around the incident, by the log of conversations.
+fn conversations(
+    dir: &Path,
+    incident: &IncidentInfo,
+    (from, to): (i64, i64),
+) -> Result<Conversations, String> {
+    let device = &incident.device;
+    // Behind a router it has the router's MAC address, as many others do.
+    let ips: Vec<End> = device.ips.iter().filter_map(|ip| ip.parse().ok().map(End::Ip)).collect();
+    let hosts =
+        if ips.is_empty() { device.mac.parse().ok().map(End::Mac).into_iter().collect() } else { ips };
+    if hosts.is_empty() {
+        return Err("the device has no address".to_owned());
+    }
+    let query = scan::Query { from: from / 1_000, to: to / 1_000, hosts, ..scan::Query::default() };
+    let (mut csv, mut rows, mut left_out) = (Vec::new(), 0, 0);
+    let mut exporter =
+        Exporter::new(&mut csv, Format::Csv, HashMap::new()).map_err(|error| error.to_string())?;
+    let scanned = scan::scan(dir, &query, &mut |found| {
+        let kept = found.num_rows().min(MAX_CONVERSATIONS - rows);
+        left_out += found.num_rows() - kept;
+        rows += kept;
+        if kept == 0 { Ok(()) } else { exporter.write(&found.slice(0, kept)) }
+    });
+    scanned.map_err(|error| error.to_string())?;
+    exporter.finish().map_err(|error| error.to_string())?;
+    Ok(Conversations { csv, rows, left_out })
 }
 
 /// Whether the chain is whole, for whoever reads the pack without the journal.

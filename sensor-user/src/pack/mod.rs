@@ -47,8 +47,19 @@ pub struct Gathered {
     pub chain: Value,
     /// The hashes of the files of models that are kept now, by name.
     pub models: Vec<(String, String)>,
-    /// The flows of the device as CSV, or why there are none.
-    pub flows: Result<Vec<u8>, String>,
+    /// The conversations of the device, or why there are none.
+    pub flows: Result<Conversations, String>,
+}
+
+/// Conversations of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conversations {
+    /// As CSV.
+    pub csv: Vec<u8>,
+    /// How many there are in it.
+    pub rows: usize,
+    /// How many there are besides, for want of room: the last ones.
+    pub left_out: usize,
 }
 
 /// Who makes a pack, when, where.
@@ -97,7 +108,10 @@ fn facts(gathered: &Gathered, maker: &Maker) -> Map<String, Value> {
         "host": maker.host,
         "release": env!("CARGO_PKG_VERSION"),
         "chain": gathered.chain,
-        "flows": gathered.flows.as_ref().err(),
+        "flows": match &gathered.flows {
+            Ok(Conversations { rows, left_out, .. }) => json!({ "rows": rows, "left_out": left_out }),
+            Err(why) => why.as_str().into(),
+        },
     });
     match facts {
         Value::Object(facts) => facts,
@@ -116,7 +130,7 @@ fn parts(gathered: &Gathered, maker: &Maker, key: &SigningKey, zone: &jiff::tz::
     let hashes = json!({ "daemon": gathered.daemon, "model_files_sha256": models });
     let report = report::html(gathered, maker, &key.public(), zone);
     let flows = match &gathered.flows {
-        Ok(csv) => part("flows.csv", csv.clone()),
+        Ok(Conversations { csv, .. }) => part("flows.csv", csv.clone()),
         Err(why) => part("flows.txt", format!("No flows are in this pack: {why}.\n").into_bytes()),
     };
     vec![

@@ -7,7 +7,7 @@ use sensor_journal::{PublicKey, hex};
 use serde_json::Value;
 
 use super::words::Tongue;
-use super::{Gathered, Maker};
+use super::{Conversations, Gathered, Maker};
 use crate::clock::Stamp;
 use crate::label;
 
@@ -192,7 +192,10 @@ impl Section<'_> {
         let hash = |text: &str| format!("<span class=\"hash\">{}</span>", plain(text));
         let models = models.iter().map(|(name, digits)| hash(&format!("{name} {digits}")));
         let flows = match flows {
-            Ok(_) => "flows.csv".to_owned(),
+            Ok(Conversations { rows, left_out: 0, .. }) => format!("flows.csv ({rows})"),
+            Ok(Conversations { rows, left_out, .. }) => {
+                format!("flows.csv ({rows}; {} {left_out})", self.say("ほか", "left out:"))
+            }
             Err(why) => format!("{}: {why}", self.say("含まれていない", "not included")),
         };
         let text_of = |value: &Value| value.as_str().unwrap_or("?").to_owned();

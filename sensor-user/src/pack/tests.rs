@@ -176,7 +176,7 @@ fn the_report_is_in_two_languages_and_obeys_nobody() {
         "1970-01-01 10:00:00",
         "+09:00",
         "whole: none changed, none missing",
-        "not included: this release keeps no log of flows",
+        "not included: there is no log of conversations",
         &key.to_string(),
     ] {
         assert!(page.contains(words), "{words} is missing:\n{page}");

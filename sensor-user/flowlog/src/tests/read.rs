@@ -236,3 +236,42 @@ fn a_file_that_was_tampered_with_panics_nobody() {
     }
     assert!(told > 500 && read > 50, "{told} told, {read} read");
 }
+
+#[test]
+fn what_passed_is_added_up_by_segment_and_who_answers_where_is_told() {
+    use crate::totals::{Total, totals};
+    let log = Log::new();
+    let telnet = FlowId { dport: 23, ..id() };
+    let elsewhere = FlowId { vlan: 0, port: 9, ..id() };
+    let answered = |id, device| Row {
+        id,
+        devices: [None, Some(device)],
+        to_client: Half { tcp_flags: 0x12, ..row(id).to_client },
+        ..row(id)
+    };
+    let part = Row { reason: EndReason::Active, ..row(id()) };
+    let dropped = Row { verdict: Verdict::Drop, ..row(id()) };
+    let late = Row { logged: row(id()).logged + HOUR, ..row(id()) };
+    let refused = Row {
+        devices: [None, Some(4)],
+        to_client: Half { tcp_flags: 0x14, ..row(id()).to_client },
+        ..row(telnet)
+    };
+    log.write(vec![row(id()), part, dropped, answered(telnet, 5), answered(elsewhere, 6), refused]);
+    log.write(vec![late]);
+    let mut parts = Vec::new();
+    let of = |from, to, parts: &mut Vec<f64>| {
+        totals(log.path(), (from, to), &[23], &mut |part| parts.push(part)).unwrap()
+    };
+    let first = row(id()).logged;
+    let found = of(first, first + HOUR, &mut parts);
+    let radiology = Total { conversations: 4, dropped: 1, bytes: 5 * 2_400 };
+    let nowhere = Total { conversations: 1, dropped: 0, bytes: 2_400 };
+    let segments = [(Some("radiology".to_owned()), radiology), (None, nowhere)].into();
+    assert_eq!((found.segments, found.served), (segments, [(5, [23].into())].into()));
+    assert_eq!(parts.last(), Some(&1.0));
+    assert_eq!(of(first, first, &mut parts).segments.len(), 0);
+    let all = of(0, i64::MAX, &mut parts);
+    assert_eq!(all.segments[&Some("radiology".to_owned())].conversations, 5);
+    assert!(totals(&log.path().join("nothing"), (0, 1), &[], &mut |_| {}).is_err());
+}
