@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Daemon, Site, Told, mount_small, signal, site};
-use bpf_tests::lab::mac;
+use bpf_tests::lab::{mac, run};
 use bpf_tests::traffic::{Scan, Service, check_ways, exchange, until};
 use serde_json::{Value, json};
 
@@ -116,10 +116,48 @@ fn a_scan_is_isolated_judged_released_and_all_of_it_stands_after_the_daemon_was_
             "{judged}"
         );
         kept(site, "the judgement", |event| event["judgement"]["verdict"] == "grave")?;
+        check_report(site, &number)?;
         daemon.stop()?;
         check_pack(site, &number)?;
         check_tampering(site)
     })
+}
+
+/// The report of this month has the incident, as it was judged, and the devices.
+fn check_report(site: &Site, number: &str) -> Result<()> {
+    let month = run("date", &["+%Y-%m"])?;
+    let (socket, state) = (site.socket().display().to_string(), site.state_dir().display().to_string());
+    let report = |form: &str| {
+        let month = month.trim();
+        site.plain(&[
+            "report",
+            "--month",
+            month,
+            "-o",
+            form,
+            "--lang",
+            "en",
+            "--socket",
+            &socket,
+            "--state-dir",
+            &state,
+        ])
+    };
+    let page = report("html")?;
+    ensure!(page.code == Some(0), "{page:?}");
+    for word in
+        ["true and grave", "10.77.0.1", "cut off", "New devices", &format!("<td class=\"n\">{number}</td>")]
+    {
+        ensure!(page.out.contains(word), "the page lacks {word}:\n{}", page.out);
+    }
+    let lines = report("csv")?.out;
+    ensure!(
+        lines.lines().any(|line| line.starts_with(&format!("{number},")) && line.ends_with(",grave")),
+        "{lines}"
+    );
+    let told = site.plain(&["report", "--month", "2026-13"])?;
+    ensure!(told.code == Some(2) && told.err.contains("2026-13 is no month"), "{told:?}");
+    Ok(())
 }
 
 /// A pack of the incident verifies; with one byte changed it does not.
@@ -134,6 +172,7 @@ fn check_pack(site: &Site, number: &str) -> Result<()> {
     ensure!(good.code == Some(0) && lines[0]["whole"] == true, "{good:?}");
     ensure!(lines[0]["records"].as_u64() > Some(5), "{good:?}");
     let mut bytes = fs::read(&file)?;
+    ensure!(bytes.windows(9).any(|name| name == b"flows.csv"), "its conversations are in it");
     for at in [10, bytes.len() / 3, bytes.len() / 2, bytes.len() - 300, bytes.len() - 1] {
         bytes[at] ^= 4;
         fs::write(&file, &bytes)?;

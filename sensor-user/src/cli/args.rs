@@ -18,6 +18,7 @@ use super::incidents::IncidentsTask;
 use super::kernel_args::{BypassArgs, LoadArgs, UpgradeArgs};
 use super::model::ModelTask;
 use super::notify::NotifyTask;
+use super::report::ReportArgs;
 use super::when::SpanArgs;
 use super::window::WindowTask;
 use crate::bpf::DEFAULT_PIN_DIR;
@@ -117,7 +118,7 @@ Examples:
     #[command(after_long_help = "\
 Two ports are made on the bridge and removed again. Between them, and to nobody else, a made-up device scans; the running daemon \
 finds it, cuts it off and tells people as it would anybody; then it is released, and all is as before but for the incident. Each stage \
-is timed. It spends one of isolation.budget. Needs root. One that went well sets the metric \
+is timed. It spends nothing of isolation.budget. Needs root, and 169.254.0.0/16 among network.internal, as by default. One that went well sets the metric \
 sekisho_drill_last_success_timestamp_seconds; sekisho-drill.timer plays one each week.
 
 Exit codes: 0 all went well, 1 a stage failed, which is named.
@@ -186,6 +187,17 @@ Examples:
     /// Read the log of conversations: who talked with whom, when, how much, and what became of it
     #[command(subcommand)]
     Flows(FlowsTask),
+    /// Write the report of a month, for people who are no analysts
+    #[command(after_long_help = "\
+What was found, what was judged of it, what was done and how fast; new and unapproved devices, devices by kind and maker, weak ones; what \
+passed by segment; what could not be seen. In Japanese unless --lang en. The incidents come from the journal, traffic and weak devices \
+from the log of conversations, the devices as they are now from the daemon. Judge incidents first: `sekisho incidents judge`.
+
+Examples:
+  sekisho report -f report.html
+  sekisho report --month 2026-10 --lang en -o pdf -f 2026-10.pdf
+  sekisho report --month 2026-10 -o csv > incidents.csv")]
+    Report(ReportArgs),
 }
 
 /// How to show the result.

@@ -20,6 +20,7 @@ mod kernel_args;
 mod model;
 mod notify;
 mod pack;
+mod report;
 mod run;
 mod seen;
 pub(crate) mod show;
@@ -134,6 +135,20 @@ pub enum CliError {
         /// The mistakes, a line each.
         what: String,
     },
+    /// Binary on a screen.
+    #[error("a PDF is nothing to look at here; name a file with -f")]
+    Screen,
+    /// Nothing prints.
+    #[error(
+        "no Chromium is here to print the page; install it (apt-get install chromium), or print the page (-o html) in any browser"
+    )]
+    NoPrinter,
+    /// The page was not printed.
+    #[error("Chromium did not print the page: {0}; print it (-o html) in any browser")]
+    Printer(String),
+    /// The log of conversations cannot be read.
+    #[error(transparent)]
+    FlowLog(#[from] sensor_flowlog::FlowLogError),
     /// There is no such incident.
     #[error("there is no incident {0}; `sekisho incidents` shows those there are")]
     NoIncident(u64),

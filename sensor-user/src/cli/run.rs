@@ -12,8 +12,8 @@ use super::args::{AskArgs, ClientTask, IncidentsArgs, Output};
 use super::block::{BlockAddArgs, BlockRemoveArgs, BlockTask};
 use super::client::Client;
 use super::{
-    CliError, audit, bypass, check, devices, events, flows, history, incidents, model, notify, show, table,
-    window,
+    CliError, audit, bypass, check, devices, events, flows, history, incidents, model, notify, report, show,
+    table, window,
 };
 use crate::clock::Stamp;
 use crate::protocol::{Added, BlockAdd, BlockInfo, BlockSelect, IncidentInfo, Request, Status};
@@ -25,6 +25,7 @@ pub fn run(task: &ClientTask, out: &mut impl Write) -> Result<bool, CliError> {
         ClientTask::Events(args) => return events::events(args, out).map(|()| true),
         ClientTask::Audit(task) => return audit::audit(task, out).map(|code| code == 0),
         ClientTask::Flows(task) => return flows::flows(task),
+        ClientTask::Report(args) => return report::report(args),
         ClientTask::Model(task) => model::model(task)?,
         ClientTask::Notify(task) => notify::notify(task)?,
         ClientTask::Bypass(args) => bypass::bypass(args, &here())?,

@@ -1,0 +1,170 @@
+//! What a report says.
+
+use std::collections::BTreeMap;
+
+use crate::month::Month;
+
+/// What a person said of an incident.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Verdict {
+    /// Nobody said anything yet.
+    Open,
+    /// It was nothing.
+    False,
+    /// It was a true one.
+    True,
+    /// A true and grave one.
+    Grave,
+}
+
+/// An incident.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Incident {
+    /// Its number.
+    pub id: u64,
+    /// When it was first told, ns since 1970.
+    pub time_ns: i64,
+    /// Its device, as people know it.
+    pub device: String,
+    /// Gravest, 1 (high) to 3 (low).
+    pub severity: u8,
+    /// What was found: detector and signature, each once.
+    pub found: Vec<(String, String)>,
+    /// The strictest thing that was done, by the name of the action.
+    pub action: String,
+    /// From the first piece of evidence to the drop, ms; none if nothing was cut.
+    pub latency_ms: Option<f64>,
+    /// What a person said of it.
+    pub verdict: Verdict,
+}
+
+/// A device.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Device {
+    /// Its number.
+    pub id: u64,
+    /// As people know it.
+    pub name: String,
+    /// Its maker.
+    pub maker: Option<String>,
+    /// What kind of device it is.
+    pub kind: Option<String>,
+    /// Where it stands, or the port it is at.
+    pub place: Option<String>,
+    /// Whether it may be here.
+    pub approved: bool,
+    /// First seen, ns since 1970; none if never.
+    pub first_seen_ns: Option<i64>,
+    /// Last seen, ns since 1970; none if never.
+    pub last_seen_ns: Option<i64>,
+    /// Services it offers that are known to be weak.
+    pub weak: Vec<String>,
+}
+
+/// What passed in a segment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// The segment's name; none: what is in no segment.
+    pub segment: Option<String>,
+    /// Conversations.
+    pub conversations: u64,
+    /// Bytes, both ways.
+    pub bytes: u64,
+    /// Conversations of which frames were dropped.
+    pub dropped: u64,
+}
+
+/// A month.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    /// Which.
+    pub month: Month,
+    /// Incidents, oldest first.
+    pub incidents: Vec<Incident>,
+    /// Incidents beyond those.
+    pub more_incidents: u64,
+    /// Entries of the block list that incidents made and that were enforced, by day of the month from 0.
+    pub restricted: Vec<u64>,
+    /// Those that observe mode only counted.
+    pub would: u64,
+    /// Entries that people made.
+    pub manual: u64,
+    /// Entries that a person took out, and those whose time was up.
+    pub released: u64,
+    /// See there.
+    pub expired: u64,
+    /// Changes of devices that were noticed: by the name of the detector or of the step, how many.
+    pub changes: BTreeMap<String, u64>,
+    /// Seconds in which too little was seen.
+    pub blind_secs: f64,
+    /// Times that began.
+    pub blind_times: u64,
+    /// Frames and records that were lost in these.
+    pub frames_lost: u64,
+    /// See there.
+    pub records_lost: u64,
+    /// Times the bypass was switched on.
+    pub bypasses: u64,
+    /// All devices that are known, or of which something is said.
+    pub devices: Vec<Device>,
+    /// What passed, by segment; none if there is no flow log of that time.
+    pub traffic: Option<Vec<Traffic>>,
+    /// From when until before when, ns since 1970.
+    pub range: (i64, i64),
+}
+
+impl Report {
+    /// How many incidents people said that of.
+    pub fn judged(&self, verdict: Verdict) -> usize {
+        self.incidents.iter().filter(|incident| incident.verdict == verdict).count()
+    }
+
+    /// Of the incidents that were judged, how many are true, and how many there are.
+    pub fn precision(&self) -> (usize, usize) {
+        let right = self.judged(Verdict::True) + self.judged(Verdict::Grave);
+        (right, right + self.judged(Verdict::False))
+    }
+
+    /// Time from the first piece of evidence to the drop, ms: median and worst; none if nothing was cut.
+    pub fn latency_ms(&self) -> Option<(f64, f64)> {
+        let mut all: Vec<f64> = self.incidents.iter().filter_map(|incident| incident.latency_ms).collect();
+        all.sort_by(f64::total_cmp);
+        let worst = *all.last()?;
+        let middle = all.len() / 2;
+        let upper = *all.get(middle)?;
+        let median =
+            if all.len() % 2 == 1 { upper } else { (upper + all.get(middle.saturating_sub(1))?) / 2.0 };
+        Some((median, worst))
+    }
+
+    /// Devices that were first seen in the month.
+    pub fn new_devices(&self) -> impl Iterator<Item = &Device> {
+        let (from, to) = self.range;
+        self.devices.iter().filter(move |device| device.first_seen_ns.is_some_and(|at| at >= from && at < to))
+    }
+
+    /// Devices that were heard in the month or later, and that nobody said may be here.
+    pub fn unapproved(&self) -> impl Iterator<Item = &Device> {
+        let from = self.range.0;
+        self.devices
+            .iter()
+            .filter(move |device| !device.approved && device.last_seen_ns.is_some_and(|at| at >= from))
+    }
+
+    /// How many devices there are of each, the most first; those of which it is not known come as none.
+    pub fn count_by(&self, what: impl Fn(&Device) -> Option<&str>) -> Vec<(Option<&str>, u64)> {
+        let mut counts: BTreeMap<Option<&str>, u64> = BTreeMap::new();
+        for device in self.devices.iter().filter(|device| device.last_seen_ns.is_some()) {
+            *counts.entry(what(device)).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(name, count)| (name.is_none(), std::cmp::Reverse(*count)));
+        counts
+    }
+
+    /// The part of the time in which enough was seen, 0 to 1.
+    pub fn seen(&self) -> f64 {
+        let seconds = (self.range.1.saturating_sub(self.range.0)) as f64 / 1e9;
+        if seconds <= 0.0 { 1.0 } else { (1.0 - self.blind_secs / seconds).clamp(0.0, 1.0) }
+    }
+}

@@ -1,0 +1,233 @@
+//! A month, from its events to its page.
+
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::html::{Language, page};
+use crate::{Device, Event, Gather, Month, Report, Traffic, Verdict, csv};
+
+const DAY: i64 = 86_400_000_000_000;
+const HOSTILE: &str = "<script>alert(1)</script>";
+
+fn tokyo() -> TimeZone {
+    TimeZone::fixed(jiff::tz::offset(9))
+}
+
+fn october() -> Month {
+    "2026-10".parse().unwrap()
+}
+
+/// The beginning of that day of the month, from 0.
+fn day(day: i64) -> i64 {
+    october().range(&tokyo()).0 + day * DAY
+}
+
+fn alert(name: &str, severity: u8, decision: &str) -> Value {
+    json!({
+        "alert": {
+            "severity": severity, "signature": "network scan: first contacts to many hosts fail",
+            "metadata": { "detector": ["scan"], "decision": [decision] },
+        },
+        "device": { "id": 7, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "maker": "Intel", "name": name },
+    })
+}
+
+fn isolation(action: &str, would: bool, latency_ms: f64) -> Value {
+    json!({ "isolation": { "action": action, "would": would, "latency_ms": latency_ms } })
+}
+
+fn judged(verdict: &str) -> Value {
+    json!({ "judgement": { "verdict": verdict } })
+}
+
+/// A month in which something happened, and what happened around it.
+fn story() -> Report {
+    let mut gather = Gather::new(october(), tokyo());
+    let blind = |state: &str, begin: &str, end: Option<&str>| json!({ "blind": { "state": state, "begin": begin, "end": end, "frames_lost": 3, "records_lost": 7 } });
+    let events = [
+        (day(-1), "alert", Some(1), alert("before", 1, "isolated")),
+        (day(2), "alert", Some(2), alert("MRI 2", 2, "waits")),
+        (day(2) + 1, "alert", Some(2), alert("MRI 2", 1, "isolated")),
+        (day(2) + 2, "isolation", Some(2), isolation("added", false, 0.4)),
+        (day(2) + 3, "isolation", Some(2), isolation("released", false, 0.0)),
+        (day(4), "alert", Some(3), alert(HOSTILE, 1, "isolated")),
+        (day(4) + 1, "isolation", Some(3), isolation("added", false, 1_500.0)),
+        (day(4) + 2, "isolation", Some(3), isolation("expired", false, 0.0)),
+        (day(5), "alert", Some(4), alert("printer", 3, "none")),
+        (day(6), "isolation", None, isolation("added", false, 0.0)),
+        (day(7), "isolation", Some(9), isolation("added", true, 0.0)),
+        (day(8), "blind", None, blind("begin", "2026-10-08T15:00:00.000000+0000", None)),
+        (
+            day(8) + 1,
+            "blind",
+            None,
+            blind("end", "2026-10-08T15:00:00.000000+0000", Some("2026-10-08T15:01:00.000000+0000")),
+        ),
+        (day(9), "bypass", None, json!({ "bypass": { "action": "on" } })),
+        (day(9), "inventory", None, json!({ "inventory": { "action": "merged" } })),
+        (day(31), "alert", Some(5), alert("after", 1, "isolated")),
+        // Said later, of an incident of the month.
+        (day(33), "judgement", Some(2), judged("grave")),
+        (day(33), "judgement", Some(3), judged("false")),
+        (day(34), "judgement", Some(1), judged("true")),
+    ];
+    for (time_ns, kind, incident, body) in &events {
+        gather.event(&Event { time_ns: *time_ns, kind, incident: *incident, body });
+    }
+    let device = |id, kind: Option<&str>, first: i64, approved| Device {
+        id,
+        name: format!("device {id}"),
+        maker: Some("Intel".to_owned()),
+        kind: kind.map(str::to_owned),
+        approved,
+        first_seen_ns: Some(first),
+        last_seen_ns: Some(day(20)),
+        ..Device::default()
+    };
+    let spare = Device { id: 9, name: "spare".to_owned(), ..Device::default() };
+    let weak = Device { weak: vec!["Telnet".to_owned()], ..device(8, Some("printer"), day(-99), true) };
+    let devices =
+        vec![device(7, Some("modality"), day(3), false), weak, device(10, None, day(-1), true), spare];
+    let traffic = |segment: Option<&str>, bytes| Traffic {
+        segment: segment.map(str::to_owned),
+        conversations: 1_234_567,
+        bytes,
+        dropped: 3,
+    };
+    gather.finish(devices, Some(vec![traffic(Some("radiology"), 2_500_000_000), traffic(None, 999)]))
+}
+
+#[test]
+fn a_month_is_what_happened_in_it_and_what_was_said_of_that_later() {
+    let report = story();
+    let incidents: Vec<_> = report
+        .incidents
+        .iter()
+        .map(|i| (i.id, i.severity, i.action.as_str(), i.latency_ms, i.verdict))
+        .collect();
+    assert_eq!(
+        incidents,
+        [
+            (2, 1, "isolated", Some(0.4), Verdict::Grave),
+            (3, 1, "isolated", Some(1_500.0), Verdict::False),
+            (4, 3, "none", None, Verdict::Open),
+        ]
+    );
+    assert_eq!(report.incidents[0].device, "MRI 2 (10.0.0.7)");
+    assert_eq!((report.precision(), report.latency_ms()), ((1, 2), Some((750.2, 1_500.0))));
+    assert_eq!((report.restricted[2], report.restricted[4], report.restricted.iter().sum()), (1, 1, 2u64));
+    assert_eq!((report.manual, report.would, report.released, report.expired), (1, 1, 1, 1));
+    assert_eq!(
+        (report.blind_times, report.blind_secs, report.frames_lost, report.records_lost),
+        (1, 60.0, 3, 7)
+    );
+    assert_eq!((report.bypasses, report.changes["merged"]), (1, 1));
+    let ids = |devices: Vec<&Device>| devices.iter().map(|device| device.id).collect::<Vec<_>>();
+    assert_eq!((ids(report.new_devices().collect()), ids(report.unapproved().collect())), (vec![7], vec![7]));
+    let kinds = report.count_by(|device| device.kind.as_deref());
+    assert_eq!(kinds, [(Some("modality"), 1), (Some("printer"), 1), (None, 1)], "the spare was never heard");
+}
+
+#[test]
+fn the_page_says_it_in_both_languages_and_needs_nothing_else() {
+    for (language, words) in [
+        (
+            Language::Japanese,
+            [
+                "2026年10月",
+                "真の検知 (重大)",
+                "隔離しました",
+                "弱い機器",
+                "2.5 GB",
+                "1,234,567",
+                "区画なし",
+                "1 回、合計 60 秒",
+                "撮影装置",
+            ],
+        ),
+        (
+            Language::English,
+            [
+                "2026-10",
+                "true and grave",
+                "cut off",
+                "Telnet",
+                "2.5 GB",
+                "1,234,567",
+                "in no segment",
+                "less than it should: 1, 60 seconds",
+                "modality",
+            ],
+        ),
+    ] {
+        let page = page(&story(), language, "box-1", day(40), &tokyo());
+        for word in
+            words.into_iter().chain(["MRI 2 (10.0.0.7)", "1.5 s", "radiology", "99.997 %", "device 7"])
+        {
+            assert!(page.contains(word), "{language:?} lacks {word}:\n{page}");
+        }
+        assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{language:?}");
+        for outside in ["http://", "https://", "src=", "@import", "url("] {
+            assert!(!page.contains(outside), "{language:?}: {outside}");
+        }
+        if let Some(dir) = std::env::var_os("SEKISHO_REPORT") {
+            let file = std::path::Path::new(&dir).join(format!("{language:?}.html"));
+            std::fs::write(file, page).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_month_without_anything_is_told_as_that() {
+    let report = Gather::new(october(), tokyo()).finish(Vec::new(), None);
+    let page = page(&report, Language::English, "box-1", day(40), &tokyo());
+    for word in [
+        "Nothing was found that called for attention",
+        "There is no flow log of this month",
+        "100 %",
+        "none was judged",
+    ] {
+        assert!(page.contains(word), "{word}:\n{page}");
+    }
+    assert_eq!((report.precision(), report.latency_ms()), ((0, 0), None));
+}
+
+#[test]
+fn incidents_are_lines_that_no_spreadsheet_takes_for_formulas() {
+    let mut report = story();
+    report.incidents[1].device = "=cmd|'x'!A0".to_owned();
+    let text = csv::incidents(&report, &tokyo()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[1],
+        "2,2026-10-03T00:00:00+09:00,MRI 2 (10.0.0.7),1,scan,network scan: first contacts to many hosts fail,isolated,0.400,grave"
+    );
+    assert!(lines[2].contains(",'=cmd|'x'!A0,"), "{}", lines[2]);
+}
+
+proptest! {
+    /// The journal is a file: whatever its rows hold, there is a page.
+    #[test]
+    fn whatever_rows_hold_there_is_a_page(
+        rows in prop::collection::vec((any::<i64>(), "alert|isolation|blind|judgement|bypass|inventory|x", any::<u64>(), "\\PC{0,20}"), 0..20),
+    ) {
+        let mut gather = Gather::new(october(), tokyo());
+        for (time, kind, incident, text) in rows {
+            let body = json!({
+                "alert": { "severity": incident, "signature": text, "metadata": { "detector": [text], "decision": [text] } },
+                "isolation": { "action": text, "would": text, "latency_ms": time },
+                "blind": { "state": text, "begin": text, "end": text, "frames_lost": incident },
+                "judgement": { "verdict": text },
+                "device": { "name": text, "ips": [text] },
+            });
+            for time_ns in [time, day(time.rem_euclid(31))] {
+                gather.event(&Event { time_ns, kind: &kind, incident: Some(incident % 3), body: &body });
+            }
+        }
+        let report = gather.finish(Vec::new(), None);
+        prop_assert!(page(&report, Language::Japanese, "box", i64::MAX, &tokyo()).ends_with("</html>"));
+        prop_assert!(csv::incidents(&report, &tokyo()).is_ok());
+    }
+}

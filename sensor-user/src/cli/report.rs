@@ -1,0 +1,219 @@
+//! `sekisho report`: a month, for people who are no analysts.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+use sensor_flowlog::FlowLogError;
+use sensor_flowlog::totals::{Total, Totals, totals};
+use sensor_journal::Query;
+use sensor_report::html::{self, Language};
+use sensor_report::{Device, Event, Gather, Month, Report, Traffic, csv};
+use serde_json::Value;
+
+use super::client::Client;
+use super::events::StateArgs;
+use super::pack::host;
+use super::{CliError, show};
+use crate::clock::Stamp;
+use crate::protocol::{DEFAULT_SOCKET, DeviceInfo, Request};
+use crate::{disk, flows, label};
+
+/// Services that send passwords in the clear, or let in whoever knows the protocol: FTP, Telnet, rexec, rlogin, rsh, VNC.
+const WEAK: [(u16, &str); 6] =
+    [(21, "FTP"), (23, "Telnet"), (512, "rexec"), (513, "rlogin"), (514, "rsh"), (5_900, "VNC")];
+/// Judgements of a month's incidents count until so long after it, ns: 60 days.
+const JUDGED_WITHIN: i64 = 60 * 86_400_000_000_000;
+/// Programs that print a page, by the names distributions give them.
+const PRINTERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+/// How to write it.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Form {
+    /// A page that needs nothing else
+    #[default]
+    Html,
+    /// The same, printed by Chromium
+    Pdf,
+    /// The incidents, a line each
+    Csv,
+}
+
+/// In which language.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Lang {
+    /// Japanese
+    #[default]
+    Ja,
+    /// English
+    En,
+}
+
+/// `sekisho report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The month, like 2026-10; without this the last whole one
+    #[arg(long, value_name = "MONTH")]
+    pub month: Option<Month>,
+    /// How to write it
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Form,
+    /// In which language
+    #[arg(long, value_enum, default_value_t, value_name = "LANGUAGE")]
+    pub lang: Lang,
+    /// Where to write it; without this to standard output
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The daemon's socket: it knows the devices
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// Carries it out.
+pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
+    let (zone, now) = (TimeZone::system(), Stamp::now());
+    let month = args.month.unwrap_or_else(|| Month::before(now.0, &zone));
+    if args.output == Form::Pdf && args.file.is_none() && io::stdout().is_terminal() {
+        return Err(CliError::Screen);
+    }
+    let report = gather(args, month, &zone)?;
+    let page = || {
+        let language = match args.lang {
+            Lang::Ja => Language::Japanese,
+            Lang::En => Language::English,
+        };
+        html::page(&report, language, &host(), now.0, &zone)
+    };
+    let bytes = match args.output {
+        Form::Html => page().into_bytes(),
+        Form::Csv => csv::incidents(&report, &zone)?.into_bytes(),
+        Form::Pdf => print(&page())?,
+    };
+    match &args.file {
+        None => io::stdout().write_all(&bytes)?,
+        Some(file) => {
+            disk::write(file, &bytes).map_err(|source| CliError::File {
+                doing: "write",
+                path: file.clone(),
+                source,
+            })?;
+            println!("The report of {month} is in {}.", file.display());
+        }
+    }
+    Ok(true)
+}
+
+fn gather(args: &ReportArgs, month: Month, zone: &TimeZone) -> Result<Report, CliError> {
+    let (from, to) = month.range(zone);
+    let mut gather = Gather::new(month, zone.clone());
+    let kinds = ["alert", "isolation", "judgement", "blind", "bypass", "inventory"];
+    let query = Query {
+        from_ns: Some(from),
+        to_ns: Some(to.saturating_add(JUDGED_WITHIN)),
+        kinds: kinds.map(str::to_owned).to_vec(),
+        ..Query::default()
+    };
+    args.state.journal()?.each(&query, |record| {
+        let entry = &record.entry;
+        // What is no JSON is none of ours.
+        let body: Value = serde_json::from_str(&entry.body).unwrap_or_default();
+        gather.event(&Event {
+            time_ns: entry.time_ns,
+            kind: &entry.kind,
+            incident: entry.incident,
+            body: &body,
+        });
+        true
+    })?;
+    let totals = traffic(&args.state.state_dir.join(flows::DIR), (from / 1_000, to / 1_000))?;
+    let mut client = Client::connect(&args.socket)?;
+    let answer = client.ask(Request::Devices)?;
+    let known: Vec<DeviceInfo> = client.read(answer)?;
+    let served = totals.as_ref().map(|totals| &totals.served);
+    let weak = |id: u64| {
+        let ports = served.and_then(|served| served.get(&id));
+        let name =
+            |port: &u16| WEAK.iter().find(|(weak, _)| weak == port).map(|(_, name)| (*name).to_owned());
+        ports.into_iter().flatten().filter_map(name).collect()
+    };
+    let devices = known.iter().map(|info| device(info, weak(info.device.id))).collect();
+    Ok(gather.finish(devices, totals.map(segments)))
+}
+
+/// What passed by the log of conversations; none if there is no log.
+fn traffic(dir: &Path, time: (i64, i64)) -> Result<Option<Totals>, CliError> {
+    let (mut told, shows) = (0, io::stderr().is_terminal());
+    let ports = WEAK.map(|(port, _)| port);
+    let added = totals(dir, time, &ports, &mut |part| {
+        let percent = (part * 100.0) as u32;
+        if shows && percent > told {
+            told = percent;
+            eprint!("\rreading the log of conversations: {percent:3} %");
+        }
+    });
+    if told > 0 {
+        eprintln!();
+    }
+    match added {
+        Ok(totals) => Ok(Some(totals)),
+        Err(FlowLogError::NoLog(_)) => Ok(None),
+        Err(error) => Err(CliError::FlowLog(error)),
+    }
+}
+
+fn segments(totals: Totals) -> Vec<Traffic> {
+    let all: BTreeMap<Option<String>, Total> = totals.segments;
+    let traffic = |(segment, total): (Option<String>, Total)| Traffic {
+        segment,
+        conversations: total.conversations,
+        bytes: total.bytes,
+        dropped: total.dropped,
+    };
+    let mut all: Vec<_> = all.into_iter().map(traffic).collect();
+    all.sort_by_key(|traffic| std::cmp::Reverse(traffic.bytes));
+    all
+}
+
+fn device(info: &DeviceInfo, weak: Vec<String>) -> Device {
+    let switch = info.switch.as_ref().and_then(|switch| switch.name.clone());
+    Device {
+        id: info.device.id,
+        name: show::name(&info.device),
+        maker: info.device.maker.clone(),
+        kind: info.kind.as_ref().map(|kind| kind.name.clone()),
+        place: info.card.place.clone().or(switch).or_else(|| info.port.clone()),
+        approved: info.card.approved,
+        first_seen_ns: info.first_seen.map(|at| at.0),
+        last_seen_ns: info.last_seen.map(|at| at.0),
+        weak,
+    }
+}
+
+/// Has a page printed. Chromium writes to a file alone.
+fn print(page: &str) -> Result<Vec<u8>, CliError> {
+    let dir = tempfile::tempdir()?;
+    let dir = dir.path();
+    let (from, to) = (dir.join("report.html"), dir.join("report.pdf"));
+    std::fs::write(&from, page)?;
+    for program in PRINTERS {
+        let mut command = Command::new(program);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]);
+        command.arg(format!("--user-data-dir={}", dir.join("profile").display()));
+        command.arg(format!("--print-to-pdf={}", to.display())).arg(&from);
+        let done = match command.output() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        return std::fs::read(&to).map_err(|_| {
+            let said = String::from_utf8_lossy(&done.stderr);
+            CliError::Printer(label::plain(said.lines().last().unwrap_or_default()))
+        });
+    }
+    Err(CliError::NoPrinter)
+}
