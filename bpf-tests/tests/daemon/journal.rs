@@ -123,38 +123,35 @@ fn a_scan_is_isolated_judged_released_and_all_of_it_stands_after_the_daemon_was_
     })
 }
 
-/// The report of this month has the incident, as it was judged, and the devices.
+/// The report of this month has the incident, as it was judged, and the devices; as a page, as lines and on paper.
 fn check_report(site: &Site, number: &str) -> Result<()> {
     let month = run("date", &["+%Y-%m"])?;
     let (socket, state) = (site.socket().display().to_string(), site.state_dir().display().to_string());
-    let report = |form: &str| {
-        let month = month.trim();
-        site.plain(&[
-            "report",
-            "--month",
-            month,
-            "-o",
-            form,
-            "--lang",
-            "en",
-            "--socket",
-            &socket,
-            "--state-dir",
-            &state,
-        ])
+    let report = |form: &[&str]| {
+        let mut all =
+            vec!["report", "--month", month.trim(), "--socket", &socket, "--state-dir", &state, "-o"];
+        all.extend(form);
+        site.plain(&all)
     };
-    let page = report("html")?;
+    let page = report(&["html", "--lang", "en"])?;
     ensure!(page.code == Some(0), "{page:?}");
     for word in
         ["true and grave", "10.77.0.1", "cut off", "New devices", &format!("<td class=\"n\">{number}</td>")]
     {
         ensure!(page.out.contains(word), "the page lacks {word}:\n{}", page.out);
     }
-    let lines = report("csv")?.out;
+    let lines = report(&["csv"])?.out;
     ensure!(
         lines.lines().any(|line| line.starts_with(&format!("{number},")) && line.ends_with(",grave")),
         "{lines}"
     );
+    let pdf = site.path("report.pdf").display().to_string();
+    let told = report(&["pdf", "-f", &pdf])?;
+    ensure!(told.code == Some(0), "{told:?}");
+    let text = run("pdftotext", &[&pdf, "-"])?;
+    for word in ["重大", "10.77.0.1", "新しい機器"] {
+        ensure!(text.contains(word), "the PDF lacks {word}:\n{text}");
+    }
     let told = site.plain(&["report", "--month", "2026-13"])?;
     ensure!(told.code == Some(2) && told.err.contains("2026-13 is no month"), "{told:?}");
     Ok(())
