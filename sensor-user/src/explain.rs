@@ -55,7 +55,7 @@ pub fn run(args: &WhyArgs) -> Result<bool> {
     let Some(source) = &args.replay else {
         let incident = match logged {
             Some(lines) => assemble(&lines)?,
-            None => args.ask_daemon()?,
+            None => args.incident()?,
         };
         let value = serde_json::to_value(&incident)?;
         show(&incident, &value)?;
@@ -111,7 +111,7 @@ fn from_record(args: &WhyArgs, logged: Option<Vec<Value>>) -> Result<Anew> {
         args.config.is_none() && !args.enforce && logged.is_none(),
         "--config, --enforce and --log are of use with a capture: the record has its own; give the capture after --replay"
     );
-    let dir = args.state_dir.join(record::DIR);
+    let dir = args.state.state_dir.join(record::DIR);
     let decide = |change: Option<(&str, &str)>| {
         let mut bar = Bar::default();
         let again = again::decide(&dir, args.id, change, |part| bar.show(part));

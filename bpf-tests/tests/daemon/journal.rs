@@ -71,6 +71,8 @@ fn a_scan_is_isolated_judged_released_and_all_of_it_stands_after_the_daemon_was_
 
         // Everything is there without a daemon.
         check_whole(site)?;
+        let why = read(site, &["explain", &number])?;
+        ensure!(why.out.contains("10.77.0.1") && why.out.contains("isolate"), "{why:?}");
         let told = events(site, &["--incident", &number])?;
         for kind in ["alert", "isolation", "judgement", "order"] {
             ensure!(told.iter().any(|event| event["event_type"] == kind), "{kind} is missing: {told:#?}");

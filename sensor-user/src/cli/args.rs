@@ -64,8 +64,8 @@ pub enum Task {
     Replay(ReplayArgs),
     /// Explain an incident: why, with its numbers, and what would be done without each kind of evidence
     #[command(after_long_help = "\
-The incident is asked of the running daemon, read from a log of events (`sekisho run -o json`, `sekisho replay -o json`), or \
-found in a capture.
+The incident is asked of the running daemon, or, if that does not know it any more, read from the journal; or read from a log of \
+events (`sekisho run -o json`, `sekisho replay -o json`), or found in a capture.
 
 With --replay the decision is made anew: from the record the daemon keeps, by what it had in mind, its configuration and its models of \
 then; or from a capture, by the configuration of now. It must be the same as the one told (or in the log), byte for byte, or the exit \

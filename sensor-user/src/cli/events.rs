@@ -33,7 +33,7 @@ pub const KINDS: [&str; 12] = [
 /// Where the journal is.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct StateArgs {
-    /// Where the daemon keeps its journal
+    /// Where the daemon keeps its journal and its record
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
 }

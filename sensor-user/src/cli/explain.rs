@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sensor_journal::JournalError;
 
-use super::CliError;
-use super::args::{AskArgs, DEFAULT_STATE_DIR};
+use super::args::AskArgs;
 use super::client::Client;
+use super::events::StateArgs;
+use super::{CliError, history};
 use crate::protocol::{IncidentInfo, Request};
 
 /// `sekisho explain`.
@@ -31,9 +33,9 @@ pub struct WhyArgs {
     /// Of a capture: drop what an isolated device sends, as the daemon does in enforce mode
     #[arg(long, requires = "replay")]
     pub enforce: bool,
-    /// Where the daemon keeps its record
-    #[arg(long, requires = "replay", value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
-    pub state_dir: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
     /// Whom to ask.
     #[command(flatten)]
     pub ask: AskArgs,
@@ -45,12 +47,24 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 impl WhyArgs {
-    /// The incident as the running daemon knows it.
+    /// The incident as the running daemon knows it, or, of one it does not know any more, as the journal has it.
     ///
     /// # Errors
     ///
     /// [`CliError`], also if there is no such incident.
-    pub fn ask_daemon(&self) -> Result<IncidentInfo, CliError> {
+    pub fn incident(&self) -> Result<IncidentInfo, CliError> {
+        match self.ask_daemon() {
+            Err(error @ (CliError::NoIncident(_) | CliError::NoDaemon { .. })) => {
+                match history::one(&self.state, self.id) {
+                    Err(CliError::Journal(JournalError::Nothing(_))) => Err(error),
+                    found => found,
+                }
+            }
+            answer => answer,
+        }
+    }
+
+    fn ask_daemon(&self) -> Result<IncidentInfo, CliError> {
         let mut client = Client::connect(&self.ask.socket)?;
         let answer = client.ask(Request::Incidents)?;
         let incidents: Vec<IncidentInfo> = client.read(answer)?;
