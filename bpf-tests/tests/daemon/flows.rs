@@ -1,7 +1,8 @@
 //! The log of conversations: what went on the wire is in it, also after the daemon was killed, and with a disk that is full.
 
 use std::fs;
-use std::net::IpAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Site, mount_small, signal, site};
 use bpf_tests::lab::{mac, run};
-use bpf_tests::traffic::{Service, check_ways, exchange, until};
+use bpf_tests::traffic::{Service, check_ways, exchange, on_host, until};
 use sensor_core::addr::Mac;
 use sensor_core::event::Half;
 use sensor_core::observation::{EndReason, FlowId, Kind, Verdict};
@@ -83,6 +84,47 @@ fn what_went_on_the_wire_is_in_the_log_also_after_a_kill() -> Result<()> {
         );
         ensure!(query(site, &["--from", "5m"])?.len() > before, "nothing was added");
         drop(service);
+        Ok(())
+    })
+}
+
+/// One conversation, over a daemon that is killed and the next one, which was not told that it began.
+#[test]
+fn a_conversation_goes_on_over_a_restart() -> Result<()> {
+    site(2, |site| {
+        site.configure(CONFIG)?;
+        let listener = on_host(site.lab, 2, || Ok(TcpListener::bind("0.0.0.0:104")?))?;
+        let daemon = site.start(&["--mode", "enforce"])?;
+        let mut client = on_host(site.lab, 1, || Ok(TcpStream::connect("10.77.0.2:104")?))?;
+        let mut server = listener.accept()?.0;
+        let mut talk = |words: usize| -> Result<()> {
+            for _ in 0..words {
+                client.write_all(b"word")?;
+                let mut word = [0; 4];
+                server.read_exact(&mut word)?;
+                server.write_all(&word)?;
+                client.read_exact(&mut word)?;
+            }
+            Ok(())
+        };
+        talk(100)?;
+        daemon.kill()?;
+        let daemon = site.start(&["--mode", "enforce"])?;
+        // It is taken up by the sweep that finds that it goes on. So what a cut would break is known.
+        until("that it is taken up", Duration::from_secs(40), || {
+            talk(1)?;
+            let cut = site.ask(&["block", "add", "--ip", "10.77.0.1", "--preview"])?;
+            let lost = &cut["lost"]["lost"][0];
+            Ok((lost["service"] == "tcp/104" && lost["live"] == true).then_some(()))
+        })?;
+        talk(50)?;
+        daemon.stop()?;
+        let rows = query(site, &["--from", "5m", "--port", "104"])?;
+        let row = rows.last().context("no row")?;
+        ensure!((&row["src_ip"], &row["src_mac"]) == (&json!("10.77.0.1"), &json!(mac(1))), "{row}");
+        ensure!(row["since_time"].is_string() && row["reason"] == "shutdown", "{row}");
+        let frames = row["pkts_toserver"].as_u64().context("frames")?;
+        ensure!((50..150).contains(&frames), "{frames} frames since the restart: {row}");
         Ok(())
     })
 }

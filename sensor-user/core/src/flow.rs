@@ -17,6 +17,8 @@ use crate::state::state;
 use crate::time::{HOUR, MINUTE, Time};
 use crate::tunnel::Inner;
 
+mod midway;
+
 /// IP protocol numbers (IANA).
 pub const ICMP: u8 = 1;
 /// TCP.
@@ -178,15 +180,17 @@ pub struct Conversations {
     pub begun: u64,
     /// Conversations ended because the table was full.
     pub evicted: u64,
+    /// Flows that began before this may have been told to an earlier run; none if there was none.
+    watched_since: Option<Time>,
 }
 
-state!(Conversations { table, begun, evicted });
+state!(Conversations { table, begun, evicted, watched_since });
 
 impl Conversations {
     /// An empty table for at most `limit` conversations.
     pub fn new(limit: usize) -> Self {
         let ends: Marks<Key> = |key| [mark(key.low.0), mark(key.high.0)];
-        Self { table: Lru::searched(capacity(limit), ends), begun: 0, evicted: 0 }
+        Self { table: Lru::searched(capacity(limit), ends), begun: 0, evicted: 0, watched_since: None }
     }
 
     /// How many there are.
@@ -202,6 +206,9 @@ impl Conversations {
     /// Notes a new flow; an evicted conversation comes back as ended.
     pub fn begin(&mut self, seen: &FlowSeen) -> (Role, Option<FlowEnded>) {
         let key = Key::of(&seen.id);
+        if self.is_untold(&key, seen) {
+            self.table.pop(&key);
+        }
         if let Some(conversation) = self.table.get_mut(&key) {
             let back = usize::from(conversation.id.src != seen.id.src);
             let track = &mut conversation.halves[back];
@@ -255,16 +262,14 @@ impl Conversations {
     /// Notes how a flow went on; none if its conversation is not known.
     pub fn progress(&mut self, progress: &FlowProgress) -> Option<Passage> {
         let key = Key::of(&progress.id);
+        if self.enter_midway(key, progress) {
+            return None;
+        }
         let conversation = self.table.get_mut(&key)?;
         let track = &mut conversation.halves[usize::from(conversation.id.src != progress.id.src)];
         track.seen = true;
         track.live = progress.end.is_none();
-        let current = Half {
-            packets: progress.packets,
-            bytes: progress.bytes,
-            drops: u64::from(progress.drops),
-            tcp_flags: progress.tcp_flags,
-        };
+        let current = read(progress);
         let old = std::mem::replace(&mut track.current, current);
         let more = Half {
             packets: current.packets.saturating_sub(old.packets),
@@ -347,6 +352,16 @@ impl Conversation {
     }
 }
 
+/// What a flow had when it was read.
+fn read(progress: &FlowProgress) -> Half {
+    Half {
+        packets: progress.packets,
+        bytes: progress.bytes,
+        drops: u64::from(progress.drops),
+        tcp_flags: progress.tcp_flags,
+    }
+}
+
 /// The other direction.
 fn reversed(id: &FlowId) -> FlowId {
     FlowId { src: id.dst, dst: id.src, sport: id.dport, dport: id.sport, ..*id }
@@ -397,7 +412,21 @@ mod tests {
     fn went(after: u64, packets: u64, drops: u32, verdict: Verdict, end: Option<EndReason>) -> FlowProgress {
         let (id, time) = (seen(verdict).id, START.plus(after));
         let (bytes, first, last) = (packets * 100, START, time);
-        FlowProgress { time, id, packets, bytes, drops, verdict, first, last, tcp_flags: ACK, end }
+        let FlowSeen { smac, dmac, .. } = seen(verdict);
+        FlowProgress {
+            time,
+            id,
+            smac,
+            dmac,
+            packets,
+            bytes,
+            drops,
+            verdict,
+            first,
+            last,
+            tcp_flags: ACK,
+            end,
+        }
     }
 
     #[test]

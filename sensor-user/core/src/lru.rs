@@ -132,6 +132,11 @@ impl<K: Hash + Eq, V> Lru<K, V> {
         self.index.is_empty()
     }
 
+    /// Whether the next new entry takes the place of another.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity
+    }
+
     /// Whether there is such an entry. It does not count as a use.
     pub fn contains(&self, key: &K) -> bool {
         self.find(key).is_some()

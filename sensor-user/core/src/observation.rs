@@ -8,7 +8,7 @@ use sensor_ebpf::flow::{
     FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP, VERDICT_RATE,
     VERDICT_WOULD_DROP, VERDICT_WOULD_RATE, VLAN_MASK,
 };
-use sensor_ebpf::parse::ETHER_IPV6;
+use sensor_ebpf::parse::{ETHER_IPV6, mac_bytes};
 use sensor_ebpf::rule::RULE_REFLEX;
 use sensor_ebpf::{ABI, account};
 use serde::Serialize;
@@ -155,6 +155,10 @@ pub struct FlowProgress {
     pub time: Time,
     /// Which.
     pub id: FlowId,
+    /// Source MAC address of its first frame.
+    pub smac: Mac,
+    /// Destination MAC address of that.
+    pub dmac: Mac,
     /// Frames since it began.
     pub packets: u64,
     /// Bytes since it began.
@@ -313,9 +317,12 @@ impl From<&FlowKey6> for FlowId {
 impl FlowProgress {
     /// Puts together what a flow table holds of a flow. `last` is its last frame's time.
     pub fn new(id: FlowId, value: &FlowValue, time: Time, last: Time, end: Option<EndReason>) -> Self {
+        let macs = value.macs();
         Self {
             time,
             id,
+            smac: Mac(mac_bytes(macs.src())),
+            dmac: Mac(mac_bytes(macs.dst())),
             packets: value.packets(),
             bytes: value.bytes(),
             drops: u32::try_from(value.drops()).unwrap_or(u32::MAX),

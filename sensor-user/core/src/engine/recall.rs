@@ -12,7 +12,7 @@ use super::{Engine, Output};
 
 impl Engine {
     /// Takes up what an earlier run in this boot had learned, and the evidence it had, as it was saved then: whom devices
-    /// talk to, what is usual. What it was in the middle of is not taken up; nor is what is held against somebody who was
+    /// talk to, what is usual. Contacts it was in the middle of are not taken up; nor is what is held against somebody who was
     /// released since. Call it once, after [`Engine::resume`].
     ///
     /// # Errors
@@ -32,8 +32,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes up what a store remembered, and goes on with its numbers. Call it once, after [`Engine::restore`].
+    /// Takes up what a store remembered, goes on with its numbers, and with the conversations there were before `now`. Call
+    /// it once, after [`Engine::restore`].
     pub fn recall(&mut self, mut memories: Vec<Memory>, now: Time, out: &mut Output) {
+        self.conversations.watch_from(now);
         // Numbers first: what comes after them may need new ones.
         memories.sort_by_key(|memory| !matches!(memory, Memory::Last(..)));
         for memory in memories {

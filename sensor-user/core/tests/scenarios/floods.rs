@@ -97,6 +97,8 @@ fn floods_within_one_conversation_are_told() {
         let progress = FlowProgress {
             time,
             id,
+            smac: Mac::default(),
+            dmac: Mac::default(),
             packets,
             bytes,
             drops: 0,

@@ -239,6 +239,8 @@ impl Lan {
         let progress = FlowProgress {
             time: self.now,
             id,
+            smac: Mac::default(),
+            dmac: Mac::default(),
             packets: bytes / 200 + 2,
             bytes,
             drops: 0,

@@ -214,6 +214,8 @@ fn one_claim_told_twice_is_no_quarrel() {
         let told = FlowProgress {
             time,
             id,
+            smac: Mac::default(),
+            dmac: Mac::default(),
             packets: 1,
             bytes: 60,
             drops: 0,

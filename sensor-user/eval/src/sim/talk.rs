@@ -85,10 +85,15 @@ pub(super) struct Leg {
 }
 
 impl Leg {
+    /// Who sends the frames of a direction, and who receives them.
+    fn ways(&self, back: bool) -> [Mac; 2] {
+        let [there, here] = self.macs;
+        if back { [here, there] } else { [there, here] }
+    }
+
     /// The first frame of a direction.
     pub fn seen(&self, time: Time, id: FlowId, tcp_flags: u8, back: bool) -> FlowSeen {
-        let [there, here] = self.macs;
-        let (smac, dmac) = if back { (here, there) } else { (there, here) };
+        let [smac, dmac] = self.ways(back);
         let [out, home] = self.ttls;
         FlowSeen { smac, dmac, ttl: if back { home } else { out }, tcp_flags, ..blank(time, id) }
     }
@@ -305,9 +310,12 @@ impl Open {
         };
         let closed = self.talk.proto == TCP && self.answer != Answer::Silence;
         let end = over.then_some(if closed { EndReason::Closed } else { EndReason::Timeout });
+        let [smac, dmac] = leg.ways(back);
         FlowProgress {
             time: now,
             id: self.at(leg, back),
+            smac,
+            dmac,
             packets: bytes / 600 + if said { 4 } else { 1 },
             bytes,
             drops: 0,
