@@ -72,6 +72,8 @@ const IDLE_TICK: Duration = Duration::from_millis(100);
 const SAMPLE: u64 = SECOND;
 /// Comparing rules may take one part in so many of the loop's time: with very many rules it is done less often.
 const RECONCILE_SHARE: u64 = 50;
+/// The sweep at the end takes no longer, ns.
+const FAREWELL: u64 = 2 * SECOND;
 
 /// Why the loop ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -255,6 +257,7 @@ impl Pipeline {
             self.chores();
             self.record();
         }
+        self.sweep_once_more();
         let now = Now::read().mono;
         self.parts.engine.finish(now, &mut self.out);
         self.carry_out(None);
@@ -383,6 +386,18 @@ impl Pipeline {
         };
         self.check(kept);
         self.carry_out(None);
+    }
+
+    /// Reads what came in flows since the last sweep: the next daemon takes it for what this one has told.
+    fn sweep_once_more(&mut self) {
+        let enough = Now::read().mono.plus(FAREWELL);
+        let mut sweeps = if self.parts.sweeper.is_going() { 2 } else { 1 };
+        while sweeps > 0 && Now::read().mono < enough {
+            self.catch_up();
+            self.sweep(Now::read().mono);
+            self.record();
+            sweeps -= u32::from(!self.parts.sweeper.is_going());
+        }
     }
 
     /// Carries out what the engine wants: first the kernel, then the people, then the store.
