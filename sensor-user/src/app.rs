@@ -353,8 +353,8 @@ fn orphans(
     Ok(orphans)
 }
 
-/// Ready when the daemon is told to stop.
-fn shutdown() -> Result<impl Future<Output = ()>> {
+/// Ready when this process is told to stop.
+pub fn shutdown() -> Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }

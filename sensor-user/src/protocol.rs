@@ -86,8 +86,8 @@ pub enum Request {
     BlockRemove(BlockSelect),
     /// Take every verdict to "pass" (true), or back to the rules. Answer: [`BypassInfo`].
     Bypass(bool),
-    /// A fire drill begins, with a device of this MAC address. Answer: an empty list.
-    DrillBegin(String),
+    /// A fire drill begins. Answer: an empty list.
+    DrillBegin,
     /// A fire drill is over. Answer: true.
     DrillDone(DrillDone),
     /// What was learned. Answer: [`ModelList`].

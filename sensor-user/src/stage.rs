@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, new_connection};
 use tokio::runtime::Builder;
 
-use crate::bpf::BridgePort;
+use crate::bpf::{BridgePort, LOCK_DIR, SensorLock};
 
 /// The ports on the bridge.
 const PORTS: [&str; 2] = ["skprove0", "skprove1"];
@@ -24,15 +24,17 @@ pub struct Stage {
     pub ports: [BridgePort; 2],
     /// Interface indices of their other ends.
     pub ends: [u32; 2],
+    _lock: SensorLock,
 }
 
 impl Stage {
-    /// Makes the ports; they do not belong to the bridge yet. What an earlier one left behind is removed.
+    /// Makes the ports; they do not belong to the bridge yet. What one that was killed left behind is removed.
     pub async fn make() -> Result<Self> {
+        let lock = SensorLock::acquire_stage(LOCK_DIR.as_ref())?;
         let (connection, handle, _) = new_connection().context("opening a netlink socket")?;
         let connection = tokio::spawn(connection);
         remove(&handle).await;
-        let made = make(&handle).await;
+        let made = make(&handle, lock).await;
         if made.is_err() {
             remove(&handle).await;
         }
@@ -77,7 +79,7 @@ impl Drop for Stage {
     }
 }
 
-async fn make(handle: &Handle) -> Result<Stage> {
+async fn make(handle: &Handle, lock: SensorLock) -> Result<Stage> {
     let mut indices = Vec::new();
     for (port, end) in PORTS.into_iter().zip(ENDS) {
         let pair = LinkVeth::new(port, end).build();
@@ -92,7 +94,7 @@ async fn make(handle: &Handle) -> Result<Stage> {
     }
     let [port0, end0, port1, end1] = indices[..] else { anyhow::bail!("an interface went missing") };
     let port = |name: &str, ifindex| BridgePort { ifindex, name: name.to_owned(), xdp: None };
-    Ok(Stage { ports: [port(PORTS[0], port0), port(PORTS[1], port1)], ends: [end0, end1] })
+    Ok(Stage { ports: [port(PORTS[0], port0), port(PORTS[1], port1)], ends: [end0, end1], _lock: lock })
 }
 
 /// Removes what is there of them.

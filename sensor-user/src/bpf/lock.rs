@@ -26,6 +26,12 @@ pub enum LockError {
         /// The other's process id, "unknown" if it did not get to write it.
         pid: String,
     },
+    /// Another process has the ports of our own.
+    #[error("a drill or an upgrade is under way (pid {pid}): wait until it is over")]
+    StageTaken {
+        /// The other's process id, "unknown" if it did not get to write it.
+        pid: String,
+    },
     /// The lock file could not be made or locked.
     #[error("the lock file {path} could not be used: {source}")]
     File {
@@ -53,8 +59,27 @@ impl SensorLock {
     ///
     /// [`LockError::Taken`] if another process has it, else [`LockError::File`].
     pub fn acquire(run_dir: &Path, bridge: &str, ifindex: u32) -> Result<Self, LockError> {
+        let taken = |pid| LockError::Taken { bridge: bridge.to_owned(), pid };
+        Self::take(run_dir, "bridge", ifindex, taken)
+    }
+
+    /// Locks the ports of our own (see [`crate::stage`]) in the network namespace of this thread, likewise.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::StageTaken`] if another process has them, else [`LockError::File`].
+    pub fn acquire_stage(run_dir: &Path) -> Result<Self, LockError> {
+        Self::take(run_dir, "stage", 0, |pid| LockError::StageTaken { pid })
+    }
+
+    fn take(
+        run_dir: &Path,
+        what: &str,
+        number: u32,
+        taken: impl FnOnce(String) -> LockError,
+    ) -> Result<Self, LockError> {
         let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino());
-        let path = run_dir.join(format!("bridge-{namespace}-{ifindex}.lock"));
+        let path = run_dir.join(format!("{what}-{namespace}-{number}.lock"));
         let fault = |source| LockError::File { path: path.clone(), source };
         fs::create_dir_all(run_dir).map_err(fault)?;
         // Not truncated: until it is locked it may be somebody else's.
@@ -67,9 +92,7 @@ impl SensorLock {
             .map_err(fault)?;
         match patience::lock(&file) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Taken { bridge: bridge.to_owned(), pid: pid_in(&mut file) });
-            }
+            Err(TryLockError::WouldBlock) => return Err(taken(pid_in(&mut file))),
             Err(TryLockError::Error(error)) => return Err(fault(error)),
         }
         share(run_dir, &path, &file);
@@ -112,7 +135,10 @@ mod tests {
         let other = SensorLock::acquire(&run_dir, "br1", 8).expect("another bridge is another lock");
         let error = SensorLock::acquire(&run_dir, "br0", 7).expect_err("taken");
         assert!(error.to_string().contains(&format!("pid {}", process::id())), "{error}");
-        drop((first, other));
+        let stage = SensorLock::acquire_stage(&run_dir).expect("free");
+        let error = SensorLock::acquire_stage(&run_dir).expect_err("taken");
+        assert!(error.to_string().starts_with("a drill or an upgrade is under way (pid "), "{error}");
+        drop((first, other, stage));
         SensorLock::acquire(&run_dir, "br0", 7).expect("free again");
     }
 }

@@ -1,6 +1,6 @@
 //! From a line of a client to what the pipeline is asked. Whatever comes in, it ends in an answer.
 
-use sensor_core::addr::AddrError;
+use sensor_core::addr::{AddrError, Mac};
 use sensor_core::engine::{Add, Announce, Command, Judge, Which, Who, Whom};
 use sensor_core::event::{Said, Verdict};
 use sensor_core::inventory::cards::Edit;
@@ -9,6 +9,7 @@ use sensor_core::policy::Target;
 use serde_json::Value;
 
 use super::{ModelAsk, NotifyAsk};
+use crate::drill;
 use crate::models::Chosen;
 use crate::protocol::{
     BlockAdd, BlockSelect, DeviceEdit, DeviceMerge, DrillDone, IncidentJudge, MAX_REASON, MAX_TARGETS,
@@ -86,7 +87,7 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::BlockList => Ok(Wish::See(Part::Blocks)),
         Request::BlockAdd(add) => block_add(add, owner).map(Wish::Order),
         Request::Bypass(on) => Ok(Wish::Bypass(on)),
-        Request::DrillBegin(mac) => mac.parse().map(Command::Drill).map(Wish::Order).map_err(address),
+        Request::DrillBegin => Ok(Wish::Order(Command::Drill(Some(Mac(drill::SCANNER))))),
         Request::DrillDone(DrillDone { good }) => Ok(Wish::Drilled(good)),
         Request::Models => Ok(Wish::Model(ModelAsk::List)),
         Request::ModelTrain => Ok(Wish::Model(ModelAsk::Train(None))),

@@ -8,19 +8,25 @@ mod actor;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use sensor_core::addr::Mac;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
+use crate::app::shutdown;
 use crate::bpf::Ports;
 use crate::cli::Client;
 use crate::clock::Stamp;
 use crate::protocol::{BlockInfo, BlockSelect, DeviceEdit, DrillDone, NotifyChannel, Request, Status};
 use crate::stage::Stage;
-use actor::{ADDRESS, Actors, REFUSER, SCANNER};
+use actor::{ADDRESS, Actors, REFUSER};
+
+pub use actor::SCANNER;
 
 /// A port that joins is filtered within this time, and forwards: a bridge with a spanning tree takes twice 15 s (IEEE 802.1D).
 const READY: Duration = Duration::from_secs(40);
@@ -32,6 +38,8 @@ const PROOF: u32 = 50;
 const LOOK: Duration = Duration::from_millis(50);
 /// As who the device of the drill is known.
 const NAME: &str = "Sekisho fire drill";
+/// The drill was told to stop.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// What `sekisho drill` is given.
 #[derive(Clone, Debug)]
@@ -71,7 +79,8 @@ pub fn run(options: &DrillOptions) -> Result<bool> {
     let answer = client.ask(Request::Status)?;
     let status: Status = client.read(answer)?;
     ensure!(!status.live.bypass.on, "the bypass is on: nothing is dropped; `sekisho bypass off` first");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    mind_signals()?;
     let stage = runtime.block_on(async {
         let bridge = Ports::open(&status.live.bridge).await?.bridge_ifindex();
         let stage = Stage::make().await?;
@@ -87,7 +96,7 @@ pub fn run(options: &DrillOptions) -> Result<bool> {
         json: options.json,
         within: options.within,
     };
-    let played = drill.play(&stage);
+    let played = drill.begin().and_then(|()| drill.play(&stage));
     let cleared = drill.clear();
     drop(stage);
     let failed = played.and(cleared).err().map(|error| format!("{error:#}"));
@@ -96,6 +105,22 @@ pub fn run(options: &DrillOptions) -> Result<bool> {
     drill.conclude(failed.as_deref());
     told?;
     Ok(failed.is_none())
+}
+
+/// A drill that is interrupted takes back what it did.
+fn mind_signals() -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let told_to_stop = runtime.block_on(async { shutdown() })?;
+    thread::spawn(move || {
+        runtime.block_on(told_to_stop);
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    });
+    Ok(())
+}
+
+fn not_interrupted() -> Result<()> {
+    ensure!(!INTERRUPTED.load(Ordering::Relaxed), "it was interrupted");
+    Ok(())
 }
 
 struct Drill {
@@ -143,9 +168,9 @@ impl Drill {
             let filtered = |name: &str| status.live.ports.iter().any(|port| port.name == name);
             Ok(stage.ports.iter().all(|port| filtered(&port.name)).then_some(()))
         })?;
-        let mac = sensor_core::addr::Mac(SCANNER).to_string();
-        self.client.ask(Request::DrillBegin(mac.clone()))?;
-        let edit = DeviceEdit { device: mac, name: Some(NAME.to_owned()), ..DeviceEdit::default() };
+        self.client.ask(Request::DrillBegin)?;
+        let device = Mac(SCANNER).to_string();
+        let edit = DeviceEdit { device, name: Some(NAME.to_owned()), ..DeviceEdit::default() };
         self.client.ask(Request::DeviceEdit(vec![edit]))?;
         Ok(format!("{} and {} are filtered", stage.ports[0].name, stage.ports[1].name))
     }
@@ -153,6 +178,7 @@ impl Drill {
     /// The scanner goes on until it is on the block list.
     fn isolated(&mut self, actors: &mut Actors) -> Result<String> {
         for attempt in 1..=ATTEMPTS {
+            not_interrupted()?;
             actors.scan()?;
             if let Some(block) = self.find()? {
                 self.entry = Some(block.id);
@@ -166,12 +192,32 @@ impl Drill {
         )
     }
 
-    /// The entry that is about the scanner.
+    /// The entry that the scanner earned, and nobody else: a real device may have its IP address.
     fn find(&mut self) -> Result<Option<BlockInfo>> {
+        let scanner = Mac(SCANNER).to_string();
+        Ok(self.blocks()?.into_iter().find(|block| {
+            block.incident_id.is_some() && block.device.as_ref().is_some_and(|device| device.mac == scanner)
+        }))
+    }
+
+    fn blocks(&mut self) -> Result<Vec<BlockInfo>> {
         let answer = self.client.ask(Request::BlockList)?;
-        let blocks: Vec<BlockInfo> = self.client.read(answer)?;
+        Ok(self.client.read(answer)?)
+    }
+
+    /// Takes back what a drill that was killed left, and makes sure that nothing is held that this one would be taken for.
+    fn begin(&mut self) -> Result<()> {
+        if let Some(block) = self.find()? {
+            self.client.ask(Request::BlockRemove(BlockSelect::Id(block.id)))?;
+        }
         let address = ADDRESS.to_string();
-        Ok(blocks.into_iter().find(|block| block.targets.contains(&address)))
+        if let Some(block) = self.blocks()?.into_iter().find(|block| block.targets.contains(&address)) {
+            bail!(
+                "{address}, the address of the drill, is on the block list (entry {}): no drill can be played",
+                block.id
+            );
+        }
+        Ok(())
     }
 
     /// Each channel told something since the drill began.
@@ -203,7 +249,7 @@ impl Drill {
             self.client.ask(Request::BlockRemove(BlockSelect::Id(block.id)))?;
         }
         for mac in [SCANNER, REFUSER] {
-            let device = sensor_core::addr::Mac(mac).to_string();
+            let device = Mac(mac).to_string();
             self.client.ask(Request::DeviceForget(device)).context("forgetting the devices of the drill")?;
         }
         Ok(())
@@ -245,6 +291,7 @@ fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Result<Opt
         if let Some(found) = look()? {
             return Ok(found);
         }
+        not_interrupted()?;
         ensure!(
             begun.elapsed() < patience,
             "within {} s it did not come about that {what}",

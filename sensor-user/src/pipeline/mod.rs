@@ -23,7 +23,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sensor_core::engine::{Engine, Output};
+use sensor_core::engine::{Command, Engine, Output};
 use sensor_core::event::{Event as Told, Timed};
 use sensor_core::identify::heard::Heard;
 use sensor_core::observation::Observation;
@@ -492,6 +492,9 @@ impl Pipeline {
                     self.parts.metrics.drilled(Now::read().unix_ns);
                     drop(self.parts.keeper.save(vec![Save::Keep(Memory::Drilled(now))]));
                 }
+                // It is always carried out.
+                let _ = self.parts.engine.command(now, Command::Drill(None), &mut self.out);
+                self.carry_out(None);
                 // A client that left does not wait.
                 let _ = reply.send(());
             }

@@ -44,8 +44,8 @@ pub enum Command {
     Split(String, String),
     /// Forget this device; the account that says so.
     ForgetDevice(String, String),
-    /// A fire drill begins: the device of this MAC address is a made-up one.
-    Drill(Mac),
+    /// A fire drill begins, and the device of this MAC address is a made-up one; none: it is over.
+    Drill(Option<Mac>),
 }
 
 /// What a person says of an incident.
@@ -296,7 +296,7 @@ impl Engine {
             Command::Split(address, by) => self.split_device(&address, &by, now, out),
             Command::ForgetDevice(who, by) => self.forget_device(&who, &by, now, out),
             Command::Drill(mac) => {
-                self.drill = Some((mac, now.plus(DRILL)));
+                self.drill = mac.map(|mac| (mac, now.plus(DRILL)));
                 Ok(Reply::Described(Vec::new()))
             }
             Command::Remove(which) => {

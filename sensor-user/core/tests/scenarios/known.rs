@@ -198,7 +198,7 @@ fn a_fire_drill_spends_nothing_of_the_budget_and_needs_none() {
     };
     for drill_first in [true, false] {
         let mut lan = Lan::settled(settings());
-        lan.carry(Command::Drill(mac(99))).unwrap();
+        lan.carry(Command::Drill(Some(mac(99)))).unwrap();
         let order = if drill_first { [99, 66] } else { [66, 99] };
         scan(&mut lan, order[0], 100);
         scan(&mut lan, order[1], 140);
@@ -206,7 +206,7 @@ fn a_fire_drill_spends_nothing_of_the_budget_and_needs_none() {
     }
     // When its time is up it is a device like any other.
     let mut lan = Lan::settled(settings());
-    lan.carry(Command::Drill(mac(99))).unwrap();
+    lan.carry(Command::Drill(Some(mac(99)))).unwrap();
     lan.pass(11 * MINUTE);
     scan(&mut lan, 66, 100);
     scan(&mut lan, 99, 140);
