@@ -6,6 +6,9 @@ use std::io;
 
 use csv::{ReaderBuilder, StringRecord, Writer};
 
+use sensor_core::inventory::cards::{Card, CardError, Cards};
+
+use crate::control::edit as checked;
 use crate::protocol::{DeviceEdit, DeviceInfo, SwitchInfo};
 
 /// The columns, in the order in which they are written.
@@ -36,6 +39,8 @@ const WHO: [&str; 3] = ["id", "mac", "addresses"];
 const READ: [&str; 7] = ["name", "place", "owner", "note", "class", "criticality", "approved"];
 /// Most mistakes told at once.
 const MISTAKES: usize = 20;
+/// A line after the last one: if it is not read as that, a quote before it was not closed.
+const END: &str = "\u{1}end";
 /// Before UTF-8 for programs that would take it for something else.
 const MARK: &str = "\u{feff}";
 
@@ -140,17 +145,21 @@ pub fn import(bytes: &[u8]) -> Result<Vec<(u64, DeviceEdit)>, Vec<Problem>> {
         let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
         vec![at(line, "this is no UTF-8; save it as \"CSV UTF-8\"")]
     })?;
-    let text = text.strip_prefix(MARK).unwrap_or(text);
+    let text = format!("{}\n{END}", text.strip_prefix(MARK).unwrap_or(text));
     let mut reader = ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
     let mut records = reader.records();
     let head = match records.next() {
-        Some(Ok(head)) => columns(&head)?,
+        Some(Ok(head)) if head == [END][..] => {
+            return Err(vec![at(1, "the file is empty; the first line must name the columns")]);
+        }
+        Some(Ok(head)) => head,
         Some(Err(error)) => return Err(vec![at(1, &error.to_string())]),
-        None => return Err(vec![at(1, "the file is empty; the first line must name the columns")]),
+        None => return Err(vec![at(1, "nothing can be read")]),
     };
+    let (names, head) = (&head, columns(&head)?);
     let (mut edits, mut problems) = (Vec::new(), Vec::new());
-    let mut known = BTreeMap::new();
-    let mut place = Place { text, byte: 0, line: 1 };
+    let (mut known, mut cards) = (BTreeMap::new(), Cards::default());
+    let mut place = Place { text: &text, byte: 0, line: 1 };
     for record in records {
         if problems.len() >= MISTAKES {
             break;
@@ -164,10 +173,29 @@ pub fn import(bytes: &[u8]) -> Result<Vec<(u64, DeviceEdit)>, Vec<Problem>> {
             }
         };
         let line = place.line_at(record.position());
-        if record.iter().all(|field| field.trim().is_empty()) {
+        if record == [END][..] || record.iter().all(|field| field.trim().is_empty()) {
             continue;
         }
-        match edit(&head, &record, line) {
+        if let Some(open) = record.iter().position(|field| field.ends_with(END)) {
+            let column = names.get(open).map(str::to_owned);
+            let what = "a quote (\") is opened here and not closed before the end of the file".to_owned();
+            problems.push(Problem { line, column, what });
+            break;
+        }
+        if record.iter().skip(names.len()).any(|field| !field.trim().is_empty()) {
+            let what = format!(
+                "it has {} fields, and the first line names {}; a text with a comma needs quotes (\")",
+                record.len(),
+                names.len()
+            );
+            problems.push(at(line, &what));
+            continue;
+        }
+        let edit = edit(&head, &record, line).and_then(|edit| {
+            fits(&edit, line, &mut cards).map_err(|what| at(line, &what))?;
+            Ok(edit)
+        });
+        match edit {
             Ok(edit) => {
                 if let Some(first) = known.insert(edit.device.clone(), line) {
                     problems.push(at(line, &format!("{} is in line {first} already", edit.device)));
@@ -178,6 +206,17 @@ pub fn import(bytes: &[u8]) -> Result<Vec<(u64, DeviceEdit)>, Vec<Problem>> {
         }
     }
     if problems.is_empty() { Ok(edits) } else { Err(problems) }
+}
+
+/// Whether a card can say that, and no other line has the name.
+fn fits(edit: &DeviceEdit, line: u64, cards: &mut Cards) -> Result<(), String> {
+    let (_, edit) = checked(edit.clone()).map_err(|refusal| refusal.message)?;
+    let card = cards.edited(&Card { id: line, ..Card::default() }, &edit).map_err(|error| match error {
+        CardError::Taken { name, id } => format!("{name} is the name in line {id} already"),
+        other => other.to_string(),
+    })?;
+    cards.put(card);
+    Ok(())
 }
 
 /// How far a file is read.
@@ -331,7 +370,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_with_its_line_and_column() {
-        let cases: [(&str, &[&str]); 9] = [
+        let cases: [(&str, &[&str]); 15] = [
             ("", &["line 1: the file is empty; the first line must name the columns"]),
             (
                 "mac,nme\n",
@@ -363,7 +402,34 @@ mod tests {
                 ],
             ),
             ("id,name\n7,a\n8,b\n7,c\n", &["line 4: 7 is in line 2 already"]),
-            ("id,name\n7,\"a\nb\n", &[]),
+            (
+                "id,name\n7,\"a\nb\"\n",
+                &[
+                    "line 2: the name holds a character that cannot be shown; write letters, digits, signs and spaces",
+                ],
+            ),
+            (
+                "id,name\n7,a\n8,\"b\n9,c\n",
+                &[
+                    "line 3, column name: a quote (\") is opened here and not closed before the end of the file",
+                ],
+            ),
+            (
+                "id,name\n7,MRI 2, room 4\n",
+                &[
+                    "line 2: it has 3 fields, and the first line names 2; a text with a comma needs quotes (\")",
+                ],
+            ),
+            ("id,name\n7,a,,\n", &[]),
+            ("id,name\n7,a\n8,A\n", &["line 3: A is the name in line 2 already"]),
+            (
+                "id,criticality\n7,huge\n",
+                &["line 2: device 7: huge is not one of other, server, life-critical"],
+            ),
+            (
+                "id,name\n7,12\n",
+                &["line 2: 12 cannot be a name, for it is a number or an address; put a word before it"],
+            ),
         ];
         for (text, expected) in cases {
             let found = import(text.as_bytes()).err().unwrap_or_default();
@@ -383,7 +449,7 @@ mod tests {
         }
 
         #[test]
-        fn what_people_write_survives_the_way_out_and_back(name in "[ -~あ-ん\n]{0,20}", note in "\\PC{0,40}") {
+        fn what_people_write_survives_the_way_out_and_back(name in "([=+@-]?[A-Za-zあ-ん][ -~あ-ん]{0,20})?", note in "\\PC{0,40}") {
             let text = export(&[info(7, &name, &note)], false).unwrap();
             let read = import(text.as_bytes()).unwrap();
             prop_assert_eq!(read[0].1.name.as_deref().unwrap(), name.trim());

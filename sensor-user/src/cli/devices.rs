@@ -67,11 +67,13 @@ Examples:
   sekisho devices export > devices.csv
   sekisho devices export --excel -f devices.csv")]
     Export(ExportArgs),
-    /// Read from CSV what people say of devices: all of it, or nothing
+    /// Read from CSV what people say of devices
     #[command(after_long_help = "\
 The first line names the columns, in any order. One of id, mac and addresses says which device it is (the first of them that is not \
 empty); name, place, owner, note, class, criticality and approved (yes or no) are read, where there is such a column; an empty field \
-takes the entry away. The others that `export` writes are left alone. Every line is checked before anything is sent.
+takes the entry away. The others that `export` writes are left alone. Every line is checked before anything is sent; what only the \
+daemon knows (whether there is such a device, such a class, the name is free) it says of 128 lines at a time, and takes over all of \
+them or none.
 
 Examples:
   sekisho devices import devices.csv

@@ -23,6 +23,7 @@ use crate::models::Chosen;
 use crate::protocol::BypassInfo;
 pub use crate::protocol::{AttachMode, LiveStatus, PortStatus};
 pub use peer::{group_id, user_name};
+pub use request::edit;
 pub use server::Server;
 
 /// What a client wants of the pipeline. Its answer goes back by the sender; a client that left has dropped the other

@@ -146,7 +146,12 @@ fn decode(line: &[u8]) -> Result<Request, Refusal> {
     serde_json::from_value(Value::Object(object)).map_err(wrong)
 }
 
-fn edit(edit: DeviceEdit) -> Result<(String, Edit), Refusal> {
+/// What is to be changed of a device, as the engine takes it.
+///
+/// # Errors
+///
+/// What cannot be read.
+pub fn edit(edit: DeviceEdit) -> Result<(String, Edit), Refusal> {
     let DeviceEdit { device: who, name, place, owner, note, class, criticality, approved } = edit;
     let wrong = |what: String| bad(format!("device {who}: {what}"));
     let class = class.map(|text| given(&text).map(str::parse).transpose()).transpose();
