@@ -73,6 +73,12 @@ fn what_went_on_the_wire_is_in_the_log_also_after_a_kill() -> Result<()> {
         daemon.kill()?;
         ensure!(query(site, &["--from", "5m"])?.len() >= before, "rows are gone");
         let daemon = site.start(&["--mode", "enforce"])?;
+        site.metric_becomes("sekisho_flow_log_cut_short_total", &[], |n| n == 1.0)?;
+        ensure!(
+            daemon.log()?.contains("the last daemon was killed, or the power failed"),
+            "{}",
+            daemon.log()?
+        );
         site.ask(&["block", "add", "--mac", &mac(3)])?;
         check_ways(site.lab, "isolated", false, &[(3, "10.77.0.2")])?;
         daemon.stop()?;
@@ -83,6 +89,9 @@ fn what_went_on_the_wire_is_in_the_log_also_after_a_kill() -> Result<()> {
             "{dropped:?}"
         );
         ensure!(query(site, &["--from", "5m"])?.len() > before, "nothing was added");
+        let daemon = site.start(&[])?;
+        ensure!(!daemon.log()?.contains("the last daemon was killed"), "{}", daemon.log()?);
+        daemon.stop()?;
         drop(service);
         Ok(())
     })

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use arrow_array::builder::{Float64Builder, Int32Builder, Int64Builder, TimestampMicrosecondBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt32Array, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::take::take_record_batch;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -44,7 +44,8 @@ enum Type {
 
 use Type::{Long, Part, Short, Text, Time};
 
-/// All columns: name, type, and whether a row may have none.
+/// All columns: name, type, and whether a row may have none. One that is added may be missing in files of earlier releases, so
+/// a row must be able to have none.
 const COLUMNS: [(&str, Type, bool); 32] = [
     ("logged_time", Time, false),
     ("start_time", Time, false),
@@ -317,6 +318,18 @@ fn wrapping(wrapping: Wrapping) -> &'static str {
         Wrapping::Vxlan => "vxlan",
         Wrapping::Geneve => "geneve",
     }
+}
+
+/// Rows with the columns of this release, by their names: a column that is missing has no value, one too many is left out.
+///
+/// # Errors
+///
+/// If one is missing that each row has, or is of another type.
+pub fn fit(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let none = |field: &Field| new_null_array(field.data_type(), rows.num_rows());
+    let column =
+        |field: &Arc<Field>| rows.column_by_name(field.name()).cloned().unwrap_or_else(|| none(field));
+    RecordBatch::try_new(Arc::clone(&SCHEMA), SCHEMA.fields().iter().map(column).collect())
 }
 
 /// The rows of a group in the order in which they lie in it.

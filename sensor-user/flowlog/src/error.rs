@@ -1,5 +1,6 @@
 //! Why the log cannot be kept or read.
 
+use std::fmt;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -66,9 +67,16 @@ impl FlowLogError {
         move |source| Self::Disk { what, path, source }
     }
 
+    /// What a reader of a file says: that the disk does not give what is in it says nothing of the file.
     pub(crate) fn unreadable(path: &Path) -> impl Fn(ParquetError) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Unreadable { path: path.clone(), source }
+        move |error| match io_error(error) {
+            Ok(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
+                Self::Disk { what: "read", path: path.clone(), source }
+            }
+            Ok(source) => Self::Unreadable { path: path.clone(), source: source.into() },
+            Err(source) => Self::Unreadable { path: path.clone(), source },
+        }
     }
 
     /// Reads a file with `read`. The library that does so refuses most of what is damaged, and panics at some of it, which
@@ -82,5 +90,47 @@ impl FlowLogError {
     pub(crate) fn unwritable(path: &Path) -> impl Fn(ParquetError) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Unwritable { path: path.clone(), source }
+    }
+}
+
+/// What the system said, if that is what it is about.
+pub(crate) fn io_error(error: ParquetError) -> Result<io::Error, ParquetError> {
+    match error {
+        ParquetError::External(error) => {
+            error.downcast::<io::Error>().map(|error| *error).map_err(ParquetError::External)
+        }
+        error => Err(error),
+    }
+}
+
+/// Files that could not be read, though others were.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Unread {
+    /// How many.
+    pub count: usize,
+    /// What was wrong with the first few.
+    pub first: Vec<String>,
+}
+
+impl Unread {
+    /// Of so many it is kept what was wrong.
+    const KEPT: usize = 8;
+
+    pub(crate) fn note(&mut self, error: &FlowLogError) {
+        self.count += 1;
+        if self.first.len() < Self::KEPT {
+            self.first.push(error.to_string());
+        }
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = if self.count == 1 { "part" } else { "parts" };
+        write!(f, "{} {files} of the log could not be read: {}", self.count, self.first.join("; "))?;
+        if self.count > self.first.len() {
+            write!(f, "; and {} more", self.count - self.first.len())?;
+        }
+        Ok(())
     }
 }

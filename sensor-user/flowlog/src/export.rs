@@ -2,7 +2,7 @@
 //! the next is read.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -12,10 +12,11 @@ use arrow_schema::{ArrowError, DataType};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
 use serde_json::{Map, Value};
 
 use crate::columns::{SCHEMA, properties};
-use crate::error::FlowLogError;
+use crate::error::{FlowLogError, io_error};
 
 /// How hard a Parquet file is packed.
 const PACKING: i32 = 3;
@@ -163,13 +164,21 @@ impl<W: Write + Send> Exporter<W> {
     }
 }
 
-fn wrong(error: parquet::errors::ParquetError) -> FlowLogError {
-    FlowLogError::Output(std::io::Error::other(error))
+/// Says what the system said, so that whoever reads no more is known for that.
+fn wrong(error: ParquetError) -> FlowLogError {
+    FlowLogError::Output(io_error(error).unwrap_or_else(io::Error::other))
+}
+
+fn unwritten(error: csv::Error) -> FlowLogError {
+    FlowLogError::Output(match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    })
 }
 
 fn header<W: Write>(writer: &mut csv::Writer<W>) -> Result<(), FlowLogError> {
     let names = SCHEMA.fields().iter().map(|field| field.name());
-    writer.write_record(names).map_err(|error| FlowLogError::Output(error.into()))
+    writer.write_record(names).map_err(unwritten)
 }
 
 fn csv<W: Write>(writer: &mut csv::Writer<W>, rows: &RecordBatch) -> Result<(), FlowLogError> {
@@ -183,7 +192,7 @@ fn csv<W: Write>(writer: &mut csv::Writer<W>, rows: &RecordBatch) -> Result<(), 
             Cell::Text(text) => writer.write_field(text),
         });
         let written = written.and_then(|()| writer.write_record(None::<&[u8]>));
-        written.map_err(|error| FlowLogError::Output(error.into()))?;
+        written.map_err(unwritten)?;
     }
     Ok(())
 }
@@ -272,7 +281,10 @@ fn human<W: Write>(
     let mut named = Named { columns, row: 0 };
     for row in 0..rows.num_rows() {
         named.row = row;
-        writeln!(to, "{}", sentence(&named, names, zone)).map_err(FlowLogError::Output)?;
+        // A terminal must not obey what is in a file.
+        let plain = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
+        let sentence: String = sentence(&named, names, zone).chars().map(plain).collect();
+        writeln!(to, "{sentence}").map_err(FlowLogError::Output)?;
     }
     Ok(())
 }
@@ -283,7 +295,8 @@ fn sentence(row: &Named<'_>, names: &HashMap<String, String>, zone: &TimeZone) -
     let begin = row.int("since_time").unwrap_or(start);
     let seconds = row.int("end_time").unwrap_or(begin).saturating_sub(begin).max(0) as f64 / 1e6;
     let when = moment(begin).to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
-    let dropped = row.int("drops_toserver").unwrap_or(0) + row.int("drops_toclient").unwrap_or(0);
+    let dropped =
+        row.int("drops_toserver").unwrap_or(0).saturating_add(row.int("drops_toclient").unwrap_or(0));
     let dropped = match row.text("verdict") {
         Some("drop") => format!("; {dropped} DROPPED"),
         Some("would_drop") => format!("; {dropped} would have been dropped"),

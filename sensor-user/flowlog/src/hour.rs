@@ -31,11 +31,14 @@ impl Hour {
 
     /// Reads the names of the two directories.
     pub fn parse(day: &str, hour: &str) -> Option<Self> {
+        let path = format!("{day}/{hour}");
         let day: jiff::civil::Date = day.strip_prefix("day=")?.parse().ok()?;
         let hour: i8 = hour.strip_prefix("hour=").filter(|digits| digits.len() == 2)?.parse().ok()?;
         let time = jiff::civil::Time::new(hour, 0, 0, 0).ok()?;
         let moment = day.to_datetime(time).to_zoned(TimeZone::UTC).ok()?;
-        Some(Self(moment.timestamp().as_second().div_euclid(3_600)))
+        let hour_of = Self(moment.timestamp().as_second().div_euclid(3_600));
+        // Dates and numbers can be written in other ways: only one is the log's.
+        (hour_of.to_string() == path).then_some(hour_of)
     }
 }
 
@@ -72,6 +75,8 @@ mod tests {
         for (day, hour) in [
             ("day=2026-11-28", "hour=24"),
             ("day=2026-11-28", "hour=3"),
+            ("day=2026-11-28", "hour=+3"),
+            ("day=20261128", "hour=03"),
             ("day=2026-02-30", "hour=03"),
             ("2026-11-28", "hour=03"),
             ("_tmp", "write"),

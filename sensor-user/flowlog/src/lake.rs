@@ -49,14 +49,37 @@ pub struct Lake {
     pub region: String,
     /// S3: the account.
     pub key_id: String,
-    /// S3: its secret.
-    pub secret: String,
+    /// S3: the file that holds its secret.
+    pub secret_file: PathBuf,
 }
 
 /// A store and where in it.
 struct Place {
     store: Arc<dyn ObjectStore>,
     prefix: Key,
+    /// Where it is, if it is a folder.
+    folder: Option<PathBuf>,
+}
+
+impl Place {
+    /// Removes what a copy that was killed left beside where it was to be: the store calls it `NAME#1` until it is whole.
+    fn clear(&self, key: &Key) -> io::Result<()> {
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(key.as_ref())) else { return Ok(()) };
+        let (Some(dir), Some(name)) = (path.parent(), key.filename()) else { return Ok(()) };
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let left = entry.file_name();
+            if left.to_str().and_then(|left| left.strip_prefix(name)).is_some_and(|end| end.starts_with('#'))
+            {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Lake {
@@ -67,14 +90,20 @@ impl Lake {
     fn open(&self) -> Result<Place, FlowLogError> {
         let Some(rest) = self.url.strip_prefix("s3://") else {
             let store = LocalFileSystem::new_with_prefix(&self.url).map_err(|error| self.wrong(error))?;
-            return Ok(Place { store: Arc::new(store.with_fsync(true)), prefix: Key::default() });
+            return Ok(Place {
+                store: Arc::new(store.with_fsync(true)),
+                prefix: Key::default(),
+                folder: Some(PathBuf::from(&self.url)),
+            });
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let secret = fs::read_to_string(&self.secret_file);
+        let secret = secret.map_err(FlowLogError::disk("read the secret of S3 in", &self.secret_file))?;
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(&self.region)
             .with_access_key_id(&self.key_id)
-            .with_secret_access_key(&self.secret)
+            .with_secret_access_key(secret.trim())
             .with_client_options(ClientOptions::new().with_timeout(TIMEOUT))
             .with_retry(RetryConfig { max_retries: 2, retry_timeout: TIMEOUT, ..RetryConfig::default() });
         if let Some(endpoint) = &self.endpoint {
@@ -83,7 +112,8 @@ impl Lake {
         // Whichever of the program's parts is first chooses for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store = builder.build().map_err(|error| self.wrong(error))?;
-        Ok(Place { store: Arc::new(store), prefix: Key::parse(prefix).map_err(|error| self.wrong(error))? })
+        let prefix = Key::parse(prefix).map_err(|error| self.wrong(error))?;
+        Ok(Place { store: Arc::new(store), prefix, folder: None })
     }
 }
 
@@ -149,28 +179,44 @@ pub(crate) fn copy(lake: &Lake, shelf: &Shelf, counts: &Counts, now: i64) -> Res
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| lake.wrong(error))?;
     let mut waiting = Vec::new();
-    for (hour, dir) in hours(shelf.root())?.range(..Hour::of(now)) {
-        let there = files(dir)?;
+    let mut result = Ok(());
+    for (hour, dir) in hours(shelf.root(), &mut |error| result = Err(error))? {
+        let there = match files(&dir) {
+            // Of a clock that was set back since there may be some in the future.
+            Ok(there) if hour != Hour::of(now) => there,
+            Ok(_) => continue,
+            Err(error) => {
+                result = Err(error);
+                continue;
+            }
+        };
         let joined = there.len() == 1 && there.iter().all(Kept::is_joined);
         let is_due = joined || hour.begin().saturating_add(PATIENCE) < now;
-        let want = lines(lake, *hour, &there);
-        if is_due && !there.is_empty() && Mark::of(shelf.root(), *hour).read() != want {
-            waiting.push((*hour, there, want));
+        let want = lines(lake, hour, &there);
+        if is_due && !there.is_empty() && Mark::of(shelf.root(), hour).read() != want {
+            waiting.push((hour, there, want));
         }
     }
     counts.copy_waiting.store(waiting.len() as u64, Ordering::Relaxed);
     if waiting.is_empty() {
-        return Ok(());
+        return result;
     }
     let place = lake.open()?;
     for (hour, there, want) in waiting {
         let mark = Mark::of(shelf.root(), hour);
-        runtime.block_on(copy_hour(lake, &place, &there, &mark.read(), &want))?;
-        mark.write(&want).map_err(FlowLogError::disk("note what was copied in", &mark.0))?;
-        counts.copied.fetch_add(1, Ordering::Relaxed);
-        counts.copy_waiting.fetch_sub(1, Ordering::Relaxed);
+        let copied = runtime
+            .block_on(copy_hour(lake, &place, &there, &mark.read(), &want))
+            .and_then(|()| mark.write(&want).map_err(FlowLogError::disk("note what was copied in", &mark.0)));
+        match copied {
+            Ok(()) => {
+                counts.copied.fetch_add(1, Ordering::Relaxed);
+                counts.copy_waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            // It keeps nobody from the next.
+            Err(error) => result = Err(error),
+        }
     }
-    Ok(())
+    result
 }
 
 /// What the note of an hour says when these files are copied: where, and each file's key and size.
@@ -197,6 +243,7 @@ async fn copy_hour(
     };
     let wanted = want.iter().skip(1).map(|line| key(line)).collect::<Result<Vec<_>, _>>()?;
     for (file, key) in there.iter().zip(&wanted) {
+        place.clear(key).map_err(|error| lake.wrong(error))?;
         send(place, key, &file.path).await.map_err(|error| lake.wrong(error))?;
     }
     let before = if before.first() == want.first() { before } else { &[] };
@@ -218,11 +265,20 @@ async fn send(place: &Place, key: &Key, path: &Path) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut writer =
         BufWriter::with_capacity(Arc::clone(&place.store), key.clone(), PIECE).with_max_concurrency(1);
+    if let Err(error) = put(&mut file, &mut writer).await {
+        // The place would keep the pieces. What went wrong before is what is told.
+        let _ = writer.abort().await;
+        return Err(error);
+    }
+    writer.shutdown().await
+}
+
+async fn put(file: &mut File, writer: &mut BufWriter) -> io::Result<()> {
     loop {
         let mut piece = Vec::with_capacity(1 << 20);
-        let read = io::Read::by_ref(&mut file).take(1 << 20).read_to_end(&mut piece)?;
+        let read = io::Read::by_ref(file).take(1 << 20).read_to_end(&mut piece)?;
         if read == 0 {
-            return writer.shutdown().await;
+            return Ok(());
         }
         writer.put(Bytes::from(piece)).await?;
     }

@@ -26,7 +26,7 @@ mod tidy;
 pub mod totals;
 mod writer;
 
-pub use error::FlowLogError;
+pub use error::{FlowLogError, Unread};
 pub use hour::Hour;
 pub use log::{Counts, FlowLog, Keeping};
 pub use row::{Place, Row};

@@ -1,12 +1,11 @@
 //! The end of the log that is held by whoever tells of conversations: it takes rows and never waits.
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::FlowLogError;
 use crate::lake::{self, Lake};
@@ -19,6 +18,8 @@ use crate::writer::Writer;
 const PORTION: usize = 1_024;
 /// Portions that may wait for the disk: some 30 MB, six seconds of 20,000 conversations each.
 const WAITING: usize = 128;
+/// A log that cannot be taken up is tried again so much later.
+const AGAIN: Duration = Duration::from_secs(60);
 /// How long the end waits for the disk.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -48,8 +49,8 @@ pub struct Counts {
     pub lost_to_disk: AtomicU64,
     /// Files that got their place.
     pub files: AtomicU64,
-    /// Files an earlier daemon left unfinished.
-    pub unfinished: AtomicU64,
+    /// 1 if the last daemon did not end by itself, so that what it had not written yet is lost.
+    pub cut_short: AtomicU64,
     /// Files that could not be read, and were set aside.
     pub damaged: AtomicU64,
     /// Bytes there are.
@@ -72,69 +73,36 @@ pub struct Counts {
 pub struct FlowLog {
     chunks: Option<SyncSender<Chunk>>,
     ended: Receiver<()>,
-    /// Closed when the tidier and the copier are to end.
-    _stop: [Sender<()>; 2],
     counts: Arc<Counts>,
     rows: Vec<Row>,
     place: Arc<Place>,
-    /// Something found the queue full, and that was told.
-    full: bool,
+    /// Something was lost before it was handed over, and that was told.
+    losing: bool,
 }
 
 impl FlowLog {
-    /// Takes up the log in a directory, which is made if it is not there; finished hours are copied to `lake`, if there is
-    /// one.
+    /// Keeps the log in a directory, which is made if it is not there; finished hours are copied to `lake`, if there is one.
+    /// As long as the directory cannot be used, or another daemon uses it, rows are counted as lost, and it is tried again.
     ///
     /// # Errors
     ///
-    /// If the directory cannot be used, another daemon uses it, or no thread started.
+    /// If no thread started.
     pub fn start(root: &Path, keeping: Keeping, lake: Option<Lake>) -> Result<Self, FlowLogError> {
-        let (shelf, left) = Shelf::take(root)?;
-        let (shelf, counts) = (Arc::new(shelf), Arc::new(Counts::default()));
-        counts.unfinished.store(left.files, Ordering::Relaxed);
-        if left.files > 0 {
-            log::warn!(
-                "the last daemon ended in the middle of writing: the conversations of its last {} s are not in the log \
-                 ({} unfinished files, {} bytes, removed)",
-                keeping.every_ns / 1_000_000_000,
-                left.files,
-                left.bytes
-            );
-        }
-        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
-            spawned.map(drop).map_err(|error: io::Error| FlowLogError::Disk {
-                what: "start a thread for",
-                path: root.to_owned(),
-                source: error,
-            })
-        };
+        let counts = Arc::new(Counts::default());
+        let keeper = Keeper { root: root.to_owned(), keeping, lake, counts: Arc::clone(&counts) };
         let (chunks, inbox) = sync_channel(WAITING);
         let (done, ended) = sync_channel::<()>(0);
-        let writer = Writer::new(Arc::clone(&shelf), keeping, Arc::clone(&counts));
-        spawn(
-            "flows",
-            Box::new(move || {
-                let _done = done;
-                writer.run(&inbox);
-            }),
-        )?;
-        let (stop_tidier, tidier_stops) = channel();
-        let (stop_lake, lake_stops) = channel();
-        let tidier = Tidier::new(Arc::clone(&shelf), keeping, Arc::clone(&counts), lake.is_some());
-        spawn("flows-tidy", Box::new(move || tidier.run(&tidier_stops)))?;
-        if let Some(lake) = lake {
-            let (shelf, counts) = (Arc::clone(&shelf), Arc::clone(&counts));
-            spawn("flows-lake", Box::new(move || lake::run(&lake, &shelf, &counts, &lake_stops)))?;
-        }
+        spawn(root, "flows", move || {
+            let _done = done;
+            keeper.run(&inbox);
+        })?;
         Ok(Self {
             chunks: Some(chunks),
             ended,
-            _stop: [stop_tidier, stop_lake],
             counts,
             rows: Vec::with_capacity(PORTION),
             place: Arc::default(),
-            full: false,
+            losing: false,
         })
     }
 
@@ -166,18 +134,18 @@ impl FlowLog {
         let count = rows.len() as u64;
         let chunk = Chunk { rows, place: Arc::clone(&self.place) };
         self.counts.waiting.fetch_add(count, Ordering::Relaxed);
-        match chunks.try_send(chunk) {
-            Ok(()) => self.full = false,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.counts.waiting.fetch_sub(count, Ordering::Relaxed);
-                let lost = self.counts.lost_to_queue.fetch_add(count, Ordering::Relaxed) + count;
-                if !std::mem::replace(&mut self.full, true) {
-                    log::warn!(
-                        "conversations are not logged: the disk is too slow, and too many wait for it ({lost} are lost so \
-                         far)"
-                    );
-                }
+        let why = match chunks.try_send(chunk) {
+            Ok(()) => {
+                self.losing = false;
+                return;
             }
+            Err(TrySendError::Full(_)) => "the disk is too slow, and too many wait for it",
+            Err(TrySendError::Disconnected(_)) => "who writes them came to an end; restart sekisho",
+        };
+        self.counts.waiting.fetch_sub(count, Ordering::Relaxed);
+        let lost = self.counts.lost_to_queue.fetch_add(count, Ordering::Relaxed) + count;
+        if !std::mem::replace(&mut self.losing, true) {
+            log::warn!("conversations are not logged: {why} ({lost} are lost so far)");
         }
     }
 
@@ -186,6 +154,79 @@ impl FlowLog {
         self.hand_over();
         self.chunks = None;
         // It says nothing, and ends.
-        let _ = self.ended.recv_timeout(FAREWELL);
+        if self.ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the disk is too slow: the last conversations are not all in the log");
+        }
+    }
+}
+
+fn spawn(root: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), FlowLogError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(drop).map_err(FlowLogError::disk("start a thread for", root))
+}
+
+/// Takes up the log, and writes.
+struct Keeper {
+    root: PathBuf,
+    keeping: Keeping,
+    lake: Option<Lake>,
+    counts: Arc<Counts>,
+}
+
+impl Keeper {
+    /// Writes what comes, until nobody sends any more.
+    fn run(self, inbox: &Receiver<Chunk>) {
+        let mut failing = false;
+        loop {
+            match self.take_up() {
+                Ok((shelf, _others)) => {
+                    if failing {
+                        log::info!("conversations are logged in {} from now on", self.root.display());
+                    }
+                    Writer::new(Arc::clone(&shelf), self.keeping, Arc::clone(&self.counts)).run(inbox);
+                    return shelf.finished();
+                }
+                Err(error) if !failing => {
+                    log::error!("conversations are not logged: {error}; it is tried again each minute");
+                }
+                Err(_) => {}
+            }
+            failing = true;
+            let again = Instant::now() + AGAIN;
+            loop {
+                match inbox.recv_timeout(again.saturating_duration_since(Instant::now())) {
+                    Ok(chunk) => {
+                        let rows = chunk.rows.len() as u64;
+                        self.counts.waiting.fetch_sub(rows, Ordering::Relaxed);
+                        self.counts.lost_to_disk.fetch_add(rows, Ordering::Relaxed);
+                    }
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        }
+    }
+
+    /// Takes up the log, and starts those who tidy and copy. They end when what comes back is dropped.
+    fn take_up(&self) -> Result<(Arc<Shelf>, [Sender<()>; 2]), FlowLogError> {
+        let Self { root, keeping, lake, counts } = self;
+        let (shelf, cut_short) = Shelf::take(root)?;
+        let shelf = Arc::new(shelf);
+        if cut_short {
+            counts.cut_short.store(1, Ordering::Relaxed);
+            log::warn!(
+                "the last daemon was killed, or the power failed: conversations of its last {} s may be missing in the log",
+                keeping.every_ns / 1_000_000_000,
+            );
+        }
+        let (stop_tidier, stops) = channel();
+        let tidier = Tidier::new(Arc::clone(&shelf), *keeping, Arc::clone(counts), lake.is_some());
+        spawn(root, "flows-tidy", move || tidier.run(&stops))?;
+        let (stop_lake, stops) = channel();
+        if let Some(lake) = lake.clone() {
+            let (shelf, counts) = (Arc::clone(&shelf), Arc::clone(counts));
+            spawn(root, "flows-lake", move || lake::run(&lake, &shelf, &counts, &stops))?;
+        }
+        Ok((shelf, [stop_tidier, stop_lake]))
     }
 }

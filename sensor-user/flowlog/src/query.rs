@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, TimestampMicrosecondType};
@@ -20,10 +20,11 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sensor_core::addr::{Mac, Prefix};
 
-use crate::columns::GROUP;
-use crate::error::FlowLogError;
+use crate::columns::{GROUP, fit};
+use crate::error::{FlowLogError, Unread};
 use crate::hour::Hour;
 use crate::shelf::{files, hours};
 
@@ -32,6 +33,8 @@ use crate::shelf::{files, hours};
 const LATE: i64 = 2;
 /// An hour that is joined while it is listed is listed again, so many times.
 const TRIES: usize = 3;
+/// Files that are open besides those of an hour, at most.
+const OTHERS: u64 = 256;
 
 /// One end of a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,7 +65,7 @@ pub struct Query {
 }
 
 /// How much was read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scanned {
     /// Files that were opened.
     pub files: usize,
@@ -72,13 +75,16 @@ pub struct Scanned {
     pub skipped: usize,
     /// Rows found.
     pub rows: usize,
+    /// What could not be read, or not to its end.
+    pub unread: Unread,
 }
 
-/// Gives the conversations asked for to `found`, in the order in which they were logged.
+/// Gives the conversations asked for to `found`, in the order in which they were logged. A file that cannot be read is noted,
+/// and the others are.
 ///
 /// # Errors
 ///
-/// If there is no log, a file cannot be read, or `found` fails.
+/// If there is no log, or `found` cannot write.
 pub fn scan(
     root: &Path,
     query: &Query,
@@ -92,31 +98,57 @@ pub fn scan(
     if query.from >= query.to {
         return Ok(scanned);
     }
-    for (_, dir) in hours(root)?.range(Hour::of(query.from)..=last) {
-        for (path, file) in open(dir)? {
+    let all = hours(root, &mut |error| scanned.unread.note(&error))?;
+    for (_, dir) in all.range(Hour::of(query.from)..=last) {
+        for (path, file) in open(dir, &mut scanned.unread) {
             scanned.files += 1;
-            FlowLogError::guard(&path, || scan_file(&path, &file, query, &mut scanned, found))?;
+            match FlowLogError::guard(&path, || scan_file(&path, &file, query, &mut scanned, found)) {
+                Err(error @ FlowLogError::Output(_)) => return Err(error),
+                Err(error) => scanned.unread.note(&error),
+                Ok(()) => {}
+            }
         }
     }
     Ok(scanned)
 }
 
-/// All files of an hour, opened at once: so they can be read although they are joined, or deleted, meanwhile.
-pub(crate) fn open(dir: &Path) -> Result<Vec<(std::path::PathBuf, File)>, FlowLogError> {
+/// All files of an hour, opened at once: so they can be read although they are joined, or deleted, meanwhile. What cannot be
+/// opened is noted.
+pub(crate) fn open(dir: &Path, unread: &mut Unread) -> Vec<(PathBuf, File)> {
     let mut tries = 0;
     'again: loop {
-        let mut opened = Vec::new();
-        for kept in files(dir)? {
+        let there = match files(dir) {
+            Ok(there) => there,
+            Err(error) => {
+                unread.note(&error);
+                return Vec::new();
+            }
+        };
+        make_room(there.len());
+        let (mut opened, mut failed) = (Vec::new(), Vec::new());
+        for kept in there {
             match File::open(&kept.path) {
                 Ok(file) => opened.push((kept.path, file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
                     tries += 1;
                     continue 'again;
                 }
-                Err(error) => return Err(FlowLogError::disk("open", &kept.path)(error)),
+                Err(error) => failed.push(FlowLogError::disk("open", &kept.path)(error)),
             }
         }
-        return Ok(opened);
+        failed.iter().for_each(|error| unread.note(error));
+        return opened;
+    }
+}
+
+/// Has the process have so many files open: an hour that goes on may have more than the 1,024 that it may without asking.
+fn make_room(files: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = files as u64 + OTHERS;
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = limit.maximum.map_or(wanted, |most| wanted.min(most));
+        // What is not given shows when files are opened.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit });
     }
 }
 
@@ -143,7 +175,7 @@ fn scan_file(
         let rows = reader.with_row_filter(filter).build().map_err(&wrong)?;
         let rows = rows.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.into()))?;
         let Some(first) = rows.first() else { continue };
-        let rows = by_time(&concat_batches(&first.schema(), &rows)?)?;
+        let rows = by_time(&fit(&concat_batches(&first.schema(), &rows)?)?)?;
         if rows.num_rows() > 0 {
             scanned.rows += rows.num_rows();
             found(&rows)?;

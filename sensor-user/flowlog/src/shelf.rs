@@ -1,9 +1,9 @@
 //! Where files lie: what is there, how a file that is whole gets its place, and how much room there is.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +24,11 @@ const DAMAGED: &str = "_damaged";
 const MAX_DAMAGED: usize = 16;
 /// Ending of a file that is not whole.
 const UNFINISHED: &str = "unfinished";
+/// There as long as somebody writes; if it is there at a start, the last writer did not end by itself.
+const RUNNING: &str = "running";
+/// The group may read, whatever the process's umask: its members read the log without being root.
+const FILE_MODE: u32 = 0o640;
+const DIR_MODE: u32 = 0o750;
 
 /// A file that has its place.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,18 +57,13 @@ pub struct Shelf {
     _lock: File,
 }
 
-/// What an earlier writer left, for it ended in the middle of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Leftovers {
-    /// Files that were being written: what they were to hold is lost.
-    pub files: u64,
-    /// Their size.
-    pub bytes: u64,
-}
-
-/// Makes a directory and those above it.
+/// Makes a directory and those above it, if they are not there.
 fn make(dir: &Path) -> Result<(), FlowLogError> {
-    let made = DirBuilder::new().recursive(true).mode(0o750).create(dir);
+    if dir.is_dir() {
+        return Ok(());
+    }
+    dir.parent().map_or(Ok(()), make)?;
+    let made = fs::create_dir(dir).and_then(|()| fs::set_permissions(dir, Permissions::from_mode(DIR_MODE)));
     made.map_err(FlowLogError::disk("make the directory", dir))
 }
 
@@ -74,15 +74,16 @@ fn sync(dir: &Path) -> Result<(), FlowLogError> {
 
 impl Shelf {
     /// Takes over a directory, which is made if it is not there, and clears away what an earlier writer left unfinished.
+    /// Also gives whether that one was cut short: whether it ended without [`Shelf::finished`].
     ///
     /// # Errors
     ///
     /// If it cannot be used, or another process writes to it.
-    pub fn take(root: &Path) -> Result<(Self, Leftovers), FlowLogError> {
+    pub fn take(root: &Path) -> Result<(Self, bool), FlowLogError> {
         let temporary = root.join(TEMPORARY);
         make(&temporary)?;
         let path = temporary.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(&path);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(FlowLogError::disk("open", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -90,8 +91,19 @@ impl Shelf {
             Err(fs::TryLockError::Error(error)) => return Err(FlowLogError::disk("lock", &path)(error)),
         }
         let shelf = Self { root: root.to_owned(), places: Mutex::new(()), _lock: lock };
-        let leftovers = shelf.clear(&temporary)?;
-        Ok((shelf, leftovers))
+        shelf.clear(&temporary)?;
+        let running = temporary.join(RUNNING);
+        let cut_short = running.exists();
+        File::create(&running).map_err(FlowLogError::disk("make", &running))?;
+        sync(&temporary)?;
+        Ok((shelf, cut_short))
+    }
+
+    /// Notes that all that was to be written has its place.
+    pub fn finished(&self) {
+        let temporary = self.root.join(TEMPORARY);
+        // At worst the next start tells of a loss that was none.
+        let _ = fs::remove_file(temporary.join(RUNNING)).map(|()| sync(&temporary));
     }
 
     /// Where it is.
@@ -99,24 +111,19 @@ impl Shelf {
         &self.root
     }
 
-    fn clear(&self, temporary: &Path) -> Result<Leftovers, FlowLogError> {
-        let unreadable = || FlowLogError::disk("read the directory", temporary);
-        let mut found = Leftovers::default();
-        for entry in fs::read_dir(temporary).map_err(unreadable())? {
-            let path = entry.map_err(unreadable())?.path();
+    fn clear(&self, temporary: &Path) -> Result<(), FlowLogError> {
+        for path in names(temporary)? {
             let removed = if path.is_dir() {
                 // The files of an hour that was being joined, or was joined: they have their places, or are in the joined one.
                 fs::remove_dir_all(&path)
             } else if path.extension().is_some_and(|end| end == UNFINISHED) {
-                found.files += 1;
-                found.bytes += fs::metadata(&path).map_or(0, |file| file.len());
                 fs::remove_file(&path)
             } else {
                 Ok(())
             };
             removed.map_err(FlowLogError::disk("remove", &path))?;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn places(&self) -> MutexGuard<'_, ()> {
@@ -132,7 +139,7 @@ impl Shelf {
     /// Gives a file that is whole, and on the disk, its place in an hour.
     pub fn place(&self, unfinished: &Path, hour: Hour, number: u64) -> Result<PathBuf, FlowLogError> {
         let dir = hour.dir(&self.root);
-        let guard = self.places();
+        let _guard = self.places();
         let is_new = !dir.exists();
         make(&dir)?;
         // Never over one that is there, also if the clock was set back.
@@ -143,12 +150,15 @@ impl Shelf {
         }
         let path = named(number);
         fs::rename(unfinished, &path).map_err(FlowLogError::disk("give its place to", &path))?;
-        drop(guard);
-        sync(&dir)?;
+        let mut changed = vec![dir.as_path()];
         if is_new {
-            let day = dir.parent().unwrap_or(&self.root);
-            sync(day)?;
-            sync(&self.root)?;
+            changed.extend([dir.parent().unwrap_or(&self.root), &self.root]);
+        }
+        for dir in changed {
+            // It has its place: what is in doubt is only whether a power cut takes that back.
+            if let Err(error) = sync(dir) {
+                log::warn!("{error}; a power cut may lose {}", path.display());
+            }
         }
         Ok(path)
     }
@@ -212,7 +222,7 @@ impl Shelf {
     pub fn set_aside(&self, hour: Hour, path: &Path) -> Result<PathBuf, FlowLogError> {
         let dir = self.root.join(DAMAGED);
         make(&dir)?;
-        let mut there = names(&dir)?;
+        let mut there: Vec<_> = names(&dir)?.into_iter().filter(|path| size(path).is_some()).collect();
         there.sort();
         for old in there.iter().take((there.len() + 1).saturating_sub(MAX_DAMAGED)) {
             fs::remove_file(old).map_err(FlowLogError::disk("remove", old))?;
@@ -221,6 +231,19 @@ impl Shelf {
         let aside = dir.join(format!("{},{name}", hour.to_string().replace('/', ",")));
         fs::rename(path, &aside).map_err(FlowLogError::disk("set aside", path))?;
         Ok(aside)
+    }
+
+    /// Deletes the files that were set aside of which `is_due`, given the time of their first row and the size of all.
+    pub fn delete_damaged(&self, is_due: impl Fn(i64, u64) -> bool) -> Result<(), FlowLogError> {
+        let there = files(&self.root.join(DAMAGED))?;
+        let mut bytes: u64 = there.iter().map(|file| file.bytes).sum();
+        for file in there {
+            if is_due(i64::try_from(file.number).unwrap_or(i64::MAX), bytes) {
+                fs::remove_file(&file.path).map_err(FlowLogError::disk("remove", &file.path))?;
+                bytes -= file.bytes;
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of the disk that are free.
@@ -234,8 +257,12 @@ impl Shelf {
 
 fn create(dir: &Path, number: u64) -> Result<(PathBuf, File), FlowLogError> {
     let path = dir.join(format!("{number:016}.{UNFINISHED}"));
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&path);
-    Ok((path.clone(), file.map_err(FlowLogError::disk("begin", &path))?))
+    let file = File::create(&path).and_then(|file| {
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        Ok(file)
+    });
+    let file = file.map_err(FlowLogError::disk("begin", &path))?;
+    Ok((path, file))
 }
 
 /// Reads the names of a directory that may be gone.
@@ -250,14 +277,25 @@ fn names(dir: &Path) -> Result<Vec<PathBuf>, FlowLogError> {
     }
 }
 
-/// The hours there are in the log, with their directories.
-pub fn hours(root: &Path) -> Result<BTreeMap<Hour, PathBuf>, FlowLogError> {
+/// The hours there are in the log, with their directories. What is no such directory is left alone; a day that cannot be
+/// read is told to `wrong`.
+pub fn hours(
+    root: &Path,
+    wrong: &mut dyn FnMut(FlowLogError),
+) -> Result<BTreeMap<Hour, PathBuf>, FlowLogError> {
     let mut hours = BTreeMap::new();
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     for day in names(root)? {
         let Some(day_name) = name(&day).filter(|name| name.starts_with("day=")) else { continue };
-        for dir in names(&day)? {
-            if let Some(hour) = name(&dir).and_then(|name| Hour::parse(&day_name, &name)) {
+        if !is_dir(&day) {
+            continue;
+        }
+        for dir in names(&day).unwrap_or_else(|error| {
+            wrong(error);
+            Vec::new()
+        }) {
+            let hour = name(&dir).and_then(|name| Hour::parse(&day_name, &name));
+            if let Some(hour) = hour.filter(|_| is_dir(&dir)) {
                 hours.insert(hour, dir);
             }
         }
@@ -265,7 +303,7 @@ pub fn hours(root: &Path) -> Result<BTreeMap<Hour, PathBuf>, FlowLogError> {
     Ok(hours)
 }
 
-/// The files of an hour, the oldest first.
+/// The files of an hour, the oldest first. What is no file is left alone: a pipe would hold up whoever opens it.
 pub fn files(dir: &Path) -> Result<Vec<Kept>, FlowLogError> {
     let mut kept = Vec::new();
     for path in names(dir)? {
@@ -273,13 +311,20 @@ pub fn files(dir: &Path) -> Result<Vec<Kept>, FlowLogError> {
             continue;
         }
         let number = path.file_stem().and_then(|stem| stem.to_str()?.rsplit('-').next()?.parse().ok());
-        let bytes = match fs::metadata(&path) {
-            Ok(file) => file.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(FlowLogError::disk("look at", &path)(error)),
-        };
-        kept.push(Kept { number: number.unwrap_or(0), path, bytes });
+        // One that cannot be looked at is gone, or of no use.
+        if let Some(bytes) = size(&path) {
+            kept.push(Kept { number: number.unwrap_or(0), path, bytes });
+        }
     }
     kept.sort();
     Ok(kept)
+}
+
+fn is_dir(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|there| there.is_dir())
+}
+
+/// The size of a file; none if it is something else.
+fn size(path: &Path) -> Option<u64> {
+    path.symlink_metadata().ok().filter(|there| there.is_file()).map(|file| file.len())
 }

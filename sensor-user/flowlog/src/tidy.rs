@@ -1,16 +1,18 @@
 //! The thread that tidies: the files of an hour that is over become one, and the oldest hours go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rustix::io::Errno;
 
 use crate::columns::{GROUP, SCHEMA, by_address};
 use crate::error::FlowLogError;
@@ -30,6 +32,8 @@ const SETTLES: i64 = 60_000_000;
 /// Microseconds of an hour and of a day.
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
+/// A clock that goes wrong by more than this was set, microseconds.
+const SET: i64 = 60_000_000;
 /// Rows read at once.
 const READ: usize = 8_192;
 
@@ -37,6 +41,27 @@ const READ: usize = 8_192;
 pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
     i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+/// Whether the clock can be trusted to tell how old something is: before the time is known from elsewhere it may be years
+/// wrong, and what is deleted by it is gone.
+#[derive(Default)]
+pub struct Steady {
+    /// The clock when it began to go steadily, and how long the daemon ran by then, both microseconds.
+    since: Option<(i64, i64)>,
+}
+
+impl Steady {
+    /// Whether the clock has gone for an hour without being set; `ran` is how long the daemon runs by a clock that is never set.
+    pub fn is(&mut self, now: i64, ran: i64) -> bool {
+        let (clock, begun) = *self.since.get_or_insert((now, ran));
+        let since = ran.saturating_sub(begun);
+        if now.saturating_sub(clock).saturating_sub(since).abs() > SET {
+            self.since = Some((now, ran));
+            return false;
+        }
+        since >= HOUR
+    }
 }
 
 /// Tidies a shelf.
@@ -48,20 +73,25 @@ pub struct Tidier {
     copies: bool,
     /// Hours that another release wrote, with other columns.
     foreign: BTreeSet<Hour>,
+    /// The file system cannot exchange directories: files stay as they are.
+    cannot_join: bool,
     failing: bool,
 }
 
 impl Tidier {
     /// A tidier of a shelf.
     pub fn new(shelf: Arc<Shelf>, keeping: Keeping, counts: Arc<Counts>, copies: bool) -> Self {
-        Self { shelf, keeping, counts, copies, foreign: BTreeSet::new(), failing: false }
+        Self { shelf, keeping, counts, copies, foreign: BTreeSet::new(), cannot_join: false, failing: false }
     }
 
     /// Tidies now and then, until `stops` is closed.
     pub fn run(mut self, stops: &Receiver<()>) {
         let stopped = |wait| !matches!(stops.recv_timeout(wait), Err(RecvTimeoutError::Timeout));
+        let (begun, mut steady) = (Instant::now(), Steady::default());
         loop {
-            let tidied = self.step(now(), &|| stopped(Duration::ZERO));
+            let now = now();
+            let steady = steady.is(now, i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX));
+            let tidied = self.step(now, steady, &|| stopped(Duration::ZERO));
             if let Err(error) = &tidied
                 && !self.failing
             {
@@ -74,58 +104,76 @@ impl Tidier {
         }
     }
 
-    /// Tidies as is due at that time.
-    pub fn step(&mut self, now: i64, stopped: &dyn Fn() -> bool) -> Result<(), FlowLogError> {
-        self.delete(now)?;
-        let settled =
-            now.saturating_sub(SETTLES + i64::try_from(self.keeping.every_ns / 1_000).unwrap_or(i64::MAX));
+    /// Tidies as is due at that time; by age only if the clock is `steady`. What goes wrong in one hour keeps nobody from the
+    /// others.
+    pub fn step(&mut self, now: i64, steady: bool, stopped: &dyn Fn() -> bool) -> Result<(), FlowLogError> {
         let mut result = Ok(());
-        for (hour, dir) in hours(self.shelf.root())?.range(..Hour::of(settled)) {
-            if stopped() {
+        let all = hours(self.shelf.root(), &mut |error| result = Err(error))?;
+        let mut kept = BTreeMap::new();
+        for (hour, dir) in all {
+            // Of one that cannot be read it is not known how large it is, but it can grow too old.
+            let there = files(&dir).unwrap_or_else(|error| {
+                result = Err(error);
+                Vec::new()
+            });
+            kept.insert(hour, there);
+        }
+        result = self.delete(&mut kept, now, steady).and(result);
+        let every = i64::try_from(self.keeping.every_ns / 1_000).unwrap_or(i64::MAX);
+        let settled = Hour::of(now.saturating_sub(SETTLES.saturating_add(every)));
+        for (hour, there) in kept {
+            if stopped() || self.cannot_join {
                 break;
             }
-            let there = files(dir)?;
+            // One in the future is of a clock that was set back since, but for the next: that may be this one by now.
+            let over = hour < settled || hour > Hour::of(now.saturating_add(HOUR));
             let done = there.is_empty() || (there.len() == 1 && there.iter().all(Kept::is_joined));
-            if !done && !self.foreign.contains(hour) {
-                // One that cannot be joined keeps nobody else from it.
-                result = self.join(*hour, &there, stopped).and(result);
+            if over && !done && !self.foreign.contains(&hour) {
+                result = self.join(hour, &there, stopped).and(result);
             }
         }
         result
     }
 
     /// Deletes the oldest hours, until what is left is as little as it should be.
-    fn delete(&self, now: i64) -> Result<(), FlowLogError> {
-        let root = self.shelf.root();
-        let mut kept = Vec::new();
-        for (hour, dir) in hours(root)? {
-            kept.push((hour, files(&dir)?.iter().map(|file| file.bytes).sum::<u64>()));
-        }
-        let mut bytes: u64 = kept.iter().map(|(_, bytes)| bytes).sum();
+    fn delete(
+        &self,
+        kept: &mut BTreeMap<Hour, Vec<Kept>>,
+        now: i64,
+        steady: bool,
+    ) -> Result<(), FlowLogError> {
+        let size = |files: &Vec<Kept>| files.iter().map(|file| file.bytes).sum::<u64>();
+        let mut bytes: u64 = kept.values().map(size).sum();
         let days = i64::try_from(self.keeping.days).unwrap_or(i64::MAX);
-        let oldest = Hour::of(now.saturating_sub(days.saturating_mul(DAY)));
-        let mut left = kept.iter().peekable();
-        while let Some((hour, size)) = left.peek() {
-            let full = bytes > self.keeping.max_bytes && *hour < Hour::of(now);
+        let old = Hour::of(now.saturating_sub(days.saturating_mul(DAY)));
+        let mut result = self.shelf.delete_damaged(|number, damaged| {
+            let is_old = steady && number < old.begin();
+            is_old || bytes.saturating_add(damaged) > self.keeping.max_bytes
+        });
+        let hours: Vec<Hour> = kept.keys().copied().collect();
+        for hour in hours {
+            let full = bytes > self.keeping.max_bytes && hour != Hour::of(now);
             // Others fill the disk: a day is kept all the same, and then nothing is added.
-            let crowded = *hour < Hour::of(now.saturating_sub(DAY))
+            let crowded = hour < Hour::of(now.saturating_sub(DAY))
                 && self.shelf.free()? < self.keeping.reserve_bytes.saturating_add(bytes / 64);
-            if *hour >= oldest && !full && !crowded {
-                break;
+            if !(full || crowded || (steady && hour < old)) {
+                continue;
             }
-            self.shelf.delete(*hour)?;
+            if let Err(error) = self.shelf.delete(hour) {
+                result = Err(error);
+                continue;
+            }
+            bytes -= kept.remove(&hour).map_or(0, |files| size(&files));
             self.counts.deleted.fetch_add(1, Ordering::Relaxed);
-            if self.copies && !Mark::of(root, *hour).remove() {
+            if self.copies && !Mark::of(self.shelf.root(), hour).remove() {
                 self.counts.never_copied.fetch_add(1, Ordering::Relaxed);
                 log::warn!("{hour} of the log of conversations was deleted before it was copied elsewhere");
             }
-            bytes -= size;
-            left.next();
         }
-        let first = left.peek().map_or(0, |(hour, _)| hour.begin() / 1_000_000);
+        let first = kept.keys().next().map_or(0, |hour| hour.begin() / 1_000_000);
         self.counts.bytes.store(bytes, Ordering::Relaxed);
         self.counts.oldest.store(first, Ordering::Relaxed);
-        Ok(())
+        result
     }
 
     /// Makes one file of those of an hour.
@@ -160,11 +208,29 @@ impl Tidier {
         joined.group()?;
         let finished = joined.file.finish()?;
         // If a file came meanwhile it is joined the next time.
-        self.shelf.exchange((&workshop, &finished), hour, there).map(drop)
+        match self.shelf.exchange((&workshop, &finished), hour, there) {
+            Err(FlowLogError::Disk { source, .. }) if cannot_exchange(&source) => {
+                let root = self.shelf.root().display();
+                log::warn!(
+                    "{root} is on a file system that cannot exchange directories ({source}): files of an hour stay many"
+                );
+                self.cannot_join = true;
+                Ok(())
+            }
+            done => done.map(drop),
+        }
     }
 
-    /// Sets a file aside that is damaged, so that the others can be joined the next time.
+    /// Sets a file aside that is damaged, so that the others can be joined the next time. If the disk does not give what is in
+    /// it, or does so now, nothing is known of the file.
     fn look_at(&self, error: FlowLogError, hour: Hour, path: &Path) -> FlowLogError {
+        if !matches!(error, FlowLogError::Unreadable { .. }) {
+            return error;
+        }
+        let error = match FlowLogError::guard(path, || read(path)) {
+            Err(error) => error,
+            Ok(()) => return error,
+        };
         if let FlowLogError::Unreadable { .. } = error {
             match self.shelf.set_aside(hour, path) {
                 Ok(aside) => log::error!("{error}; it is set aside as {}", aside.display()),
@@ -174,6 +240,27 @@ impl Tidier {
         }
         error
     }
+}
+
+/// Linux refuses so what a file system does not know, as NFS does not (`renameat2(2)`).
+fn cannot_exchange(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+    )
+}
+
+/// Reads a file to its end: first what the disk gives, then what it means.
+fn read(path: &Path) -> Result<(), FlowLogError> {
+    let failed = || FlowLogError::disk("read", path);
+    let mut file = File::open(path).map_err(failed())?;
+    // As many descriptors as whoever reads it needs.
+    let _more = file.try_clone().map_err(failed())?;
+    io::copy(&mut file, &mut io::sink()).map_err(failed())?;
+    let wrong = FlowLogError::unreadable(path);
+    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
+    let mut rows = rows.with_batch_size(READ).build().map_err(&wrong)?;
+    rows.try_for_each(|rows| rows.map(drop)).map_err(|error| wrong(error.into()))
 }
 
 /// The file of an hour on its way.

@@ -12,7 +12,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sensor_core::inventory::cards::DeviceId;
 
-use crate::error::FlowLogError;
+use crate::error::{FlowLogError, Unread};
 use crate::hour::Hour;
 use crate::query::open;
 use crate::shelf::hours;
@@ -50,6 +50,8 @@ pub struct Totals {
     pub segments: BTreeMap<Option<String>, Total>,
     /// TCP ports of those asked for at which a device answered, by its number.
     pub served: BTreeMap<DeviceId, BTreeSet<u16>>,
+    /// What could not be read, or not to its end: it is missing.
+    pub unread: Unread,
 }
 
 /// Adds up what was logged from `from` on and before `to` (microseconds since 1970). `ports` are those of which it is wanted who
@@ -57,7 +59,7 @@ pub struct Totals {
 ///
 /// # Errors
 ///
-/// If there is no log, or a file cannot be read.
+/// If there is no log.
 pub fn totals(
     root: &Path,
     (from, to): (i64, i64),
@@ -71,11 +73,12 @@ pub fn totals(
     if from >= to {
         return Ok(totals);
     }
-    let all = hours(root)?;
+    let all = hours(root, &mut |error| totals.unread.note(&error))?;
     let wanted: Vec<_> = all.range(Hour::of(from)..=Hour::of(to - 1)).map(|(_, dir)| dir).collect();
     for (at, dir) in wanted.iter().enumerate() {
-        for (path, file) in open(dir)? {
-            FlowLogError::guard(&path, || totals.add_file(&path, file, (from, to), ports))?;
+        for (path, file) in open(dir, &mut totals.unread) {
+            let added = FlowLogError::guard(&path, || totals.add_file(&path, file, (from, to), ports));
+            added.unwrap_or_else(|error| totals.unread.note(&error));
         }
         progress((at + 1) as f64 / wanted.len() as f64);
     }
@@ -94,7 +97,7 @@ impl Totals {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
         let mask = ProjectionMask::columns(reader.parquet_schema(), COLUMNS);
         for rows in reader.with_projection(mask).build().map_err(&wrong)? {
-            self.add(&rows?, time, ports)?;
+            self.add(&rows.map_err(|error| wrong(error.into()))?, time, ports)?;
         }
         Ok(())
     }
@@ -118,7 +121,9 @@ impl Totals {
         let (device, port, flags) = (whole("dest_device")?, short("dest_port")?, short("tcp_flags_tc")?);
         for row in (0..rows.num_rows()).filter(|row| (from..to).contains(&logged.value(*row))) {
             let total = self.segments.entry(segment.at(row).map(str::to_owned)).or_default();
-            total.bytes += there.value(row).max(0).unsigned_abs() + back.value(row).max(0).unsigned_abs();
+            for bytes in [there.value(row), back.value(row)] {
+                total.bytes = total.bytes.saturating_add(bytes.max(0).unsigned_abs());
+            }
             // One that goes on is told in parts, and counts when it ends.
             if reason.at(row) != Some("active") {
                 total.conversations += 1;

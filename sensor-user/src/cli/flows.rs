@@ -121,9 +121,12 @@ pub fn flows(task: &FlowsTask) -> Result<bool, CliError> {
     };
     // What is written to it is locked line by line: a locked one cannot go to another thread, as writers of Parquet may.
     let out = BufWriter::with_capacity(1 << 16, io::stdout());
-    let rows = flows::query(&ask, &settings, Stamp::now(), &TimeZone::system(), out)?;
-    if rows == 0 && args.output == Form::Human {
+    let scanned = flows::query(&ask, &settings, Stamp::now(), &TimeZone::system(), out)?;
+    if scanned.rows == 0 && args.output == Form::Human {
         println!("no conversation in that time");
     }
-    Ok(true)
+    if scanned.unread.count > 0 {
+        eprintln!("{}", scanned.unread);
+    }
+    Ok(scanned.unread.count == 0)
 }

@@ -161,7 +161,12 @@ fn traffic(dir: &Path, time: (i64, i64)) -> Result<Option<Totals>, CliError> {
         eprintln!();
     }
     match added {
-        Ok(totals) => Ok(Some(totals)),
+        Ok(totals) => {
+            if totals.unread.count > 0 {
+                eprintln!("{}", totals.unread);
+            }
+            Ok(Some(totals))
+        }
         Err(FlowLogError::NoLog(_)) => Ok(None),
         Err(error) => Err(CliError::FlowLog(error)),
     }

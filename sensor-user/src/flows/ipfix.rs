@@ -10,6 +10,7 @@ use sensor_flowlog::ipfix::Encoder;
 /// Sends rows to a collector.
 pub struct Sender {
     socket: UdpSocket,
+    collector: SocketAddr,
     encoder: Encoder,
     /// The kernel's numbers of the ports, by index.
     interfaces: BTreeMap<u8, u32>,
@@ -24,7 +25,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// If there is no socket to be had, or no way there.
+    /// If there is no socket to be had.
     pub fn new(collector: SocketAddr, domain: u32) -> io::Result<Self> {
         let any = match collector {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -32,8 +33,14 @@ impl Sender {
         };
         let socket = UdpSocket::bind(any)?;
         socket.set_nonblocking(true)?;
-        socket.connect(collector)?;
-        Ok(Self { socket, encoder: Encoder::new(domain), interfaces: BTreeMap::new(), sent: 0, failed: 0 })
+        Ok(Self {
+            socket,
+            collector,
+            encoder: Encoder::new(domain),
+            interfaces: BTreeMap::new(),
+            sent: 0,
+            failed: 0,
+        })
     }
 
     /// The kernel's numbers of the ports from now on.
@@ -56,8 +63,8 @@ impl Sender {
     }
 
     fn send(&mut self, message: &[u8]) {
-        // A collector that is not there is told of by the next message: it is tried again all the same.
-        match self.socket.send(message) {
+        // Not connected: at the start there may be no way there yet, and later another one.
+        match self.socket.send_to(message, self.collector) {
             Ok(_) => self.sent += 1,
             Err(error) => {
                 if self.failed == 0 {

@@ -1,11 +1,10 @@
-//! The log of conversations, as the daemon keeps it and as `sekisho flows` reads it; and what is sent of them to a collector. How it lies on the disk is for the
-//! crate `sensor-flowlog` to know.
+//! The log of conversations, as the daemon keeps it and as `sekisho flows` reads it; and what is sent of them to a
+//! collector. How it lies on the disk is for the crate `sensor-flowlog` to know.
 
 mod ipfix;
 mod query;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +23,9 @@ pub use query::{FlowQuery, QueryError, query};
 
 /// The directory of the log, in the state directory.
 pub const DIR: &str = "flows";
+
+/// A clock that differs by more than this was set, ns.
+const SET: u64 = 10_000_000;
 
 /// What the configuration says of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,23 +88,10 @@ impl FlowSettings {
         }
     }
 
-    /// Where finished hours go. A secret that cannot be read keeps nobody from keeping the log.
+    /// Where finished hours go.
     fn lake(&self) -> Option<Lake> {
         if self.copy_to.is_empty() {
             return None;
-        }
-        let mut secret = String::new();
-        if self.copy_to.starts_with("s3://") {
-            match fs::read_to_string(&self.s3_secret_file) {
-                Ok(text) => secret = text.trim().to_owned(),
-                Err(error) => {
-                    let file = self.s3_secret_file.display();
-                    log::error!(
-                        "finished hours of the log of conversations are not copied: cannot read flows.s3_secret_file {file}: {error}"
-                    );
-                    return None;
-                }
-            }
         }
         let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         Some(Lake {
@@ -111,7 +100,7 @@ impl FlowSettings {
             endpoint: Some(self.s3_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
             region: self.s3_region.clone(),
             key_id: self.s3_key_id.clone(),
-            secret,
+            secret_file: self.s3_secret_file.clone(),
         })
     }
 }
@@ -123,6 +112,12 @@ pub struct Flows {
     segments: BTreeMap<Name, Segment>,
     /// The part that was seen lately, by port.
     coverage: BTreeMap<u8, f64>,
+    /// The names of the ports, also of those that left: their conversations end later.
+    ports: BTreeMap<u8, String>,
+    /// Their numbers in the kernel.
+    interfaces: BTreeMap<u8, u32>,
+    /// What the clock was ahead of the monotonic one when a row was last logged, ns.
+    ahead_ns: i64,
 }
 
 impl Flows {
@@ -139,7 +134,8 @@ impl Flows {
                 |error: &_| log::error!("nothing is sent to the collector of IPFIX, {collector}: {error}");
             sender.inspect_err(wrong).ok()
         });
-        Self { log, ipfix, segments, coverage: BTreeMap::new() }
+        let (coverage, ports, interfaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { log, ipfix, segments, coverage, ports, interfaces, ahead_ns: 0 }
     }
 
     /// What is counted of the log, if there is one.
@@ -154,18 +150,20 @@ impl Flows {
 
     /// How the ports are called from now on, and their numbers in the kernel, by index.
     pub fn set_ports(&mut self, ports: &BTreeMap<u8, String>, interfaces: BTreeMap<u8, u32>) {
+        self.ports.extend(ports.clone());
+        self.interfaces.extend(interfaces);
         let (mut vlans, mut port_segments) = (BTreeMap::new(), BTreeMap::new());
         for (name, segment) in &self.segments {
             vlans.extend(segment.vlans.iter().map(|vlan| (*vlan, name.to_string())));
             let here =
-                ports.iter().filter(|(_, port)| segment.ports.iter().any(|own| own.as_str() == **port));
+                self.ports.iter().filter(|(_, port)| segment.ports.iter().any(|own| own.as_str() == **port));
             port_segments.extend(here.map(|(index, _)| (*index, name.to_string())));
         }
         if let Some(log) = &mut self.log {
-            log.set_place(Place { ports: ports.clone(), vlans, port_segments });
+            log.set_place(Place { ports: self.ports.clone(), vlans, port_segments });
         }
         if let Some(ipfix) = &mut self.ipfix {
-            ipfix.set_interfaces(interfaces);
+            ipfix.set_interfaces(self.interfaces.clone());
         }
     }
 
@@ -190,7 +188,12 @@ impl Flows {
     /// Logs a conversation that ended, or a part of one that goes on.
     pub fn push(&mut self, flow: FlowEnded, now: Time, clock: WallClock) {
         let coverage = self.coverage.get(&flow.id.port).copied();
-        let row = Row::new(flow, now, clock.offset_ns, coverage);
+        // The two clocks are read one after the other, so that what is between them wavers; a conversation of several rows has
+        // one beginning.
+        if self.ahead_ns.abs_diff(clock.offset_ns) > SET {
+            self.ahead_ns = clock.offset_ns;
+        }
+        let row = Row::new(flow, now, self.ahead_ns, coverage);
         if let Some(ipfix) = &mut self.ipfix {
             ipfix.push(&row);
         }

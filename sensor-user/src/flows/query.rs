@@ -10,7 +10,7 @@ use sensor_core::policy::Target;
 use sensor_core::settings::Settings;
 use sensor_flowlog::FlowLogError;
 use sensor_flowlog::export::{Exporter, Format};
-use sensor_flowlog::query::{End, Query, scan};
+use sensor_flowlog::query::{End, Query, Scanned, scan};
 
 use crate::clock::Stamp;
 
@@ -72,7 +72,7 @@ impl QueryError {
     }
 }
 
-/// Tells what is asked for, on `out`. Gives the number of conversations.
+/// Tells what is asked for, on `out`. Gives how much was read, and what could not be.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ pub fn query(
     now: Stamp,
     zone: &TimeZone,
     out: impl Write + Send,
-) -> Result<usize, QueryError> {
+) -> Result<Scanned, QueryError> {
     let (from, to) = (ask.from, ask.to.unwrap_or(now));
     let told = |time: Stamp| time.local(zone);
     if from > now {
@@ -107,7 +107,7 @@ pub fn query(
     let mut exporter = Exporter::new(out, ask.format, names(settings))?;
     let scanned = scan(&ask.dir, &wanted, &mut |rows| exporter.write(rows))?;
     exporter.finish()?;
-    Ok(scanned.rows)
+    Ok(scanned)
 }
 
 /// The names of the configuration, by address.
@@ -176,7 +176,8 @@ mod tests {
                 verdict: None,
                 format: Format::Csv,
             };
-            query(&ask, &settings, now, &zone, Vec::new()).map_err(|error| error.to_string())
+            let told = query(&ask, &settings, now, &zone, Vec::new());
+            told.map(|scanned| scanned.rows).map_err(|error| error.to_string())
         };
         let told = |result: Result<usize, String>| result.unwrap_err();
         assert_eq!(

@@ -17,6 +17,8 @@ use crate::protocol::IncidentInfo;
 
 /// What happened to the device so long before and after is told too, ns: a day.
 const AROUND: i64 = 86_400_000_000_000;
+/// Conversations so long before and after come before those of the day, ns: ten minutes.
+const NEAR: i64 = 600_000_000_000;
 /// Rows about the device besides those of the incident, at most.
 const MAX_AROUND: u64 = 5_000;
 /// Conversations, at most: some 25 MB.
@@ -52,7 +54,7 @@ pub fn gather(reader: &Reader, places: &Places, id: u64) -> Result<Gathered, Pac
     put(reader.all(&device)?);
     put(reader.all(&besides)?);
     let began = reader.all(&began)?;
-    let flows = conversations(&places.state_dir.join(flows::DIR), &incident, (from, to));
+    let flows = conversations(&places.state_dir.join(flows::DIR), &incident);
     let daemon = events(&began).into_iter().rfind(|line| line["daemon"]["action"] == "start");
     put(began);
     Ok(Gathered {
@@ -65,12 +67,9 @@ pub fn gather(reader: &Reader, places: &Places, id: u64) -> Result<Gathered, Pac
     })
 }
 
-/// What the device did around the incident, by the log of conversations.
-fn conversations(
-    dir: &Path,
-    incident: &IncidentInfo,
-    (from, to): (i64, i64),
-) -> Result<Conversations, String> {
+/// What the device did around the incident, by the log of conversations: first that of the incident itself, then what was
+/// before and after it, as far as there is room.
+fn conversations(dir: &Path, incident: &IncidentInfo) -> Result<Conversations, String> {
     let device = &incident.device;
     // Behind a router it has the router's MAC address, as many others do.
     let ips: Vec<End> = device.ips.iter().filter_map(|ip| ip.parse().ok().map(End::Ip)).collect();
@@ -79,19 +78,25 @@ fn conversations(
     if hosts.is_empty() {
         return Err("the device has no address".to_owned());
     }
-    let query = scan::Query { from: from / 1_000, to: to / 1_000, hosts, ..scan::Query::default() };
-    let (mut csv, mut rows, mut left_out) = (Vec::new(), 0, 0);
+    let (mut csv, mut rows, mut left_out, mut unread) = (Vec::new(), 0, 0, 0);
     let mut exporter =
         Exporter::new(&mut csv, Format::Csv, HashMap::new()).map_err(|error| error.to_string())?;
-    let scanned = scan::scan(dir, &query, &mut |found| {
-        let kept = found.num_rows().min(MAX_CONVERSATIONS - rows);
-        left_out += found.num_rows() - kept;
-        rows += kept;
-        if kept == 0 { Ok(()) } else { exporter.write(&found.slice(0, kept)) }
-    });
-    scanned.map_err(|error| error.to_string())?;
+    let (opened, updated) = (incident.opened.0, incident.updated.0);
+    let (begin, end) = (opened.saturating_sub(NEAR), updated.saturating_add(NEAR));
+    let spans = [(begin, end), (opened.saturating_sub(AROUND), begin), (end, updated.saturating_add(AROUND))];
+    for (from, to) in spans {
+        let (from, to) = (from / 1_000, to / 1_000);
+        let query = scan::Query { from, to, hosts: hosts.clone(), ..scan::Query::default() };
+        let scanned = scan::scan(dir, &query, &mut |found| {
+            let kept = found.num_rows().min(MAX_CONVERSATIONS - rows);
+            left_out += found.num_rows() - kept;
+            rows += kept;
+            if kept == 0 { Ok(()) } else { exporter.write(&found.slice(0, kept)) }
+        });
+        unread += scanned.map_err(|error| error.to_string())?.unread.count;
+    }
     exporter.finish().map_err(|error| error.to_string())?;
-    Ok(Conversations { csv, rows, left_out })
+    Ok(Conversations { csv, rows, left_out, unread })
 }
 
 /// Whether the chain is whole, for whoever reads the pack without the journal.

@@ -58,8 +58,10 @@ pub struct Conversations {
     pub csv: Vec<u8>,
     /// How many there are in it.
     pub rows: usize,
-    /// How many there are besides, for want of room: the last ones.
+    /// How many there are besides, for want of room.
     pub left_out: usize,
+    /// Files of the log that could not be read.
+    pub unread: usize,
 }
 
 /// Who makes a pack, when, where.
@@ -109,7 +111,9 @@ fn facts(gathered: &Gathered, maker: &Maker) -> Map<String, Value> {
         "release": env!("CARGO_PKG_VERSION"),
         "chain": gathered.chain,
         "flows": match &gathered.flows {
-            Ok(Conversations { rows, left_out, .. }) => json!({ "rows": rows, "left_out": left_out }),
+            Ok(Conversations { rows, left_out, unread, .. }) => {
+                json!({ "rows": rows, "left_out": left_out, "unread_files": unread })
+            }
             Err(why) => why.as_str().into(),
         },
     });

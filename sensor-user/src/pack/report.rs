@@ -192,9 +192,14 @@ impl Section<'_> {
         let hash = |text: &str| format!("<span class=\"hash\">{}</span>", plain(text));
         let models = models.iter().map(|(name, digits)| hash(&format!("{name} {digits}")));
         let flows = match flows {
-            Ok(Conversations { rows, left_out: 0, .. }) => format!("flows.csv ({rows})"),
-            Ok(Conversations { rows, left_out, .. }) => {
-                format!("flows.csv ({rows}; {} {left_out})", self.say("ほか", "left out:"))
+            Ok(Conversations { rows, left_out, unread, .. }) => {
+                let mut counts = vec![rows.to_string()];
+                let lacks = [
+                    (left_out, self.say("省略", "left out")),
+                    (unread, self.say("読めないファイル", "unreadable files")),
+                ];
+                counts.extend(lacks.iter().filter(|(n, _)| **n > 0).map(|(n, what)| format!("{what}: {n}")));
+                format!("flows.csv ({})", counts.join("; "))
             }
             Err(why) => format!("{}: {why}", self.say("含まれていない", "not included")),
         };

@@ -12,7 +12,7 @@ pub struct FlowFamilies {
     written: IntCounter,
     lost: IntCounterVec,
     waiting: IntGauge,
-    unfinished: IntCounter,
+    cut_short: IntCounter,
     damaged: IntCounter,
     bytes: IntGauge,
     oldest: IntGauge,
@@ -33,7 +33,7 @@ impl FlowFamilies {
             written: counter("sekisho_flow_log_rows_total", "Conversations in the log, on the disk.")?,
             lost: counters("sekisho_flow_log_lost_total", "Conversations that are not in the log: the disk was too slow (queue) or took nothing (disk).", "reason")?,
             waiting: gauge("sekisho_flow_log_waiting", "Conversations that wait for the disk.")?,
-            unfinished: counter("sekisho_flow_log_unfinished_files_total", "Files an earlier daemon left unfinished: the conversations of its last minute are lost.")?,
+            cut_short: counter("sekisho_flow_log_cut_short_total", "1 if the daemon before this one was killed, or the power failed: conversations of its last minute may be missing.")?,
             damaged: counter("sekisho_flow_log_damaged_files_total", "Files that could not be read, and were set aside.")?,
             bytes: gauge("sekisho_flow_log_bytes", "Bytes of the log on the disk.")?,
             oldest: gauge("sekisho_flow_log_oldest_timestamp_seconds", "The oldest hour in the log, since 1970; 0 if there is none.")?,
@@ -57,7 +57,7 @@ impl FlowFamilies {
         raise(&self.written, read(&counts.written));
         raise(&self.lost.with_label_values(&["queue"]), read(&counts.lost_to_queue));
         raise(&self.lost.with_label_values(&["disk"]), read(&counts.lost_to_disk));
-        raise(&self.unfinished, read(&counts.unfinished));
+        raise(&self.cut_short, read(&counts.cut_short));
         raise(&self.damaged, read(&counts.damaged));
         raise(&self.deleted, read(&counts.deleted));
         raise(&self.copies.with_label_values(&["done"]), read(&counts.copied));

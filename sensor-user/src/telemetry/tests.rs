@@ -312,7 +312,7 @@ fn what_the_log_of_conversations_counts_is_shown() {
         ("sekisho_flow_log_oldest_timestamp_seconds", 1_795_834_800.0),
         ("sekisho_flow_log_copies_total{result=\"done\"}", 4.0),
         ("sekisho_flow_log_copies_total{result=\"missed\"}", 5.0),
-        ("sekisho_flow_log_unfinished_files_total", 0.0),
+        ("sekisho_flow_log_cut_short_total", 0.0),
         ("sekisho_ipfix_messages_total{result=\"sent\"}", 7.0),
         ("sekisho_ipfix_messages_total{result=\"failed\"}", 1.0),
     ] {

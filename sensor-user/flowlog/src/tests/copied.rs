@@ -41,7 +41,7 @@ fn finished_hours_are_copied_to_a_folder_once() {
     }
     copy(&lake, &log.shelf, &log.counts, now).unwrap();
     assert_eq!(names(folder.path()), [""; 0], "nothing is finished");
-    log.tidier(KEEPING).step(now, &|| false).unwrap();
+    log.tidier(KEEPING).step(now, true, &|| false).unwrap();
     copy(&lake, &log.shelf, &log.counts, now).unwrap();
     let begin = EPOCH / 1_000;
     let want: Vec<_> = (0..2)
@@ -61,7 +61,7 @@ fn finished_hours_are_copied_to_a_folder_once() {
     assert_eq!(log.counts.copied.load(Ordering::Relaxed), 2);
     // An hour that changed is copied in the place of what was there.
     log.write(numbered(1, 500..600));
-    log.tidier(KEEPING).step(now, &|| false).unwrap();
+    log.tidier(KEEPING).step(now, true, &|| false).unwrap();
     copy(&lake, &log.shelf, &log.counts, now).unwrap();
     assert_eq!(names(folder.path()), want[1..]);
     let own = log.path().join(want[1].strip_prefix("box=building-a/").unwrap());
@@ -80,7 +80,7 @@ fn a_place_that_is_not_there_is_told_and_tried_again() {
     let lake = Lake { url: place.to_str().unwrap().to_owned(), name: "a".to_owned(), ..Lake::default() };
     let now = EPOCH / 1_000 + 3 * HOUR;
     log.write(numbered(0, 0..100));
-    log.tidier(KEEPING).step(now, &|| false).unwrap();
+    log.tidier(KEEPING).step(now, true, &|| false).unwrap();
     let told = copy(&lake, &log.shelf, &log.counts, now).unwrap_err().to_string();
     assert!(told.starts_with(&format!("cannot use {} for finished hours: ", place.display())), "{told}");
     assert_eq!(log.counts.copy_waiting.load(Ordering::Relaxed), 1);
@@ -140,23 +140,28 @@ fn finished_hours_are_copied_to_a_server_that_speaks_s3_when_it_is_there() {
     let log = Log::new();
     // A port that is free now.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // It may come later.
+    let secret_file = log.path().join("secret");
     let lake = Lake {
         url: "s3://lake/sekisho".to_owned(),
         name: "building-a".to_owned(),
         endpoint: Some(format!("http://{address}")),
         region: "us-east-1".to_owned(),
         key_id: "key".to_owned(),
-        secret: "secret".to_owned(),
+        secret_file,
     };
     let now = EPOCH / 1_000 + 3 * HOUR;
     // More than one piece of S3's smallest, 5 MiB.
     log.write(numbered(0, 0..500_000));
-    log.tidier(KEEPING).step(now, &|| false).unwrap();
+    log.tidier(KEEPING).step(now, true, &|| false).unwrap();
     let begin = EPOCH / 1_000;
     let name = format!("day=2026-11-28/hour=03/hour-{begin}.parquet");
     let size = fs::metadata(log.path().join(&name)).unwrap().len();
     assert!(size > 8 << 20, "{size}");
 
+    let told = copy(&lake, &log.shelf, &log.counts, now).unwrap_err().to_string();
+    assert!(told.starts_with("cannot read the secret of S3 in"), "{told}");
+    fs::write(&lake.secret_file, "secret\n").unwrap();
     let told = copy(&lake, &log.shelf, &log.counts, now).unwrap_err().to_string();
     assert!(told.starts_with("cannot use s3://lake/sekisho for finished hours: "), "{told}");
     let server = Server::start(&address);

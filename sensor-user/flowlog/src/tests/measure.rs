@@ -127,7 +127,7 @@ fn an_hour_is_joined() {
         };
         let before = size(&log);
         let begun = Instant::now();
-        log.tidier(KEEPING).step(super::traffic::EPOCH / 1_000 + 5 * super::HOUR, &|| false).unwrap();
+        log.tidier(KEEPING).step(super::traffic::EPOCH / 1_000 + 5 * super::HOUR, true, &|| false).unwrap();
         let (took, rows) = (begun.elapsed().as_secs_f64(), rate * 3_600);
         println!(
             "{rate} a second: {:.1} bytes a row in 60 files, {:.1} in one; {rows} rows joined in {took:.2} s",

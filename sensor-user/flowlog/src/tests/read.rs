@@ -1,13 +1,14 @@
 //! What is written comes back, and only what is asked for is read.
 
 use std::collections::HashMap;
+use std::fs;
 
 use sensor_core::event::Half;
 use sensor_core::observation::{EndReason, FlowId, Kind, Verdict};
 use sensor_core::tunnel::{Inner, Wrapping};
 
 use super::traffic::{EPOCH, Traffic};
-use super::{HOUR, KEEPING, Log, numbered};
+use super::{HOUR, Log, numbered};
 use crate::Row;
 use crate::export::{Exporter, Format};
 use crate::query::{End, Query, Scanned, scan};
@@ -198,7 +199,6 @@ fn a_parquet_file_comes_out_as_it_lay() {
     scan(log.path(), &ALL, &mut |rows| exporter.write(rows)).unwrap();
     exporter.finish().unwrap();
     assert_eq!(told(&other, &ALL, Format::Csv).0, told(&log, &ALL, Format::Csv).0);
-    let _ = KEEPING;
 }
 
 /// The disk, or somebody, may have changed a file: that is told, and nobody panics. Rows that come out wrong are no matter
@@ -229,9 +229,9 @@ fn a_file_that_was_tampered_with_panics_nobody() {
         }
         std::fs::write(&path, &bytes).unwrap();
         let mut exporter = Exporter::new(std::io::sink(), Format::Csv, HashMap::new()).unwrap();
-        match scan(log.path(), &ALL, &mut |rows| exporter.write(rows)) {
-            Ok(_) => read += 1,
-            Err(_) => told += 1,
+        match scan(log.path(), &ALL, &mut |rows| exporter.write(rows)).unwrap().unread.count {
+            0 => read += 1,
+            _ => told += 1,
         }
     }
     assert!(told > 500 && read > 50, "{told} told, {read} read");
@@ -274,4 +274,54 @@ fn what_passed_is_added_up_by_segment_and_who_answers_where_is_told() {
     let all = of(0, i64::MAX, &mut parts);
     assert_eq!(all.segments[&Some("radiology".to_owned())].conversations, 5);
     assert!(totals(&log.path().join("nothing"), (0, 1), &[], &mut |_| {}).is_err());
+}
+
+/// A damaged file is told of, and the others are read.
+#[test]
+fn a_damaged_file_keeps_nobody_from_the_others() {
+    let log = Log::new();
+    for part in 0..3 {
+        log.write(numbered(0, part * 100..(part + 1) * 100));
+    }
+    let dir = log.path().join("day=2026-11-28/hour=03");
+    let damaged = crate::shelf::files(&dir).unwrap()[1].path.clone();
+    fs::write(&damaged, "PAR1 no more").unwrap();
+    let mut rows = 0;
+    let scanned = scan(log.path(), &ALL, &mut |found| {
+        rows += found.num_rows();
+        Ok(())
+    });
+    let unread = scanned.unwrap().unread;
+    assert_eq!((rows, unread.count), (200, 1));
+    assert!(unread.to_string().contains(&damaged.display().to_string()), "{unread}");
+    let time = (0, i64::MAX);
+    let added = crate::totals::totals(log.path(), time, &[], &mut |_| {}).unwrap();
+    assert_eq!(
+        (added.segments.values().map(|total| total.conversations).sum::<u64>(), added.unread.count),
+        (200, 1)
+    );
+}
+
+/// Whoever reads no more, as `head` does, is known for that.
+#[test]
+fn an_output_that_is_closed_is_told_as_that() {
+    struct Closed;
+    impl std::io::Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+    }
+    let log = Log::new();
+    log.write(numbered(0, 0..50_000));
+    for format in [Format::Csv, Format::Json, Format::Human, Format::Parquet] {
+        let told = Exporter::new(Closed, format, Default::default()).and_then(|mut exporter| {
+            scan(log.path(), &ALL, &mut |rows| exporter.write(rows))?;
+            exporter.finish()
+        });
+        let Err(crate::error::FlowLogError::Output(error)) = told else { panic!("{format:?}: {told:?}") };
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{format:?}");
+    }
 }

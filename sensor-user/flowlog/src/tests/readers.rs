@@ -33,7 +33,7 @@ fn day() -> (Log, Vec<Row>) {
             log.write(rows);
         }
     }
-    log.tidier(KEEPING).step(EPOCH / 1_000 + 20 * HOUR, &|| false).unwrap();
+    log.tidier(KEEPING).step(EPOCH / 1_000 + 20 * HOUR, true, &|| false).unwrap();
     assert!(log.files().values().map(Vec::len).sum::<usize>() < 30);
     (log, all)
 }

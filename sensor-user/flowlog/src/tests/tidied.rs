@@ -1,6 +1,7 @@
 //! Files are joined and deleted, and what is damaged keeps nobody from the rest.
 
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +10,9 @@ use super::{HOUR, KEEPING, Log, numbered, numbers};
 use crate::Hour;
 use crate::error::FlowLogError;
 use crate::log::Keeping;
+use crate::query::{Query, scan};
 use crate::shelf::{Shelf, files};
+use crate::tidy::Steady;
 
 /// A moment so many hours after the log began, microseconds.
 fn after(hours: i64) -> i64 {
@@ -25,16 +28,16 @@ fn the_files_of_an_hour_become_one_when_it_is_over() {
     log.write(numbered(1, 5_000..6_000));
     let mut tidier = log.tidier(KEEPING);
     // An hour whose last file may still come is left alone.
-    tidier.step(after(1), &|| false).unwrap();
+    tidier.step(after(1), true, &|| false).unwrap();
     assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 5);
-    tidier.step(after(3), &|| false).unwrap();
+    tidier.step(after(3), true, &|| false).unwrap();
     let joined = log.files();
     assert_eq!(joined["day=2026-11-28/hour=03"], [format!("hour-{}.parquet", EPOCH / 1_000)]);
     assert_eq!(joined["day=2026-11-28/hour=04"].len(), 1);
     let mut all = numbers(log.path(), "bytes_toserver");
     all.sort_unstable();
     assert_eq!(all, (0..6_000).collect::<Vec<_>>());
-    assert_eq!(fs::read_dir(log.path().join("_tmp")).unwrap().count(), 1, "the lock alone");
+    assert_eq!(fs::read_dir(log.path().join("_tmp")).unwrap().count(), 2, "the lock and who runs");
 }
 
 #[test]
@@ -43,7 +46,7 @@ fn a_file_that_comes_later_is_joined_too() {
     let mut tidier = log.tidier(KEEPING);
     for part in 0..3 {
         log.write(numbered(0, part * 100..(part + 1) * 100));
-        tidier.step(after(5), &|| false).unwrap();
+        tidier.step(after(5), true, &|| false).unwrap();
         assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 1);
     }
     let mut all = numbers(log.path(), "bytes_toserver");
@@ -66,8 +69,8 @@ fn a_file_that_comes_while_others_are_joined_is_not_lost() {
         false
     };
     let mut tidier = log.tidier(KEEPING);
-    tidier.step(after(5), &comes).unwrap();
-    tidier.step(after(5), &|| false).unwrap();
+    tidier.step(after(5), true, &comes).unwrap();
+    tidier.step(after(5), true, &|| false).unwrap();
     let mut all = numbers(log.path(), "bytes_toserver");
     all.sort_unstable();
     assert_eq!(all, (0..300).collect::<Vec<_>>());
@@ -85,9 +88,9 @@ fn a_damaged_file_is_set_aside_and_the_others_are_joined() {
     let bytes = fs::read(&there[1].path).unwrap();
     fs::write(&there[1].path, &bytes[..bytes.len() / 2]).unwrap();
     let mut tidier = log.tidier(KEEPING);
-    let told = tidier.step(after(5), &|| false).unwrap_err().to_string();
+    let told = tidier.step(after(5), true, &|| false).unwrap_err().to_string();
     assert!(told.contains("it is damaged, or was not written by Sekisho"), "{told}");
-    tidier.step(after(5), &|| false).unwrap();
+    tidier.step(after(5), true, &|| false).unwrap();
     assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 1);
     assert_eq!(numbers(log.path(), "bytes_toserver").len(), 200);
     assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 1);
@@ -101,15 +104,15 @@ fn the_oldest_goes_when_there_is_too_much_or_it_is_too_old() {
         log.write(numbered(hour, 0..500));
     }
     let now = after(30);
-    log.tidier(KEEPING).step(now, &|| false).unwrap();
+    log.tidier(KEEPING).step(now, true, &|| false).unwrap();
     let bytes = log.counts.bytes.load(Ordering::Relaxed);
     assert_eq!(log.files().len(), 30);
 
-    log.tidier(Keeping { days: 1, ..KEEPING }).step(now, &|| false).unwrap();
+    log.tidier(Keeping { days: 1, ..KEEPING }).step(now, true, &|| false).unwrap();
     let left = log.files();
     assert_eq!((left.len(), left.keys().next().unwrap().as_str()), (24, "day=2026-11-28/hour=09"));
 
-    log.tidier(Keeping { max_bytes: bytes / 4, ..KEEPING }).step(now, &|| false).unwrap();
+    log.tidier(Keeping { max_bytes: bytes / 4, ..KEEPING }).step(now, true, &|| false).unwrap();
     let left = log.files();
     assert!((5..=8).contains(&left.len()), "{left:?}");
     assert_eq!(left.keys().last().unwrap(), "day=2026-11-29/hour=08", "the newest stay");
@@ -118,9 +121,9 @@ fn the_oldest_goes_when_there_is_too_much_or_it_is_too_old() {
     assert_eq!(Hour(oldest / 3_600).to_string(), *left.keys().next().unwrap());
 
     // A disk that others fill: a day is kept, whatever comes.
-    log.tidier(Keeping { reserve_bytes: u64::MAX, ..KEEPING }).step(now, &|| false).unwrap();
+    log.tidier(Keeping { reserve_bytes: u64::MAX, ..KEEPING }).step(now, true, &|| false).unwrap();
     assert_eq!(log.files(), left);
-    log.tidier(Keeping { reserve_bytes: u64::MAX, ..KEEPING }).step(after(48), &|| false).unwrap();
+    log.tidier(Keeping { reserve_bytes: u64::MAX, ..KEEPING }).step(after(48), true, &|| false).unwrap();
     assert_eq!(log.files().len(), 6, "those of hour 24 and later");
 }
 
@@ -153,4 +156,49 @@ fn a_clock_that_is_set_back_overwrites_nothing() {
     log.write(numbered(0, 200..300));
     assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 2);
     assert_eq!(numbers(log.path(), "bytes_toserver").len(), 300);
+}
+
+/// What a clock that was set says of the age of something is not believed at once: what is deleted is gone.
+#[test]
+fn a_clock_that_jumps_deletes_nothing_before_it_went_steadily_for_an_hour() {
+    let minute = HOUR / 60;
+    let mut steady = Steady::default();
+    assert!(!steady.is(0, 0), "1970: nobody told it the time yet");
+    assert!(!steady.is(after(0), minute), "it was set");
+    assert!(!steady.is(after(0) + 30 * minute, 31 * minute));
+    assert!(steady.is(after(1), minute + HOUR));
+    assert!(!steady.is(after(90_000), 2 * minute + HOUR), "ten years on");
+    assert!(!steady.is(after(1) + 2 * minute, 3 * minute + HOUR), "and back");
+    assert!(steady.is(after(2) + 2 * minute, 3 * minute + 2 * HOUR));
+
+    let log = Log::new();
+    log.write(numbered(0, 0..100));
+    let mut tidier = log.tidier(KEEPING);
+    tidier.step(after(90_000), false, &|| false).unwrap();
+    assert_eq!(log.files().len(), 1, "the clock is not believed");
+    tidier.step(after(90_000), true, &|| false).unwrap();
+    assert_eq!(log.files().len(), 0);
+}
+
+/// Whatever else lies there holds up nobody: not a pipe, nor a loop of links, nor a directory that looks like an hour.
+#[test]
+fn what_is_no_file_of_the_log_is_left_alone() {
+    let log = Log::new();
+    for hour in 0..3 {
+        log.write(numbered(hour, 0..100));
+        log.write(numbered(hour, 100..200));
+    }
+    let odd = log.path().join("day=2026-11-28/hour=03");
+    assert!(Command::new("mkfifo").arg(odd.join("x.parquet")).status().unwrap().success());
+    std::os::unix::fs::symlink("y.parquet", odd.join("y.parquet")).unwrap();
+    fs::create_dir(odd.join("z.parquet")).unwrap();
+    fs::create_dir(log.path().join("day=2026-11-28/hour=+4")).unwrap();
+    fs::write(log.path().join("day=2026-11-27"), "a file").unwrap();
+    let mut tidier = log.tidier(KEEPING);
+    tidier.step(after(9), true, &|| false).unwrap();
+    let left = log.files();
+    assert_eq!(left.values().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1], "{left:?}");
+    let found =
+        scan(log.path(), &Query { from: 0, to: i64::MAX, ..Query::default() }, &mut |_| Ok(())).unwrap();
+    assert_eq!((found.rows, found.unread.count), (600, 0));
 }
