@@ -32,7 +32,8 @@ pub struct Incident {
     pub found: Vec<(String, String)>,
     /// The strictest thing that was done, by the name of the action.
     pub action: String,
-    /// From the first piece of evidence to the drop, ms; none if nothing was cut.
+    /// From the first piece of evidence to the first drop of all that the device sends, ms; none if it was not cut off, or a
+    /// person was asked before.
     pub latency_ms: Option<f64>,
     /// What a person said of it.
     pub verdict: Verdict,
@@ -85,6 +86,8 @@ pub struct Report {
     pub more_incidents: u64,
     /// Entries of the block list that incidents made and that were enforced, by day of the month from 0.
     pub restricted: Vec<u64>,
+    /// Incidents whose device was cut off, at once or in the end.
+    pub isolations: u64,
     /// Those that observe mode only counted.
     pub would: u64,
     /// Entries that people made.
@@ -97,19 +100,25 @@ pub struct Report {
     pub changes: BTreeMap<String, u64>,
     /// Seconds in which too little was seen.
     pub blind_secs: f64,
-    /// Times that began.
+    /// How many times.
     pub blind_times: u64,
+    /// Seconds in which no daemon ran, as far as it was stopped in order.
+    pub down_secs: f64,
     /// Frames and records that were lost in these.
     pub frames_lost: u64,
     /// See there.
     pub records_lost: u64,
     /// Times the bypass was switched on.
     pub bypasses: u64,
-    /// All devices that are known, or of which something is said.
-    pub devices: Vec<Device>,
+    /// Seconds in which it was on.
+    pub bypass_secs: f64,
+    /// Fire drills, and how many of them went well.
+    pub drills: (u64, u64),
+    /// All devices that are known now, or of which something is said; none if the daemon was not there to tell.
+    pub devices: Option<Vec<Device>>,
     /// What passed, by segment; none if there is no flow log of that time.
     pub traffic: Option<Vec<Traffic>>,
-    /// From when until before when, ns since 1970.
+    /// From when until before when something is known of it, ns since 1970.
     pub range: (i64, i64),
 }
 
@@ -140,21 +149,27 @@ impl Report {
     /// Devices that were first seen in the month.
     pub fn new_devices(&self) -> impl Iterator<Item = &Device> {
         let (from, to) = self.range;
-        self.devices.iter().filter(move |device| device.first_seen_ns.is_some_and(|at| at >= from && at < to))
+        self.known().filter(move |device| device.first_seen_ns.is_some_and(|at| at >= from && at < to))
     }
 
-    /// Devices that were heard in the month or later, and that nobody said may be here.
+    /// Devices that were there in the month, and that nobody said may be here.
     pub fn unapproved(&self) -> impl Iterator<Item = &Device> {
-        let from = self.range.0;
-        self.devices
-            .iter()
-            .filter(move |device| !device.approved && device.last_seen_ns.is_some_and(|at| at >= from))
+        let (from, to) = self.range;
+        let there = move |device: &&Device| {
+            device.last_seen_ns.is_some_and(|at| at >= from) && device.first_seen_ns.is_none_or(|at| at < to)
+        };
+        self.known().filter(|device| !device.approved).filter(there)
+    }
+
+    /// The devices that are known.
+    pub fn known(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().flatten()
     }
 
     /// How many devices there are of each, the most first; those of which it is not known come as none.
     pub fn count_by(&self, what: impl Fn(&Device) -> Option<&str>) -> Vec<(Option<&str>, u64)> {
         let mut counts: BTreeMap<Option<&str>, u64> = BTreeMap::new();
-        for device in self.devices.iter().filter(|device| device.last_seen_ns.is_some()) {
+        for device in self.known().filter(|device| device.last_seen_ns.is_some()) {
             *counts.entry(what(device)).or_default() += 1;
         }
         let mut counts: Vec<_> = counts.into_iter().collect();
@@ -165,6 +180,7 @@ impl Report {
     /// The part of the time in which enough was seen, 0 to 1.
     pub fn seen(&self) -> f64 {
         let seconds = (self.range.1.saturating_sub(self.range.0)) as f64 / 1e9;
-        if seconds <= 0.0 { 1.0 } else { (1.0 - self.blind_secs / seconds).clamp(0.0, 1.0) }
+        let lost = self.blind_secs + self.down_secs;
+        if seconds <= 0.0 { 0.0 } else { (1.0 - lost / seconds).clamp(0.0, 1.0) }
     }
 }

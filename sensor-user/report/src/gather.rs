@@ -1,6 +1,6 @@
 //! From the events of a month to its figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -38,21 +38,42 @@ pub struct Event<'a> {
     pub body: &'a Value,
 }
 
-/// Takes in the events of a month, oldest first.
+/// Takes in the events of a month, and those around it, oldest first.
 pub struct Gather {
     report: Report,
     zone: TimeZone,
+    /// MAC addresses of the made-up devices of fire drills.
+    drills: Vec<String>,
     incidents: BTreeMap<u64, Incident>,
+    /// Incidents of drills.
+    drilled: BTreeSet<u64>,
+    /// Incidents that are not of this month.
+    others: BTreeSet<u64>,
+    /// Incidents of the month there was no room for.
+    more: BTreeSet<u64>,
+    /// Incidents that a person said yes to.
+    approved: BTreeSet<u64>,
+    /// Incidents whose device was cut off.
+    cut: BTreeSet<u64>,
+    /// Times in which too little was seen, by their beginnings: until when; none while they go on.
+    blind: BTreeMap<i64, Option<i64>>,
+    /// Since when the bypass is on.
+    bypass_on: Option<i64>,
+    /// Since when no daemon runs.
+    down_since: Option<i64>,
 }
 
 impl Gather {
-    /// Of that month, where people are.
-    pub fn new(month: Month, zone: TimeZone) -> Self {
+    /// Of that month, where people are. `known` is from when until before when something is known at all, ns since 1970;
+    /// `drills` are the MAC addresses of what drills make up.
+    pub fn new(month: Month, zone: TimeZone, known: (i64, i64), drills: Vec<String>) -> Self {
+        let (from, to) = month.range(&zone);
         let report = Report {
             month,
             incidents: Vec::new(),
             more_incidents: 0,
             restricted: vec![0; month.days()],
+            isolations: 0,
             would: 0,
             manual: 0,
             released: 0,
@@ -60,53 +81,106 @@ impl Gather {
             changes: BTreeMap::new(),
             blind_secs: 0.0,
             blind_times: 0,
+            down_secs: 0.0,
             frames_lost: 0,
             records_lost: 0,
             bypasses: 0,
-            devices: Vec::new(),
+            bypass_secs: 0.0,
+            drills: (0, 0),
+            devices: None,
             traffic: None,
-            range: month.range(&zone),
+            range: (from.max(known.0), to.min(known.1)),
         };
-        Self { report, zone, incidents: BTreeMap::new() }
+        Self {
+            report,
+            zone,
+            drills,
+            incidents: BTreeMap::new(),
+            drilled: BTreeSet::new(),
+            others: BTreeSet::new(),
+            more: BTreeSet::new(),
+            approved: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            blind: BTreeMap::new(),
+            bypass_on: None,
+            down_since: None,
+        }
     }
 
-    /// Takes in an event. Of one after the month only what a person says of an incident of the month counts.
+    /// Takes in an event. What began before the month matters as far as it goes on; an incident is of the month in which it was
+    /// first told, whatever becomes of it later.
     pub fn event(&mut self, event: &Event<'_>) {
-        if event.kind == "judgement" {
-            return self.judged(event);
-        }
         let (from, to) = self.report.range;
-        if event.time_ns < from || event.time_ns >= to {
-            return;
-        }
+        let within = event.time_ns >= from && event.time_ns < to;
         match event.kind {
-            "alert" => self.alert(event),
-            "isolation" => self.isolation(event),
-            "blind" => self.blind(event.body),
-            "bypass" if event.body["bypass"]["action"] == "on" => self.report.bypasses += 1,
-            "inventory" => self.change(event.body["inventory"]["action"].as_str()),
+            "alert" => self.alert(event, within),
+            "approval" => self.approval(event),
+            "isolation" => self.isolation(event, within),
+            "judgement" => self.judged(event),
+            "blind" => self.blind(event, within),
+            "bypass" => self.bypass(event, within),
+            "daemon" => self.daemon(event),
+            "order" if within && event.body["order"]["request"] == "drill_done" => {
+                self.report.drills.0 += 1;
+                self.report.drills.1 += u64::from(event.body["order"]["with"]["good"] == true);
+            }
+            "inventory" if within && !self.is_drill(event) => {
+                self.change(event.body["inventory"]["action"].as_str());
+            }
             _ => {}
         }
     }
 
     /// The report, with what is known of devices and traffic.
-    pub fn finish(self, devices: Vec<Device>, traffic: Option<Vec<Traffic>>) -> Report {
+    pub fn finish(self, devices: Option<Vec<Device>>, traffic: Option<Vec<Traffic>>) -> Report {
         let mut incidents: Vec<Incident> = self.incidents.into_values().collect();
         incidents.sort_by_key(|incident| (incident.time_ns, incident.id));
-        Report { incidents, devices, traffic, ..self.report }
+        let (from, to) = self.report.range;
+        let length = |begin: i64, end: i64| end.min(to).saturating_sub(begin.max(from)).max(0) as f64 / 1e9;
+        let blind = self.blind.iter().map(|(begin, end)| length(*begin, end.unwrap_or(to)));
+        let blind: Vec<f64> = blind.filter(|seconds| *seconds > 0.0).collect();
+        let mut report = Report { incidents, devices, traffic, ..self.report };
+        report.more_incidents = self.more.len() as u64;
+        report.blind_times = blind.len() as u64;
+        report.blind_secs = blind.iter().sum();
+        report.down_secs += self.down_since.map_or(0.0, |since| length(since, to));
+        report.bypass_secs += self.bypass_on.map_or(0.0, |since| length(since, to));
+        report
     }
 
-    fn alert(&mut self, event: &Event<'_>) {
+    /// The part of a time that lies in the month, s.
+    fn seconds(&self, begin: i64, end: i64) -> f64 {
+        let (from, to) = self.report.range;
+        end.min(to).saturating_sub(begin.max(from)).max(0) as f64 / 1e9
+    }
+
+    fn is_drill(&self, event: &Event<'_>) -> bool {
+        let mac = event.body["device"]["mac"].as_str();
+        mac.is_some_and(|mac| self.drills.iter().any(|drill| drill == mac))
+    }
+
+    fn alert(&mut self, event: &Event<'_>, within: bool) {
+        let drill = self.is_drill(event);
         let alert = &event.body["alert"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let detector = text(&alert["metadata"]["detector"][0]);
-        if detector == "identity" {
+        if within && !drill && detector == "identity" {
             self.change(Some("identity"));
         }
         let Some(id) = event.incident else { return };
-        if !self.incidents.contains_key(&id) && self.incidents.len() >= MAX_INCIDENTS {
-            self.report.more_incidents += 1;
-            return;
+        if !self.incidents.contains_key(&id) {
+            if drill {
+                self.drilled.insert(id);
+            } else if !within {
+                self.others.insert(id);
+            }
+            if drill || !within || self.others.contains(&id) {
+                return;
+            }
+            if self.incidents.len() >= MAX_INCIDENTS {
+                self.more.insert(id);
+                return;
+            }
         }
         let severity =
             alert["severity"].as_u64().and_then(|severity| u8::try_from(severity).ok()).unwrap_or(3);
@@ -131,26 +205,68 @@ impl Gather {
         }
     }
 
-    fn isolation(&mut self, event: &Event<'_>) {
+    /// What became of an incident that waited for a person.
+    fn approval(&mut self, event: &Event<'_>) {
+        let Some((id, incident)) = event.incident.and_then(|id| Some((id, self.incidents.get_mut(&id)?)))
+        else {
+            return;
+        };
+        match event.body["approval"]["action"].as_str() {
+            Some("denied") => incident.action = "denied".to_owned(),
+            Some("lapsed") => incident.action = "not_approved".to_owned(),
+            Some("approved" | "lapsed_acts") => drop(self.approved.insert(id)),
+            _ => {}
+        }
+    }
+
+    fn isolation(&mut self, event: &Event<'_>, within: bool) {
         let told = &event.body["isolation"];
         let would = told["would"].as_bool().unwrap_or(false);
+        let drill = self.is_drill(event) || event.incident.is_some_and(|id| self.drilled.contains(&id));
+        if !within || drill {
+            return;
+        }
         match (told["action"].as_str(), event.incident) {
             (Some("added"), None) => self.report.manual += 1,
             (Some("added"), Some(_)) if would => self.report.would += 1,
-            (Some("added"), Some(id)) => {
-                let day = at(event.time_ns).to_zoned(self.zone.clone()).day();
-                let day = usize::try_from(day.saturating_sub(1)).unwrap_or(0);
-                if let Some(count) = self.report.restricted.get_mut(day) {
-                    *count += 1;
+            (Some(step @ ("added" | "changed")), Some(id)) if !would => {
+                if step == "added" {
+                    self.restricted(event.time_ns);
                 }
-                let latency = told["latency_ms"].as_f64().filter(|ms| ms.is_finite());
-                if let Some(incident) = self.incidents.get_mut(&id) {
-                    incident.latency_ms = incident.latency_ms.or(latency);
-                }
+                self.enforced(id, told);
             }
             (Some("released"), _) if !would => self.report.released += 1,
             (Some("expired"), _) if !would => self.report.expired += 1,
             _ => {}
+        }
+    }
+
+    fn restricted(&mut self, time_ns: i64) {
+        let day = at(time_ns).to_zoned(self.zone.clone()).day();
+        let day = usize::try_from(day.saturating_sub(1)).unwrap_or(0);
+        if let Some(count) = self.report.restricted.get_mut(day) {
+            *count += 1;
+        }
+    }
+
+    /// An entry of the block list was made for an incident, or made stricter. How long it took is told of the first that cut
+    /// the device off, unless a person was asked, who took the time.
+    fn enforced(&mut self, id: u64, told: &Value) {
+        let level = told["level"].as_str();
+        let approved = self.approved.contains(&id);
+        let first = level == Some("isolate") && self.cut.insert(id);
+        self.report.isolations += u64::from(first);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if first && !approved {
+            incident.latency_ms = told["latency_ms"].as_f64().filter(|ms| ms.is_finite());
+        }
+        let done = match level {
+            Some("throttle") => "throttled",
+            Some("pin") => "pinned",
+            _ => "isolated",
+        };
+        if approved && rank(done) > rank(&incident.action) {
+            incident.action = done.to_owned();
         }
     }
 
@@ -166,20 +282,44 @@ impl Gather {
         }
     }
 
-    fn blind(&mut self, body: &Value) {
-        let told = &body["blind"];
+    fn blind(&mut self, event: &Event<'_>, within: bool) {
+        let told = &event.body["blind"];
         let time = |name: &str| told[name].as_str().and_then(stamp);
-        if told["state"] == "begin" {
-            self.report.blind_times += 1;
-            return;
+        let Some(begin) = time("begin") else { return };
+        let end = time("end");
+        if told["state"] != "begin" && within {
+            let count = |name: &str| told[name].as_u64().unwrap_or(0);
+            self.report.frames_lost = self.report.frames_lost.saturating_add(count("frames_lost"));
+            self.report.records_lost = self.report.records_lost.saturating_add(count("records_lost"));
         }
-        let count = |name: &str| told[name].as_u64().unwrap_or(0);
-        self.report.frames_lost = self.report.frames_lost.saturating_add(count("frames_lost"));
-        self.report.records_lost = self.report.records_lost.saturating_add(count("records_lost"));
-        if let (Some(begin), Some(end)) = (time("begin"), time("end")) {
-            // What began before the month counts from its beginning.
-            let begin = begin.max(self.report.range.0);
-            self.report.blind_secs += end.saturating_sub(begin).max(0) as f64 / 1e9;
+        let until = self.blind.entry(begin).or_default();
+        *until = end.or(*until);
+    }
+
+    fn bypass(&mut self, event: &Event<'_>, within: bool) {
+        let on = event.body["bypass"]["action"] == "on";
+        if on {
+            self.report.bypasses += u64::from(within && self.bypass_on.is_none());
+            self.bypass_on.get_or_insert(event.time_ns);
+        } else if let Some(since) = self.bypass_on.take() {
+            self.report.bypass_secs += self.seconds(since, event.time_ns);
+        }
+    }
+
+    /// While no daemon runs, rules hold, and nothing is found.
+    fn daemon(&mut self, event: &Event<'_>) {
+        match event.body["daemon"]["action"].as_str() {
+            Some("stop") => self.down_since = Some(event.time_ns),
+            Some("start") => {
+                if let Some(since) = self.down_since.take() {
+                    self.report.down_secs += self.seconds(since, event.time_ns);
+                }
+                // What was blind then ended with the daemon.
+                for until in self.blind.values_mut() {
+                    until.get_or_insert(event.time_ns);
+                }
+            }
+            _ => {}
         }
     }
 

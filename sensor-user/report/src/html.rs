@@ -70,13 +70,15 @@ pub fn page(report: &Report, language: Language, who: &str, made_ns: i64, zone: 
         html lang=(words.code) {
             head {
                 meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 h1 { (title) }
-                p.made { "Sekisho · " (who) " · " (words.made) " " (page.date(made_ns)) }
+                p.made { "Sekisho · " (who) " · " (words.made) " " (page.date(made_ns)) " · "
+                    ((words.data)(&page.date(report.range.0), &page.date(report.range.1))) }
                 (page.glance())
                 (page.incidents())
                 (page.days())
@@ -106,7 +108,8 @@ impl Page<'_> {
             open: report.judged(Verdict::Open),
             restricted,
             would: report.would,
-            median: latency.map(|(median, _)| length(median)),
+            isolations: report.isolations,
+            median: latency.map(|(median, _)| (words.length)(median)),
             new_devices: report.new_devices().count(),
             unapproved: report.unapproved().count(),
         };
@@ -123,25 +126,35 @@ impl Page<'_> {
                 (card(words.incidents, &report.incidents.len().to_string(), &judged.join(" · ")))
                 (card(words.precision, &percent_of(report.precision()), &precision))
                 @match latency {
-                    Some((median, worst)) => { (card(words.median, &length(median), &format!("{} {}", words.worst, length(worst)))) }
+                    Some((median, worst)) => {
+                        (card(words.median, &(words.length)(median), &format!("{} {}", words.worst, (words.length)(worst))))
+                    }
                     None => { (card(words.median, "–", "")) }
                 }
-                (card(words.restricted, &restricted.to_string(), &format!("{} {} · {} {} · {} {}", words.manual, report.manual,
-                    words.released, report.released, words.expired, report.expired)))
+                (card(words.restricted, &restricted.to_string(), &format!("{} {} · {} {} · {} {} · {} {}", words.isolations,
+                    report.isolations, words.manual, report.manual, words.released, report.released, words.expired, report.expired)))
                 @if report.would > 0 { (card(words.would, &report.would.to_string(), "")) }
-                (card(words.new_devices, &summary.new_devices.to_string(), ""))
-                (card(words.unapproved, &summary.unapproved.to_string(), ""))
+                @if report.devices.is_some() {
+                    (card(words.new_devices, &summary.new_devices.to_string(), ""))
+                    (card(words.unapproved, &summary.unapproved.to_string(), ""))
+                }
                 (card(words.seen, &percent(report.seen()), ""))
+                @if report.drills.0 > 0 { (card(words.drills, &report.drills.0.to_string(), &(words.drilled)(report.drills.1))) }
             }
         }
     }
 
     fn incidents(&self) -> Markup {
         let (report, words) = (self.report, self.words);
-        // The gravest that are not judged first: those are what is left to do.
+        // The grave first, then those that are left to judge, and what was nothing last.
         let mut shown: Vec<&Incident> = report.incidents.iter().collect();
-        shown
-            .sort_by_key(|incident| (incident.verdict != Verdict::Open, incident.severity, incident.time_ns));
+        let order = |verdict| match verdict {
+            Verdict::Grave => 0,
+            Verdict::Open => 1,
+            Verdict::True => 2,
+            Verdict::False => 3,
+        };
+        shown.sort_by_key(|incident| (order(incident.verdict), incident.severity, incident.time_ns));
         let more = (shown.len().saturating_sub(MAX_ROWS)) as u64 + report.more_incidents;
         html! {
             h2 { (words.incidents) }
@@ -169,7 +182,7 @@ impl Page<'_> {
                 td { (incident.device) }
                 td class=(format!("s{}", incident.severity.clamp(1, 3))) { (self.phrases.severity(incident.severity)) }
                 td { @for what in &found { div { (what) } } }
-                td { (self.phrases.action(&incident.action)) @if let Some(ms) = incident.latency_ms { " (" (length(ms)) ")" } }
+                td { (self.phrases.action(&incident.action)) @if let Some(ms) = incident.latency_ms { " (" ((self.words.length)(ms)) ")" } }
                 td { (self.words.verdict(incident.verdict)) }
             }
         }
@@ -185,31 +198,37 @@ impl Page<'_> {
 
     fn devices(&self) -> Markup {
         let (report, words) = (self.report, self.words);
-        let heard = report.devices.iter().filter(|device| device.last_seen_ns.is_some()).count();
+        if report.devices.is_none() {
+            return html! { h2 { (words.devices) } p { (words.no_devices) } };
+        }
+        let heard = report.known().filter(|device| device.last_seen_ns.is_some()).count();
         let (new, unapproved): (Vec<_>, Vec<_>) =
             (report.new_devices().collect(), report.unapproved().collect());
-        let weak: Vec<&Device> = report.devices.iter().filter(|device| !device.weak.is_empty()).collect();
+        let weak: Vec<&Device> = report.known().filter(|device| !device.weak.is_empty()).collect();
         html! {
             h2 { (words.devices) " (" (heard) ")" }
+            p.note { (words.as_of) }
             div.two {
                 div { h3 { (words.by_kind) } (bars(&self.named(report.count_by(|device| device.kind.as_deref()), words.kind))) }
                 div { h3 { (words.by_maker) } (bars(&self.named(report.count_by(|device| device.maker.as_deref()), str::to_owned))) }
             }
             h2 { (words.new_devices) } (self.device_table(&new, false))
             h2 { (words.unapproved) } (self.device_table(&unapproved, false))
-            @if !weak.is_empty() { h2 { (words.weak) } p { (words.weak_explained) } (self.device_table(&weak, true)) }
+            h2 { (words.weak) }
+            @if report.traffic.is_none() { p { (words.no_traffic) } } @else {
+                p { (words.weak_explained) } (self.device_table(&weak, true))
+            }
         }
     }
 
     fn named(&self, counts: Vec<(Option<&str>, u64)>, told: fn(&str) -> String) -> Vec<(String, u64)> {
-        let rest: u64 = counts.iter().skip(MAX_BARS).map(|(_, count)| count).sum();
-        let name = |name: Option<&str>| name.map_or_else(|| self.words.unknown.to_owned(), told);
-        let mut named: Vec<_> =
-            counts.into_iter().take(MAX_BARS).map(|(of, count)| (name(of), count)).collect();
-        if rest > 0 {
-            named.push((self.words.others.to_owned(), rest));
-        }
-        named
+        let (known, unknown): (Vec<_>, Vec<_>) = counts.into_iter().partition(|(of, _)| of.is_some());
+        let sum = |counts: &[(Option<&str>, u64)]| counts.iter().map(|(_, count)| count).sum::<u64>();
+        let (shown, rest) = known.split_at(known.len().min(MAX_BARS));
+        let named = shown.iter().filter_map(|(of, count)| Some((told((*of)?), *count)));
+        let others = [(self.words.others, sum(rest)), (self.words.unknown, sum(&unknown))];
+        let others = others.iter().filter(|(_, count)| *count > 0);
+        named.chain(others.map(|(name, count)| ((*name).to_owned(), *count))).collect()
     }
 
     fn device_table(&self, devices: &[&Device], services: bool) -> Markup {
@@ -267,8 +286,11 @@ impl Page<'_> {
         let (times, seconds) = (report.blind_times, report.blind_secs);
         html! {
             h2 { (words.unseen) }
-            p { ((words.unseen_explained)(times, seconds, report.frames_lost, report.records_lost)) }
-            @if report.bypasses > 0 { p { ((words.bypasses)(report.bypasses)) } }
+            p { ((words.unseen_explained)(times, &(words.length)(seconds * 1e3), report.frames_lost, report.records_lost)) }
+            @if report.down_secs > 0.0 { p { ((words.down)(&(words.length)(report.down_secs * 1e3))) } }
+            @if report.bypass_secs > 0.0 || report.bypasses > 0 {
+                p { ((words.bypasses)(report.bypasses, &(words.length)(report.bypass_secs * 1e3))) }
+            }
             p.note { (words.never_seen) }
         }
     }
@@ -318,16 +340,6 @@ fn cut(text: &str, most: usize) -> String {
         text.to_owned()
     } else {
         text.chars().take(most - 1).chain(['…']).collect()
-    }
-}
-
-/// Milliseconds as people say it.
-fn length(ms: f64) -> String {
-    match ms {
-        ms if ms < 10.0 => format!("{ms:.1} ms"),
-        ms if ms < 1_000.0 => format!("{ms:.0} ms"),
-        ms if ms < 120_000.0 => format!("{:.1} s", ms / 1_000.0),
-        ms => format!("{:.0} min", ms / 60_000.0),
     }
 }
 

@@ -29,7 +29,12 @@ impl FromStr for Month {
         if !digits(year, 4) || !digits(month, 2) {
             return Err(wrong());
         }
-        let (year, month) = (year.parse().map_err(|_| wrong())?, month.parse().map_err(|_| wrong())?);
+        let (year, month): (i16, i8) =
+            (year.parse().map_err(|_| wrong())?, month.parse().map_err(|_| wrong())?);
+        // What is counted in nanoseconds since 1970 goes from 1678 to 2261.
+        if !(1970..2200).contains(&year) {
+            return Err(wrong());
+        }
         Date::new(year, month, 1).map(|first| Self { first }).map_err(|_| wrong())
     }
 }
@@ -86,8 +91,20 @@ mod tests {
         assert_eq!(Month::before(from, &zone).to_string(), "2026-09");
         assert_eq!(Month::before(from - 1, &zone).to_string(), "2026-08");
         assert_eq!("2024-02".parse::<Month>().unwrap().days(), 29);
-        for text in ["", "2026", "2026-13", "2026-00", "26-1", "2026-1", "-026-01", "2026-10-01", "99999-01"]
-        {
+        for text in [
+            "",
+            "2026",
+            "2026-13",
+            "2026-00",
+            "26-1",
+            "2026-1",
+            "-026-01",
+            "2026-10-01",
+            "99999-01",
+            "0001-01",
+            "1677-09",
+            "2300-01",
+        ] {
             assert_eq!(text.parse::<Month>(), Err(MonthError(text.to_owned())));
         }
     }

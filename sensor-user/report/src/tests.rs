@@ -34,7 +34,18 @@ fn alert(name: &str, severity: u8, decision: &str) -> Value {
 }
 
 fn isolation(action: &str, would: bool, latency_ms: f64) -> Value {
-    json!({ "isolation": { "action": action, "would": would, "latency_ms": latency_ms } })
+    held(action, "isolate", would, latency_ms)
+}
+
+fn held(action: &str, level: &str, would: bool, latency_ms: f64) -> Value {
+    json!({ "isolation": { "action": action, "level": level, "would": would, "latency_ms": latency_ms } })
+}
+
+/// The name of a device that a drill makes up.
+const DRILL: &str = "02:53:4b:00:00:04";
+
+fn gather() -> Gather {
+    Gather::new(october(), tokyo(), (day(-9), day(40)), vec![DRILL.to_owned()])
 }
 
 fn judged(verdict: &str) -> Value {
@@ -43,7 +54,7 @@ fn judged(verdict: &str) -> Value {
 
 /// A month in which something happened, and what happened around it.
 fn story() -> Report {
-    let mut gather = Gather::new(october(), tokyo());
+    let mut gather = gather();
     let blind = |state: &str, begin: &str, end: Option<&str>| json!({ "blind": { "state": state, "begin": begin, "end": end, "frames_lost": 3, "records_lost": 7 } });
     let events = [
         (day(-1), "alert", Some(1), alert("before", 1, "isolated")),
@@ -95,7 +106,7 @@ fn story() -> Report {
         bytes,
         dropped: 3,
     };
-    gather.finish(devices, Some(vec![traffic(Some("radiology"), 2_500_000_000), traffic(None, 999)]))
+    gather.finish(Some(devices), Some(vec![traffic(Some("radiology"), 2_500_000_000), traffic(None, 999)]))
 }
 
 #[test]
@@ -136,13 +147,13 @@ fn the_page_says_it_in_both_languages_and_needs_nothing_else() {
             Language::Japanese,
             [
                 "2026年10月",
-                "真の検知 (重大)",
+                "正しい検知 (重大と判定)",
                 "隔離しました",
-                "弱い機器",
+                "対策が必要な機器",
                 "2.5 GB",
                 "1,234,567",
                 "区画なし",
-                "1 回、合計 60 秒",
+                "1 回、合計 60.0 秒",
                 "撮影装置",
             ],
         ),
@@ -156,15 +167,13 @@ fn the_page_says_it_in_both_languages_and_needs_nothing_else() {
                 "2.5 GB",
                 "1,234,567",
                 "in no segment",
-                "less than it should: 1, 60 seconds",
+                "less than it should: 1, 60.0 s",
                 "modality",
             ],
         ),
     ] {
         let page = page(&story(), language, "box-1", day(40), &tokyo());
-        for word in
-            words.into_iter().chain(["MRI 2 (10.0.0.7)", "1.5 s", "radiology", "99.997 %", "device 7"])
-        {
+        for word in words.into_iter().chain(["MRI 2 (10.0.0.7)", "radiology", "99.997 %", "device 7"]) {
             assert!(page.contains(word), "{language:?} lacks {word}:\n{page}");
         }
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{language:?}");
@@ -180,7 +189,7 @@ fn the_page_says_it_in_both_languages_and_needs_nothing_else() {
 
 #[test]
 fn a_month_without_anything_is_told_as_that() {
-    let report = Gather::new(october(), tokyo()).finish(Vec::new(), None);
+    let report = gather().finish(Some(Vec::new()), None);
     let page = page(&report, Language::English, "box-1", day(40), &tokyo());
     for word in [
         "Nothing was found that called for attention",
@@ -191,6 +200,101 @@ fn a_month_without_anything_is_told_as_that() {
         assert!(page.contains(word), "{word}:\n{page}");
     }
     assert_eq!((report.precision(), report.latency_ms()), ((0, 0), None));
+}
+
+fn told(events: &[(i64, &str, Option<u64>, Value)]) -> Report {
+    let mut gather = gather();
+    for (time_ns, kind, incident, body) in events {
+        gather.event(&Event { time_ns: *time_ns, kind, incident: *incident, body });
+    }
+    gather.finish(None, None)
+}
+
+#[test]
+fn what_a_person_was_asked_is_told_as_it_ended() {
+    let approval = |step: &str| json!({ "approval": { "action": step } });
+    for (steps, done) in [
+        (&["asked"][..], "waits"),
+        (&["asked", "denied"], "denied"),
+        (&["asked", "lapsed"], "not_approved"),
+        (&["asked", "approved"], "isolated"),
+        (&["asked", "lapsed_acts"], "isolated"),
+    ] {
+        let mut events = vec![(day(1), "alert", Some(1), alert("a", 1, "waits"))];
+        events.extend(steps.iter().map(|step| (day(1) + 1, "approval", Some(1), approval(step))));
+        if done == "isolated" {
+            events.push((day(2), "isolation", Some(1), isolation("added", false, 3_600_000.0)));
+        }
+        let report = told(&events);
+        let [incident] = &report.incidents[..] else { panic!("{report:?}") };
+        assert_eq!((incident.action.as_str(), incident.latency_ms), (done, None), "{steps:?}");
+    }
+}
+
+#[test]
+fn time_to_isolation_is_that_of_the_isolation_and_a_drill_is_none() {
+    let mut drilled = alert("Sekisho fire drill", 1, "isolated");
+    drilled["device"]["mac"] = DRILL.into();
+    let report = told(&[
+        (day(1), "alert", Some(1), alert("a", 1, "throttled")),
+        (day(1), "isolation", Some(1), held("added", "throttle", false, 5.0)),
+        (day(1), "isolation", Some(1), held("changed", "isolate", false, 600_000.0)),
+        (day(1), "isolation", Some(1), held("changed", "isolate", false, 700_000.0)),
+        (day(2), "alert", Some(2), drilled),
+        (day(2), "isolation", Some(2), isolation("added", false, 1.0)),
+        (day(2), "isolation", Some(2), isolation("released", false, 0.0)),
+        (day(2), "order", None, json!({ "order": { "request": "drill_done", "with": { "good": true } } })),
+        (day(3), "alert", Some(3), alert("a", 1, "pinned")),
+        (day(3), "isolation", Some(3), held("added", "pin", false, 2.0)),
+    ]);
+    let ids: Vec<_> = report.incidents.iter().map(|incident| incident.id).collect();
+    assert_eq!(ids, [1, 3]);
+    assert_eq!(report.latency_ms(), Some((600_000.0, 600_000.0)));
+    assert_eq!((report.restricted.iter().sum::<u64>(), report.isolations, report.released), (2, 1, 0));
+    assert_eq!(report.drills, (1, 1));
+}
+
+#[test]
+fn an_incident_is_of_the_month_in_which_it_was_first_told() {
+    let report = told(&[
+        (day(-1), "alert", Some(1), alert("a", 1, "none")),
+        (day(1), "alert", Some(1), alert("a", 1, "isolated")),
+        (day(1), "isolation", Some(1), isolation("added", false, 1.0)),
+        (day(30), "alert", Some(2), alert("b", 2, "none")),
+        (day(32), "alert", Some(2), alert("b", 1, "isolated")),
+    ]);
+    let incidents: Vec<_> = report.incidents.iter().map(|one| (one.id, one.action.as_str())).collect();
+    assert_eq!(incidents, [(2, "isolated")]);
+    assert_eq!(
+        (report.restricted[1], report.isolations),
+        (1, 1),
+        "what was done in the month is of the month"
+    );
+}
+
+#[test]
+fn what_was_not_seen_counts_as_far_as_it_lies_in_the_month() {
+    let blind = |state: &str, begin: i64, end: Option<i64>| {
+        let stamp = |ns: i64| crate::month::at(ns).strftime("%Y-%m-%dT%H:%M:%S.000000+0000").to_string();
+        json!({ "blind": { "state": state, "begin": stamp(begin), "end": end.map(stamp) } })
+    };
+    let (hour, on) = (DAY / 24, |on: bool| json!({ "bypass": { "action": if on { "on" } else { "off" } } }));
+    let daemon = |action: &str| json!({ "daemon": { "action": action } });
+    let report = told(&[
+        (day(0) - hour, "blind", None, blind("begin", day(0) - hour, None)),
+        (day(0) - hour, "bypass", None, on(true)),
+        (day(0) + hour, "blind", None, blind("begin", day(0) - hour, None)),
+        (day(0) + hour, "blind", None, blind("end", day(0) - hour, Some(day(0) + hour))),
+        (day(0) + hour, "bypass", None, on(false)),
+        (day(3), "daemon", None, daemon("stop")),
+        (day(3) + 2 * hour, "daemon", None, daemon("start")),
+        (day(31) - hour, "blind", None, blind("begin", day(31) - hour, None)),
+        (day(31) + hour, "blind", None, blind("end", day(31) - hour, Some(day(31) + hour))),
+    ]);
+    assert_eq!((report.blind_times, report.blind_secs), (2, 7_200.0));
+    assert_eq!((report.bypasses, report.bypass_secs, report.down_secs), (0, 3_600.0, 7_200.0));
+    let all = 31.0 * 86_400.0;
+    assert!((report.seen() - (1.0 - 14_400.0 / all)).abs() < 1e-9, "{}", report.seen());
 }
 
 #[test]
@@ -213,7 +317,7 @@ proptest! {
     fn whatever_rows_hold_there_is_a_page(
         rows in prop::collection::vec((any::<i64>(), "alert|isolation|blind|judgement|bypass|inventory|x", any::<u64>(), "\\PC{0,20}"), 0..20),
     ) {
-        let mut gather = Gather::new(october(), tokyo());
+        let mut gather = gather();
         for (time, kind, incident, text) in rows {
             let body = json!({
                 "alert": { "severity": incident, "signature": text, "metadata": { "detector": [text], "decision": [text] } },
@@ -226,7 +330,7 @@ proptest! {
                 gather.event(&Event { time_ns, kind: &kind, incident: Some(incident % 3), body: &body });
             }
         }
-        let report = gather.finish(Vec::new(), None);
+        let report = gather.finish(None, None);
         prop_assert!(page(&report, Language::Japanese, "box", i64::MAX, &tokyo()).ends_with("</html>"));
         prop_assert!(csv::incidents(&report, &tokyo()).is_ok());
     }

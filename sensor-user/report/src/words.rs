@@ -9,6 +9,8 @@ pub struct Words {
     pub title: &'static str,
     pub month: fn(i16, i8) -> String,
     pub made: &'static str,
+    pub data: fn(&str, &str) -> String,
+    pub length: fn(f64) -> String,
     pub glance: &'static str,
     pub incidents: &'static str,
     pub right: &'static str,
@@ -21,12 +23,17 @@ pub struct Words {
     pub median: &'static str,
     pub worst: &'static str,
     pub restricted: &'static str,
+    pub isolations: &'static str,
     pub would: &'static str,
     pub manual: &'static str,
     pub released: &'static str,
     pub expired: &'static str,
     pub seen: &'static str,
+    pub drills: &'static str,
+    pub drilled: fn(u64) -> String,
     pub devices: &'static str,
+    pub no_devices: &'static str,
+    pub as_of: &'static str,
     pub new_devices: &'static str,
     pub unapproved: &'static str,
     pub by_kind: &'static str,
@@ -47,9 +54,10 @@ pub struct Words {
     pub volume: &'static str,
     pub dropped: &'static str,
     pub unseen: &'static str,
-    pub unseen_explained: fn(u64, f64, u64, u64) -> String,
+    pub unseen_explained: fn(u64, &str, u64, u64) -> String,
+    pub down: fn(&str) -> String,
     pub never_seen: &'static str,
-    pub bypasses: fn(u64) -> String,
+    pub bypasses: fn(u64, &str) -> String,
     pub number: &'static str,
     pub time: &'static str,
     pub device: &'static str,
@@ -73,6 +81,7 @@ pub struct Summary {
     pub wrong: usize,
     pub open: usize,
     pub restricted: u64,
+    pub isolations: u64,
     pub would: u64,
     pub median: Option<String>,
     pub new_devices: usize,
@@ -95,6 +104,8 @@ pub static ENGLISH: Words = Words {
     title: "Network security report",
     month: |year, month| format!("{year}-{month:02}"),
     made: "made",
+    data: |from, to| format!("data from {from} to {to}"),
+    length: |ms| length(ms, ["ms", "s", "min", "h"]),
     glance: "The month at a glance",
     incidents: "Incidents",
     right: "true",
@@ -107,12 +118,17 @@ pub static ENGLISH: Words = Words {
     median: "Time to cut off, median",
     worst: "worst",
     restricted: "Restricted automatically",
+    isolations: "cut off",
     would: "Would have been (observe mode)",
     manual: "by hand",
     released: "released by hand",
     expired: "ended on time",
     seen: "Time in which all was seen",
+    drills: "Fire drills",
+    drilled: |good| format!("{good} went well"),
     devices: "Devices",
+    no_devices: "Sekisho was not running when this was made, so that devices are not told.",
+    as_of: "As they are known at the time this was made.",
     new_devices: "New devices",
     unapproved: "Not approved",
     by_kind: "Devices by kind",
@@ -141,13 +157,18 @@ pub static ENGLISH: Words = Words {
     unseen: "What the box could not see",
     unseen_explained: |times, seconds, frames, records| {
         format!(
-            "Times in which it saw less than it should: {times}, {seconds:.0} seconds in all. Lost then: {frames} frames, {records} \
-             records of new connections."
+            "Times in which it saw less than it should: {times}, {seconds} in all. Lost then: {frames} frames, {records} records of \
+             new connections."
         )
+    },
+    down: |time| {
+        format!("It was stopped for {time}: what was blocked stayed blocked, and nothing was found.")
     },
     never_seen: "It reads headers only, never contents, and sees only what crosses the bridge: two devices on the same switch talk \
                  unseen. That nothing was found does not prove that there was nothing.",
-    bypasses: |times| format!("Times the bypass was switched on: {times}. Nothing was dropped then."),
+    bypasses: |times, time| {
+        format!("Times the bypass was switched on: {times}, {time} in all. Nothing was dropped then.")
+    },
     number: "No.",
     time: "Time",
     device: "Device",
@@ -176,7 +197,10 @@ pub static ENGLISH: Words = Words {
         if s.restricted > 0 {
             text.push_str(&format!("Restrictions by Sekisho itself: {}", s.restricted));
             if let Some(median) = &s.median {
-                text.push_str(&format!(", typically {median} after the first evidence"));
+                text.push_str(&format!(
+                    "; cut off: {}, typically {median} after the first evidence",
+                    s.isolations
+                ));
             }
             text.push_str(". ");
         } else if s.would > 0 {
@@ -195,24 +219,31 @@ pub static JAPANESE: Words = Words {
     title: "ネットワークセキュリティ月次報告",
     month: |year, month| format!("{year}年{month}月"),
     made: "作成",
-    glance: "今月の概要",
+    data: |from, to| format!("対象データ {from} ～ {to}"),
+    length: |ms| length(ms, ["ミリ秒", "秒", "分", "時間"]),
+    glance: "当月の概要",
     incidents: "インシデント",
-    right: "真の検知",
-    grave: "真の検知 (重大)",
+    right: "正しい検知",
+    grave: "正しい検知 (重大と判定)",
     wrong: "誤検知",
     open: "未判定",
-    precision: "判定済みのうち真の検知",
+    precision: "判定済みのうち正しい検知",
     of_judged: |right, all| format!("{all} 件中 {right} 件"),
     none_judged: "判定されたものはありません",
-    median: "遮断までの時間 (中央値)",
+    median: "隔離までの時間 (中央値)",
     worst: "最長",
     restricted: "自動で制限した回数",
+    isolations: "うち隔離",
     would: "制限するはずだった回数 (観察モード)",
     manual: "手動",
     released: "手動で解除",
-    expired: "期限で解除",
+    expired: "期限切れで解除",
     seen: "すべて観測できた時間の割合",
+    drills: "訓練",
+    drilled: |good| format!("うち正常に完了 {good} 回"),
     devices: "機器",
+    no_devices: "作成時に Sekisho が動いていなかったため、機器の情報はありません。",
+    as_of: "作成時点の登録内容です。",
     new_devices: "新しい機器",
     unapproved: "未承認の機器",
     by_kind: "機器の種類",
@@ -221,33 +252,41 @@ pub static JAPANESE: Words = Words {
     kind: japanese_kind,
     others: "その他",
     by_day: "日ごとの自動制限の回数",
-    changes: "変化",
+    changes: "機器の変更・変化",
     change: |what| match what {
         "identity" => "通信から見て別の種類の機器に変わった",
         "described" => "機器の登録内容を変更した",
-        "merged" => "複数のアドレスを 1 台の機器とした",
-        "split" => "アドレスを別の機器とした",
+        "merged" => "複数のアドレスを 1 台の機器にまとめた",
+        "split" => "アドレスを別の機器に分けた",
         _ => "機器の登録を削除した",
     },
-    weak: "弱い機器",
+    weak: "対策が必要な機器",
     weak_explained: "パスワードが暗号化されないサービスや、マルウェアの拡散に使われるサービスを提供している機器です。",
     traffic: "区画ごとの通信量",
     no_traffic: "この月の通信記録はありません。",
     segment: "区画",
     no_segment: "区画なし",
-    conversations: "通信の数",
+    conversations: "通信件数",
     volume: "通信量",
     dropped: "遮断あり",
     unseen: "観測できなかったもの",
     unseen_explained: |times, seconds, frames, records| {
+        if times == 0 {
+            return "観測が不十分だった時間はありませんでした。".to_owned();
+        }
         format!(
-            "観測が不十分だったのは {times} 回、合計 {seconds:.0} 秒です。その間に {frames} フレームと、新しい通信の記録 \
-             {records} 件を失いました。"
+            "観測が不十分だったのは {times} 回、合計 {seconds}です。その間に {frames} フレームと、新しい通信の記録 {records} \
+             件を失いました。"
         )
+    },
+    down: |time| {
+        format!("Sekisho は合計 {time}停止していました。遮断は続いていましたが、検知はしていません。")
     },
     never_seen: "Sekisho は通信の見出し (ヘッダー) だけを読み、内容は読みません。また、ブリッジを通る通信だけを観測します。\
                  同じスイッチにつながる機器どうしの通信は見えません。検知がなかったことは、異常がなかったことの証明ではありません。",
-    bypasses: |times| format!("バイパスが {times} 回使われました。その間は何も遮断していません。"),
+    bypasses: |times, time| {
+        format!("バイパスが {times} 回、合計 {time}使われました。その間は何も遮断していません。")
+    },
     number: "番号",
     time: "日時",
     device: "機器",
@@ -272,12 +311,12 @@ pub static JAPANESE: Words = Words {
         if s.restricted > 0 {
             text.push_str(&format!("Sekisho は自動で {} 回、機器の通信を制限しました", s.restricted));
             if let Some(median) = &s.median {
-                text.push_str(&format!(" (最初の兆候からおよそ {median})"));
+                text.push_str(&format!(" (うち隔離 {} 回、最初の兆候からおよそ {median})", s.isolations));
             }
             text.push('。');
         } else if s.would > 0 {
             text.push_str(&format!(
-                "観察モードのため、制限するはずだった {} 回は記録だけしました。",
+                "観察モードのため、制限するはずだった {} 回は記録のみ行いました。",
                 s.would
             ));
         }
@@ -288,6 +327,17 @@ pub static JAPANESE: Words = Words {
         text
     },
 };
+
+/// Milliseconds as people say it; the names of milliseconds, seconds, minutes and hours.
+fn length(ms: f64, [milliseconds, seconds, minutes, hours]: [&str; 4]) -> String {
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.1} {milliseconds}"),
+        ms if ms < 1_000.0 => format!("{ms:.0} {milliseconds}"),
+        ms if ms < 120_000.0 => format!("{:.1} {seconds}", ms / 1_000.0),
+        ms if ms < 7_200_000.0 => format!("{:.0} {minutes}", ms / 60_000.0),
+        ms => format!("{:.1} {hours}", ms / 3_600_000.0),
+    }
+}
 
 /// A kind of device, by the name the sensor gives it; one of a later release as it is named.
 fn japanese_kind(kind: &str) -> String {

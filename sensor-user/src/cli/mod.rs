@@ -135,6 +135,14 @@ pub enum CliError {
         /// The mistakes, a line each.
         what: String,
     },
+    /// The journal has nothing of a month.
+    #[error("there is nothing of {month}: the journal begins {since}, and a month is told when it has begun")]
+    NoMonth {
+        /// The month.
+        month: String,
+        /// Since when there is a journal.
+        since: String,
+    },
     /// Binary on a screen.
     #[error("a PDF is nothing to look at here; name a file with -f")]
     Screen,

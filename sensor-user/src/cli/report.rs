@@ -1,12 +1,17 @@
 //! `sekisho report`: a month, for people who are no analysts.
 
 use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
+use sensor_core::addr::Mac;
 use sensor_flowlog::FlowLogError;
 use sensor_flowlog::totals::{Total, Totals, totals};
 use sensor_journal::Query;
@@ -20,13 +25,15 @@ use super::pack::host;
 use super::{CliError, show};
 use crate::clock::Stamp;
 use crate::protocol::{DEFAULT_SOCKET, DeviceInfo, Request};
-use crate::{disk, flows, label};
+use crate::{disk, drill, flows, label};
 
 /// Services that send passwords in the clear, or let in whoever knows the protocol: FTP, Telnet, rexec, rlogin, rsh, VNC.
 const WEAK: [(u16, &str); 6] =
     [(21, "FTP"), (23, "Telnet"), (512, "rexec"), (513, "rlogin"), (514, "rsh"), (5_900, "VNC")];
-/// Judgements of a month's incidents count until so long after it, ns: 60 days.
-const JUDGED_WITHIN: i64 = 60 * 86_400_000_000_000;
+/// Judgements of a month's incidents count until so long after it; what began at most so long before it is known, ns: 60 days.
+const AROUND: i64 = 60 * 86_400_000_000_000;
+/// Printing a page takes some seconds.
+const PRINTS_WITHIN: Duration = Duration::from_secs(60);
 /// Programs that print a page, by the names distributions give them.
 const PRINTERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -82,7 +89,7 @@ pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
     if args.output == Form::Pdf && args.file.is_none() && io::stdout().is_terminal() {
         return Err(CliError::Screen);
     }
-    let report = gather(args, month, &zone)?;
+    let report = gather(args, month, &zone, now)?;
     let page = || {
         let language = match args.lang {
             Lang::Ja => Language::Japanese,
@@ -109,17 +116,29 @@ pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
     Ok(true)
 }
 
-fn gather(args: &ReportArgs, month: Month, zone: &TimeZone) -> Result<Report, CliError> {
+fn gather(args: &ReportArgs, month: Month, zone: &TimeZone, now: Stamp) -> Result<Report, CliError> {
     let (from, to) = month.range(zone);
-    let mut gather = Gather::new(month, zone.clone());
-    let kinds = ["alert", "isolation", "judgement", "blind", "bypass", "inventory"];
+    let journal = args.state.journal()?;
+    let mut first = None;
+    journal.each(&Query::default(), |record| {
+        first = Some(record.entry.time_ns);
+        false
+    })?;
+    let Some(first) = first.filter(|first| *first < to && from < now.0) else {
+        let since = first.map_or_else(|| "now".to_owned(), |first| Stamp(first).local(zone));
+        return Err(CliError::NoMonth { month: month.to_string(), since });
+    };
+    let drills = [drill::SCANNER, drill::REFUSER].map(|mac| Mac(mac).to_string()).to_vec();
+    let mut gather = Gather::new(month, zone.clone(), (first, now.0), drills);
+    let kinds =
+        ["alert", "isolation", "approval", "judgement", "blind", "bypass", "inventory", "daemon", "order"];
     let query = Query {
-        from_ns: Some(from),
-        to_ns: Some(to.saturating_add(JUDGED_WITHIN)),
+        from_ns: Some(from.saturating_sub(AROUND)),
+        to_ns: Some(to.saturating_add(AROUND)),
         kinds: kinds.map(str::to_owned).to_vec(),
         ..Query::default()
     };
-    args.state.journal()?.each(&query, |record| {
+    journal.each(&query, |record| {
         let entry = &record.entry;
         // What is no JSON is none of ours.
         let body: Value = serde_json::from_str(&entry.body).unwrap_or_default();
@@ -131,10 +150,10 @@ fn gather(args: &ReportArgs, month: Month, zone: &TimeZone) -> Result<Report, Cl
         });
         true
     })?;
+    if args.output == Form::Csv {
+        return Ok(gather.finish(None, None));
+    }
     let totals = traffic(&args.state.state_dir.join(flows::DIR), (from / 1_000, to / 1_000))?;
-    let mut client = Client::connect(&args.socket)?;
-    let answer = client.ask(Request::Devices)?;
-    let known: Vec<DeviceInfo> = client.read(answer)?;
     let served = totals.as_ref().map(|totals| &totals.served);
     let weak = |id: u64| {
         let ports = served.and_then(|served| served.get(&id));
@@ -142,8 +161,22 @@ fn gather(args: &ReportArgs, month: Month, zone: &TimeZone) -> Result<Report, Cl
             |port: &u16| WEAK.iter().find(|(weak, _)| weak == port).map(|(_, name)| (*name).to_owned());
         ports.into_iter().flatten().filter_map(name).collect()
     };
-    let devices = known.iter().map(|info| device(info, weak(info.device.id))).collect();
+    let known = known(&args.socket)?;
+    let devices = known.map(|known| known.iter().map(|info| device(info, weak(info.device.id))).collect());
     Ok(gather.finish(devices, totals.map(segments)))
+}
+
+/// The devices that the daemon knows; none if it does not run.
+fn known(socket: &Path) -> Result<Option<Vec<DeviceInfo>>, CliError> {
+    let mut client = match Client::connect(socket) {
+        Err(error @ CliError::NoDaemon { .. }) => {
+            eprintln!("the report is made without devices: {error}");
+            return Ok(None);
+        }
+        client => client?,
+    };
+    let answer = client.ask(Request::Devices)?;
+    client.read(answer).map(Some)
 }
 
 /// What passed by the log of conversations; none if there is no log.
@@ -200,25 +233,48 @@ fn device(info: &DeviceInfo, weak: Vec<String>) -> Device {
     }
 }
 
-/// Has a page printed. Chromium writes to a file alone.
+/// Has a page printed. Chromium writes to a file alone. It runs what is in a page with less rights than its own, but not as root:
+/// a page of ours has nothing to run, and says so.
 fn print(page: &str) -> Result<Vec<u8>, CliError> {
-    let dir = tempfile::tempdir()?;
+    let dir = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir()?;
     let dir = dir.path();
     let (from, to) = (dir.join("report.html"), dir.join("report.pdf"));
     std::fs::write(&from, page)?;
     for program in PRINTERS {
         let mut command = Command::new(program);
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]);
+        command.args(["--headless", "--disable-gpu", "--no-pdf-header-footer"]);
+        if rustix::process::geteuid().is_root() {
+            command.arg("--no-sandbox");
+        }
         command.arg(format!("--user-data-dir={}", dir.join("profile").display()));
         command.arg(format!("--print-to-pdf={}", to.display())).arg(&from);
-        let done = match command.output() {
+        let said = dir.join("said");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said)?);
+        let mut child = match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
+            child => child?,
         };
-        return std::fs::read(&to).map_err(|_| {
-            let said = String::from_utf8_lossy(&done.stderr);
-            CliError::Printer(label::plain(said.lines().last().unwrap_or_default()))
-        });
+        let done = wait(&mut child)?;
+        let pdf = std::fs::read(&to).unwrap_or_default();
+        if done && pdf.starts_with(b"%PDF") {
+            return Ok(pdf);
+        }
+        let said = std::fs::read(&said)?;
+        let said = String::from_utf8_lossy(&said);
+        return Err(CliError::Printer(label::plain(said.lines().last().unwrap_or("it said nothing"))));
     }
     Err(CliError::NoPrinter)
+}
+
+/// Whether it ends well within a minute; else it is ended.
+fn wait(child: &mut Child) -> io::Result<bool> {
+    let begun = Instant::now();
+    while begun.elapsed() < PRINTS_WITHIN {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    child.kill()?;
+    child.wait().map(|_| false)
 }

@@ -24,9 +24,9 @@ use crate::cli::Client;
 use crate::clock::Stamp;
 use crate::protocol::{BlockInfo, BlockSelect, DeviceEdit, DrillDone, NotifyChannel, Request, Status};
 use crate::stage::Stage;
-use actor::{ADDRESS, Actors, REFUSER};
+use actor::{ADDRESS, Actors};
 
-pub use actor::SCANNER;
+pub use actor::{REFUSER, SCANNER};
 
 /// A port that joins is filtered within this time, and forwards: a bridge with a spanning tree takes twice 15 s (IEEE 802.1D).
 const READY: Duration = Duration::from_secs(40);
