@@ -116,16 +116,18 @@ fn a_conversation_goes_on_over_a_restart() -> Result<()> {
             }
             Ok(())
         };
-        talk(100)?;
-        daemon.kill()?;
-        let daemon = site.start(&["--mode", "enforce"])?;
-        // It is taken up by the sweep that finds that it goes on. So what a cut would break is known.
-        until("that it is taken up", Duration::from_secs(40), || {
+        // What a cut would break is known when it is known that both speak.
+        let mut is_known = || {
             talk(1)?;
             let cut = site.ask(&["block", "add", "--ip", "10.77.0.1", "--preview"])?;
             let lost = &cut["lost"]["lost"][0];
             Ok((lost["service"] == "tcp/104" && lost["live"] == true).then_some(()))
-        })?;
+        };
+        until("that it is known", Duration::from_secs(10), &mut is_known)?;
+        daemon.kill()?;
+        let daemon = site.start(&["--mode", "enforce"])?;
+        // It is taken up by the sweep that finds that it goes on.
+        until("that it is taken up", Duration::from_secs(40), is_known)?;
         talk(50)?;
         daemon.stop()?;
         let rows = query(site, &["--from", "5m", "--port", "104"])?;

@@ -218,7 +218,7 @@ fn kind(vlan: u16) -> Kind {
     }
 }
 
-/// What a `VERDICT_*` means to a conversation. A budget of frames is one that drops.
+/// What a `VERDICT_*` of a flow means to frames of it that were dropped. A budget of frames is one that drops.
 fn verdict(verdict: u8) -> Verdict {
     match verdict {
         VERDICT_DROP | VERDICT_RATE => Verdict::Drop,
@@ -260,7 +260,12 @@ impl FlowSeen {
             len: record.len,
             ttl: record.ttl,
             tcp_flags: record.tcp_flags,
-            verdict: verdict(record.verdict),
+            // Its first frames are within the budget, if it has one: they arrive.
+            verdict: match record.verdict {
+                VERDICT_DROP => Verdict::Drop,
+                VERDICT_WOULD_DROP => Verdict::WouldDrop,
+                _ => Verdict::Pass,
+            },
             rule_id: record.rule_id,
             inner,
         }

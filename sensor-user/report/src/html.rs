@@ -26,7 +26,7 @@ h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .6r
 .card b { display: block; font-size: 1.6rem; line-height: 1.2; } .card span { color: #5b6875; font-size: .85rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .35rem .5rem; vertical-align: top;
   border-bottom: 1px solid #e3e8ed; overflow-wrap: anywhere; } th { color: #5b6875; font-weight: 600; }
-th { white-space: nowrap; } td.n, th.n { text-align: right; white-space: nowrap; } .s1 { color: #a61b1b; font-weight: 600; } .s2 { color: #9a5b00; }
+th { white-space: nowrap; } td.n, th.n { text-align: right; white-space: nowrap; } .t { white-space: nowrap; } .d { min-width: 8.5rem; } .s1 { color: #a61b1b; font-weight: 600; } .s2 { color: #9a5b00; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 0 2rem; }
 svg text { font-size: 12px; fill: #1b2733; } svg .bar { fill: #1f6f8b; } .note { color: #5b6875; }
 @media print { body { margin: 0; max-width: none; font-size: 11pt; } h2 { break-after: avoid; } tr, .card { break-inside: avoid; } }
@@ -178,8 +178,8 @@ impl Page<'_> {
         html! {
             tr {
                 td.n { (incident.id) }
-                td { (self.date(incident.time_ns)) }
-                td { (incident.device) }
+                td.t { (self.date(incident.time_ns)) }
+                td.d { (incident.device) }
                 td class=(format!("s{}", incident.severity.clamp(1, 3))) { (self.phrases.severity(incident.severity)) }
                 td { @for what in &found { div { (what) } } }
                 td { (self.phrases.action(&incident.action)) @if let Some(ms) = incident.latency_ms { " (" ((self.words.length)(ms)) ")" } }
