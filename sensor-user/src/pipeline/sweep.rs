@@ -7,7 +7,7 @@ use sensor_core::observation::{FlowId, FlowProgress};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use sensor_ebpf::account::quiet_j;
 use sensor_ebpf::control::Clock;
-use sensor_ebpf::flow::{FlowValue, STATE_TOLD};
+use sensor_ebpf::flow::FlowValue;
 
 use super::leak::Leaks;
 use super::tally::{Count, Tally};
@@ -194,9 +194,7 @@ impl Sweeper {
             leaks.look(now, &key, value, read.as_ref());
             let quiet = idle_ns(value, start.clock.jiffies, *jiffy_ns);
             let last = Time(start.clock.monotonic_ns.saturating_sub(quiet));
-            // One whose record found no room is told anew by its next frame, and is not known before.
-            let is_known = value.state & STATE_TOLD != 0;
-            if is_known && (end.is_some() || last.plus(SECOND) >= Time(before.monotonic_ns)) {
+            if end.is_some() || last.plus(SECOND) >= Time(before.monotonic_ns) {
                 told(FlowProgress::new(id, value, now, last, end));
             }
         })
