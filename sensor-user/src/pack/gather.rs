@@ -17,8 +17,8 @@ use crate::protocol::IncidentInfo;
 
 /// What happened to the device so long before and after is told too, ns: a day.
 const AROUND: i64 = 86_400_000_000_000;
-/// Conversations so long before and after come before those of the day, ns: ten minutes.
-const NEAR: i64 = 600_000_000_000;
+/// Conversations are told from so long before to so long after, ns: an hour. Those of a day would leave no room for the incident.
+const NEAR: i64 = 3_600_000_000_000;
 /// Rows about the device besides those of the incident, at most.
 const MAX_AROUND: u64 = 5_000;
 /// Conversations, at most: some 25 MB.
@@ -67,8 +67,7 @@ pub fn gather(reader: &Reader, places: &Places, id: u64) -> Result<Gathered, Pac
     })
 }
 
-/// What the device did around the incident, by the log of conversations: first that of the incident itself, then what was
-/// before and after it, as far as there is room.
+/// What the device did around the incident, by the log of conversations.
 fn conversations(dir: &Path, incident: &IncidentInfo) -> Result<Conversations, String> {
     let device = &incident.device;
     // Behind a router it has the router's MAC address, as many others do.
@@ -78,23 +77,18 @@ fn conversations(dir: &Path, incident: &IncidentInfo) -> Result<Conversations, S
     if hosts.is_empty() {
         return Err("the device has no address".to_owned());
     }
-    let (mut csv, mut rows, mut left_out, mut unread) = (Vec::new(), 0, 0, 0);
+    let (from, to) = (incident.opened.0.saturating_sub(NEAR), incident.updated.0.saturating_add(NEAR));
+    let query = scan::Query { from: from / 1_000, to: to / 1_000, hosts, ..scan::Query::default() };
+    let (mut csv, mut rows, mut left_out) = (Vec::new(), 0, 0);
     let mut exporter =
         Exporter::new(&mut csv, Format::Csv, HashMap::new()).map_err(|error| error.to_string())?;
-    let (opened, updated) = (incident.opened.0, incident.updated.0);
-    let (begin, end) = (opened.saturating_sub(NEAR), updated.saturating_add(NEAR));
-    let spans = [(begin, end), (opened.saturating_sub(AROUND), begin), (end, updated.saturating_add(AROUND))];
-    for (from, to) in spans {
-        let (from, to) = (from / 1_000, to / 1_000);
-        let query = scan::Query { from, to, hosts: hosts.clone(), ..scan::Query::default() };
-        let scanned = scan::scan(dir, &query, &mut |found| {
-            let kept = found.num_rows().min(MAX_CONVERSATIONS - rows);
-            left_out += found.num_rows() - kept;
-            rows += kept;
-            if kept == 0 { Ok(()) } else { exporter.write(&found.slice(0, kept)) }
-        });
-        unread += scanned.map_err(|error| error.to_string())?.unread.count;
-    }
+    let scanned = scan::scan(dir, &query, &mut |found| {
+        let kept = found.num_rows().min(MAX_CONVERSATIONS - rows);
+        left_out += found.num_rows() - kept;
+        rows += kept;
+        if kept == 0 { Ok(()) } else { exporter.write(&found.slice(0, kept)) }
+    });
+    let unread = scanned.map_err(|error| error.to_string())?.unread.count;
     exporter.finish().map_err(|error| error.to_string())?;
     Ok(Conversations { csv, rows, left_out, unread })
 }
