@@ -14,7 +14,7 @@ use sensor_core::engine::{Engine, Output};
 use sensor_core::inventory::cards::Card;
 use sensor_core::inventory::kept::Kept;
 use sensor_core::policy::memory::Counter;
-use sensor_core::policy::{Block, Memory, Save};
+use sensor_core::policy::{Block, Decision, Memory, Save};
 use sensor_core::settings::Mode;
 use sensor_core::time::{MINUTE, SECOND, Time};
 use sensor_notify::Notifier;
@@ -172,28 +172,11 @@ async fn live(options: RunOptions) -> Result<()> {
     };
     out.saves.extend(orphans.iter().cloned().map(Save::Put));
     engine.restore([blocks, orphans].concat(), &mut out);
-    let drilled = memories.iter().find_map(|memory| match memory {
-        Memory::Drilled(time) => Some(*time),
-        _ => None,
-    });
+    if let Some(Memory::Drilled(time)) = memories.iter().find(|one| matches!(one, Memory::Drilled(_))) {
+        metrics.drilled(now.clock().stamp(*time).0);
+    }
     engine.recall(memories, now.mono, &mut out);
-    if let Some(time) = drilled {
-        metrics.drilled(now.clock().stamp(time).0);
-    }
-    let mut enforcer = Enforcer::new(rules, plan, now.mono);
-    enforcer.want(&out.decisions);
-    // Before the rules: a place that has another number now must not have the rules of the one before, not for a moment.
-    let reconciled = attachments.indices(&ports.list()).and_then(|indices| {
-        enforcer.set_ports(indices);
-        enforcer.reconcile()
-    });
-    if let Err(error) = reconciled.and_then(|_| attach(&mut attachments, &ports)) {
-        // The first error is the one to tell.
-        if let Err(second) = attachments.roll_back() {
-            log::error!("{second}");
-        }
-        return Err(error.into());
-    }
+    let (enforcer, mut attachments) = put_in_force(rules, plan, &out.decisions, attachments, &ports, now)?;
     match attachments.settle(&mut counters) {
         Ok(note) => note.iter().for_each(|note| log::info!("{note}")),
         Err(error) => log::error!("what an earlier release left could not be cleared away: {error}"),
@@ -248,6 +231,32 @@ async fn live(options: RunOptions) -> Result<()> {
     result?;
     log::info!("stopped; what is isolated stays isolated (`sekisho detach` takes the filter off)");
     Ok(())
+}
+
+/// Has the kernel's rules be those decided, and then the filter on every port; if it cannot, all is as it was.
+fn put_in_force(
+    rules: Rules,
+    plan: Plan,
+    decisions: &[Decision],
+    mut attachments: Attachments,
+    ports: &Ports,
+    now: Now,
+) -> Result<(Enforcer, Attachments)> {
+    let mut enforcer = Enforcer::new(rules, plan, now.mono);
+    enforcer.want(decisions);
+    // Before the rules: a place that has another number now must not have the rules of the one before, not for a moment.
+    let reconciled = attachments.indices(&ports.list()).and_then(|indices| {
+        enforcer.set_ports(indices);
+        enforcer.reconcile()
+    });
+    if let Err(error) = reconciled.and_then(|_| attach(&mut attachments, ports)) {
+        // The first error is the one to tell.
+        if let Err(second) = attachments.roll_back() {
+            log::error!("{second}");
+        }
+        return Err(error.into());
+    }
+    Ok((enforcer, attachments))
 }
 
 /// What the daemon before this one had learned, and the evidence it had.

@@ -1,6 +1,7 @@
 //! An incident put together from what was told of it: the lines of a log, a replay or the journal that bear its number.
 
 use anyhow::{Context, Result};
+use sensor_report::Outcome;
 use serde_json::{Map, Value, json};
 
 use crate::protocol::IncidentInfo;
@@ -58,34 +59,13 @@ fn findings<'a>(alerts: impl Iterator<Item = &'a Value>) -> Value {
     findings.into()
 }
 
-/// What was done in the end: what the last alert that says so decided, and what became of it if a person had to approve.
+/// What became of it.
 fn action(lines: &[Value]) -> Value {
-    let (mut action, mut approved) = (Value::from("none"), false);
+    let mut outcome = Outcome::default();
     for line in lines {
-        match line["event_type"].as_str() {
-            Some("alert") => {
-                let decision = &line["alert"]["metadata"]["decision"][0];
-                if *decision != "none" && *decision != "already_isolated" {
-                    action = decision.clone();
-                }
-            }
-            Some("approval") => match line["approval"]["action"].as_str() {
-                Some("denied") => action = "denied".into(),
-                Some("lapsed") => action = "not_approved".into(),
-                step => approved = matches!(step, Some("approved" | "lapsed_acts")),
-            },
-            Some("isolation") if approved && line["isolation"]["action"] != "released" => {
-                let done = match line["isolation"]["level"].as_str() {
-                    Some("throttle") => "throttled",
-                    Some("pin") => "pinned",
-                    _ => "isolated",
-                };
-                action = done.into();
-            }
-            _ => {}
-        }
+        outcome.event(line["event_type"].as_str().unwrap_or_default(), line);
     }
-    action
+    outcome.action().into()
 }
 
 /// What a person said of it last; null if nobody did.

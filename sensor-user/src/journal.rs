@@ -86,6 +86,18 @@ pub fn began(time: Stamp, began: &Began<'_>) -> Entry {
     entry(time, &event, words)
 }
 
+/// That a model is in force from now on, as a row.
+pub fn model(time: Stamp, class: &str, subject: &str, hash: &str) -> Entry {
+    let model = json!({ "class": class, "subject": subject, "hash": hash });
+    let event = json!({
+        "timestamp": time,
+        "event_type": "daemon",
+        "daemon": { "action": "model", "model": model },
+    });
+    let short = hash.get(..12).unwrap_or(hash);
+    entry(time, &event, format!("daemon    the model of a {subject} ({class}) is {short} from now on"))
+}
+
 /// That the daemon ended in order, as a row.
 pub fn ended(time: Stamp) -> Entry {
     let event = json!({ "timestamp": time, "event_type": "daemon", "daemon": { "action": "stop" } });

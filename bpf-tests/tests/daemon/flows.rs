@@ -40,6 +40,37 @@ fn logged(site: &Site, rows: f64) -> Result<f64> {
     site.metric_becomes_within("sekisho_flow_log_rows_total", &[], patience, |n| n >= rows)
 }
 
+/// The forms in which the log is given, and a reader that has enough after a line.
+fn check_forms(site: &Site) -> Result<()> {
+    let state = site.state_dir().display().to_string();
+    let ask = |more: &[&str]| {
+        site.plain(
+            &[&["flows", "query", "--from", "5m", "--state-dir", &state, "--port", "104"], more].concat(),
+        )
+    };
+    let csv = ask(&["-o", "csv", "--peer", "10.77.0.2"])?;
+    ensure!(csv.code == Some(0), "{csv:?}");
+    let lines: Vec<&str> = csv.out.lines().collect();
+    ensure!(
+        lines.len() == 2 && lines[0].starts_with("logged_time,") && lines[1].contains("10.77.0.1"),
+        "{csv:?}"
+    );
+    ensure!(ask(&["-o", "csv", "--peer", "10.77.0.77"])?.out.lines().count() == 1, "nobody's");
+    let file = site.path("flows.parquet");
+    let mut parquet = site.command();
+    let parquet = parquet.args(["flows", "query", "--from", "5m", "--state-dir", &state, "-o", "parquet"]);
+    ensure!(parquet.stdout(fs::File::create(&file)?).status()?.success(), "as Parquet");
+    let bytes = fs::read(&file)?;
+    ensure!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), "{} bytes", bytes.len());
+    let program = site.program().display();
+    let line = format!(
+        "set -o pipefail; '{program}' flows query --from 5m --state-dir '{state}' -o csv | head -n 0"
+    );
+    let told = Command::new("bash").args(["-c", &line]).output()?;
+    ensure!(told.status.success() && told.stderr.is_empty(), "{told:?}");
+    Ok(())
+}
+
 #[test]
 fn what_went_on_the_wire_is_in_the_log_also_after_a_kill() -> Result<()> {
     site(3, |site| {
@@ -68,6 +99,7 @@ fn what_went_on_the_wire_is_in_the_log_also_after_a_kill() -> Result<()> {
         }
         let frames = found["pkts_toserver"].as_u64().context("frames")?;
         ensure!((4..10).contains(&frames), "{frames} frames: {found}");
+        check_forms(site)?;
         // What is written when it is killed is lost, and told; what has its place can be read.
         let before = query(site, &["--from", "5m"])?.len();
         daemon.kill()?;

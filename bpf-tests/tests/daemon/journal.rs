@@ -1,12 +1,21 @@
 //! The journal of the real daemon: what happened is there after it was killed, verifies, is packed; and the file of events.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Daemon, Site, Told, mount_small, signal, site};
 use bpf_tests::lab::{mac, run};
 use bpf_tests::traffic::{Scan, Service, check_ways, exchange, until};
+use sensor_core::addr::Mac;
+use sensor_core::inventory::DeviceKey;
+use sensor_core::model::features::Subject;
+use sensor_core::model::random::Random;
+use sensor_core::model::reservoir::Rows;
+use sensor_core::model::train::{Training, train};
+use sensor_core::time::Time;
+use sensor_user::models::{Shelf, training};
 use serde_json::{Value, json};
 
 /// What the journal holds comes within this time: it is written a few times a second.
@@ -292,5 +301,44 @@ fn the_file_of_events_is_opened_anew_by_order() -> Result<()> {
         ensure!(lines(&old)?.iter().all(|line| line["event_type"] != "device"), "only the kinds wanted");
         daemon.stop()?;
         Ok(())
+    })
+}
+
+/// Puts a model of windows, learned from noise, where the daemon finds it.
+fn learned(dir: &Path, seed: u64) -> Result<()> {
+    let width = Subject::Window.labels().len();
+    let (mut random, mut rows) = (Random::new(seed), Rows::new(width));
+    for at in 0..480 {
+        let row: Vec<f32> = (0..width).map(|_| random.normal().abs() as f32).collect();
+        rows.push(DeviceKey::Local(Mac([2, 0, 0, 0, 0, (at % 8) as u8])), Time(at), &row);
+    }
+    let little = Training { rounds: 1, epochs: 2, epoch_rows: 256, least_rows: 400, ..training() };
+    let trained = train(&rows, Subject::Window, "all", &little, (seed, seed))?;
+    Shelf::open(dir)?.put(trained.model)?;
+    Ok(())
+}
+
+#[test]
+fn a_model_that_is_put_in_force_is_in_the_record() -> Result<()> {
+    site(1, |site| {
+        let models = site.state_dir().join("models");
+        for seed in [1, 2] {
+            learned(&models, seed)?;
+        }
+        let daemon = site.start(&[])?;
+        let list = site.ask(&["model", "list"])?;
+        let all = list["models"].as_array().context("models")?;
+        let hash = |in_force: bool| {
+            let found = all.iter().find(|model| model["in_force"] == in_force);
+            found.and_then(|model| model["hash"].as_str()).context("a hash")
+        };
+        kept(site, "what it began with", |event| {
+            event["daemon"]["models"][0]["hash"].as_str() == hash(true).ok()
+        })?;
+        site.ask(&["model", "promote", hash(false)?])?;
+        let told = kept(site, "the model", |event| event["daemon"]["action"] == "model")?;
+        ensure!(told["daemon"]["model"]["hash"].as_str() == hash(false).ok(), "{told}");
+        check_whole(site)?;
+        daemon.stop().map(drop)
     })
 }

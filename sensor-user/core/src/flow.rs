@@ -389,7 +389,7 @@ mod tests {
 
     const START: Time = Time(7 * HOUR);
 
-    fn seen(verdict: Verdict) -> FlowSeen {
+    pub(super) fn seen(verdict: Verdict) -> FlowSeen {
         let (src, dst) = ("10.0.0.7".parse().unwrap(), "10.0.0.9".parse().unwrap());
         FlowSeen {
             time: START,

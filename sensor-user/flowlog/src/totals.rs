@@ -50,6 +50,8 @@ pub struct Totals {
     pub segments: BTreeMap<Option<String>, Total>,
     /// TCP ports of those asked for at which a device answered, by its number.
     pub served: BTreeMap<DeviceId, BTreeSet<u16>>,
+    /// Hours of which there is something.
+    pub hours: u64,
     /// What could not be read, or not to its end: it is missing.
     pub unread: Unread,
 }
@@ -75,6 +77,7 @@ pub fn totals(
     }
     let all = hours(root, &mut |error| totals.unread.note(&error))?;
     let wanted: Vec<_> = all.range(Hour::of(from)..=Hour::of(to - 1)).map(|(_, dir)| dir).collect();
+    totals.hours = wanted.len() as u64;
     for (at, dir) in wanted.iter().enumerate() {
         for (path, file) in open(dir, &mut totals.unread) {
             let added = FlowLogError::guard(&path, || totals.add_file(&path, file, (from, to), ports));

@@ -45,7 +45,7 @@ pub fn incidents(report: &Report, zone: &TimeZone) -> io::Result<String> {
             &incident.severity.to_string(),
             &detectors.join("; "),
             &found.join("; "),
-            &incident.action,
+            incident.outcome.action(),
             &incident.latency_ms.map(|ms| format!("{ms:.3}")).unwrap_or_default(),
             judged,
         ])?;
@@ -54,7 +54,15 @@ pub fn incidents(report: &Report, zone: &TimeZone) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
+/// What a spreadsheet takes for the beginning of a formula, in full width too, or for the sign that it is none.
+const BEGINS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\'', '＝', '＋', '－', '＠'];
+
 /// A field that no spreadsheet takes for a formula.
-fn guarded(field: &str) -> String {
-    if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{field}") } else { field.to_owned() }
+pub fn guarded(field: &str) -> String {
+    if field.starts_with(BEGINS) { format!("'{field}") } else { field.to_owned() }
+}
+
+/// The field as it was before it was [`guarded`].
+pub fn bare(field: &str) -> &str {
+    field.strip_prefix('\'').filter(|rest| rest.starts_with(BEGINS)).unwrap_or(field)
 }

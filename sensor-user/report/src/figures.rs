@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::month::Month;
+use crate::outcome::Outcome;
 
 /// What a person said of an incident.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -30,8 +31,8 @@ pub struct Incident {
     pub severity: u8,
     /// What was found: detector and signature, each once.
     pub found: Vec<(String, String)>,
-    /// The strictest thing that was done, by the name of the action.
-    pub action: String,
+    /// What became of it.
+    pub outcome: Outcome,
     /// From the first piece of evidence to the first drop of all that the device sends, ms; none if it was not cut off, or a
     /// person was asked before.
     pub latency_ms: Option<f64>,
@@ -75,6 +76,17 @@ pub struct Traffic {
     pub dropped: u64,
 }
 
+/// What passed, by the log of conversations.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Passed {
+    /// By segment.
+    pub segments: Vec<Traffic>,
+    /// Hours of which there is something in the log.
+    pub hours: u64,
+    /// Files that could not be read.
+    pub unread: usize,
+}
+
 /// A month.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Report {
@@ -116,13 +128,24 @@ pub struct Report {
     pub drills: (u64, u64),
     /// All devices that are known now, or of which something is said; none if the daemon was not there to tell.
     pub devices: Option<Vec<Device>>,
-    /// What passed, by segment; none if there is no flow log of that time.
-    pub traffic: Option<Vec<Traffic>>,
+    /// What passed; none if there is no log of conversations of that time.
+    pub traffic: Option<Passed>,
     /// From when until before when something is known of it, ns since 1970.
     pub range: (i64, i64),
 }
 
 impl Report {
+    /// How many incidents there were.
+    pub fn count(&self) -> u64 {
+        self.incidents.len() as u64 + self.more_incidents
+    }
+
+    /// Hours of which something can be known.
+    pub fn hours(&self) -> u64 {
+        let ns = self.range.1.saturating_sub(self.range.0).max(0).unsigned_abs();
+        ns.div_ceil(3_600_000_000_000)
+    }
+
     /// How many incidents people said that of.
     pub fn judged(&self, verdict: Verdict) -> usize {
         self.incidents.iter().filter(|incident| incident.verdict == verdict).count()

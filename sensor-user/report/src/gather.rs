@@ -6,25 +6,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::figures::{Device, Incident, Report, Traffic, Verdict};
+use crate::figures::{Device, Incident, Passed, Report, Verdict};
 use crate::month::{Month, at};
+use crate::outcome::Outcome;
 
 /// Most incidents told one by one.
 pub const MAX_INCIDENTS: usize = 10_000;
 /// Most things found that are told of an incident.
 const MAX_FOUND: usize = 8;
-/// Actions from the weakest to the strictest; what is not among them is weaker than all.
-const ACTIONS: [&str; 8] = [
-    "waits",
-    "budget_spent",
-    "would_throttle",
-    "would_pin",
-    "would_isolate",
-    "throttled",
-    "pinned",
-    "isolated",
-];
-
 /// An event that was kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -51,8 +40,6 @@ pub struct Gather {
     others: BTreeSet<u64>,
     /// Incidents of the month there was no room for.
     more: BTreeSet<u64>,
-    /// Incidents that a person said yes to.
-    approved: BTreeSet<u64>,
     /// Incidents whose device was cut off.
     cut: BTreeSet<u64>,
     /// Times in which too little was seen, by their beginnings: until when; none while they go on.
@@ -99,7 +86,6 @@ impl Gather {
             drilled: BTreeSet::new(),
             others: BTreeSet::new(),
             more: BTreeSet::new(),
-            approved: BTreeSet::new(),
             cut: BTreeSet::new(),
             blind: BTreeMap::new(),
             bypass_on: None,
@@ -114,7 +100,6 @@ impl Gather {
         let within = event.time_ns >= from && event.time_ns < to;
         match event.kind {
             "alert" => self.alert(event, within),
-            "approval" => self.approval(event),
             "isolation" => self.isolation(event, within),
             "judgement" => self.judged(event),
             "blind" => self.blind(event, within),
@@ -129,10 +114,13 @@ impl Gather {
             }
             _ => {}
         }
+        if let Some(incident) = event.incident.and_then(|id| self.incidents.get_mut(&id)) {
+            incident.outcome.event(event.kind, event.body);
+        }
     }
 
     /// The report, with what is known of devices and traffic.
-    pub fn finish(self, devices: Option<Vec<Device>>, traffic: Option<Vec<Traffic>>) -> Report {
+    pub fn finish(self, devices: Option<Vec<Device>>, traffic: Option<Passed>) -> Report {
         let mut incidents: Vec<Incident> = self.incidents.into_values().collect();
         incidents.sort_by_key(|incident| (incident.time_ns, incident.id));
         let (from, to) = self.report.range;
@@ -190,7 +178,7 @@ impl Gather {
             device: device(&event.body["device"]),
             severity,
             found: Vec::new(),
-            action: String::new(),
+            outcome: Outcome::default(),
             latency_ms: None,
             verdict: Verdict::Open,
         });
@@ -198,24 +186,6 @@ impl Gather {
         let found = (detector, text(&alert["signature"]));
         if incident.found.len() < MAX_FOUND && !incident.found.contains(&found) {
             incident.found.push(found);
-        }
-        let action = text(&alert["metadata"]["decision"][0]);
-        if incident.action.is_empty() || rank(&action) > rank(&incident.action) {
-            incident.action = action;
-        }
-    }
-
-    /// What became of an incident that waited for a person.
-    fn approval(&mut self, event: &Event<'_>) {
-        let Some((id, incident)) = event.incident.and_then(|id| Some((id, self.incidents.get_mut(&id)?)))
-        else {
-            return;
-        };
-        match event.body["approval"]["action"].as_str() {
-            Some("denied") => incident.action = "denied".to_owned(),
-            Some("lapsed") => incident.action = "not_approved".to_owned(),
-            Some("approved" | "lapsed_acts") => drop(self.approved.insert(id)),
-            _ => {}
         }
     }
 
@@ -252,21 +222,11 @@ impl Gather {
     /// An entry of the block list was made for an incident, or made stricter. How long it took is told of the first that cut
     /// the device off, unless a person was asked, who took the time.
     fn enforced(&mut self, id: u64, told: &Value) {
-        let level = told["level"].as_str();
-        let approved = self.approved.contains(&id);
-        let first = level == Some("isolate") && self.cut.insert(id);
+        let first = told["level"] == "isolate" && self.cut.insert(id);
         self.report.isolations += u64::from(first);
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if first && !approved {
+        let incident = self.incidents.get_mut(&id).filter(|one| first && !one.outcome.is_approved());
+        if let Some(incident) = incident {
             incident.latency_ms = told["latency_ms"].as_f64().filter(|ms| ms.is_finite());
-        }
-        let done = match level {
-            Some("throttle") => "throttled",
-            Some("pin") => "pinned",
-            _ => "isolated",
-        };
-        if approved && rank(done) > rank(&incident.action) {
-            incident.action = done.to_owned();
         }
     }
 
@@ -309,17 +269,24 @@ impl Gather {
     /// While no daemon runs, rules hold, and nothing is found.
     fn daemon(&mut self, event: &Event<'_>) {
         match event.body["daemon"]["action"].as_str() {
-            Some("stop") => self.down_since = Some(event.time_ns),
+            Some("stop") => {
+                self.down_since = Some(event.time_ns);
+                self.blind_ends(event.time_ns);
+            }
             Some("start") => {
                 if let Some(since) = self.down_since.take() {
                     self.report.down_secs += self.seconds(since, event.time_ns);
                 }
-                // What was blind then ended with the daemon.
-                for until in self.blind.values_mut() {
-                    until.get_or_insert(event.time_ns);
-                }
+                self.blind_ends(event.time_ns);
             }
             _ => {}
+        }
+    }
+
+    /// What was blind ended with the daemon.
+    fn blind_ends(&mut self, time_ns: i64) {
+        for until in self.blind.values_mut() {
+            *until = until.or(Some(time_ns));
         }
     }
 
@@ -329,10 +296,6 @@ impl Gather {
             *self.report.changes.entry(what.to_owned()).or_default() += 1;
         }
     }
-}
-
-fn rank(action: &str) -> usize {
-    ACTIONS.iter().position(|known| *known == action).map_or(0, |at| at + 1)
 }
 
 /// A device as people know it: by name, else by maker and MAC address, and its first address.

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sensor_notify::words::Phrases;
 use sensor_notify::words::{ENGLISH as ENGLISH_PHRASES, JAPANESE as JAPANESE_PHRASES};
 
-use crate::figures::{Device, Incident, Report, Traffic, Verdict};
+use crate::figures::{Device, Incident, Passed, Report, Traffic, Verdict};
 use crate::month::at;
 use crate::words::{ENGLISH, JAPANESE, Summary, Words};
 
@@ -102,7 +102,7 @@ impl Page<'_> {
         let latency = report.latency_ms();
         let restricted: u64 = report.restricted.iter().sum();
         let summary = Summary {
-            incidents: report.incidents.len(),
+            incidents: report.count(),
             grave: report.judged(Verdict::Grave),
             wrong: report.judged(Verdict::False),
             open: report.judged(Verdict::Open),
@@ -110,8 +110,10 @@ impl Page<'_> {
             would: report.would,
             isolations: report.isolations,
             median: latency.map(|(median, _)| (words.length)(median)),
-            new_devices: report.new_devices().count(),
-            unapproved: report.unapproved().count(),
+            devices: report
+                .devices
+                .is_some()
+                .then(|| (report.new_devices().count(), report.unapproved().count())),
         };
         let judged = [Verdict::True, Verdict::Grave, Verdict::False, Verdict::Open];
         let judged = judged.map(|verdict| format!("{} {}", words.verdict(verdict), report.judged(verdict)));
@@ -123,7 +125,7 @@ impl Page<'_> {
             p.lead { ((words.summary)(&summary)) }
             h2 { (words.glance) }
             div.cards {
-                (card(words.incidents, &report.incidents.len().to_string(), &judged.join(" · ")))
+                (card(words.incidents, &report.count().to_string(), &judged.join(" · ")))
                 (card(words.precision, &percent_of(report.precision()), &precision))
                 @match latency {
                     Some((median, worst)) => {
@@ -134,9 +136,9 @@ impl Page<'_> {
                 (card(words.restricted, &restricted.to_string(), &format!("{} {} · {} {} · {} {} · {} {}", words.isolations,
                     report.isolations, words.manual, report.manual, words.released, report.released, words.expired, report.expired)))
                 @if report.would > 0 { (card(words.would, &report.would.to_string(), "")) }
-                @if report.devices.is_some() {
-                    (card(words.new_devices, &summary.new_devices.to_string(), ""))
-                    (card(words.unapproved, &summary.unapproved.to_string(), ""))
+                @if let Some((new, unapproved)) = summary.devices {
+                    (card(words.new_devices, &new.to_string(), ""))
+                    (card(words.unapproved, &unapproved.to_string(), ""))
                 }
                 (card(words.seen, &percent(report.seen()), ""))
                 @if report.drills.0 > 0 { (card(words.drills, &report.drills.0.to_string(), &(words.drilled)(report.drills.1))) }
@@ -165,6 +167,7 @@ impl Page<'_> {
                     @for incident in shown.iter().take(MAX_ROWS) { (self.incident(incident)) }
                 }
                 @if more > 0 { p.note { ((words.more)(more)) } }
+                p.note { (words.judged_until) }
             }
         }
     }
@@ -182,7 +185,7 @@ impl Page<'_> {
                 td.d { (incident.device) }
                 td class=(format!("s{}", incident.severity.clamp(1, 3))) { (self.phrases.severity(incident.severity)) }
                 td { @for what in &found { div { (what) } } }
-                td { (self.phrases.action(&incident.action)) @if let Some(ms) = incident.latency_ms { " (" ((self.words.length)(ms)) ")" } }
+                td { (self.phrases.action(incident.outcome.action())) @if let Some(ms) = incident.latency_ms { " (" ((self.words.length)(ms)) ")" } }
                 td { (self.words.verdict(incident.verdict)) }
             }
         }
@@ -215,8 +218,11 @@ impl Page<'_> {
             h2 { (words.new_devices) } (self.device_table(&new, false))
             h2 { (words.unapproved) } (self.device_table(&unapproved, false))
             h2 { (words.weak) }
-            @if report.traffic.is_none() { p { (words.no_traffic) } } @else {
-                p { (words.weak_explained) } (self.device_table(&weak, true))
+            @match &report.traffic {
+                None => { p { (words.no_traffic) } }
+                Some(passed) => {
+                    p { (words.weak_explained) } (self.device_table(&weak, true)) (self.lacks(passed))
+                }
             }
         }
     }
@@ -268,16 +274,26 @@ impl Page<'_> {
             h2 { (words.traffic) }
             @match &self.report.traffic {
                 None => { p { (words.no_traffic) } }
-                Some(all) => {
+                Some(passed) => {
                     table {
                         tr { th { (words.segment) } th.n { (words.conversations) } th.n { (words.volume) } th.n { (words.dropped) } }
-                        @for traffic in all {
+                        @for traffic in &passed.segments {
                             tr { td { (name(traffic)) } td.n { (grouped(traffic.conversations)) } td.n { (volume(traffic.bytes)) }
                                 td.n { (grouped(traffic.dropped)) } }
                         }
                     }
+                    (self.lacks(passed))
                 }
             }
+        }
+    }
+
+    /// What of the month is not in the log of conversations.
+    fn lacks(&self, passed: &Passed) -> Markup {
+        let (words, all) = (self.words, self.report.hours());
+        html! {
+            @if passed.hours < all { p.note { ((words.hours_logged)(passed.hours, all)) } }
+            @if passed.unread > 0 { p.note { ((words.unread)(passed.unread)) } }
         }
     }
 

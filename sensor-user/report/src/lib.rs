@@ -9,10 +9,12 @@ mod figures;
 mod gather;
 pub mod html;
 mod month;
+mod outcome;
 #[cfg(test)]
 mod tests;
 mod words;
 
-pub use figures::{Device, Incident, Report, Traffic, Verdict};
+pub use figures::{Device, Incident, Passed, Report, Traffic, Verdict};
 pub use gather::{Event, Gather, MAX_INCIDENTS};
 pub use month::{Month, MonthError};
+pub use outcome::Outcome;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::html::{Language, page};
-use crate::{Device, Event, Gather, Month, Report, Traffic, Verdict, csv};
+use crate::{Device, Event, Gather, Month, Passed, Report, Traffic, Verdict, csv};
 
 const DAY: i64 = 86_400_000_000_000;
 const HOSTILE: &str = "<script>alert(1)</script>";
@@ -106,7 +106,14 @@ fn story() -> Report {
         bytes,
         dropped: 3,
     };
-    gather.finish(Some(devices), Some(vec![traffic(Some("radiology"), 2_500_000_000), traffic(None, 999)]))
+    gather.finish(
+        Some(devices),
+        Some(Passed {
+            segments: vec![traffic(Some("radiology"), 2_500_000_000), traffic(None, 999)],
+            hours: 743,
+            unread: 2,
+        }),
+    )
 }
 
 #[test]
@@ -115,7 +122,7 @@ fn a_month_is_what_happened_in_it_and_what_was_said_of_that_later() {
     let incidents: Vec<_> = report
         .incidents
         .iter()
-        .map(|i| (i.id, i.severity, i.action.as_str(), i.latency_ms, i.verdict))
+        .map(|i| (i.id, i.severity, i.outcome.action(), i.latency_ms, i.verdict))
         .collect();
     assert_eq!(
         incidents,
@@ -154,6 +161,8 @@ fn the_page_says_it_in_both_languages_and_needs_nothing_else() {
                 "1,234,567",
                 "区画なし",
                 "1 回、合計 60.0 秒",
+                "744 時間のうち 743 時間",
+                "2 個のファイルは読めず",
                 "撮影装置",
             ],
         ),
@@ -168,6 +177,8 @@ fn the_page_says_it_in_both_languages_and_needs_nothing_else() {
                 "1,234,567",
                 "in no segment",
                 "less than it should: 1, 60.0 s",
+                "743 of 744 hours",
+                "2 of its files could not be read",
                 "modality",
             ],
         ),
@@ -193,13 +204,19 @@ fn a_month_without_anything_is_told_as_that() {
     let page = page(&report, Language::English, "box-1", day(40), &tokyo());
     for word in [
         "Nothing was found that called for attention",
-        "There is no flow log of this month",
+        "There is no flow log of this month, so this is not known",
+        "There was no time in which it saw less than it should",
         "100 %",
         "none was judged",
     ] {
         assert!(page.contains(word), "{word}:\n{page}");
     }
     assert_eq!((report.precision(), report.latency_ms()), ((0, 0), None));
+    let unknown = gather().finish(None, None);
+    for (language, word) in [(Language::English, "New devices"), (Language::Japanese, "新しい機器")] {
+        let page = crate::html::page(&unknown, language, "box-1", day(40), &tokyo());
+        assert!(!page.contains(word), "nothing is known of devices:\n{page}");
+    }
 }
 
 fn told(events: &[(i64, &str, Option<u64>, Value)]) -> Report {
@@ -227,7 +244,7 @@ fn what_a_person_was_asked_is_told_as_it_ended() {
         }
         let report = told(&events);
         let [incident] = &report.incidents[..] else { panic!("{report:?}") };
-        assert_eq!((incident.action.as_str(), incident.latency_ms), (done, None), "{steps:?}");
+        assert_eq!((incident.outcome.action(), incident.latency_ms), (done, None), "{steps:?}");
     }
 }
 
@@ -263,7 +280,7 @@ fn an_incident_is_of_the_month_in_which_it_was_first_told() {
         (day(30), "alert", Some(2), alert("b", 2, "none")),
         (day(32), "alert", Some(2), alert("b", 1, "isolated")),
     ]);
-    let incidents: Vec<_> = report.incidents.iter().map(|one| (one.id, one.action.as_str())).collect();
+    let incidents: Vec<_> = report.incidents.iter().map(|one| (one.id, one.outcome.action())).collect();
     assert_eq!(incidents, [(2, "isolated")]);
     assert_eq!(
         (report.restricted[1], report.isolations),
@@ -299,6 +316,9 @@ fn what_was_not_seen_counts_as_far_as_it_lies_in_the_month() {
 
 #[test]
 fn incidents_are_lines_that_no_spreadsheet_takes_for_formulas() {
+    for text in ["=1", "＝1", "'=1", "'", "-", "MRI 2", ""] {
+        assert_eq!(csv::bare(&csv::guarded(text)), text);
+    }
     let mut report = story();
     report.incidents[1].device = "=cmd|'x'!A0".to_owned();
     let text = csv::incidents(&report, &tokyo()).unwrap();

@@ -48,6 +48,8 @@ pub struct Words {
     pub weak_explained: &'static str,
     pub traffic: &'static str,
     pub no_traffic: &'static str,
+    pub hours_logged: fn(u64, u64) -> String,
+    pub unread: fn(usize) -> String,
     pub segment: &'static str,
     pub no_segment: &'static str,
     pub conversations: &'static str,
@@ -65,6 +67,7 @@ pub struct Words {
     pub found: &'static str,
     pub done: &'static str,
     pub judged: &'static str,
+    pub judged_until: &'static str,
     pub first_seen: &'static str,
     pub place: &'static str,
     pub maker: &'static str,
@@ -76,7 +79,7 @@ pub struct Words {
 
 /// What the first sentences are made of.
 pub struct Summary {
-    pub incidents: usize,
+    pub incidents: u64,
     pub grave: usize,
     pub wrong: usize,
     pub open: usize,
@@ -84,8 +87,8 @@ pub struct Summary {
     pub isolations: u64,
     pub would: u64,
     pub median: Option<String>,
-    pub new_devices: usize,
-    pub unapproved: usize,
+    /// New ones, and those not approved; none if they are not known.
+    pub devices: Option<(usize, usize)>,
 }
 
 impl Words {
@@ -148,7 +151,11 @@ pub static ENGLISH: Words = Words {
     weak: "Weak devices",
     weak_explained: "These offer services that send passwords in the clear, or that malware uses to spread.",
     traffic: "Traffic by segment",
-    no_traffic: "There is no flow log of this month.",
+    no_traffic: "There is no flow log of this month, so this is not known.",
+    hours_logged: |hours, all| {
+        format!("The flow log has {hours} of {all} hours; what was in the others is not known.")
+    },
+    unread: |files| format!("{files} of its files could not be read, and are missing."),
     segment: "Segment",
     no_segment: "in no segment",
     conversations: "Conversations",
@@ -156,6 +163,9 @@ pub static ENGLISH: Words = Words {
     dropped: "Dropped",
     unseen: "What the box could not see",
     unseen_explained: |times, seconds, frames, records| {
+        if times == 0 {
+            return "There was no time in which it saw less than it should.".to_owned();
+        }
         format!(
             "Times in which it saw less than it should: {times}, {seconds} in all. Lost then: {frames} frames, {records} records of \
              new connections."
@@ -176,6 +186,7 @@ pub static ENGLISH: Words = Words {
     found: "What was found",
     done: "What was done",
     judged: "Judged",
+    judged_until: "What was said of an incident up to 60 days after the month counts.",
     first_seen: "First seen",
     place: "Place",
     maker: "Maker",
@@ -209,7 +220,9 @@ pub static ENGLISH: Words = Words {
                 s.would
             ));
         }
-        text.push_str(&format!("New devices: {}; not approved: {}.", s.new_devices, s.unapproved));
+        if let Some((new, unapproved)) = s.devices {
+            text.push_str(&format!("New devices: {new}; not approved: {unapproved}."));
+        }
         text
     },
 };
@@ -263,7 +276,11 @@ pub static JAPANESE: Words = Words {
     weak: "対策が必要な機器",
     weak_explained: "パスワードが暗号化されないサービスや、マルウェアの拡散に使われるサービスを提供している機器です。",
     traffic: "区画ごとの通信量",
-    no_traffic: "この月の通信記録はありません。",
+    no_traffic: "この月の通信記録がないため、分かりません。",
+    hours_logged: |hours, all| {
+        format!("通信記録があるのは {all} 時間のうち {hours} 時間です。ほかの時間については分かりません。")
+    },
+    unread: |files| format!("通信記録のうち {files} 個のファイルは読めず、含まれていません。"),
     segment: "区画",
     no_segment: "区画なし",
     conversations: "通信件数",
@@ -294,6 +311,7 @@ pub static JAPANESE: Words = Words {
     found: "検知内容",
     done: "対応",
     judged: "判定",
+    judged_until: "当月のインシデントについて、月末から 60 日以内の判定を含みます。",
     first_seen: "初めて観測した日時",
     place: "場所",
     maker: "メーカー",
@@ -304,7 +322,7 @@ pub static JAPANESE: Words = Words {
         let mut text = match s.incidents {
             0 => "注意を要する検知はありませんでした。".to_owned(),
             count => format!(
-                "インシデントは {count} 件でした (重大 {} 件、誤検知 {} 件、未判定 {} 件)。",
+                "インシデントは {count} 件でした (重大と判定 {} 件、誤検知 {} 件、未判定 {} 件)。",
                 s.grave, s.wrong, s.open
             ),
         };
@@ -320,10 +338,9 @@ pub static JAPANESE: Words = Words {
                 s.would
             ));
         }
-        text.push_str(&format!(
-            "新しい機器は {} 台、未承認の機器は {} 台です。",
-            s.new_devices, s.unapproved
-        ));
+        if let Some((new, unapproved)) = s.devices {
+            text.push_str(&format!("新しい機器は {new} 台、未承認の機器は {unapproved} 台です。"));
+        }
         text
     },
 };

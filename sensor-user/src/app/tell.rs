@@ -15,6 +15,7 @@ use crate::config::EveSettings;
 use crate::control::Recall;
 use crate::eve_file::EveFile;
 use crate::journal::{self, Began};
+use crate::models;
 use crate::pipeline::{EveLog, Printer};
 
 /// The journal. Without its thread the daemon does all else.
@@ -27,11 +28,7 @@ pub fn journal(dir: &Path, keeping: Keeping) -> Option<Keeper> {
 
 /// Notes that the daemon began, and with what.
 pub fn began(journal: &Keeper, options: &RunOptions, enforce: bool, config: &str, engine: &Engine) {
-    let models = engine.scopes().into_iter().filter_map(|scope| {
-        let in_force = engine.model(scope)?;
-        Some((scope.class_name().to_owned(), scope.subject.name().to_owned(), in_force.hash.clone()))
-    });
-    let began = Began { bridge: &options.bridge, enforce, config, models: models.collect() };
+    let began = Began { bridge: &options.bridge, enforce, config, models: models::all_in_force(engine) };
     journal.add(journal::began(Stamp::now(), &began));
 }
 

@@ -196,7 +196,7 @@ from the log of conversations, the devices as they are now from the daemon. Judg
 Examples:
   sekisho report -f report.html
   sekisho report --month 2026-10 --lang en -o pdf -f 2026-10.pdf
-  sekisho report --month 2026-10 -o csv > incidents.csv")]
+  sekisho report --month 2026-10 -o csv --excel -f incidents.csv")]
     Report(ReportArgs),
 }
 

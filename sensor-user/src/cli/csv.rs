@@ -7,6 +7,7 @@ use std::io;
 use csv::{ReaderBuilder, StringRecord, Writer};
 
 use sensor_core::inventory::cards::{Card, CardError, Cards};
+use sensor_report::csv::{bare, guarded};
 
 use crate::control::edit as checked;
 use crate::protocol::{DeviceEdit, DeviceInfo, SwitchInfo};
@@ -42,7 +43,7 @@ const MISTAKES: usize = 20;
 /// A line after the last one: if it is not read as that, a quote before it was not closed.
 const END: &str = "\u{1}end";
 /// Before UTF-8 for programs that would take it for something else.
-const MARK: &str = "\u{feff}";
+pub(super) const MARK: &str = "\u{feff}";
 
 /// A mistake in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,23 +116,6 @@ fn row(info: &DeviceInfo) -> [String; COLUMNS.len()] {
 /// A switch and its port.
 fn switch(info: &SwitchInfo) -> String {
     [&info.name, &info.port].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
-}
-
-/// A field that no spreadsheet takes for a formula.
-fn guarded(field: &str) -> String {
-    if field.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
-        format!("'{field}")
-    } else {
-        field.to_owned()
-    }
-}
-
-/// The field as it was before it was [`guarded`].
-fn bare(field: &str) -> &str {
-    match field.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) => rest,
-        _ => field,
-    }
 }
 
 /// What a file says of devices, with the line of each.
@@ -449,7 +433,7 @@ mod tests {
         }
 
         #[test]
-        fn what_people_write_survives_the_way_out_and_back(name in "([=+@-]?[A-Za-zあ-ん][ -~あ-ん]{0,20})?", note in "\\PC{0,40}") {
+        fn what_people_write_survives_the_way_out_and_back(name in "([=+@＝＠-]?[A-Za-zあ-ん][ -~あ-ん]{0,20})?", note in "\\PC{0,40}") {
             let text = export(&[info(7, &name, &note)], false).unwrap();
             let read = import(text.as_bytes()).unwrap();
             prop_assert_eq!(read[0].1.name.as_deref().unwrap(), name.trim());

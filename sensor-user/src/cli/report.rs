@@ -1,9 +1,9 @@
 //! `sekisho report`: a month, for people who are no analysts.
 
-use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
+use rustix::process::{Pid, Signal};
 use sensor_core::addr::Mac;
 use sensor_flowlog::FlowLogError;
 use sensor_flowlog::totals::{Total, Totals, totals};
 use sensor_journal::Query;
 use sensor_report::html::{self, Language};
-use sensor_report::{Device, Event, Gather, Month, Report, Traffic, csv};
+use sensor_report::{Device, Event, Gather, Month, Passed, Report, Traffic, csv};
 use serde_json::Value;
 
 use super::client::Client;
+use super::csv::MARK;
 use super::events::StateArgs;
 use super::pack::host;
 use super::{CliError, show};
@@ -74,6 +76,9 @@ pub struct ReportArgs {
     /// Where to write it; without this to standard output
     #[arg(short = 'f', long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// CSV: begin it so that Excel takes it for UTF-8
+    #[arg(long)]
+    pub excel: bool,
     /// The daemon's socket: it knows the devices
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
@@ -99,6 +104,7 @@ pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
     };
     let bytes = match args.output {
         Form::Html => page().into_bytes(),
+        Form::Csv if args.excel => format!("{MARK}{}", csv::incidents(&report, &zone)?).into_bytes(),
         Form::Csv => csv::incidents(&report, &zone)?.into_bytes(),
         Form::Pdf => print(&page())?,
     };
@@ -163,7 +169,7 @@ fn gather(args: &ReportArgs, month: Month, zone: &TimeZone, now: Stamp) -> Resul
     };
     let known = known(&args.socket)?;
     let devices = known.map(|known| known.iter().map(|info| device(info, weak(info.device.id))).collect());
-    Ok(gather.finish(devices, totals.map(segments)))
+    Ok(gather.finish(devices, totals.map(passed)))
 }
 
 /// The devices that the daemon knows; none if it does not run.
@@ -198,24 +204,24 @@ fn traffic(dir: &Path, time: (i64, i64)) -> Result<Option<Totals>, CliError> {
             if totals.unread.count > 0 {
                 eprintln!("{}", totals.unread);
             }
-            Ok(Some(totals))
+            Ok(Some(totals).filter(|totals| totals.hours > 0))
         }
         Err(FlowLogError::NoLog(_)) => Ok(None),
         Err(error) => Err(CliError::FlowLog(error)),
     }
 }
 
-fn segments(totals: Totals) -> Vec<Traffic> {
-    let all: BTreeMap<Option<String>, Total> = totals.segments;
+fn passed(totals: Totals) -> Passed {
+    let Totals { segments, hours, unread, .. } = totals;
     let traffic = |(segment, total): (Option<String>, Total)| Traffic {
         segment,
         conversations: total.conversations,
         bytes: total.bytes,
         dropped: total.dropped,
     };
-    let mut all: Vec<_> = all.into_iter().map(traffic).collect();
-    all.sort_by_key(|traffic| std::cmp::Reverse(traffic.bytes));
-    all
+    let mut segments: Vec<_> = segments.into_iter().map(traffic).collect();
+    segments.sort_by_key(|traffic| std::cmp::Reverse(traffic.bytes));
+    Passed { segments, hours, unread: unread.count }
 }
 
 fn device(info: &DeviceInfo, weak: Vec<String>) -> Device {
@@ -250,6 +256,8 @@ fn print(page: &str) -> Result<Vec<u8>, CliError> {
         command.arg(format!("--print-to-pdf={}", to.display())).arg(&from);
         let said = dir.join("said");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said)?);
+        // It has children, which are to end with it.
+        command.process_group(0);
         let mut child = match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             child => child?,
@@ -275,6 +283,7 @@ fn wait(child: &mut Child) -> io::Result<bool> {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    child.kill()?;
+    let group = Pid::from_child(child);
+    rustix::process::kill_process_group(group, Signal::KILL)?;
     child.wait().map(|_| false)
 }

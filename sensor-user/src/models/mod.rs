@@ -195,6 +195,15 @@ fn rows_of(engine: &Engine, scope: Scope) -> usize {
     engine.reservoir(scope).map_or(0, |reservoir| reservoir.rows().len())
 }
 
+/// The models in force: their class, subject and hash.
+pub fn all_in_force(engine: &Engine) -> Vec<(String, String, String)> {
+    let named = |scope: Scope| {
+        let hash = engine.model(scope)?.hash.clone();
+        Some((scope.class_name().to_owned(), scope.subject.name().to_owned(), hash))
+    };
+    engine.scopes().into_iter().filter_map(named).collect()
+}
+
 /// A model as the engine has it.
 pub fn in_force(kept: &Kept) -> InForce {
     InForce { model: kept.model.clone(), hash: kept.hash.clone() }

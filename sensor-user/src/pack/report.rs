@@ -82,12 +82,12 @@ impl Section<'_> {
             (self.say("機器", "Device"), plain(&name)),
             (self.say("MACアドレス", "MAC address"), plain(&device.mac)),
             (self.say("IPアドレス", "IP addresses"), plain(&device.ips.join(", "))),
-            (self.say("製造元", "Maker"), plain(device.maker.as_deref().unwrap_or("-"))),
-            (self.say("区分", "Class"), plain(device.class.as_deref().unwrap_or("-"))),
+            (self.say("メーカー", "Maker"), plain(device.maker.as_deref().unwrap_or("-"))),
+            (self.say("分類", "Class"), plain(device.class.as_deref().unwrap_or("-"))),
             (self.say("重大度", "Severity"), self.grave(incident.severity)),
             (self.say("最初の検知", "First found"), self.time(incident.opened)),
             (self.say("最後の検知", "Last found"), self.time(incident.updated)),
-            (self.say("対応", "What was done"), plain(self.tongue.done(&incident.action))),
+            (self.say("対応", "What was done"), plain(self.tongue.phrases().action(&incident.action))),
         ];
         let judged = incident.judged.as_ref().map(|judged| {
             let verdict = self.tongue.verdict(judged.right, judged.grave);
@@ -105,29 +105,33 @@ impl Section<'_> {
         let _ = writeln!(
             text,
             "<p>{} {}</p>",
-            self.say("時刻の時間帯:UTC", "Times are of the zone UTC"),
+            self.say("タイムゾーン：UTC", "Times are of the zone UTC"),
             plain(&at.offset(zone))
         );
     }
 
     fn grave(&self, severity: u8) -> String {
-        format!("<span class=\"grave{}\">{}</span>", severity.clamp(1, 3), self.tongue.grave(severity))
+        format!(
+            "<span class=\"grave{}\">{}</span>",
+            severity.clamp(1, 3),
+            self.tongue.phrases().severity(severity)
+        )
     }
 
     fn findings(&self, text: &mut String) {
         heading(text, self.say("検知内容と根拠の数値", "What was found, with its numbers"));
+        let phrases = self.tongue.phrases();
         for finding in &self.gathered.incident.findings {
             let _ = writeln!(
                 text,
-                "<p>{} {} <b>{}</b> ({})</p>",
+                "<p>{} {} <b>{}</b></p>",
                 self.time(finding.time),
                 self.grave(finding.severity),
-                plain(&self.tongue.detector(&finding.detector)),
-                plain(&finding.signature)
+                plain(&phrases.signature(&finding.detector, &finding.signature))
             );
             let numbers = finding.evidence.iter();
             let rows: Vec<_> =
-                numbers.map(|(name, value)| (name.replace('_', " "), plain(&number(value)))).collect();
+                numbers.map(|(name, value)| (phrases.number(name), plain(&number(value)))).collect();
             let rows: Vec<_> = rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             table(text, &rows);
         }
@@ -232,7 +236,7 @@ impl Section<'_> {
         ];
         table(text, &rows);
         let how = self.say(
-            "検証方法:どの機械でも、次の命令で改ざんの有無を確認できます。",
+            "検証方法：どのコンピューターでも、次のコマンドで改ざんの有無を確認できます。",
             "To verify this pack, on any machine:",
         );
         let _ = writeln!(

@@ -1,8 +1,7 @@
 //! The words of the report, in Japanese and in English.
 
+use sensor_notify::words::{ENGLISH, JAPANESE, Phrases};
 use serde_json::Value;
-
-use crate::cli::show;
 
 /// A language.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,64 +26,11 @@ impl Tongue {
         self.pick("ja", "en")
     }
 
-    /// What a detector looks for.
-    pub fn detector(self, name: &str) -> String {
-        let known = match name {
-            "scan" => "ネットワーク探索(スキャン)",
-            "port_scan" => "ポートスキャン",
-            "lateral" => "管理用サービスによる横展開",
-            "chain" => "連鎖する横展開",
-            "fanout" => "接続先の急増",
-            "novelty" => "初めての接続先の増加",
-            "swarm" => "外部の多数のホストとの通信",
-            "spoof" => "なりすまし(ARP・DHCP・MAC)",
-            "brute" => "パスワード総当たり",
-            "beacon" => "定期的な外部通信(C&Cの疑い)",
-            "exfil" => "大量のデータ送信",
-            "flood" => "大量送信(フラッド)",
-            "policy" => "禁止された通信、固定機器の新しい通信先",
-            "identity" => "機器の役割の変化",
-            "unusual" => "学習した普段の通信との違い",
-            other => other,
-        };
+    /// The words that notices use too.
+    pub fn phrases(self) -> &'static Phrases {
         match self {
-            Self::Ja => known.to_owned(),
-            Self::En => name.replace('_', " "),
-        }
-    }
-
-    /// What was done.
-    pub fn done(self, action: &str) -> &str {
-        let known = match action {
-            "none" | "lowered" => "通知のみ",
-            "isolated" => "隔離した",
-            "throttled" => "通信量を制限した",
-            "pinned" => "普段の通信先だけに制限した",
-            "would_isolate" | "ungraded_isolate" => "隔離の判定(実施せず)",
-            "would_throttle" | "ungraded_throttle" => "通信量制限の判定(実施せず)",
-            "would_pin" | "ungraded_pin" => "普段の通信先への制限の判定(実施せず)",
-            "waits" => "承認待ち",
-            "denied" => "担当者が却下した",
-            "not_approved" => "期限までに承認されなかった",
-            "already_isolated" => "すでに隔離中",
-            "gateway" => "ルーターのため隔離しない",
-            "protected" => "保護対象のため隔離しない",
-            "budget_spent" => "自動隔離の上限に達したため担当者の判断待ち",
-            "no_own_address" => "固有のアドレスがないため隔離しない",
-            other => other,
-        };
-        match self {
-            Self::Ja => known,
-            Self::En => show::done(action),
-        }
-    }
-
-    /// How grave it is.
-    pub fn grave(self, severity: u8) -> &'static str {
-        match severity {
-            1 => self.pick("高", "high"),
-            2 => self.pick("中", "medium"),
-            _ => self.pick("低", "low"),
+            Self::Ja => JAPANESE,
+            Self::En => ENGLISH,
         }
     }
 
@@ -93,7 +39,7 @@ impl Tongue {
         match (right, grave) {
             (false, _) => self.pick("誤検知", "false"),
             (true, false) => self.pick("正しい検知", "true"),
-            (true, true) => self.pick("正しい検知(重大)", "true and grave"),
+            (true, true) => self.pick("正しい検知 (重大と判定)", "true and grave"),
         }
     }
 
@@ -107,7 +53,7 @@ impl Tongue {
             "order" => "操作",
             "approval" => "承認",
             "judgement" => "判定",
-            "window" => "作業予告",
+            "window" => "作業時間枠",
             "inventory" => "機器台帳",
             "blind" => "監視の欠落",
             "daemon" => "監視装置",
@@ -137,15 +83,15 @@ fn japanese(event: &Value) -> Option<String> {
         "device" => format!("機器 {} を初めて確認", text(&event["device"]["mac"])),
         "alert" => {
             let alert = &event["alert"];
-            let detector = ja.detector(alert["metadata"]["detector"][0].as_str()?);
-            let done = ja.done(alert["metadata"]["decision"][0].as_str()?);
-            format!("{detector}を検知({}):{done}", text(&alert["signature"]))
+            let detector = alert["metadata"]["detector"][0].as_str()?;
+            let found = JAPANESE.signature(detector, alert["signature"].as_str()?);
+            format!("{found}。対応：{}", JAPANESE.action(alert["metadata"]["decision"][0].as_str()?))
         }
         "isolation" => isolation(&event["isolation"])?,
         "order" => {
             let order = &event["order"];
             let outcome = if order["outcome"] == "done" { "実行" } else { "拒否" };
-            format!("{} の操作 {} {}:{outcome}", text(&order["by"]), text(&order["request"]), order["with"])
+            format!("{} の操作 {} {}：{outcome}", text(&order["by"]), text(&order["request"]), order["with"])
         }
         "judgement" => {
             let said = &event["judgement"];
@@ -155,7 +101,7 @@ fn japanese(event: &Value) -> Option<String> {
                 "grave" => ja.verdict(true, true),
                 _ => "検知の見直しを終了",
             };
-            format!("{} の判定:{verdict} {}", text(&said["by"]), text(&said["comment"]))
+            format!("{} の判定：{verdict} {}", text(&said["by"]), text(&said["comment"]))
         }
         "approval" => approval(&event["approval"])?,
         "inventory" => {
@@ -168,17 +114,29 @@ fn japanese(event: &Value) -> Option<String> {
             format!("機器 {} の{change}({})", text(&event["device"]["mac"]), text(&event["inventory"]["by"]))
         }
         "bypass" => {
-            let state =
-                if event["bypass"]["action"] == "on" { "開始:遮断をすべて停止" } else { "終了" };
+            let state = if event["bypass"]["action"] == "on" {
+                "開始：遮断をすべて停止"
+            } else {
+                "終了"
+            };
             format!("バイパス{state}({})", text(&event["bypass"]["by"]))
         }
         "blind" => {
             let state = if event["blind"]["state"] == "begin" { "開始" } else { "終了" };
-            format!("監視の欠落:{state}(失われたフレーム {})", event["blind"]["frames_lost"])
+            format!("監視の欠落：{state}(失われたフレーム {})", event["blind"]["frames_lost"])
         }
         "daemon" => {
-            let state = if event["daemon"]["action"] == "start" { "開始" } else { "停止" };
-            format!("Sekisho を{state}")
+            let model = &event["daemon"]["model"];
+            match event["daemon"]["action"].as_str()? {
+                "start" => "Sekisho を開始".to_owned(),
+                "stop" => "Sekisho を停止".to_owned(),
+                "model" => format!(
+                    "判定に使うモデルを変更（{}、{}）",
+                    text(&model["class"]),
+                    text(&model["subject"])
+                ),
+                _ => return None,
+            }
         }
         _ => return None,
     })
@@ -208,7 +166,7 @@ fn isolation(isolation: &Value) -> Option<String> {
         "released" => "担当者が解除",
         _ => "期限により終了",
     };
-    Some(format!("{level}:{change}{would} [{}]", isolation["id"]))
+    Some(format!("{level}：{change}{would} [{}]", isolation["id"]))
 }
 
 fn approval(approval: &Value) -> Option<String> {

@@ -40,7 +40,7 @@ use crate::enforce::Enforcer;
 use crate::eve::{EventType, Teller};
 use crate::flows::Flows;
 use crate::journal;
-use crate::models::Models;
+use crate::models::{self, Models};
 use crate::protocol::Hits;
 use crate::record::Recorder;
 use crate::telemetry::{Metrics, Repair};
@@ -171,6 +171,8 @@ pub struct Pipeline {
     started: Time,
     next_sample: Time,
     next_reconcile: Time,
+    /// The models in force, as the journal has them.
+    models: Vec<(String, String, String)>,
     /// The bypass as it was told last, and when it is to be told again.
     bypass: Bypass,
     next_reminder: Time,
@@ -193,6 +195,7 @@ impl Pipeline {
         let mut pipeline = Self {
             accounts: Accounts::new(parts.coverage),
             reached: Reached::default(),
+            models: models::all_in_force(&parts.engine),
             parts,
             teller: Teller::new(WallClock::live()),
             out,
@@ -342,6 +345,7 @@ impl Pipeline {
             if let Some(models) = &mut self.parts.models {
                 models.step(Now::read(), &mut self.parts.engine, &mut self.out);
             }
+            self.note_models();
             self.watch_bypass();
             self.look(now);
             self.sample(now);
@@ -351,6 +355,18 @@ impl Pipeline {
             let took = Now::read().mono.since(now);
             self.next_reconcile = now.plus(SAMPLE.max(took.saturating_mul(RECONCILE_SHARE)));
         }
+    }
+
+    /// Has the journal know which models decide.
+    fn note_models(&mut self) {
+        let models = models::all_in_force(&self.parts.engine);
+        let new = models.iter().filter(|model| !self.models.contains(model));
+        if let Some(journal) = &self.parts.journal {
+            new.for_each(|(class, subject, hash)| {
+                journal.add(journal::model(Stamp::now(), class, subject, hash));
+            });
+        }
+        self.models = models;
     }
 
     /// Goes on with the record, when all that came is carried out and told.

@@ -166,25 +166,11 @@ mod tests {
 
     #[test]
     fn one_whose_record_was_not_read_yet_is_new_all_the_same() {
-        use super::super::{Role, SYN};
+        use super::super::Role;
+        use super::super::tests::seen;
         let record = |before: u64| {
             let FlowProgress { id, smac, dmac, .. } = went(false, 0, 0);
-            FlowSeen {
-                time: Time(NOW.0 - before),
-                id,
-                smac,
-                dmac,
-                arp_sha: Mac::default(),
-                vlan_inner: 0,
-                ether_type: 0x0800,
-                window: 0,
-                len: 60,
-                ttl: 64,
-                tcp_flags: SYN,
-                verdict: Verdict::Pass,
-                rule_id: 0,
-                inner: None,
-            }
+            FlowSeen { time: Time(NOW.0 - before), id, smac, dmac, ..seen(Verdict::Pass) }
         };
         let mut all = Conversations::new(10);
         all.watch_from(NOW);

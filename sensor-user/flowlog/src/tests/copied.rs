@@ -59,6 +59,9 @@ fn finished_hours_are_copied_to_a_folder_once() {
     copy(&lake, &log.shelf, &log.counts, now).unwrap();
     assert_eq!(names(folder.path()), want[1..]);
     assert_eq!(log.counts.copied.load(Ordering::Relaxed), 2);
+    // What a copy that was killed left beside it is cleared away.
+    let left = folder.path().join(format!("{}#1", want[1]));
+    fs::write(&left, "half").unwrap();
     // An hour that changed is copied in the place of what was there.
     log.write(numbered(1, 500..600));
     log.tidier(KEEPING).step(now, true, &|| false).unwrap();

@@ -1,6 +1,7 @@
 //! The log as a whole: written, killed, joined, deleted, copied, read.
 
 mod copied;
+mod kept;
 mod killed;
 mod measure;
 mod read;

@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 
 use sensor_core::event::Half;
 use sensor_core::observation::{EndReason, FlowId, Kind, Verdict};
@@ -324,4 +328,46 @@ fn an_output_that_is_closed_is_told_as_that() {
         let Err(crate::error::FlowLogError::Output(error)) = told else { panic!("{format:?}: {told:?}") };
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{format:?}");
     }
+}
+
+/// Files of another release may have columns more or fewer.
+#[test]
+fn files_with_other_columns_are_read_as_far_as_they_are_known() {
+    let log = Log::new();
+    log.write(numbered(0, 0..100));
+    let file = log.path().join("day=2026-11-28/hour=03").read_dir().unwrap().next().unwrap().unwrap().path();
+    let whole = super::everything(&file).remove(0);
+    let known = told(&log, &ALL, Format::Json).0;
+    let write = |columns: Vec<(&str, ArrayRef)>| {
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(fs::File::create(&file).unwrap(), rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+    };
+    let schema = whole.schema();
+    let columns = || -> Vec<(&str, ArrayRef)> {
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        names.zip(whole.columns().iter().cloned()).collect()
+    };
+    // In another order, with one more, and without one that may be missing.
+    let mut others = columns();
+    others.reverse();
+    others.retain(|(name, _)| *name != "coverage");
+    others.push(("mood", Arc::new(Int32Array::from(vec![7; whole.num_rows()]))));
+    write(others);
+    let (json, scanned) = told(&log, &ALL, Format::Json);
+    assert_eq!((scanned.rows, scanned.unread.count), (100, 0), "{}", scanned.unread);
+    let without = known.replace("\"coverage\":1.0,", "");
+    assert_eq!(json.lines().next(), without.lines().next());
+    assert!(json == without && json != known, "the others");
+    // One of another type cannot be told from something else.
+    let mut others = columns();
+    for (name, column) in &mut others {
+        if *name == "dest_port" {
+            *column = Arc::new(StringArray::from(vec!["https"; whole.num_rows()]));
+        }
+    }
+    write(others);
+    let (_, scanned) = told(&log, &ALL, Format::Csv);
+    assert_eq!((scanned.rows, scanned.unread.count), (0, 1));
 }

@@ -39,7 +39,7 @@ pub static PHRASES: Phrases = Phrases {
         format!("{until} まで。返答がなければ{}", if acts { "実行します" } else { "何もしません" })
     },
     judgement: |who, id, right, by| match right {
-        Some(true) => format!("{who}: インシデント {id} は真の検知と判定されました ({by})"),
+        Some(true) => format!("{who}: インシデント {id} は正しい検知と判定されました ({by})"),
         Some(false) => format!("{who}: インシデント {id} は誤検知と判定されました ({by})"),
         None => format!("{who}: インシデント {id} による検知器の見直しが終わりました ({by})"),
     },

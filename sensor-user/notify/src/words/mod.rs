@@ -69,6 +69,11 @@ impl Phrases {
         (self.signature)(detector, signature)
     }
 
+    /// The name of a number of the evidence.
+    pub fn number(&self, name: &str) -> String {
+        (self.number)(name)
+    }
+
     /// What was done about an alert, by the name of the action.
     pub fn action(&self, name: &str) -> &'static str {
         (self.action)(name)
