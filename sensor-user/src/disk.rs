@@ -29,6 +29,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !dir.is_dir() {
+        let what = format!("there is no directory {}", dir.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
     let mut young = Builder::new().prefix(".").suffix(".new").tempfile_in(dir)?;
     young.write_all(bytes)?;
     young.as_file().sync_all()?;
@@ -60,5 +64,7 @@ mod tests {
         write(Path::new("/dev/null"), b"nothing").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
         assert!(write(dir.path(), b"a directory").is_err());
+        let error = write(&dir.path().join("none/report.html"), b"nowhere").unwrap_err().to_string();
+        assert!(error.starts_with("there is no directory ") && error.ends_with("/none"), "{error}");
     }
 }
