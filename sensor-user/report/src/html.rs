@@ -324,7 +324,7 @@ fn bars(counts: &[(String, u64)]) -> Markup {
         svg viewBox=(format!("0 0 400 {}", counts.len().max(1) * ROW)) width="100%" role="img" {
             @for (row, (name, count)) in counts.iter().enumerate() {
                 @let width = 190.0 * *count as f64 / most as f64;
-                text x="150" y=(row * ROW + 15) text-anchor="end" { (cut(name, 22)) }
+                text x="150" y=(row * ROW + 15) text-anchor="end" { (cut(name, 20)) }
                 rect.bar x="158" y=(row * ROW + 3) width=(format!("{width:.1}")) height="15" rx="2" {}
                 text x=(format!("{:.1}", 164.0 + width)) y=(row * ROW + 15) { (count) }
             }
