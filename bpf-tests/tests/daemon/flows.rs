@@ -268,6 +268,19 @@ fn a_disk_that_fills_in_the_middle_of_a_file_damages_nothing() -> Result<()> {
     })
 }
 
+/// Waits until a UDP socket is at this port with as many bytes to be read as `is` wants.
+fn waiting_at(port: u16, is: impl Fn(u64) -> bool) -> Result<()> {
+    let place = format!(":{port:04X} ");
+    until("a socket to have read what there is", Duration::from_secs(30), || {
+        let sockets = fs::read_to_string("/proc/thread-self/net/udp")?;
+        let socket = sockets.lines().find(|line| line.contains(&place));
+        let queue = socket.and_then(|line| line.split_whitespace().nth(4)?.split_once(':'));
+        let bytes = queue.map(|(_, bytes)| u64::from_str_radix(bytes, 16)).transpose()?;
+        Ok(bytes.filter(|bytes| is(*bytes)))
+    })
+    .map(drop)
+}
+
 #[test]
 fn a_collector_is_told_the_same_by_ipfix() -> Result<()> {
     site(3, |site| {
@@ -280,6 +293,8 @@ fn a_collector_is_told_the_same_by_ipfix() -> Result<()> {
             .arg(&folder);
         let mut collector =
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting nfcapd")?;
+        // What is sent before somebody listens is lost.
+        waiting_at(4739, |_| true)?;
         let service = Service::start(site.lab, 2, 104)?;
         let daemon = site.start(&["--mode", "enforce"])?;
         exchange(site.lab, 1, "10.77.0.2:104")?;
@@ -287,17 +302,12 @@ fn a_collector_is_told_the_same_by_ipfix() -> Result<()> {
         logged(site, 2.0)?;
         let found = query(site, &["--from", "5m", "--port", "104"])?;
         daemon.stop()?;
+        waiting_at(4739, |bytes| bytes == 0)?;
         signal("TERM", collector.id())?;
         collector.wait()?;
         drop(service);
-        // Its file is named by the time it was begun.
-        let files: Vec<_> = fs::read_dir(&folder)?.collect::<std::io::Result<_>>()?;
-        let file = files
-            .iter()
-            .map(fs::DirEntry::path)
-            .find(|path| path.is_file())
-            .context("nothing was collected")?;
-        let told = run("nfdump", &["-q", "-o", "json", "-r", &file.display().to_string(), "port 104"])?;
+        // It begins a file every five minutes.
+        let told = run("nfdump", &["-q", "-o", "json", "-R", &folder.display().to_string(), "port 104"])?;
         // It prints the objects of a list, and not the list.
         let list = format!("[{}]", told.trim().trim_start_matches('[').trim_end_matches(']'));
         let told: Vec<Value> = serde_json::from_str(&list).with_context(|| told.clone())?;
