@@ -34,7 +34,7 @@ use crate::pipeline::{Keeper, Parts, Pipeline, Printer, Sweeper, Telling};
 use crate::record::{self, Keeping, Recorder};
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
-use crate::{adopt, journal, makers, pipeline, protocol};
+use crate::{adopt, journal, makers, pipeline, protocol, urgency};
 
 /// Requests of clients that may wait.
 const ASKS: usize = 64;
@@ -84,7 +84,8 @@ pub fn configure(file: Option<&std::path::Path>, mode: Option<Mode>) -> Result<C
 ///
 /// Whatever keeps it from starting, or from going on; nothing is left half-done then.
 pub fn run(options: RunOptions) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(urgency::later).build()?;
     let result = runtime.block_on(live(options));
     runtime.shutdown_background();
     result

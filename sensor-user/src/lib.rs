@@ -38,4 +38,5 @@ mod stage;
 pub mod store;
 pub mod telemetry;
 pub mod upgrade;
+mod urgency;
 pub mod verify;

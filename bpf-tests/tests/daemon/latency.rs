@@ -17,6 +17,8 @@ const SCANNERS: u8 = 100;
 const OTHERS: u64 = 100_000;
 /// Time between two probes of a scanner.
 const PACE: Duration = Duration::from_micros(50);
+/// By then the tables have their size: 262,144 conversations fill them.
+const WARM_UP: Duration = Duration::from_secs(5);
 /// Refusals that give a scanner away: ten failures of first contacts are one chance in a million.
 const ENOUGH: usize = 10;
 /// Probes until it is given up.
@@ -40,7 +42,7 @@ fn of_the_drop_that_follows_the_evidence() -> Result<()> {
             let started = Instant::now();
             let measured = thread::scope(|scope| {
                 let background = scope.spawn(|| background(&flood, others, &over, &sent));
-                thread::sleep(Duration::from_secs(2));
+                thread::sleep(WARM_UP);
                 let measured: Result<Vec<Duration>> =
                     (1..=SCANNERS).map(|scanner| scan(&wire, &listener, scanner)).collect();
                 over.store(true, Ordering::Relaxed);

@@ -42,6 +42,20 @@ fn serve(site: &Site, what: &str, mut done: impl FnMut() -> Result<bool>) -> Res
     })
 }
 
+/// Checks that the loop of a daemon comes before other programs, and no other thread of it does.
+fn check_priorities(daemon: &Daemon) -> Result<()> {
+    let mut priorities = Vec::new();
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.pid()))? {
+        let stat = fs::read_to_string(task?.path().join("stat"))?;
+        // proc_pid_stat(5): behind the name, the 17th field is the nice value.
+        let (_, fields) = stat.rsplit_once(") ").context("a name")?;
+        priorities.push(fields.split(' ').nth(16).context("a priority")?.parse::<i32>()?);
+    }
+    priorities.sort_unstable();
+    ensure!(priorities.len() > 3 && priorities[0] == -15 && priorities[1] == 0, "{priorities:?}");
+    Ok(())
+}
+
 /// Checks that a daemon is nobody's and has no capability at all.
 fn check_powerless(daemon: &Daemon) -> Result<()> {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
@@ -65,6 +79,7 @@ fn a_daemon_without_privileges_isolates_expires_sweeps_and_restarts() -> Result<
         }
         let daemon = site.start(&["--mode", "enforce"])?;
         check_powerless(&daemon)?;
+        check_priorities(&daemon)?;
         let ways = [(1, "10.77.0.2"), (2, "fd77::1")];
         let others = [(2, "10.77.0.3"), (3, "fd77::2")];
         check_ways(site.lab, "before", true, &[&ways[..], &others].concat())?;

@@ -23,12 +23,12 @@ pub enum FlowKey {
     V6(FlowKey6),
 }
 
-/// Sets read by one call: 64 KiB.
-const CHUNK: usize = 64;
+/// Sets read by one call: 16 KiB.
+const CHUNK: usize = 16;
 /// Calls, and flows, after which a sweep lets other things be done: what lies in the rings meanwhile waits, and it may be the
 /// evidence against a scanner.
 const CALLS: usize = 64;
-const MANY: usize = 512;
+const MANY: usize = 128;
 /// How often a set is read that was being written, which takes a tenth of a microsecond.
 const TRIES: usize = 16;
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aya::maps::IterableMap;
 use aya::maps::lpm_trie::Key;
 use sensor_ebpf::control::{Config, Reflex};
-use sensor_ebpf::rule::{Address, SCOPE_CAPACITY, SEGMENTS};
+use sensor_ebpf::rule::Address;
 
 use super::error::BpfError;
 use super::pod::Raw;
-use super::rules::{Rules, unless_missing};
+use super::rules::{Rules, read, unless_missing};
 
 impl Rules {
     /// Has the program forget who lived at ports that no longer have their index: they are known anew where they are heard next,
@@ -18,32 +19,28 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn forget_places(&mut self, kept: &BTreeSet<u8>) -> Result<(), BpfError> {
-        let fault = |error| BpfError::map("looking through the places", error);
         let is_gone = |place: u32| !kept.iter().any(|index| u32::from(*index) == place);
-        let mut gone = Vec::new();
-        for entry in self.places.iter() {
-            let (mac, place) = entry.map_err(fault)?;
+        let mut gone: Vec<u64> = Vec::new();
+        read(self.places.map(), "looking through the places", |mac: u64, place| {
             gone.extend(is_gone(place).then_some(mac));
-        }
+        })?;
         gone.iter().try_for_each(|mac| {
             unless_missing(|| "forgetting a place".to_owned(), self.places.remove(mac)).map(drop)
         })
     }
 
-    /// The segment of each port and VLAN that is in one, by its index. Takes about 2 ms.
+    /// The segment of each port and VLAN that is in one, by its index.
     ///
     /// # Errors
     ///
     /// [`BpfError::Map`].
     pub fn segments(&self) -> Result<BTreeMap<u32, u32>, BpfError> {
         let mut segments = BTreeMap::new();
-        for scope in 0..SCOPE_CAPACITY {
-            let segment = self.segment_of.get(&scope, 0);
-            let segment = segment.map_err(|error| BpfError::map("reading the segments", error))?;
+        read(self.segment_of.map(), "reading the segments", |scope: u32, segment: u32| {
             if segment != 0 {
                 segments.insert(scope, segment);
             }
-        }
+        })?;
         Ok(segments)
     }
 
@@ -53,9 +50,10 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn reflexes(&self) -> Result<Vec<Reflex>, BpfError> {
-        let read = |segment| self.reflex.get(&segment, 0).map(|Raw(reflex)| reflex);
-        let all: Result<_, _> = (0..SEGMENTS).map(read).collect();
-        all.map_err(|error| BpfError::map("reading the reflex of the segments", error))
+        let mut all = Vec::new();
+        // An array is read in its order.
+        read(self.reflex.map(), "reading the reflex of the segments", |_: u32, reflex| all.push(reflex))?;
+        Ok(all)
     }
 
     /// The internal prefixes: bits of 128, and the address.

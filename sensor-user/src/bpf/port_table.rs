@@ -11,7 +11,7 @@ use super::error::{BpfError, chain};
 use super::pod::Raw;
 use super::ports::BridgePort;
 use super::sensor::{MapSource, open};
-use super::sys::{self, BatchEnd};
+use super::sys;
 
 /// The map of ports, and which of the indices 1..=255 are taken. 0 means "not registered" and is never given away.
 pub struct PortTable {
@@ -140,27 +140,9 @@ pub fn copy(from: &MapData, to: MapData) -> Result<(), BpfError> {
 
 /// All interfaces in the table that have an index. In batches: one by one 65,536 calls would be a tenth of a second.
 fn registered(map: &MapData) -> Result<Vec<(u32, u8)>, BpfError> {
-    const CHUNK: usize = 8192;
-    let mut keys = vec![0u32; CHUNK];
-    let mut ports = vec![Port::default(); CHUNK];
     let mut found = Vec::new();
-    let mut cursor = None;
-    loop {
-        let end = sys::lookup_batch(map.fd().as_fd(), cursor, &mut keys, &mut ports)
-            .map_err(|error| BpfError::map("reading the table of ports", error))?;
-        let (count, next) = match end {
-            BatchEnd::More(count, next) => (count, Some(next)),
-            BatchEnd::Last(count) => (count, None),
-            // Only hash tables have buckets; an array never answers so.
-            BatchEnd::TooSmall => (0, None),
-        };
-        let entries = keys.iter().zip(&ports).take(count);
-        found.extend(
-            entries.filter(|(_, port)| port.index != 0).map(|(ifindex, port)| (*ifindex, port.index)),
-        );
-        match next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(found),
-        }
-    }
+    let each = |ifindex: u32, port: Port| found.extend((port.index != 0).then_some((ifindex, port.index)));
+    sys::each_entry(map.fd().as_fd(), each)
+        .map_err(|error| BpfError::map("reading the table of ports", error))?;
+    Ok(found)
 }

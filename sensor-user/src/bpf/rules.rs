@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
 use sensor_core::datapath::RuleKey;
 use sensor_ebpf::ABI;
 use sensor_ebpf::account::LEAST_TIMEOUT_NS;
@@ -17,8 +18,9 @@ use sensor_ebpf::table::Secret;
 use super::error::{BpfError, chain};
 use super::pinned::PinnedMaps;
 use super::pins::Pins;
-use super::pod::Raw;
+use super::pod::{Raw, Wire};
 use super::sensor::{MapSource, open};
+use super::sys;
 
 type Table<K> = HashMap<MapData, K, Raw<RuleValue>>;
 type Trie<V> = LpmTrie<MapData, Raw<Address>, V>;
@@ -55,8 +57,8 @@ pub struct Rules {
     pub(super) internal: Trie<u32>,
     allow: HashMap<MapData, Raw<AllowKey>, u32>,
     pub(super) places: HashMap<MapData, u64, u32>,
-    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: looking through the arrays takes
-    /// milliseconds, so it is not done for each change of a rule.
+    /// The ports, VLANs and segments with a rule, and whether any segment has a reflex: the arrays are not looked through for
+    /// each change of a rule.
     scopes: BTreeSet<u32>,
     counting: bool,
     /// The rules that restrict somebody: to look for one among those that do not may take the reading of all.
@@ -240,8 +242,9 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn list(&mut self) -> Result<Vec<(RuleKey, RuleValue)>, BpfError> {
-        let mut rules = all(&self.mac, RuleKey::Mac)?;
-        rules.extend(all(&self.ip, |Raw(ip)| RuleKey::Ip(ip))?);
+        let mut rules = Vec::new();
+        read(self.mac.map(), "reading the rules", |mac, rule| rules.push((RuleKey::Mac(mac), rule)))?;
+        read(self.ip.map(), "reading the rules", |ip, rule| rules.push((RuleKey::Ip(ip), rule)))?;
         for entry in self.net.iter() {
             let (key, Raw(rule)) = entry.map_err(|error| BpfError::map("reading the rules", error))?;
             let Raw(address) = key.data();
@@ -285,17 +288,13 @@ impl Rules {
 
     /// Looks through the arrays for what is there.
     fn look(&mut self) -> Result<(), BpfError> {
-        let fault = |error| BpfError::map("looking for rules", error);
         self.scopes.clear();
-        for index in 0..SCOPE_CAPACITY {
-            if self.scope.get(&index, 0).map_err(fault)?.0.level != LEVEL_NONE {
+        read(self.scope.map(), "looking for rules", |index: u32, rule: RuleValue| {
+            if rule.level != LEVEL_NONE {
                 self.scopes.insert(index);
             }
-        }
-        self.counting = false;
-        for segment in 0..SEGMENTS {
-            self.counting |= self.reflex.get(&segment, 0).map_err(fault)?.0.mode != REFLEX_OFF;
-        }
+        })?;
+        self.counting = self.reflexes()?.iter().any(|reflex| reflex.mode != REFLEX_OFF);
         Ok(())
     }
 
@@ -368,8 +367,11 @@ impl Rules {
     ///
     /// [`BpfError::Map`].
     pub fn allowed(&self) -> Result<BTreeSet<AllowKey>, BpfError> {
-        let keys = self.allow.keys().map(|key| key.map(|Raw(key)| key));
-        keys.collect::<Result<_, _>>().map_err(|error| BpfError::map("reading the allow lists", error))
+        let mut allowed = BTreeSet::new();
+        read(self.allow.map(), "reading the allow lists", |key, _: u32| {
+            allowed.insert(key);
+        })?;
+        Ok(allowed)
     }
 
     /// Sets the budgets of throttled devices: new destinations, and KiB.
@@ -469,11 +471,11 @@ fn armed<K: aya::Pod>(table: &Table<K>, bit: u32) -> Result<u32, BpfError> {
     }
 }
 
-/// The rules of a table.
-fn all<K: aya::Pod>(table: &Table<K>, key: fn(K) -> RuleKey) -> Result<Vec<(RuleKey, RuleValue)>, BpfError> {
-    table
-        .iter()
-        .map(|entry| entry.map(|(found, Raw(rule))| (key(found), rule)))
-        .collect::<Result<_, _>>()
-        .map_err(|error| BpfError::map("reading the rules", error))
+/// Gives each entry of a map to `each`, with few calls: one by one the arrays alone would take milliseconds.
+pub(super) fn read<K: Wire, V: Wire>(
+    map: &MapData,
+    what: &'static str,
+    each: impl FnMut(K, V),
+) -> Result<(), BpfError> {
+    sys::each_entry(map.fd().as_fd(), each).map_err(|error| BpfError::map(what, error))
 }

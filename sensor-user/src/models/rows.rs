@@ -10,6 +10,7 @@ use sensor_core::model::reservoir_file;
 use sensor_core::time::{HOUR, Time};
 
 use super::shelf::{read_at_most, write};
+use crate::urgency;
 
 /// Each file is written anew after this time. The files are written in turns, so that only one is copied at a time.
 const EVERY: u64 = HOUR;
@@ -67,7 +68,10 @@ impl Saver {
             return;
         };
         let (path, reservoir) = (path(dir, scope), reservoir.clone());
-        let save = move || save(&path, &reservoir_file::write(&reservoir, scope.subject));
+        let save = move || {
+            urgency::later();
+            save(&path, &reservoir_file::write(&reservoir, scope.subject));
+        };
         match thread::Builder::new().name("rows".to_owned()).spawn(save) {
             Ok(thread) => self.going = Some(thread),
             Err(error) => log::error!("cannot start a thread to keep what there is to learn from: {error}"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use rustix::process::setpriority_process;
 use sensor_core::detect::unusual::{MAX_ROWS, Scope};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::model::drift::{Comparison, Parting};
@@ -14,9 +13,8 @@ use sensor_core::model::train::{TrainError, Training, train};
 use sensor_core::model::{Model, Threshold};
 
 use super::shelf::{Chosen, Kept, Shelf, ShelfError, address};
+use crate::urgency;
 
-/// The lowest priority there is.
-const NICE: i32 = 19;
 /// False alarms that are accepted for each row: the least that can be promised from as many rows as are kept, with room for
 /// hosts that are left out (45,000 rows will do). A device that does something each minute has 43,200 rows a month.
 const RATE: f64 = 2e-6;
@@ -125,10 +123,7 @@ fn named(devices: &[DeviceKey]) -> String {
 pub fn start(job: Job) -> io::Result<Receiver<Result<Done, Failed>>> {
     let (sender, receiver) = sync_channel(1);
     thread::Builder::new().name("training".to_owned()).spawn(move || {
-        // No process: this thread alone.
-        if let Err(error) = setpriority_process(None, NICE) {
-            log::warn!("the training has no low priority: {error}");
-        }
+        urgency::last();
         // Nobody waits any more: then nobody needs to know.
         let _ = sender.send(work(job));
     })?;

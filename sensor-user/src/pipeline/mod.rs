@@ -44,6 +44,7 @@ use crate::models::{self, Models};
 use crate::protocol::Hits;
 use crate::record::Recorder;
 use crate::telemetry::{Metrics, Repair};
+use crate::urgency;
 use ledger::Accounts;
 use reached::Reached;
 
@@ -68,6 +69,8 @@ const BUSY_TICK: Duration = Duration::from_millis(10);
 const SWEEP_TICK: Duration = Duration::from_millis(1);
 /// Time between ticks otherwise.
 const IDLE_TICK: Duration = Duration::from_millis(100);
+/// Parts of a sweep that are read in a round of the loop.
+const SWEEPS: usize = 4;
 /// Counters are read, and the kernel's rules compared with those decided, this often.
 const SAMPLE: u64 = SECOND;
 /// Comparing rules may take one part in so many of the loop's time: with very many rules it is done less often.
@@ -231,6 +234,7 @@ impl Pipeline {
     ///
     /// [`PipelineError`]; what the kernel enforces stays enforced.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), PipelineError> {
+        urgency::first();
         let mut shutdown = std::pin::pin!(shutdown);
         let mut wait_for_rings = true;
         loop {
@@ -332,12 +336,17 @@ impl Pipeline {
         self.lost = lost;
     }
 
-    /// Does what is due now and then.
+    /// Does what is due now and then, a part at a time: what comes meanwhile may be the evidence against a scanner.
     fn chores(&mut self) {
-        let now = Now::read().mono;
-        if self.parts.sweeper.is_due(now) {
+        for _ in 0..SWEEPS {
+            let now = Now::read().mono;
+            if !self.parts.sweeper.is_due(now) {
+                break;
+            }
             self.sweep(now);
+            self.catch_up();
         }
+        let now = Now::read().mono;
         if now >= self.next_sample {
             self.next_sample = now.plus(SAMPLE);
             self.keep_ports();
@@ -347,10 +356,14 @@ impl Pipeline {
             }
             self.note_models();
             self.watch_bypass();
-            self.look(now);
-            self.sample(now);
+            self.catch_up();
+            self.look(Now::read().mono);
+            self.catch_up();
+            self.sample(Now::read().mono);
+            self.catch_up();
         }
         if now >= self.next_reconcile {
+            let now = Now::read().mono;
             self.reconcile(true);
             let took = Now::read().mono.since(now);
             self.next_reconcile = now.plus(SAMPLE.max(took.saturating_mul(RECONCILE_SHARE)));
@@ -380,7 +393,7 @@ impl Pipeline {
 
     /// Reads on in the flow tables.
     fn sweep(&mut self, now: Time) {
-        let entered = self.entered();
+        let entered = if self.parts.sweeper.is_going() { 0 } else { self.entered() };
         let Parts { sweeper, attachments, engine, counters, enforcer, .. } = &mut self.parts;
         if !sweeper.is_going() {
             sweeper.leaks.begin(now, &enforcer.wanted(), enforcer.is_bypassed());

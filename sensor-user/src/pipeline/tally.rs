@@ -63,9 +63,6 @@ pub struct Read {
     /// Frames of these that passed.
     pub passed: u64,
     port: u8,
-    round: bool,
-    /// The flow is over.
-    over: bool,
 }
 
 /// What was read of one port's flows.
@@ -81,6 +78,8 @@ pub struct PortTally {
     pub(super) next: Count,
     /// Of flows that are over, by the sweep that goes on.
     pub(super) ending: Count,
+    /// Of flows in the tables by the last sweep, to which the one that goes on has not come yet.
+    pub(super) missing: Count,
     /// Flows that began earlier are of the port that had this index before.
     pub since: Time,
 }
@@ -124,13 +123,16 @@ impl BuildHasher for BuildAsIs {
     }
 }
 
-/// All that was read. As large as the flow tables are full: 40 bytes a flow.
+/// All that was read. As large as the flow tables are full: 40 bytes a flow, twice, so that the end of a sweep need not go
+/// through all of them.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// By a number of the flow. It is made with a key of this process, so that nobody can make two flows meet.
+    /// By the last sweep, of flows to which the one that goes on has not come yet; by a number of the flow. It is made with a
+    /// key of this process, so that nobody can make two flows meet.
+    before: HashMap<u64, Read, BuildAsIs>,
+    /// By the sweep that goes on.
     reads: HashMap<u64, Read, BuildAsIs>,
     keyed: RandomState,
-    round: bool,
     ports: BTreeMap<u8, PortTally>,
 }
 
@@ -152,6 +154,7 @@ impl Tally {
 
     /// Takes up what an earlier daemon knew of a port.
     pub fn restore(&mut self, index: u8, marks: &Marks) {
+        self.forget(index);
         let count = |[packets, bytes]: [u64; 2]| Count { packets, bytes };
         let (closed, unread) = (count(marks.closed), count(marks.unread));
         self.ports
@@ -160,7 +163,11 @@ impl Tally {
 
     /// Forgets a port.
     pub fn forget(&mut self, index: u8) {
-        self.ports.remove(&index);
+        if self.ports.remove(&index).is_some() {
+            for reads in [&mut self.before, &mut self.reads] {
+                reads.retain(|_, read| read.port != index);
+            }
+        }
     }
 
     /// Notes a reading of a flow that goes on; gives the one before.
@@ -174,37 +181,47 @@ impl Tally {
     }
 
     fn note(&mut self, port: u8, key: &FlowKey, value: &FlowValue, over: bool) -> Option<Read> {
-        let count = Count::of(value);
+        let number = self.number(key, value);
         let tally = self.ports.entry(port).or_default();
         if value.first_ns < tally.since.0 {
             return None;
         }
-        if over { &mut tally.ending } else { &mut tally.next }.add(count);
-        let read = Read { count, passed: passed(value), port, round: self.round, over };
-        self.reads.insert(self.number(key, value), read)
+        let before = self.before.remove(&number);
+        if let Some(before) = before {
+            tally.missing = tally.missing.less(before.count);
+        }
+        let count = Count::of(value);
+        if over {
+            tally.ending.add(count);
+            return before;
+        }
+        tally.next.add(count);
+        let twice = self.reads.insert(number, Read { count, passed: passed(value), port });
+        if let Some(twice) = twice {
+            tally.next = tally.next.less(twice.count);
+        }
+        twice.or(before)
     }
 
     /// Gives a sweep up that could not be finished. What it read is read anew by the next.
     pub fn give_up(&mut self) {
-        let round = self.round;
         for tally in self.ports.values_mut() {
             (tally.next, tally.ending) = (Count::default(), Count::default());
         }
-        self.reads.values_mut().for_each(|read| read.round = !round);
+        for (number, read) in self.reads.drain() {
+            self.ports.entry(read.port).or_default().missing.add(read.count);
+            self.before.insert(number, read);
+        }
     }
 
     /// Ends a sweep. `counted` is what the program had counted in the flows of each port when it began.
     pub fn finish(&mut self, counted: &BTreeMap<u8, Count>) {
-        let (round, ports) = (self.round, &mut self.ports);
-        self.reads.retain(|_, read| {
-            if read.round != round {
-                ports.entry(read.port).or_default().closed.add(read.count);
-            }
-            read.round == round && !read.over
-        });
-        self.round = !self.round;
+        self.before.clear();
+        std::mem::swap(&mut self.before, &mut self.reads);
         for tally in self.ports.values_mut() {
             tally.live = std::mem::take(&mut tally.next);
+            // To what is still missing no sweep will come: it was forgotten.
+            tally.closed.add(std::mem::replace(&mut tally.missing, tally.live));
             tally.closed.add(std::mem::take(&mut tally.ending));
         }
         for (index, counted) in counted {
@@ -290,6 +307,34 @@ mod tests {
         tally.see(1, &flow(1), &value(5, 30));
         tally.finish(&counted(130));
         check(&tally, 30, 100);
+    }
+
+    #[test]
+    fn what_a_sweep_read_that_was_given_up_is_read_by_the_next() {
+        let mut tally = tally();
+        tally.see(1, &flow(1), &value(5, 10));
+        tally.see(1, &flow(2), &value(6, 5));
+        tally.finish(&counted(15));
+        // The second is forgotten in the end, the third comes to nothing.
+        tally.see(1, &flow(1), &value(5, 12));
+        tally.see(1, &flow(3), &value(7, 1));
+        tally.give_up();
+        assert_eq!(tally.see(1, &flow(1), &value(5, 20)).map(|read| read.passed), Some(12));
+        tally.finish(&counted(26));
+        check(&tally, 26, 0);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_port_that_left() {
+        let mut tally = tally();
+        tally.see(1, &flow(1), &value(5, 10));
+        tally.finish(&counted(10));
+        tally.see(1, &flow(1), &value(5, 12));
+        tally.forget(1);
+        tally.restore(1, &Marks::default());
+        assert!(tally.see(1, &flow(1), &value(5, 14)).is_none());
+        tally.finish(&counted(14));
+        check(&tally, 14, 0);
     }
 
     #[test]
