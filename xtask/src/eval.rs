@@ -71,6 +71,7 @@ fn detectors(tree: &Tree, args: &EvalArgs) -> Result<()> {
     if let Some(table) = &args.expect {
         command.arg("--expect").arg(std::path::absolute(table)?);
     }
-    command.args(&args.more).env("SEKISHO_BIN", product);
+    // As the service has it.
+    command.args(&args.more).env("SEKISHO_BIN", product).env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
     sh::run(&mut command)
 }
