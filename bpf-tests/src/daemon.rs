@@ -176,9 +176,8 @@ impl<'a> Site<'a> {
 
     /// The program, to be given a command. It ends with this thread.
     pub fn command(&self) -> Command {
-        let mut command = Command::new("prlimit");
-        // As the service has it (LimitNICE=-15): 20 less the priority.
-        command.args(["--nice=35", "setpriv", "--pdeathsig", "KILL"]);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
         if self.nobody.get() {
             command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs"]);
             command.args(["--bounding-set", "-all", "--inh-caps", "-all"]);
