@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use sensor_notify::notice::{Device, Entry, Notice, Step, What};
 use sensor_notify::place::Place;
 use sensor_notify::send::{syslog, trap, webhook};
-use sensor_notify::settings::{Format, Language, Template};
+use sensor_notify::settings::{ENTERPRISE, Format, Language, Template};
 use sensor_notify::words;
 
 fn text() -> impl Strategy<Value = String> {
@@ -106,10 +106,10 @@ proptest! {
                 prop_assert!(webhook::body(template, Language::Both, notice, &TimeZone::UTC).is_object());
             }
             for format in [Format::Rfc5424, Format::Cef] {
-                let line = syslog::message(format, 0, "host", notice);
+                let line = syslog::message(format, 0, ENTERPRISE, "host", notice);
                 prop_assert!(!line.iter().any(|byte| *byte < b' '), "{}", String::from_utf8_lossy(&line));
             }
-            let bytes = trap::message(notice, "public", 1).unwrap();
+            let bytes = trap::message(ENTERPRISE, notice, "public", 1).unwrap();
             let read = snmp2::Pdu::from_bytes(&bytes).unwrap();
             prop_assert_eq!(read.message_type, snmp2::MessageType::Trap);
             prop_assert!(read.varbinds.count() >= 5);
