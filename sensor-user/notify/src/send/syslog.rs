@@ -274,6 +274,7 @@ mod tests {
             detector: "scan".to_owned(),
             signature: "ARP scan: a|b".to_owned(),
             evidence: Vec::new(),
+            impact: None,
             nats: 27.7,
             action: "isolated".to_owned(),
         };

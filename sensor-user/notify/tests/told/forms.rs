@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use sensor_notify::notice::{Device, Entry, Notice, Step, What};
+use sensor_notify::notice::{Device, Entry, Impact, Lost, Notice, Step, What};
 use sensor_notify::place::Place;
 use sensor_notify::send::{syslog, trap, webhook};
 use sensor_notify::settings::{ENTERPRISE, Format, Language, Template};
@@ -31,6 +31,11 @@ fn device() -> impl Strategy<Value = Device> {
     )
 }
 
+fn impact(text: &str) -> Impact {
+    let lost = Lost { uses: false, service: text.to_owned(), peer: text.to_owned(), vital: true };
+    Impact { peers: u64::MAX, services: u64::MAX, conversations: 0, lost: vec![lost] }
+}
+
 fn what() -> impl Strategy<Value = What> {
     let step =
         prop::sample::select(vec![Step::Added, Step::Extended, Step::Changed, Step::Released, Step::Expired]);
@@ -39,6 +44,7 @@ fn what() -> impl Strategy<Value = What> {
         (text(), text(), nats()).prop_map(|(detector, signature, nats)| What::Alert {
             evidence: vec![(detector.clone(), signature.clone())],
             action: detector.clone(),
+            impact: Some(impact(&signature)),
             detector,
             signature,
             nats,
