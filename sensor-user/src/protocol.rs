@@ -17,7 +17,7 @@ use crate::bpf::Bypass;
 use crate::clock::{Stamp, WallClock};
 use crate::control::user_name;
 
-pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, MAX_EDITS};
+pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, PerhapsInfo};
 
 /// Number of this protocol. Raise it when an old client would misunderstand a new daemon or the other way round.
 pub const VERSION: u32 = 1;
@@ -711,6 +711,9 @@ pub struct DeviceInfo {
     /// The block entry that holds it.
     pub block: Option<u32>,
     /// Distinct destinations in the fan-out window.
+    /// Other devices that are perhaps the same one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perhaps_same: Vec<PerhapsInfo>,
     pub destinations: u32,
     /// What is usual for it, if learned.
     pub usual_destinations: Option<u32>,

@@ -223,6 +223,22 @@ fn one_device_is_shown_with_all_there_is_to_know() {
 }
 
 #[test]
+fn who_is_perhaps_the_same_is_shown_with_what_to_say() {
+    let mut first = device();
+    first["perhaps_same"] = json!([{
+        "device": { "id": 23, "mac": "00:1b:21:0a:0b:0d", "ips": [], "name": "dock" }, "dhcp_client_id": "0001ab",
+    }]);
+    let shown = show::device(&read(first.clone()), &here());
+    let words = "perhaps      the same as dock: both ask by DHCP under one client id. If so: `sekisho devices merge 17 23`\n";
+    assert!(shown.ends_with(words), "{shown}");
+    let mut second = first.clone();
+    second["id"] = 23.into();
+    let shown = show::devices(&[read(first), read(second), read(device())], &here());
+    let words = "2 devices are perhaps one with another (17, 23): `sekisho devices show 17` tells why.\n";
+    assert!(shown.ends_with(words), "{shown}");
+}
+
+#[test]
 fn the_class_the_decision_and_what_is_lost_are_shown() {
     let mut device = device();
     device["class"] = "icu".into();

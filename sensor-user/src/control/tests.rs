@@ -18,7 +18,7 @@ use sensor_core::policy::preview::Preview;
 use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
-use sensor_core::snapshot::{ClassSuccess, DeviceView, EngineStats};
+use sensor_core::snapshot::{ClassSuccess, DeviceView, EngineStats, Perhaps};
 use sensor_core::success::Rate;
 use sensor_core::time::{HOUR, SECOND, Time};
 use serde_json::{Value, json};
@@ -105,6 +105,7 @@ fn view() -> View {
         }),
         label: Some(Label { kind: Kind::Modality, confidence: 0.931, reasons: vec!["x".to_owned()] }),
         names: vec!["mri2".to_owned()],
+        perhaps: vec![Perhaps { device: cards()[1].1.clone(), client_id: "0001ab".to_owned() }],
         gateway: false,
         protected: false,
         block: Some(5),
@@ -370,7 +371,9 @@ async fn what_there_is_to_see_is_shown() {
             "first_seen": "1970-01-01T00:00:00.500000+0000", "last_seen": "1970-01-01T00:00:02.000000+0000",
             "port": "eth1", "vlan": 20, "segment": "ward-3",
             "switch": { "name": "sw-3f", "port": "Gi0/7", "platform": null },
-            "kind": { "name": "modality", "confidence": 0.93, "reasons": ["x"] }, "names": ["mri2"], "gateway": false, "protected": false, "block": 5, "destinations": 3,
+            "kind": { "name": "modality", "confidence": 0.93, "reasons": ["x"] }, "names": ["mri2"],
+            "perhaps_same": [{ "device": { "id": 8, "mac": "00:1b:21:0a:0b:0d", "ips": [] }, "dhcp_client_id": "0001ab" }],
+            "gateway": false, "protected": false, "block": 5, "destinations": 3,
             "usual_destinations": null,
         }, {
             "id": 8, "mac": "00:1b:21:0a:0b:0d", "ips": [], "more_ips": 0, "owner": "radiology", "approved": false,

@@ -71,6 +71,15 @@ pub struct CardInfo {
     #[serde(default)]
     pub approved: bool,
     /// The addresses that are one device by word of a person.
+
+/// Evidence that a device is the same as another one. Only a person says that it is, by [`DeviceMerge`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PerhapsInfo {
+    /// The other one.
+    pub device: super::DeviceName,
+    /// The DHCP client identifier under which both ask, in hexadecimal digits.
+    pub dhcp_client_id: String,
+}
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<String>,
 }

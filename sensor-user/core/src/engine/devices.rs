@@ -18,7 +18,7 @@ pub const MAX_EDITS: usize = 256;
 impl Engine {
     /// Takes up the devices an earlier run kept, and what people said of them. Call it once, before anything else is taken up.
     pub fn resume(&mut self, kept: Vec<inventory::kept::Kept>, cards: Vec<Card>) {
-        self.inventory.resume(kept, cards, &self.settings);
+        self.inventory.resume(kept, cards, &mut self.identities, &self.settings);
     }
 
     /// Has the store keep what changed of devices, if it is time; at the `end` all of it.
@@ -27,7 +27,8 @@ impl Engine {
             return;
         }
         self.next_keep = now.plus(inventory::kept::ROUND);
-        out.saves.extend(self.inventory.unsaved(now, end, &self.ports, &self.settings));
+        let Self { inventory, ports, identities, settings, .. } = self;
+        out.saves.extend(inventory.unsaved((now, end), ports, identities, settings));
     }
 
     /// Writes cards: all of them, or none.

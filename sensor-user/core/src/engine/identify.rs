@@ -79,8 +79,9 @@ impl Engine {
         out.events.push(Timed { time: now, event: Event::Device(news) });
     }
 
-    /// Tells that a device is taken for another kind than before.
+    /// Something new was seen of a device: has it kept, and tells if the device is taken for another kind than before.
     fn tell_kind(&mut self, key: DeviceKey, now: Time, out: &mut Output) {
+        self.inventory.note_identity(key);
         let Some(device) = self.inventory.get(key) else { return };
         let maker = self.maker(device);
         let label = self.identities.news(key, known(device, maker.as_deref()));

@@ -182,7 +182,7 @@ impl Engine {
     /// Tells which port has which index now.
     pub fn set_ports(&mut self, ports: BTreeMap<u8, Name>) {
         self.note(|| Input::Ports(ports.clone()));
-        self.inventory.place(&ports);
+        self.inventory.place(&ports, &mut self.identities);
         self.ports = ports;
     }
 
