@@ -640,22 +640,19 @@ fn a_file_of_devices_is_sent_whole_or_not_at_all() {
     let dir = tempfile::TempDir::new().unwrap();
     let file = dir.path().join("devices.csv");
     let line = |n: u32| format!("02:00:00:00:{:02x}:{:02x},host {n},yes\n", n >> 8, n & 0xff);
-    std::fs::write(&file, format!("mac,name,approved\n{}", (0..200).map(line).collect::<String>())).unwrap();
+    std::fs::write(&file, format!("mac,name,approved\n{}", (0..600).map(line).collect::<String>())).unwrap();
     let import = format!("devices import {}", file.display());
-    let (text, asked) = command(&import, vec![ok(json!([{ "id": 1, "mac": "", "ips": [] }])), ok(json!([]))]);
-    assert_eq!(text.unwrap(), "200 devices read, 1 changed.\n");
-    let lengths: Vec<_> = asked.iter().map(|asked| asked["with"].as_array().unwrap().len()).collect();
-    assert_eq!(lengths, [128, 72]);
-    assert_eq!(
-        asked[1]["with"][0],
-        json!({ "device": "02:00:00:00:00:80", "name": "host 128", "approved": true })
-    );
+    let (text, asked) =
+        command(&import, vec![ok(json!(500)), ok(json!([{ "id": 1, "mac": "", "ips": [] }]))]);
+    assert_eq!(text.unwrap(), "600 devices read, 1 changed.\n");
+    let requests: Vec<_> = asked.iter().map(|asked| asked["request"].as_str().unwrap()).collect();
+    assert_eq!(requests, ["device_edit_part", "device_edit"]);
+    let sent: Vec<_> = asked.iter().flat_map(|asked| asked["with"].as_array().unwrap()).collect();
+    assert_eq!(sent.len(), 600);
+    assert_eq!(*sent[128], json!({ "device": "02:00:00:00:00:80", "name": "host 128", "approved": true }));
     let refused = json!({ "version": 1, "error": { "kind": "refused", "message": "there is no class icu" } });
-    let (text, _) = command(&import, vec![ok(json!([])), refused]);
-    assert_eq!(
-        text.unwrap_err(),
-        "there is no class icu; the lines before 130 are taken over, the others are not"
-    );
+    let (text, _) = command(&import, vec![ok(json!(500)), refused]);
+    assert_eq!(text.unwrap_err(), "there is no class icu; nothing was changed");
     let (text, _) = command(&format!("devices export -f {}", file.display()), vec![ok(json!([device()]))]);
     assert_eq!(text.unwrap(), format!("1 device written to {}.\n", file.display()));
     let written = std::fs::read_to_string(&file).unwrap();

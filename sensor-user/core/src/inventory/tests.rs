@@ -2,7 +2,10 @@ use proptest::prelude::*;
 
 use super::cards::{CardError, Edit, MAX_KEYS, MAX_NOTE, MAX_WORDS};
 use super::*;
-use crate::identify::Identities;
+use crate::identify::client::ClientId;
+use crate::identify::dhcp::Dhcp;
+use crate::identify::heard::{Heard, Said};
+use crate::identify::{Identities, Known};
 
 fn local(n: u8) -> DeviceKey {
     DeviceKey::Local(Mac([2, 0, 0, 0, 0, n]))
@@ -103,8 +106,20 @@ proptest! {
                 len: 60, ttl: 64, tcp_flags: 0, verdict: Verdict::Pass, rule_id: 0, inner: None,
             };
             inventory.see(&seen, &settings);
-            if !arp && identities.served(local(n), &FlowId { dport: u16::from(ip), ..id }) {
+            let dhcp = Dhcp {
+                client: mac,
+                host_name: Some(format!("h{ip}")),
+                client_id: ClientId::of_dhcp(&[0, ip + 1]),
+                ..Dhcp::default()
+            };
+            let heard = Heard { time: now, port: n, vlan: 0, mac, ip: None, said: Said::Dhcp(dhcp) };
+            let new = match arp {
+                true => identities.hear(local(n), &heard),
+                false => identities.served(local(n), &FlowId { dport: u16::from(ip), ..id }),
+            };
+            if new {
                 inventory.note_identity(local(n));
+                identities.told(local(n), Known::default());
             }
         }
         let ports = (0..3).map(|n| (n, format!("eth{n}").parse().unwrap())).collect();
