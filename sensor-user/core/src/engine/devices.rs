@@ -22,6 +22,7 @@ impl Engine {
     /// Takes up the devices an earlier run kept, and what people said of them. Call it once, before anything else is taken up.
     pub fn resume(&mut self, kept: Vec<inventory::kept::Kept>, cards: Vec<Card>) {
         self.inventory.resume(kept, cards, &mut self.identities, &self.settings);
+        self.judge_kept();
     }
 
     /// Has the store keep what changed of devices, if it is time; at the `end` all of it.

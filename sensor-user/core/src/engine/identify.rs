@@ -91,6 +91,15 @@ impl Engine {
         }
     }
 
+    /// Judges what kind each device is by what was kept of it.
+    pub(super) fn judge_kept(&mut self) {
+        let Self { inventory, identities, settings, .. } = self;
+        for device in inventory.iter() {
+            let maker = crate::inventory::describe(device, settings).maker;
+            identities.look(device.key, known(device, maker.as_deref()));
+        }
+    }
+
     /// What kind a device is.
     pub(super) fn label(&self, device: &Device) -> Option<Label> {
         let maker = self.maker(device);

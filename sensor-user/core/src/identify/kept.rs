@@ -2,7 +2,8 @@
 //! and is not told again.
 
 use super::facts::Facts;
-use super::{Identities, Identity, Kind, Uplink};
+use super::judge::judge;
+use super::{Identities, Identity, Kind, Known, Uplink};
 use crate::inventory::DeviceKey;
 use crate::time::Time;
 
@@ -36,6 +37,13 @@ impl Identities {
         let identity =
             Identity { facts: facts.bounded(), told: told.map(|kind| kind as u8), times, label: None };
         self.devices.put(key, identity);
+    }
+
+    /// Judges what kind a device is by what was kept of it, without telling: it is asked for often.
+    pub(crate) fn look(&mut self, key: DeviceKey, known: Known<'_>) {
+        if let Some(identity) = self.devices.peek_mut(&key) {
+            identity.label = Some(judge(&identity.facts, known));
+        }
     }
 
     /// Takes a device that was kept for the switch that is plugged into a port, if it said that it is one.
