@@ -17,13 +17,16 @@ use crate::bpf::Bypass;
 use crate::clock::{Stamp, WallClock};
 use crate::control::user_name;
 
-pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, MAX_EDITS};
+pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, PerhapsInfo};
 
 /// Number of this protocol. Raise it when an old client would misunderstand a new daemon or the other way round.
 pub const VERSION: u32 = 1;
 
 /// Longest request, in bytes with its line end.
 pub const MAX_REQUEST: usize = 64 * 1024;
+
+/// Longest list that is sent in parts, in bytes.
+pub const MAX_LIST: usize = 32 << 20;
 
 /// Most addresses in one request.
 pub const MAX_TARGETS: usize = sensor_core::policy::MAX_TARGETS;
@@ -52,8 +55,12 @@ pub enum Request {
     Status,
     /// All devices. Answer: a list of [`DeviceInfo`].
     Devices,
-    /// Say something of devices, of all or of none. Answer: a list of [`DeviceName`], those that changed.
+    /// Say something of devices, of all or of none, and of those in parts before it. Answer: a list of [`DeviceName`], those
+    /// that changed.
     DeviceEdit(Vec<DeviceEdit>),
+    /// A part of a list that is longer than a request: it holds when [`Request::DeviceEdit`] comes over the same connection.
+    /// Answer: how many devices wait for that.
+    DeviceEditPart(Vec<DeviceEdit>),
     /// Two are one device. Answer: likewise.
     DeviceMerge(DeviceMerge),
     /// This address is a device of its own. Answer: likewise.
@@ -704,6 +711,9 @@ pub struct DeviceInfo {
     /// What it calls itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// Other devices that are perhaps the same one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perhaps_same: Vec<PerhapsInfo>,
     /// Whether it is taken for a gateway.
     pub gateway: bool,
     /// Whether it is on the protected list.

@@ -62,6 +62,7 @@ const PACKAGES: &[Package] = &[
     (Part::Tests, "rsyslog", "a receiver of syslog"),
     (Part::Tests, "rsyslog-gnutls", "the same within TLS"),
     (Part::Tests, "snmptrapd", "a receiver of SNMP traps"),
+    (Part::Tests, "smitools", "smilint, which reads the MIB of the traps"),
     (Part::Tests, "busybox-static", "a client of DHCP"),
     (Part::Tests, "nfdump", "nfcapd, a collector of IPFIX"),
     (Part::Tests, "chromium", "prints the report of a month"),

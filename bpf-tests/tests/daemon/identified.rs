@@ -1,5 +1,6 @@
 //! What a device is, and where: from the wire to what a person reads.
 
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,29 +25,57 @@ fn says(device: &Value, reason: &str) -> bool {
     device["kind"]["reasons"].as_array().into_iter().flatten().any(|said| said == reason)
 }
 
+/// A real client on host n asks for an address as Windows does. Nobody gives it one, so that it fails.
+fn ask_for_an_address(site: &Site, n: u8, options: &[&str]) -> Result<()> {
+    let namespace = site.lab.host(n);
+    let mut client = Command::new("ip");
+    client.args(["netns", "exec", &namespace, "busybox", "udhcpc", "-i", "eth0", "-s", "/bin/true"]);
+    client.args(["-t", "2", "-T", "1", "-n", "-q", "-V", "MSFT 5.0"]).args(options);
+    client.output().context("running udhcpc (apt-get install busybox)").map(drop)
+}
+
+#[test]
+fn what_was_found_out_of_devices_is_known_without_the_record_and_so_is_who_is_perhaps_one() -> Result<()> {
+    site(3, |site| {
+        let daemon = site.start(&[])?;
+        for (n, name) in [(1, "hostname:CT-2"), (2, "hostname:dock")] {
+            ask_for_an_address(site, n, &["-x", name, "-x", "0x3d:00c0ffee01"])?;
+            // Of whom something is said is kept, however short it was heard.
+            site.ask(&["devices", "approve", &mac(n)])?;
+        }
+        let one = |device: &Value| device["perhaps_same"][0]["device"]["mac"] == mac(2);
+        let before = device(site, 1, one)?;
+        assert_eq!(before["perhaps_same"][0]["dhcp_client_id"], "00c0ffee01", "{before}");
+        let ids = (before["id"].to_string(), before["perhaps_same"][0]["device"]["id"].to_string());
+        let merge = format!("If so: `sekisho devices merge {} {}`", ids.0, ids.1);
+        for (args, want) in [
+            (&["devices", "show", &mac(1)][..], &merge[..]),
+            (&["devices"], "2 devices are perhaps one with another"),
+        ] {
+            let told = site.tell(args)?;
+            ensure!(told.out.contains(want), "{}", told.out);
+        }
+        daemon.stop()?;
+        // As after a boot of the machine: what is in the record is of no use any more.
+        fs::remove_dir_all(site.state_dir().join("record")).context("removing the record")?;
+        let daemon = site.start(&[])?;
+        let after = device(site, 1, one)?;
+        assert_eq!(before["names"], serde_json::json!(["CT-2"]), "{before}");
+        for key in ["kind", "names", "port", "perhaps_same"] {
+            assert_eq!(after[key], before[key], "{key}");
+        }
+        site.ask(&["devices", "merge", &ids.0, &ids.1])?;
+        device(site, 1, |device| device.get("perhaps_same").is_none())?;
+        daemon.stop().map(drop)
+    })
+}
+
 /// A real client asks for an address, and uses a real service; a switch says where it is.
 #[test]
 fn a_modality_is_recognised_by_how_it_asks_and_whom_it_sends_to_and_its_switch_is_named() -> Result<()> {
     site(3, |site| {
         let daemon = site.start(&[])?;
-        let namespace = site.lab.host(1);
-        let mut client = Command::new("ip");
-        client.args([
-            "netns",
-            "exec",
-            &namespace,
-            "busybox",
-            "udhcpc",
-            "-i",
-            "eth0",
-            "-s",
-            "/bin/true",
-            "-t",
-            "2",
-        ]);
-        client.args(["-T", "1", "-n", "-q", "-V", "MSFT 5.0", "-x", "hostname:CT-2"]);
-        // Nobody gives it one, so that it fails.
-        client.output().context("running udhcpc (apt-get install busybox)")?;
+        ask_for_an_address(site, 1, &["-x", "hostname:CT-2"])?;
         let asked = device(site, 1, |device| says(device, "asks for an address as Windows does (MSFT 5.0)"))?;
         assert_eq!(asked["names"], serde_json::json!(["CT-2"]), "{asked}");
         let _service = Service::start(site.lab, 2, 104)?;

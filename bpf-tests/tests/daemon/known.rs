@@ -30,6 +30,13 @@ fn names_and_numbers_of_devices_outlive_a_kill_and_a_device_is_cut_off_by_its_na
         let file = file.display().to_string();
         let read = site.ask(&["devices", "import", &file])?;
         ensure!(read["devices"] == 2 && read["changed"] == 2, "{read}");
+        // Two swap their names in one file.
+        for names in [["spare pump", "PACS"], ["PACS", "spare pump"]] {
+            let lines = format!("mac,name\n{},{}\n02:aa:00:00:00:01,{}\n", mac(2), names[0], names[1]);
+            fs::write(&file, lines).context("writing the swap")?;
+            ensure!(site.ask(&["devices", "import", &file])?["changed"] == 2, "{names:?}");
+            ensure!(called(site, names[0])?["mac"] == mac(2), "{names:?}");
+        }
         let numbers = || -> Result<Vec<Value>> {
             ["MRI 2", "PACS", "spare pump"].iter().map(|name| Ok(called(site, name)?["id"].clone())).collect()
         };

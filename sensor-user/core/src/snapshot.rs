@@ -50,6 +50,8 @@ pub struct DeviceView {
     pub label: Option<Label>,
     /// What it calls itself.
     pub names: Vec<String>,
+    /// Other devices that are perhaps the same one.
+    pub perhaps: Vec<Perhaps>,
     /// Whether it is taken for a gateway.
     pub gateway: bool,
     /// Whether it is on the protected list.
@@ -60,6 +62,15 @@ pub struct DeviceView {
     pub destinations: u32,
     /// What is usual for it, if it was learned.
     pub usual_destinations: Option<u32>,
+}
+
+/// Evidence that a device is the same as another one. Only a person says that it is.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Perhaps {
+    /// The other one.
+    pub device: DeviceRef,
+    /// The DHCP client identifier under which both ask.
+    pub client_id: String,
 }
 
 /// One incident.

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use sensor_notify::notice::Notice;
 use sensor_notify::send::{syslog, trap, webhook};
-use sensor_notify::settings::{Format, Language, Template};
+use sensor_notify::settings::{ENTERPRISE, Format, Language, Template};
 use sensor_notify::words;
 
 fuzz_target!(|input: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     }
     for format in [Format::Rfc5424, Format::Cef] {
         // A message is a line.
-        assert!(!syslog::message(format, 0, "host", &notice).contains(&b'\n'));
+        assert!(!syslog::message(format, 0, ENTERPRISE, "host", &notice).contains(&b'\n'));
     }
-    let _ = trap::message(&notice, "public", 1);
+    let _ = trap::message(ENTERPRISE, &notice, "public", 1);
 });

@@ -143,6 +143,32 @@ pub enum Step {
     Expired,
 }
 
+/// What a restriction takes from a device and its peers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Impact {
+    /// Devices and hosts that lose a service, or that it loses.
+    pub peers: u64,
+    /// Services that are lost.
+    pub services: u64,
+    /// Conversations that go on right now, and are cut.
+    pub conversations: u64,
+    /// The first services.
+    pub lost: Vec<Lost>,
+}
+
+/// A service that is lost.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lost {
+    /// The device asks; else it answers.
+    pub uses: bool,
+    /// The service, as `tcp/104`.
+    pub service: String,
+    /// The peer, by its name if it has one.
+    pub peer: String,
+    /// It must go on: the peer is protected, or a life depends on it.
+    pub vital: bool,
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
@@ -159,6 +185,9 @@ pub enum What {
         nats: f64,
         /// What was done, as events name it.
         action: String,
+        /// What is lost by that; none if it is nothing, or not known.
+        #[serde(default)]
+        impact: Option<Impact>,
     },
     /// An entry of the block list changed.
     Isolation(Entry),

@@ -142,6 +142,7 @@ mod tests {
             detector: "scan".to_owned(),
             signature: "ARP scan".to_owned(),
             evidence: vec![("failed_first_contacts".to_owned(), "20".to_owned())],
+            impact: None,
             nats: 27.73,
             action: "isolated".to_owned(),
         };

@@ -73,14 +73,18 @@ mod tests {
     use super::*;
     use crate::notice::{HIGH, LOW, What};
     use crate::place::Place;
-    use crate::settings::{Channel, Language, Means, Peer, Trap};
+    use crate::settings::{Channel, ENTERPRISE, Language, Means, Peer, Trap};
 
     /// Saturday 2026-01-31 22:30 UTC.
     const SATURDAY_NIGHT: i64 = 1_769_898_600_000_000_000;
     const HOUR_NS: i64 = 3_600_000_000_000;
 
     fn settings(rules: Vec<Rule>) -> Settings {
-        let trap = Trap { peer: Peer { host: "127.0.0.1".to_owned(), port: 162 }, community_file: None };
+        let trap = Trap {
+            peer: Peer { host: "127.0.0.1".to_owned(), port: 162 },
+            community_file: None,
+            enterprise: ENTERPRISE,
+        };
         let channel = Channel { means: Means::Trap(trap), language: Language::English };
         let channels = ["day", "night", "all"].map(|name| (name.to_owned(), channel.clone())).into();
         Settings { channels, rules, ..Settings::default() }

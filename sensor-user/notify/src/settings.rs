@@ -139,6 +139,9 @@ pub struct Webhook {
     pub ca_file: PathBuf,
 }
 
+/// The enterprise number that RFC 5612 keeps for documentation: the product has none of its own.
+pub const ENTERPRISE: u32 = 32_473;
+
 /// A receiver of SNMP traps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trap {
@@ -146,6 +149,8 @@ pub struct Trap {
     pub peer: Peer,
     /// File with the community; none: `public`.
     pub community_file: Option<PathBuf>,
+    /// The enterprise number below which the trap and its objects are.
+    pub enterprise: u32,
 }
 
 /// How syslog goes.
@@ -183,6 +188,8 @@ pub struct Syslog {
     pub local: u8,
     /// The authorities that the receiver's certificate may be of.
     pub ca_file: PathBuf,
+    /// The enterprise number in the name of the structured data.
+    pub enterprise: u32,
 }
 
 /// A way to tell people.

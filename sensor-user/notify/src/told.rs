@@ -5,10 +5,13 @@ use sensor_core::event::{
     Action, Alert, Approval, ApprovalStep, Blind, BypassChange, Change, DeviceRef, DeviceSeen, Evidence,
     Isolation, Judged, Judgement, Value,
 };
-use sensor_core::policy::{Direction, Level};
+use sensor_core::policy::preview::{Loss, Part, Preview};
+use sensor_core::policy::{Direction, Level, Service};
 
-use crate::notice::{Device, Entry, HIGH, LOW, MEDIUM, Step, What, plain, unix_ns};
+use crate::notice::{Device, Entry, HIGH, Impact, LOW, Lost, MEDIUM, Step, What, plain, unix_ns};
 
+/// Most lost services that are told.
+const MAX_LOST: usize = 6;
 /// Most addresses of a device, targets of an entry and numbers of a finding that are told.
 const MAX_LIST: usize = 16;
 
@@ -37,6 +40,7 @@ impl Told {
             evidence: numbers(&alert.evidence),
             nats: alert.sum.total(),
             action: name_of(&alert.action),
+            impact: alert.ruling.as_ref().and_then(|ruling| ruling.impact.as_ref()).and_then(impact),
         };
         Self::of_device(alert.severity.clamp(HIGH, LOW), Some(&alert.device), Some(alert.incident), what)
     }
@@ -150,6 +154,22 @@ fn numbers(evidence: &Evidence) -> Vec<(String, String)> {
         ((*name).to_owned(), value)
     };
     evidence.iter().take(MAX_LIST).map(one).collect()
+}
+
+/// What is lost by a restriction.
+fn impact(preview: &Preview) -> Option<Impact> {
+    let lost = |loss: &Loss| {
+        let peer = loss.service.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        Lost {
+            uses: loss.part == Part::Uses,
+            service: Service { peer: None, ..loss.service }.to_string(),
+            peer: loss.name.as_ref().map_or(peer.clone(), |name| format!("{} ({peer})", plain(name))),
+            vital: loss.vital,
+        }
+    };
+    let Preview { peers, services, conversations, .. } = *preview;
+    let lost = preview.lost.iter().take(MAX_LOST).map(lost).collect();
+    (services > 0).then_some(Impact { peers, services, conversations, lost })
 }
 
 fn name_of(action: &Action) -> String {

@@ -329,6 +329,7 @@ mod tests {
                 reasons: Vec::new(),
             }),
             names: Vec::new(),
+            perhaps_same: Vec::new(),
             gateway: false,
             protected: true,
             block: None,

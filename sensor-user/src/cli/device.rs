@@ -1,7 +1,10 @@
 //! What a device is taken for, and where it is, in words.
 
+use std::collections::BTreeSet;
+
+use super::show::name;
 use crate::label;
-use crate::protocol::DeviceInfo;
+use crate::protocol::{DeviceInfo, PerhapsInfo};
 
 /// The kind a device is taken for, and how sure that is.
 pub fn kind(info: &DeviceInfo) -> String {
@@ -29,4 +32,29 @@ pub fn switch(info: &DeviceInfo) -> Option<String> {
     let name = switch.name.as_deref().or(switch.platform.as_deref()).unwrap_or("one without a name");
     let port = switch.port.as_ref().map(|port| format!("; its port {port} leads here"));
     Some(label::plain(&format!("{name}{}", port.unwrap_or_default())))
+}
+
+/// Who is perhaps the same device, why, and what to say if it is.
+pub fn perhaps(info: &DeviceInfo) -> Vec<String> {
+    let words = |other: &PerhapsInfo| {
+        let merge = format!("sekisho devices merge {} {}", info.device.id, other.device.id);
+        let name = name(&other.device);
+        format!("the same as {name}: both ask by DHCP under one client id. If so: `{merge}`")
+    };
+    info.perhaps_same.iter().map(words).collect()
+}
+
+/// That some are perhaps the same, with the numbers of a few; empty if there are none.
+pub fn perhaps_hint(devices: &[DeviceInfo]) -> String {
+    const SHOWN: usize = 4;
+    let alike = devices.iter().filter(|info| !info.perhaps_same.is_empty());
+    let ids: BTreeSet<u64> = alike.map(|info| info.device.id).collect();
+    let Some(first) = ids.first() else { return String::new() };
+    let mut shown: Vec<String> = ids.iter().take(SHOWN).map(u64::to_string).collect();
+    shown.extend((ids.len() > SHOWN).then(|| "...".to_owned()));
+    format!(
+        "{} are perhaps one with another ({}): `sekisho devices show {first}` tells why.\n",
+        label::count(ids.len() as u64, "device", "devices"),
+        shown.join(", ")
+    )
 }

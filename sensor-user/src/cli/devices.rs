@@ -11,10 +11,12 @@ use super::args::{AskArgs, Output};
 use super::client::Client;
 use super::{CliError, csv, run, show};
 use crate::label;
-use crate::protocol::{DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_EDITS, Request};
+use crate::protocol::{DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_REQUEST, Request};
 
 /// Largest file that is imported, bytes.
 const MAX_FILE: u64 = 64 << 20;
+/// A part of a list has so many bytes, but for its last device: they fit into a request.
+const PART: usize = MAX_REQUEST / 2;
 
 /// `sekisho devices`.
 #[derive(Args, Debug)]
@@ -72,8 +74,8 @@ Examples:
 The first line names the columns, in any order. One of id, mac and addresses says which device it is (the first of them that is not \
 empty); name, place, owner, note, class, criticality and approved (yes or no) are read, where there is such a column; an empty field \
 takes the entry away. The others that `export` writes are left alone. Every line is checked before anything is sent; what only the \
-daemon knows (whether there is such a device, such a class, the name is free) it says of 128 lines at a time, and takes over all of \
-them or none.
+daemon knows (whether there is such a device, such a class, the name is free) it says then, and takes over all lines or none: two \
+devices can swap their names.
 
 Examples:
   sekisho devices import devices.csv
@@ -298,26 +300,36 @@ fn import(args: &ImportArgs) -> Result<String, CliError> {
     }
     let mut client = Client::connect(&args.ask.socket)?;
     let mut changed = 0;
-    for (at, part) in lines.chunks(MAX_EDITS / 2).enumerate() {
-        let edits = part.iter().map(|(_, edit)| edit.clone()).collect();
-        let first = part.first().map_or(0, |(line, _)| *line);
-        let answer = client.ask(Request::DeviceEdit(edits)).map_err(|error| match error {
-            CliError::Refused { kind, message } if at == 0 => {
-                CliError::Refused { kind, message: format!("{message}; nothing was changed") }
-            }
+    for request in requests(lines.iter().map(|(_, edit)| edit.clone())) {
+        let answer = client.ask(request).map_err(|error| match error {
             CliError::Refused { kind, message } => {
-                let message =
-                    format!("{message}; the lines before {first} are taken over, the others are not");
-                CliError::Refused { kind, message }
+                CliError::Refused { kind, message: format!("{message}; nothing was changed") }
             }
             other => other,
         })?;
-        changed += answer.as_array().map_or(0, Vec::len);
+        changed = answer.as_array().map_or(0, Vec::len);
     }
     Ok(match args.ask.output.output {
         Output::Json => run::json(&serde_json::json!({ "devices": lines.len(), "changed": changed })),
         Output::Human => format!("{all} read, {changed} changed.\n"),
     })
+}
+
+/// A list as requests, of which the last has it carried out.
+pub(super) fn requests(edits: impl Iterator<Item = DeviceEdit>) -> Vec<Request> {
+    let (mut parts, mut bytes) = (Vec::<Vec<DeviceEdit>>::new(), PART);
+    for edit in edits {
+        if bytes >= PART {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += serde_json::to_vec(&edit).map_or(0, |text| text.len());
+        if let Some(part) = parts.last_mut() {
+            part.push(edit);
+        }
+    }
+    let last = parts.pop().map(Request::DeviceEdit);
+    parts.into_iter().map(Request::DeviceEditPart).chain(last).collect()
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
@@ -333,4 +345,31 @@ fn read(file: &Path) -> Result<Vec<u8>, CliError> {
         return Err(failed(io::Error::other("it is larger than 64 MiB")));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Envelope, VERSION};
+
+    #[test]
+    fn a_list_of_any_length_is_sent_whole_in_requests_that_fit() {
+        for count in [0, 1, 40, 5_000] {
+            let note = Some("記".repeat(256));
+            let edit =
+                |n: usize| DeviceEdit { device: n.to_string(), note: note.clone(), ..DeviceEdit::default() };
+            let all: Vec<_> = (0..count).map(edit).collect();
+            let requests = requests(all.iter().cloned());
+            let ends = |request: &Request| matches!(request, Request::DeviceEdit(_));
+            assert_eq!(requests.iter().position(ends), requests.len().checked_sub(1), "{count}");
+            let mut sent = Vec::new();
+            for request in requests {
+                let line = serde_json::to_vec(&Envelope { version: VERSION, body: request.clone() }).unwrap();
+                assert!(line.len() < MAX_REQUEST, "{}", line.len());
+                let (Request::DeviceEdit(part) | Request::DeviceEditPart(part)) = request else { continue };
+                sent.extend(part);
+            }
+            assert!(sent == all, "{count}");
+        }
+    }
 }

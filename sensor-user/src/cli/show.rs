@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
-use super::device::{kind, port, switch};
+use super::device::{kind, perhaps, perhaps_hint, port, switch};
 use super::seen::{blind_words, dropped, ledgers, off_words, restricted};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
@@ -223,9 +223,9 @@ pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
     let count = label::count(devices.len() as u64, "device", "devices");
     format!(
         "{}\n{count}. PEERS: destinations in the last minute / what is usual.\n`sekisho devices show DEVICE` tells \
-         where one is, and why it is of its kind.
-",
-        table(columns, &rows, here.width)
+         where one is, and why it is of its kind.\n{}",
+        table(columns, &rows, here.width),
+        perhaps_hint(devices)
     )
 }
 
@@ -255,6 +255,9 @@ pub fn device(info: &DeviceInfo, here: &Here) -> String {
         ("last seen", at(info.last_seen)),
         ("state", Some(state(info)).filter(|state| !state.is_empty()).unwrap_or_else(|| "-".to_owned())),
     ];
+    for other in perhaps(info) {
+        rows.push(("perhaps", other));
+    }
     if let Some(switch) = switch(info) {
         rows.insert(13, ("switch", switch));
     }

@@ -223,6 +223,22 @@ fn one_device_is_shown_with_all_there_is_to_know() {
 }
 
 #[test]
+fn who_is_perhaps_the_same_is_shown_with_what_to_say() {
+    let mut first = device();
+    first["perhaps_same"] = json!([{
+        "device": { "id": 23, "mac": "00:1b:21:0a:0b:0d", "ips": [], "name": "dock" }, "dhcp_client_id": "0001ab",
+    }]);
+    let shown = show::device(&read(first.clone()), &here());
+    let words = "perhaps      the same as dock: both ask by DHCP under one client id. If so: `sekisho devices merge 17 23`\n";
+    assert!(shown.ends_with(words), "{shown}");
+    let mut second = first.clone();
+    second["id"] = 23.into();
+    let shown = show::devices(&[read(first), read(second), read(device())], &here());
+    let words = "2 devices are perhaps one with another (17, 23): `sekisho devices show 17` tells why.\n";
+    assert!(shown.ends_with(words), "{shown}");
+}
+
+#[test]
 fn the_class_the_decision_and_what_is_lost_are_shown() {
     let mut device = device();
     device["class"] = "icu".into();
@@ -624,22 +640,19 @@ fn a_file_of_devices_is_sent_whole_or_not_at_all() {
     let dir = tempfile::TempDir::new().unwrap();
     let file = dir.path().join("devices.csv");
     let line = |n: u32| format!("02:00:00:00:{:02x}:{:02x},host {n},yes\n", n >> 8, n & 0xff);
-    std::fs::write(&file, format!("mac,name,approved\n{}", (0..200).map(line).collect::<String>())).unwrap();
+    std::fs::write(&file, format!("mac,name,approved\n{}", (0..600).map(line).collect::<String>())).unwrap();
     let import = format!("devices import {}", file.display());
-    let (text, asked) = command(&import, vec![ok(json!([{ "id": 1, "mac": "", "ips": [] }])), ok(json!([]))]);
-    assert_eq!(text.unwrap(), "200 devices read, 1 changed.\n");
-    let lengths: Vec<_> = asked.iter().map(|asked| asked["with"].as_array().unwrap().len()).collect();
-    assert_eq!(lengths, [128, 72]);
-    assert_eq!(
-        asked[1]["with"][0],
-        json!({ "device": "02:00:00:00:00:80", "name": "host 128", "approved": true })
-    );
+    let (text, asked) =
+        command(&import, vec![ok(json!(500)), ok(json!([{ "id": 1, "mac": "", "ips": [] }]))]);
+    assert_eq!(text.unwrap(), "600 devices read, 1 changed.\n");
+    let requests: Vec<_> = asked.iter().map(|asked| asked["request"].as_str().unwrap()).collect();
+    assert_eq!(requests, ["device_edit_part", "device_edit"]);
+    let sent: Vec<_> = asked.iter().flat_map(|asked| asked["with"].as_array().unwrap()).collect();
+    assert_eq!(sent.len(), 600);
+    assert_eq!(*sent[128], json!({ "device": "02:00:00:00:00:80", "name": "host 128", "approved": true }));
     let refused = json!({ "version": 1, "error": { "kind": "refused", "message": "there is no class icu" } });
-    let (text, _) = command(&import, vec![ok(json!([])), refused]);
-    assert_eq!(
-        text.unwrap_err(),
-        "there is no class icu; the lines before 130 are taken over, the others are not"
-    );
+    let (text, _) = command(&import, vec![ok(json!(500)), refused]);
+    assert_eq!(text.unwrap_err(), "there is no class icu; nothing was changed");
     let (text, _) = command(&format!("devices export -f {}", file.display()), vec![ok(json!([device()]))]);
     assert_eq!(text.unwrap(), format!("1 device written to {}.\n", file.display()));
     let written = std::fs::read_to_string(&file).unwrap();

@@ -7,9 +7,9 @@ use sensor_core::policy::Name;
 use sensor_core::time::HOUR;
 use sensor_notify::lamp::{Look, Looks};
 use sensor_notify::settings::{
-    BUZZER_FOR, Channel, Format, GATHER, Lamp, LampProtocol, Language, MAX_CHANNELS, MAX_RECIPIENTS, Mail,
-    Means, PER_HOUR, Peer, SYSTEM_CA, Security, Series, Syslog, Template, Transport, Trap, Webhook,
-    check_mailbox,
+    BUZZER_FOR, Channel, ENTERPRISE, Format, GATHER, Lamp, LampProtocol, Language, MAX_CHANNELS,
+    MAX_RECIPIENTS, Mail, Means, PER_HOUR, Peer, SYSTEM_CA, Security, Series, Syslog, Template, Transport,
+    Trap, Webhook, check_mailbox,
 };
 
 use super::item::{Item, Read, quoted};
@@ -215,7 +215,7 @@ fn webhook(fields: &mut Fields) -> Option<Webhook> {
 fn trap(fields: &mut Fields) -> Option<Trap> {
     let address = fields.need("address", r#"address = "10.0.0.60:162""#, |item| peer(item, 162));
     let community_file = fields.get("community_file", r#"community_file = "/etc/sekisho/community""#, file);
-    Some(Trap { peer: address?, community_file })
+    Some(Trap { peer: address?, community_file, enterprise: enterprise(fields) })
 }
 
 fn syslog(fields: &mut Fields) -> Option<Syslog> {
@@ -248,7 +248,14 @@ fn syslog(fields: &mut Fields) -> Option<Syslog> {
         format: format.unwrap_or_default(),
         local: local.unwrap_or(0),
         ca_file,
+        enterprise: enterprise(fields),
     })
+}
+
+fn enterprise(fields: &mut Fields) -> u32 {
+    let numbers = 1..=u64::from(u32::MAX);
+    let given = fields.get("enterprise", "enterprise = 32473", |item| item.count(numbers));
+    given.and_then(|number| u32::try_from(number).ok()).unwrap_or(ENTERPRISE)
 }
 
 fn ca_file(fields: &mut Fields) -> PathBuf {

@@ -453,6 +453,10 @@ fn wrong_channels_and_rules_are_told() {
         (format!("{lamp}protocol = \"snmp\"\nseries = \"nh\"\n"), "is not a known key"),
         (format!("{lamp}language = \"ja\"\n"), "is not a known key"),
         (
+            "[notify.channels.nms]\nkind = \"trap\"\naddress = \"a\"\nenterprise = 0\n".to_owned(),
+            "0 is out of range | give 1 to 4294967295",
+        ),
+        (
             "[notify.channels.chat]\nkind = \"webhook\"\nurl = \"ftp://x/T0/secret\"\n".to_owned(),
             "is no web address | write it like",
         ),

@@ -9,7 +9,7 @@ use sensor_core::inventory::cards::Card;
 use sensor_core::policy::review::Review;
 use sensor_core::policy::window::Window;
 use sensor_core::policy::{Block, List, Origin, Target};
-use sensor_core::snapshot::{ClassSuccess, DeviceView, FindingView, IncidentView, Snapshot};
+use sensor_core::snapshot::{ClassSuccess, DeviceView, FindingView, IncidentView, Perhaps, Snapshot};
 use sensor_core::time::Time;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,8 +20,8 @@ use crate::clock::WallClock;
 use crate::eve::card::address;
 use crate::protocol::{
     Added, Approved, BlockInfo, CardInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo,
-    JudgedInfo, KindInfo, LiveStatus, ReviewInfo, Status, SuccessInfo, SwitchInfo, VerdictInfo, WaitInfo,
-    WindowInfo,
+    JudgedInfo, KindInfo, LiveStatus, PerhapsInfo, ReviewInfo, Status, SuccessInfo, SwitchInfo, VerdictInfo,
+    WaitInfo, WindowInfo,
 };
 
 /// One part of the view.
@@ -128,6 +128,7 @@ fn unheard_device(card: &Card, name: &DeviceRef) -> DeviceInfo {
         switch: None,
         kind: None,
         names: Vec::new(),
+        perhaps_same: Vec::new(),
         gateway: false,
         protected: false,
         block: None,
@@ -150,12 +151,17 @@ fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo
         switch: view.uplink.as_ref().map(switch),
         kind: view.label.as_ref().map(KindInfo::of),
         names: view.names.clone(),
+        perhaps_same: view.perhaps.iter().map(perhaps).collect(),
         gateway: view.gateway,
         protected: view.protected,
         block: view.block,
         destinations: view.destinations,
         usual_destinations: view.usual_destinations,
     }
+}
+
+fn perhaps(perhaps: &Perhaps) -> PerhapsInfo {
+    PerhapsInfo { device: device_name(&perhaps.device), dhcp_client_id: perhaps.client_id.clone() }
 }
 
 fn switch(said: &Neighbour) -> SwitchInfo {

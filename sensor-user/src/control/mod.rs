@@ -4,6 +4,7 @@
 //! Whoever may open the socket may give orders: it belongs to root and one group. Nothing here knows the engine.
 
 mod answer;
+mod list;
 mod peer;
 mod request;
 mod server;

@@ -29,6 +29,8 @@ pub enum Wish {
     See(Part),
     /// An order.
     Order(Command),
+    /// A part of one.
+    Part(Vec<(String, Edit)>),
     /// To switch the bypass.
     Bypass(bool),
     /// To note that a fire drill is over.
@@ -67,9 +69,9 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::Status => Ok(Wish::See(Part::Status)),
         Request::Devices => Ok(Wish::See(Part::Devices)),
         Request::DeviceEdit(edits) => {
-            let edits = edits.into_iter().map(edit).collect::<Result<_, _>>()?;
-            Ok(Wish::Order(Command::Describe(edits, owner.to_owned())))
+            Ok(Wish::Order(Command::Describe(read_edits(edits)?, owner.to_owned())))
         }
+        Request::DeviceEditPart(edits) => read_edits(edits).map(Wish::Part),
         Request::DeviceMerge(DeviceMerge { into, device: other }) => {
             Ok(Wish::Order(Command::Merge(device(into)?, device(other)?, owner.to_owned())))
         }
@@ -122,7 +124,7 @@ pub fn order(line: &[u8], wish: &Wish) -> Option<(String, String)> {
     let changes = match wish {
         Wish::See(_) => false,
         Wish::Order(Command::Add(add)) => !add.preview,
-        Wish::Order(_) | Wish::Bypass(_) | Wish::Drilled(_) => true,
+        Wish::Order(_) | Wish::Part(_) | Wish::Bypass(_) | Wish::Drilled(_) => true,
         Wish::Model(ask) => matches!(ask, ModelAsk::Train(_) | ModelAsk::Promote(..)),
         Wish::Notify(ask) => matches!(ask, NotifyAsk::Test(_) | NotifyAsk::Acknowledge(_)),
     };
@@ -144,6 +146,10 @@ fn decode(line: &[u8]) -> Result<Request, Refusal> {
         None => return Err(bad("the request has no version")),
     }
     serde_json::from_value(Value::Object(object)).map_err(wrong)
+}
+
+fn read_edits(edits: Vec<DeviceEdit>) -> Result<Vec<(String, Edit)>, Refusal> {
+    edits.into_iter().map(edit).collect()
 }
 
 /// What is to be changed of a device, as the engine takes it.

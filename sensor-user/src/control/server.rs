@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::list::List;
 use super::request::{self, Part, Wish, bad};
 use super::{Ask, ControlError, NotifyAsk, Recall, answer, peer};
 use crate::clock::WallClock;
@@ -73,6 +74,7 @@ impl Server {
     /// Serves clients until dropped. `clock` turns times into dates, `recall` knows incidents of earlier runs.
     pub async fn serve(&self, asks: mpsc::Sender<Ask>, clock: fn() -> WallClock, recall: Recall) {
         let seats = Arc::new(Semaphore::new(MAX_CLIENTS));
+        let desk = Arc::new(Semaphore::new(1));
         let mut clients = JoinSet::new();
         loop {
             // Clients that are done make room in the set.
@@ -89,7 +91,8 @@ impl Server {
             let patience = self.patience;
             match Arc::clone(&seats).try_acquire_owned() {
                 Ok(seat) => {
-                    let client = Client::new(stream, asks.clone(), (clock, Arc::clone(&recall)), patience);
+                    let client =
+                        Client::new(stream, asks.clone(), (clock, Arc::clone(&recall)), patience, &desk);
                     clients.spawn(async move {
                         client.run().await;
                         drop(seat);
@@ -166,6 +169,8 @@ fn line(answer: Result<serde_json::Value, Refusal>) -> Vec<u8> {
 }
 
 struct Client {
+    /// Dropped first: when the client sees that it is let go, another one may send a list.
+    list: List,
     lines: BufReader<OwnedReadHalf>,
     answers: OwnedWriteHalf,
     owner: String,
@@ -182,12 +187,14 @@ impl Client {
         asks: mpsc::Sender<Ask>,
         (clock, recall): (fn() -> WallClock, Recall),
         patience: Duration,
+        desk: &Arc<Semaphore>,
     ) -> Self {
         // One who left at once has no account any more; nothing he asks for will come.
         let uid = stream.peer_cred().map_or(u32::MAX, |cred| cred.uid());
         let owner = peer::user_name(uid);
         let (read, answers) = stream.into_split();
-        Self { lines: BufReader::new(read), answers, owner, uid, asks, clock, recall, patience }
+        let list = List::new(Arc::clone(desk));
+        Self { list, lines: BufReader::new(read), answers, owner, uid, asks, clock, recall, patience }
     }
 
     /// Answers requests until the client is done, too slow or not understood.
@@ -216,10 +223,13 @@ impl Client {
     }
 
     /// Answers a request; one that is an order is told, with what came of it.
-    async fn answer(&self, request: &[u8]) -> Result<serde_json::Value, Refusal> {
-        let wish = request::read(request, &self.owner)?;
+    async fn answer(&mut self, request: &[u8]) -> Result<serde_json::Value, Refusal> {
+        let wish = request::read(request, &self.owner).inspect_err(|_| self.list.clear())?;
         let order = request::order(request, &wish);
-        let answer = self.carry_out(wish).await;
+        let answer = match wish {
+            Wish::Part(part) => self.list.add(part, request.len()).map(serde_json::Value::from),
+            wish => self.carry_out(wish).await,
+        };
         if let Some((order, with)) = order {
             let refused = answer.as_ref().err().map(|refusal| refusal.message.clone());
             let note = Ordered { by: self.owner.clone(), order, with, refused };
@@ -229,10 +239,11 @@ impl Client {
         answer
     }
 
-    async fn carry_out(&self, wish: Wish) -> Result<serde_json::Value, Refusal> {
+    async fn carry_out(&mut self, wish: Wish) -> Result<serde_json::Value, Refusal> {
         match wish {
             Wish::See(part) => self.see(part).await,
             Wish::Order(command) => {
+                let command = self.list.complete(command);
                 let command = self.with_former(command).await;
                 let (sender, receiver) = oneshot::channel();
                 let reply = self.ask(Ask::Command(command, sender), receiver).await?;
@@ -242,6 +253,7 @@ impl Client {
                 })?;
                 Ok(answer::reply(&reply, &(self.clock)()))
             }
+            Wish::Part(_) => Err(bad("a part of a list is no order by itself")),
             Wish::Bypass(on) => {
                 let (sender, receiver) = oneshot::channel();
                 let switched = self.ask(Ask::Bypass(on, self.uid, sender), receiver).await?;

@@ -18,7 +18,7 @@ use sensor_core::policy::preview::Preview;
 use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Block, Direction, Level, List, Origin, Target};
-use sensor_core::snapshot::{ClassSuccess, DeviceView, EngineStats};
+use sensor_core::snapshot::{ClassSuccess, DeviceView, EngineStats, Perhaps};
 use sensor_core::success::Rate;
 use sensor_core::time::{HOUR, SECOND, Time};
 use serde_json::{Value, json};
@@ -105,6 +105,7 @@ fn view() -> View {
         }),
         label: Some(Label { kind: Kind::Modality, confidence: 0.931, reasons: vec!["x".to_owned()] }),
         names: vec!["mri2".to_owned()],
+        perhaps: vec![Perhaps { device: cards()[1].1.clone(), client_id: "0001ab".to_owned() }],
         gateway: false,
         protected: false,
         block: Some(5),
@@ -359,6 +360,49 @@ async fn what_people_say_of_devices_is_passed_on_and_what_makes_no_sense_is_refu
 }
 
 #[tokio::test]
+async fn a_list_in_parts_is_one_order_and_one_client_at_a_time_sends_one() {
+    let daemon = Daemon::start();
+    let line = |request: &str, who: &str| {
+        let with = json!([{ "device": who, "name": "n" }]);
+        json!({ "version": 1, "request": request, "with": with }).to_string() + "\n"
+    };
+    let list = [line("device_edit_part", "7"), line("device_edit_part", "8"), line("device_edit", "9")];
+    let answers = daemon.send(list.concat().as_bytes()).await;
+    assert_eq!([&answers[0]["ok"], &answers[1]["ok"]], [1, 2]);
+    let order = |answer: &Value| {
+        let told = answer["error"]["message"].as_str().unwrap_or_default().to_owned();
+        ["7", "8", "9"].map(|who| told.contains(&format!("(\"{who}\"")))
+    };
+    assert_eq!(order(&answers[2]), [true; 3], "{answers:?}");
+    // A part that is no good takes the others with it, and so does a client that goes.
+    let bad = json!({ "version": 1, "request": "device_edit_part", "with": [{ "device": "\n" }] })
+        .to_string()
+        + "\n";
+    let answers = daemon.send([&list[0], &bad, &list[2]].map(String::as_str).concat().as_bytes()).await;
+    assert_eq!(
+        (&answers[1]["error"]["kind"], order(&answers[2])),
+        (&json!("bad_request"), [false, false, true])
+    );
+    daemon.send(list[0].as_bytes()).await;
+    let mut first = BufReader::new(daemon.connect().await);
+    first.write_all(list[0].as_bytes()).await.unwrap();
+    first.read_line(&mut String::new()).await.unwrap();
+    let answers = daemon.send(list[1].as_bytes()).await;
+    assert_eq!(answers[0]["error"]["kind"], "busy", "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_list_has_an_end() {
+    let daemon = Daemon::start();
+    let edits: Vec<_> = (0..1_000).map(|n| json!({ "device": n.to_string(), "name": "n" })).collect();
+    let part = json!({ "version": 1, "request": "device_edit_part", "with": edits }).to_string() + "\n";
+    let answers = daemon.send(part.repeat(66).as_bytes()).await;
+    assert_eq!(answers[64]["ok"], 65_000);
+    let message = answers[65]["error"]["message"].as_str().unwrap();
+    assert_eq!(message, "a list has at most 65536 devices and 32 MiB; give several");
+}
+
+#[tokio::test]
 async fn what_there_is_to_see_is_shown() {
     let daemon = Daemon::start();
     let devices = daemon.ask(json!({ "version": 1, "request": "devices" })).await;
@@ -370,7 +414,9 @@ async fn what_there_is_to_see_is_shown() {
             "first_seen": "1970-01-01T00:00:00.500000+0000", "last_seen": "1970-01-01T00:00:02.000000+0000",
             "port": "eth1", "vlan": 20, "segment": "ward-3",
             "switch": { "name": "sw-3f", "port": "Gi0/7", "platform": null },
-            "kind": { "name": "modality", "confidence": 0.93, "reasons": ["x"] }, "names": ["mri2"], "gateway": false, "protected": false, "block": 5, "destinations": 3,
+            "kind": { "name": "modality", "confidence": 0.93, "reasons": ["x"] }, "names": ["mri2"],
+            "perhaps_same": [{ "device": { "id": 8, "mac": "00:1b:21:0a:0b:0d", "ips": [] }, "dhcp_client_id": "0001ab" }],
+            "gateway": false, "protected": false, "block": 5, "destinations": 3,
             "usual_destinations": null,
         }, {
             "id": 8, "mac": "00:1b:21:0a:0b:0d", "ips": [], "more_ips": 0, "owner": "radiology", "approved": false,

@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Most devices in one [`super::Request::DeviceEdit`].
-pub const MAX_EDITS: usize = sensor_core::engine::MAX_EDITS;
-
 /// What is to be said of a device. What is left away stays as it is; an empty text takes the entry away.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,4 +70,13 @@ pub struct CardInfo {
     /// The addresses that are one device by word of a person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<String>,
+}
+
+/// Evidence that a device is the same as another one. Only a person says that it is, by [`DeviceMerge`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PerhapsInfo {
+    /// The other one.
+    pub device: super::DeviceName,
+    /// The DHCP client identifier under which both ask, in hexadecimal digits.
+    pub dhcp_client_id: String,
 }

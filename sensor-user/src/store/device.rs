@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use rusqlite::{Connection, Row, params};
 use sensor_core::addr::Mac;
+use sensor_core::identify::Kind as Sort;
+use sensor_core::identify::kept::KeptIdentity;
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::cards::Card;
 use sensor_core::inventory::kept::{Kept, KeptAddress, Roles};
@@ -45,13 +47,20 @@ pub const TO_4: &str = "
     ) STRICT;
     PRAGMA user_version = 4;";
 
+/// What brings a database of layout 4 to layout 5.
+pub const TO_5: &str = "
+    ALTER TABLE device ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'; -- JSON: what was seen of it, by which it is identified
+    ALTER TABLE device ADD COLUMN kind TEXT;                        -- the kind it was told as
+    ALTER TABLE device ADD COLUMN times_told INTEGER NOT NULL DEFAULT 0; -- how often it was another one
+    PRAGMA user_version = 5;";
+
 const PUT_DEVICE: &str = "
     INSERT OR REPLACE INTO device (key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, clean_mono_ns,
-        first_unix_ns, last_unix_ns, port, vlan, roles)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+        first_unix_ns, last_unix_ns, port, vlan, roles, facts, kind, times_told)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 const DEVICES: &str = "
     SELECT key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, clean_mono_ns, first_unix_ns,
-        last_unix_ns, port, vlan, roles
+        last_unix_ns, port, vlan, roles, facts, kind, times_told
     FROM device ORDER BY key";
 const PUT_CARD: &str = "
     INSERT OR REPLACE INTO card (id, keys, name, place, owner, note, class, criticality, approved)
@@ -96,6 +105,7 @@ pub fn put(db: &Connection, kept: &Kept, boot_id: &str, now: Now) -> rusqlite::R
     let Roles { gateway, forwards, answered, serves_dhcp, forwarded } = kept.roles;
     let roles = ROLES.iter().zip([gateway, forwards, answered, serves_dhcp, forwarded]);
     let roles: Vec<&str> = roles.filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    let KeptIdentity { facts, told, times } = &kept.identity;
     db.prepare_cached(PUT_DEVICE)?.execute(params![
         key_text(kept.key),
         number(kept.id),
@@ -111,6 +121,9 @@ pub fn put(db: &Connection, kept: &Kept, boot_id: &str, now: Now) -> rusqlite::R
         kept.port.map(|port| port.to_string()),
         kept.vlan,
         json!(roles).to_string(),
+        json!(facts).to_string(),
+        told.map(Sort::name),
+        times,
     ])?;
     Ok(())
 }
@@ -165,6 +178,12 @@ fn device(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Kept, String> {
             answered: is("answered"),
             serves_dhcp: is("serves_dhcp"),
             forwarded: is("forwarded"),
+        },
+        identity: KeptIdentity {
+            facts: json_of(row, "facts")?,
+            // One that this release does not know is told anew.
+            told: column::<Option<String>>(row, "kind")?.and_then(|name| Sort::of_name(&name)),
+            times: column(row, "times_told")?,
         },
     })
 }

@@ -5,6 +5,12 @@ use sensor_core::addr::Prefix;
 use sensor_core::detect::Finding;
 use sensor_core::event::Value;
 use sensor_core::evidence::Family;
+use sensor_core::identify::Kind as Sort;
+use sensor_core::identify::client::ClientId;
+use sensor_core::identify::facts::{self, Asks, Facts};
+use sensor_core::identify::kept::KeptIdentity;
+use sensor_core::identify::neighbour::Neighbour;
+use sensor_core::identify::syn::Syn;
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::kept::{KeptAddress, Roles};
 use sensor_core::observation::{FlowId, Kind};
@@ -179,7 +185,7 @@ fn a_later_layout_is_left_alone() {
     let dir = TempDir::new().unwrap();
     open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
     let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 5, known: 4, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 6, known: 5, .. }), "{error}");
 }
 
 #[test]
@@ -425,7 +431,54 @@ fn kept(first_seen: Time, before_ns: u64, last_seen: Time) -> Kept {
         port: Some("eth1".parse().unwrap()),
         vlan: 20,
         roles: Roles { answered: true, forwards: true, ..Roles::default() },
+        identity: identity(),
     }
+}
+
+fn identity() -> KeptIdentity {
+    let neighbour = Neighbour { system: Some("sw \"3f\"".to_owned()), bridge: true, ..Neighbour::default() };
+    let facts = Facts {
+        names: vec!["病院-mri".to_owned()],
+        texts: vec!["syngo".to_owned()],
+        clients: ClientId::of_dhcp(&[1, 2, 0, 0, 0, 0, 0xab]).into_iter().collect(),
+        dhcp: Some(Asks { options: vec![1, 3, 6], vendor: Some("MSFT 5.0".to_owned()) }),
+        neighbour: Some(neighbour),
+        syns: vec![Syn { ttl: 64, window: 65_535, scale: Some(7), options: vec![2, 4], ..Syn::default() }],
+        serves: vec![facts::Service { proto: 6, port: 104 }],
+        ..Facts::default()
+    };
+    KeptIdentity { facts, told: Some(Sort::Modality), times: 2 }
+}
+
+#[test]
+fn a_database_of_the_fourth_layout_keeps_its_devices_and_what_is_seen_of_them_from_now_on() {
+    let dir = TempDir::new().unwrap();
+    let db = connect(&dir.path().join("sekisho.db")).unwrap();
+    db.execute_batch(&[CREATE, TO_2, TO_3, TO_4].concat()).unwrap();
+    let insert = "INSERT INTO device VALUES ('00:1b:21:0a:0b:0c', 17, '00:1b:21:0a:0b:0c', '[]', 'boot-1', 1, 0, 2, 0, 1, 2, 'eth1', 20, \
+         '[]')";
+    db.execute(insert, []).unwrap();
+    drop(db);
+    let mut store = open(&dir);
+    assert_eq!(layout(&store.db).unwrap(), LAYOUT);
+    let (mut devices, _) = store.devices(NOW).unwrap();
+    assert_eq!((devices.len(), devices[0].id, &devices[0].identity), (1, 17, &KeptIdentity::default()));
+    devices[0].identity = identity();
+    store.save(&[Save::Device(Box::new(devices[0].clone()))], NOW).unwrap();
+    drop(store);
+    assert_eq!(open(&dir).devices(NOW).unwrap().0, devices);
+}
+
+#[test]
+fn what_another_release_saw_of_a_device_is_read_as_far_as_it_is_known() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.save(&[Save::Device(Box::new(kept(NOW.mono, 0, NOW.mono)))], NOW).unwrap();
+    let facts = r#"{"names":["mri"],"smells":["odd"]}"#;
+    store.db.execute("UPDATE device SET facts = ?1, kind = 'teapot'", [facts]).unwrap();
+    let (devices, _) = store.devices(NOW).unwrap();
+    let facts = Facts { names: vec!["mri".to_owned()], ..Facts::default() };
+    assert_eq!(devices[0].identity, KeptIdentity { facts, told: None, times: 2 });
 }
 
 #[test]

@@ -1,24 +1,28 @@
 //! What people say of devices, carried out: cards written and taken away, addresses joined and parted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{CardChange, CardStep, DeviceRef, Event, Timed};
-use crate::inventory::cards::{Card, Cards, DeviceId, Edit};
+use crate::inventory::cards::{Card, Cards, DeviceId, Edit, MAX_CARDS};
 use crate::inventory::{self, DeviceKey};
 use crate::policy::{Save, Target};
-use crate::time::Time;
+use crate::time::{SECOND, Time};
 
 use super::add::unknown;
 use super::command::{CommandError, Reply};
 use super::{Engine, Output};
 
 /// Most devices in one order.
-pub const MAX_EDITS: usize = 256;
+pub const MAX_EDITS: usize = MAX_CARDS;
+/// Changes of cards told at once, and how long the next ones then wait, ns: whoever writes them down has room for so many.
+const TOLD_AT_ONCE: usize = 1_024;
+const TOLD_EVERY: u64 = SECOND / 2;
 
 impl Engine {
     /// Takes up the devices an earlier run kept, and what people said of them. Call it once, before anything else is taken up.
     pub fn resume(&mut self, kept: Vec<inventory::kept::Kept>, cards: Vec<Card>) {
-        self.inventory.resume(kept, cards, &self.settings);
+        self.inventory.resume(kept, cards, &mut self.identities, &self.settings);
+        self.judge_kept();
     }
 
     /// Has the store keep what changed of devices, if it is time; at the `end` all of it.
@@ -27,10 +31,11 @@ impl Engine {
             return;
         }
         self.next_keep = now.plus(inventory::kept::ROUND);
-        out.saves.extend(self.inventory.unsaved(now, end, &self.ports, &self.settings));
+        let Self { inventory, ports, identities, settings, .. } = self;
+        out.saves.extend(inventory.unsaved((now, end), ports, identities, settings));
     }
 
-    /// Writes cards: all of them, or none.
+    /// Writes cards: all of them, or none. All are found by what is said of them before, so that names can be swapped.
     pub(super) fn describe_devices(
         &mut self,
         edits: &[(String, Edit)],
@@ -41,9 +46,13 @@ impl Engine {
         if edits.len() > MAX_EDITS {
             return Err(CommandError::Edits);
         }
+        let keys = self.keys_named(edits)?;
         let mut before: BTreeMap<DeviceId, Option<Card>> = BTreeMap::new();
-        for (who, edit) in edits {
-            if let Err(error) = self.edit(who, edit, &mut before) {
+        for (key, (_, edit)) in keys.iter().zip(edits) {
+            self.free_name(*key, edit, &mut before);
+        }
+        for (key, (who, edit)) in keys.into_iter().zip(edits) {
+            if let Err(error) = self.edit(who, key, edit, &mut before) {
                 for (id, card) in before {
                     self.inventory.remove_card(id);
                     card.into_iter().for_each(|card| self.inventory.put_card(card));
@@ -59,9 +68,30 @@ impl Engine {
         Ok(Reply::Described(changed))
     }
 
+    /// The devices an order is about.
+    fn keys_named(&self, edits: &[(String, Edit)]) -> Result<Vec<DeviceKey>, CommandError> {
+        // One is looked for; of many each would be.
+        if let [(who, _)] = edits {
+            return Ok(vec![self.key_named(who)?]);
+        }
+        let ids: HashMap<DeviceId, DeviceKey> =
+            self.inventory.iter().map(|device| (device.id, device.key)).collect();
+        edits.iter().map(|(who, _)| self.key_by(who, |id| ids.get(&id).copied())).collect()
+    }
+
+    /// Takes away the name of a device that is to have another: it is free for the others of the order.
+    fn free_name(&mut self, key: DeviceKey, edit: &Edit, before: &mut BTreeMap<DeviceId, Option<Card>>) {
+        let named = |card: &&Card| card.name.is_some() && edit.name.is_some();
+        if let Some(card) = self.inventory.cards().of(key).filter(named).cloned() {
+            self.inventory.put_card(Card { name: None, ..card.clone() });
+            before.entry(card.id).or_insert(Some(card));
+        }
+    }
+
     fn edit(
         &mut self,
         who: &str,
+        key: DeviceKey,
         edit: &Edit,
         before: &mut BTreeMap<DeviceId, Option<Card>>,
     ) -> Result<(), CommandError> {
@@ -71,7 +101,7 @@ impl Engine {
         {
             return Err(unknown("class", class, self.settings.classes.keys().copied().collect()));
         }
-        let card = self.card_of(who)?;
+        let card = self.card_of_key(key);
         let edit = &self.news(&card, edit);
         let edited = self.inventory.cards().edited(&card, edit).map_err(wrong)?;
         before.entry(card.id).or_insert_with(|| self.inventory.cards().get(card.id).cloned());
@@ -200,8 +230,21 @@ impl Engine {
         let card = after.or(before)?;
         let device = self.ref_of(&card);
         let change = CardChange { step, device: device.clone(), card: Box::new(card), by: by.to_owned() };
-        out.events.push(Timed { time: now, event: Event::Card(change) });
+        self.untold.push_back(Timed { time: now, event: Event::Card(change) });
+        self.tell_cards(now, false, out);
         Some(device)
+    }
+
+    /// Tells what changed of cards, a part at a time; at the `end` all of it.
+    pub(super) fn tell_cards(&mut self, now: Time, end: bool, out: &mut Output) {
+        if now >= self.next_told.0 {
+            self.next_told = (now.plus(TOLD_EVERY), TOLD_AT_ONCE);
+        }
+        let most = if end { usize::MAX } else { self.next_told.1 };
+        let too_many = self.untold.len().saturating_sub(MAX_EDITS);
+        let part = most.min(self.untold.len()).max(too_many);
+        self.next_told.1 = self.next_told.1.saturating_sub(part);
+        out.events.extend(self.untold.drain(..part));
     }
 
     /// The device of a card as it is named; one that was never heard by what the card says.
@@ -214,17 +257,35 @@ impl Engine {
     /// need not have been heard.
     fn card_of(&mut self, who: &str) -> Result<Card, CommandError> {
         let key = self.key_named(who)?;
+        Ok(self.card_of_key(key))
+    }
+
+    fn card_of_key(&mut self, key: DeviceKey) -> Card {
         let card = self.inventory.cards().of(key).cloned();
-        Ok(card.unwrap_or_else(|| self.inventory.new_card(key)))
+        card.unwrap_or_else(|| self.inventory.new_card(key))
     }
 
     /// A device by its number, its name or an address.
     fn key_named(&self, who: &str) -> Result<DeviceKey, CommandError> {
+        self.key_by(who, |id| self.inventory.iter().find(|device| device.id == id).map(|device| device.key))
+    }
+
+    /// The same; `heard` finds one that was heard by its number.
+    fn key_by(
+        &self,
+        who: &str,
+        heard: impl Fn(DeviceId) -> Option<DeviceKey>,
+    ) -> Result<DeviceKey, CommandError> {
         let not_known = || CommandError::NoDevice(who.to_owned());
         let of_card = |card: &Card| card.keys.first().copied();
         if let Ok(id) = who.parse::<DeviceId>() {
-            let heard = || self.inventory.iter().find(|device| device.id == id).map(|device| device.key);
-            return self.inventory.cards().get(id).and_then(of_card).or_else(heard).ok_or_else(not_known);
+            return self
+                .inventory
+                .cards()
+                .get(id)
+                .and_then(of_card)
+                .or_else(|| heard(id))
+                .ok_or_else(not_known);
         }
         if let Ok(target) = who.parse::<Target>() {
             return match (self.inventory.find(target), target) {

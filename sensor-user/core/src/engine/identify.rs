@@ -79,14 +79,24 @@ impl Engine {
         out.events.push(Timed { time: now, event: Event::Device(news) });
     }
 
-    /// Tells that a device is taken for another kind than before.
+    /// Something new was seen of a device: has it kept, and tells if the device is taken for another kind than before.
     fn tell_kind(&mut self, key: DeviceKey, now: Time, out: &mut Output) {
+        self.inventory.note_identity(key);
         let Some(device) = self.inventory.get(key) else { return };
         let maker = self.maker(device);
         let label = self.identities.news(key, known(device, maker.as_deref()));
         if let Some((label, news)) = label.zip(self.inventory.news(key, false, &self.settings)) {
             let event = Event::Device(DeviceSeen { label: Some(label), relabelled: true, ..news });
             out.events.push(Timed { time: now, event });
+        }
+    }
+
+    /// Judges what kind each device is by what was kept of it.
+    pub(super) fn judge_kept(&mut self) {
+        let Self { inventory, identities, settings, .. } = self;
+        for device in inventory.iter() {
+            let maker = crate::inventory::describe(device, settings).maker;
+            identities.look(device.key, known(device, maker.as_deref()));
         }
     }
 

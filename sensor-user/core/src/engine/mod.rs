@@ -138,6 +138,9 @@ pub struct Engine {
     next_keep: Time,
     /// How much was seen lately; none if nobody says.
     sight: Option<Sight>,
+    /// What changed of cards and is not told yet; until when so many may be told.
+    untold: VecDeque<Timed>,
+    next_told: (Time, usize),
 }
 
 impl Engine {
@@ -175,6 +178,8 @@ impl Engine {
             next_second_look: Time(0),
             next_keep: Time(0),
             sight: None,
+            untold: VecDeque::new(),
+            next_told: (Time(0), 0),
             settings,
         }
     }
@@ -182,7 +187,7 @@ impl Engine {
     /// Tells which port has which index now.
     pub fn set_ports(&mut self, ports: BTreeMap<u8, Name>) {
         self.note(|| Input::Ports(ports.clone()));
-        self.inventory.place(&ports);
+        self.inventory.place(&ports, &mut self.identities);
         self.ports = ports;
     }
 
@@ -224,6 +229,7 @@ impl Engine {
         }
         self.settle_lapsed(now, out);
         self.keep_devices(now, false, out);
+        self.tell_cards(now, false, out);
         if now >= self.next_second_look {
             self.next_second_look = now.plus(SECOND_LOOK);
             self.look_again(now, out);
@@ -236,6 +242,7 @@ impl Engine {
         self.pass_time(now, out);
         out.saves.push(Save::Keep(Memory::Last(Counter::Incidents, self.incidents.last())));
         self.keep_devices(now, true, out);
+        self.tell_cards(now, true, out);
         while let Some(ended) = self.conversations.drain() {
             self.ended(ended, now, out);
         }

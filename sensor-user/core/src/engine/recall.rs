@@ -22,9 +22,8 @@ impl Engine {
         let mut before = Self::new(self.settings.clone());
         before.load(&mut state)?;
         self.inventory.forgive_as(&before.inventory);
-        let Self { services, success, identities, detectors, ledger, begun, heard_since, .. } = before;
+        let Self { services, success, detectors, ledger, begun, heard_since, .. } = before;
         (self.services, self.success, self.detectors) = (services, success, detectors);
-        self.identities = identities;
         (self.ledger, self.begun, self.heard_since) = (ledger, begun, heard_since);
         for device in self.inventory.iter().filter(|device| device.clean_since >= saved) {
             self.ledger.absolve(device.key);

@@ -11,7 +11,7 @@ state!(Engine {
     inventory, conversations, contacts, services, success, hearing, identities, detectors, incidents, ledger, repeats, blocks,
     following, ports, waiting, reviews, windows, drill, recent, silenced, sighted_since, begun, heard_since, next_second_look,
     next_keep, sight,
-} keeps { settings, found, notes });
+} keeps { settings, found, notes, untold, next_told });
 
 /// The detectors.
 pub(super) struct Detectors {

@@ -1,11 +1,12 @@
 //! What may be seen of the engine.
 
 use crate::event::DeviceRef;
+use crate::identify::client::Alike;
 use crate::incident::Incident;
 use crate::inventory::{self, Inventory};
 use crate::policy::{Block, BlockName, Why};
 use crate::settings::Mode;
-use crate::snapshot::{ClassSuccess, DeviceView, EngineStats, FindingView, IncidentView, Snapshot};
+use crate::snapshot::{ClassSuccess, DeviceView, EngineStats, FindingView, IncidentView, Perhaps, Snapshot};
 use crate::time::Time;
 
 use super::Engine;
@@ -55,10 +56,11 @@ impl Engine {
 
     /// All devices, in order of name.
     pub fn devices(&self, now: Time) -> Vec<DeviceView> {
-        self.inventory.sorted().into_iter().map(|device| self.device_view(device, now)).collect()
+        let alike = self.identities.alike();
+        self.inventory.sorted().into_iter().map(|device| self.device_view(device, &alike, now)).collect()
     }
 
-    fn device_view(&self, device: &inventory::Device, now: Time) -> DeviceView {
+    fn device_view(&self, device: &inventory::Device, alike: &Alike<'_>, now: Time) -> DeviceView {
         let DeviceRef { id, mac, ips, maker, name, class } = inventory::describe(device, &self.settings);
         let usual = self.detectors.registered.iter().find_map(|d| d.usual(device.key)).unwrap_or_default();
         let block = |target| self.blocks.find(BlockName::Target(target));
@@ -79,12 +81,28 @@ impl Engine {
             uplink: self.uplink(device, now).cloned(),
             label: self.label(device),
             names: self.identities.facts(device.key).map(|facts| facts.names.clone()).unwrap_or_default(),
+            perhaps: self.perhaps(device, alike),
             gateway: device.gateway,
             protected: inventory::is_protected(device, &self.settings),
             block: Inventory::targets(device).find_map(block).map(|block| block.id),
             destinations: usual.now,
             usual_destinations: usual.usual,
         }
+    }
+
+    /// Who is perhaps the same device as another one; a gateway is nobody else.
+    fn perhaps(&self, device: &inventory::Device, alike: &Alike<'_>) -> Vec<Perhaps> {
+        let facts = self.identities.facts(device.key).filter(|_| !device.gateway);
+        let others = alike.to(facts.map(|facts| &facts.clients[..]).unwrap_or_default());
+        let mut perhaps: Vec<Perhaps> = Vec::new();
+        for (other, id) in others.filter_map(|(key, id)| Some((self.inventory.get(key)?, id))) {
+            let told = perhaps.iter().any(|perhaps| perhaps.device.id == other.id);
+            if other.id != device.id && !other.gateway && !told {
+                let device = inventory::describe(other, &self.settings);
+                perhaps.push(Perhaps { device, client_id: id.to_string() });
+            }
+        }
+        perhaps
     }
 
     fn incident_view(&self, incident: &Incident) -> Option<IncidentView> {

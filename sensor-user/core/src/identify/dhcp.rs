@@ -5,12 +5,11 @@ use std::net::Ipv4Addr;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::bytes::{Reader, words};
+use super::client::ClientId;
 use crate::addr::Mac;
 
 /// Options of a list a client asks for that are kept.
 const MAX_ASKED: usize = 48;
-/// Bytes of an identifier that are kept.
-const MAX_ID: usize = 32;
 /// Options read of a message, at most.
 const MAX_OPTIONS: usize = 64;
 
@@ -28,7 +27,7 @@ pub struct Dhcp {
     /// Vendor class (option 60).
     pub vendor: Option<String>,
     /// Client identifier (option 61).
-    pub client_id: Vec<u8>,
+    pub client_id: Option<ClientId>,
     /// The address the client wants (option 50).
     pub wants: Option<Ipv4Addr>,
     /// The options the client asks for, in its order (option 55).
@@ -41,7 +40,7 @@ pub struct Dhcp6 {
     /// Whether a server says it.
     pub server: bool,
     /// Client identifier (DUID, option 1).
-    pub duid: Vec<u8>,
+    pub duid: Option<ClientId>,
     /// Vendor class (option 16), its first word.
     pub vendor: Option<String>,
     /// Host name (option 39).
@@ -85,7 +84,7 @@ impl Dhcp {
             53 => self.kind = value.first().copied().unwrap_or_default(),
             55 => self.asks = value.iter().copied().take(MAX_ASKED).collect(),
             60 => self.vendor = words(value),
-            61 => self.client_id = value.iter().copied().take(MAX_ID).collect(),
+            61 => self.client_id = ClientId::of_dhcp(value),
             _ => {}
         }
     }
@@ -112,7 +111,7 @@ pub fn dhcp6(bytes: &[u8]) -> Option<Dhcp6> {
 impl Dhcp6 {
     fn option(&mut self, code: u16, value: &[u8]) {
         match code {
-            1 => self.duid = value.iter().copied().take(MAX_ID).collect(),
+            1 => self.duid = ClientId::of_duid(value),
             6 => {
                 let (codes, _) = value.as_chunks::<2>();
                 self.asks = codes.iter().map(|code| u16::from_be_bytes(*code)).take(MAX_ASKED).collect();
@@ -160,7 +159,7 @@ mod tests {
             client: Mac([2, 0, 0, 0, 0, 7]),
             host_name: Some("mri".into()),
             vendor: Some("MSFT 5.0".into()),
-            client_id: vec![1, 2, 0, 0, 0, 0, 7],
+            client_id: ClientId::of_dhcp(&[1, 2, 0, 0, 0, 0, 7]),
             wants: Some(Ipv4Addr::new(10, 0, 0, 9)),
             asks: vec![1, 3, 6],
         };
@@ -188,7 +187,7 @@ mod tests {
         let said = dhcp6(&bytes.concat()).unwrap();
         let expected = Dhcp6 {
             server: false,
-            duid: vec![0, 3, 0, 1],
+            duid: ClientId::of_duid(&[0, 3, 0, 1]),
             vendor: Some("MSFT 5.0".into()),
             host_name: Some("mri".into()),
             asks: vec![23, 24],

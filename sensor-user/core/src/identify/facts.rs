@@ -1,8 +1,10 @@
 //! What was seen of a device: everything bounded, and nothing of it a judgement.
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
 
 use super::bytes::add;
+use super::client::ClientId;
 use super::heard::Said;
 use super::neighbour::Neighbour;
 use super::syn::Syn;
@@ -10,6 +12,8 @@ use crate::addr::Mac;
 
 /// Of each kind of words, most that are kept.
 const MAX_WORDS: usize = 16;
+/// Identifiers by which it asks for an address that are kept: its firmware's, its system's, that of an earlier system.
+const MAX_CLIENTS: usize = 4;
 /// Names of a host that are kept.
 const MAX_NAMES: usize = 4;
 /// Beginnings of TCP connections that are kept.
@@ -18,7 +22,20 @@ const MAX_SYNS: usize = 4;
 const MAX_SERVICES: usize = 32;
 
 /// A service: IP protocol number and port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
 pub struct Service {
     /// IP protocol number.
     pub proto: u8,
@@ -27,7 +44,8 @@ pub struct Service {
 }
 
 /// What a device asks for by DHCP.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Asks {
     /// Options, in its order.
     pub options: Vec<u8>,
@@ -36,7 +54,8 @@ pub struct Asks {
 }
 
 /// What was seen of a device.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// What it calls itself, in DHCP, multicast DNS, NetBIOS.
     pub names: Vec<String>,
@@ -48,6 +67,8 @@ pub struct Facts {
     pub looks_for: Vec<String>,
     /// How it asks for an address.
     pub dhcp: Option<Asks>,
+    /// Under which identifiers it asks.
+    pub clients: Vec<ClientId>,
     /// It gives out addresses.
     pub gives_addresses: bool,
     /// Last bytes of the NetBIOS names that are its own, and of its groups.
@@ -71,6 +92,20 @@ fn note<T: PartialEq>(list: &mut Vec<T>, one: T, most: usize) -> bool {
 }
 
 impl Facts {
+    /// Without what is more than is kept of anything.
+    pub(super) fn bounded(mut self) -> Self {
+        for words in [&mut self.texts, &mut self.offers, &mut self.looks_for] {
+            words.truncate(MAX_WORDS);
+        }
+        self.names.truncate(MAX_NAMES);
+        self.clients.truncate(MAX_CLIENTS);
+        self.netbios.truncate(MAX_NAMES);
+        self.syns.truncate(MAX_SYNS);
+        self.serves.truncate(MAX_SERVICES);
+        self.uses.truncate(MAX_SERVICES);
+        self
+    }
+
     /// Notes what a device of this MAC address said; whether that is new.
     pub fn hear(&mut self, mac: Mac, said: &Said) -> bool {
         match said {
@@ -78,18 +113,19 @@ impl Facts {
             // Passed on by a relay: said by somebody else.
             Said::Dhcp(said) if said.client != mac => false,
             Said::Dhcp(said) => {
-                let name = add(&mut self.names, said.host_name.clone(), MAX_NAMES);
+                let new =
+                    add(&mut self.names, said.host_name.clone(), MAX_NAMES) | self.asks_as(&said.client_id);
                 // A release, for one, asks for nothing.
                 if said.asks.is_empty() {
-                    return name;
+                    return new;
                 }
                 let asks = Asks { options: said.asks.clone(), vendor: said.vendor.clone() };
-                self.asks(asks) | name
+                self.asks(asks) | new
             }
             Said::Dhcp6(said) if said.server => !std::mem::replace(&mut self.gives_addresses, true),
             Said::Dhcp6(said) => {
                 let text = add(&mut self.texts, said.vendor.clone(), MAX_WORDS);
-                add(&mut self.names, said.host_name.clone(), MAX_NAMES) | text
+                add(&mut self.names, said.host_name.clone(), MAX_NAMES) | text | self.asks_as(&said.duid)
             }
             Said::Mdns(said) => {
                 let mut new = false;
@@ -132,6 +168,10 @@ impl Facts {
             self.dhcp = Some(asks);
         }
         says_more
+    }
+
+    fn asks_as(&mut self, id: &Option<ClientId>) -> bool {
+        id.as_ref().is_some_and(|id| note(&mut self.clients, id.clone(), MAX_CLIENTS))
     }
 
     /// Notes a service it served; whether that is new.

@@ -6,10 +6,12 @@
 //! restricted or spared by it.
 
 mod bytes;
+pub mod client;
 pub mod dhcp;
 pub mod facts;
 pub mod heard;
 pub mod judge;
+pub mod kept;
 pub mod kind;
 pub mod makers;
 pub mod mdns;

@@ -1,7 +1,7 @@
 //! LLDP (IEEE 802.1AB) and CDP: what switches, access points and telephones say to whom they are plugged into.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bytes::{Reader, words};
 use crate::addr::Mac;
@@ -10,7 +10,8 @@ use crate::addr::Mac;
 const MAX_FIELDS: usize = 64;
 
 /// A device that names itself and the port it says so by.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[serde(default)]
 pub struct Neighbour {
     /// Its name.
     pub system: Option<String>,

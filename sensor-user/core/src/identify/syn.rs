@@ -3,6 +3,7 @@
 use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
 
 use super::bytes::Reader;
 
@@ -10,7 +11,8 @@ use super::bytes::Reader;
 const MAX_OPTIONS: usize = 20;
 
 /// What shows the system.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Syn {
     /// Time to live as it was sent: 32, 64, 128 or 255.
     pub ttl: u8,

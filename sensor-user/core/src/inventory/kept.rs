@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use super::cards::{Card, DeviceId};
 use super::{Address, Device, DeviceKey, Inventory, NO_PORT, Owner};
 use crate::addr::Mac;
+use crate::identify::Identities;
+use crate::identify::kept::KeptIdentity;
 use crate::policy::{Name, Save};
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, Time};
@@ -78,15 +80,17 @@ pub struct Kept {
     pub vlan: u16,
     /// What it was found to be.
     pub roles: Roles,
+    /// What was seen of it, by which it is identified.
+    pub identity: KeptIdentity,
 }
 
 impl Inventory {
     /// What is to be saved at `now`; at the `end` all of it.
-    pub fn unsaved(
+    pub(crate) fn unsaved(
         &mut self,
-        now: Time,
-        end: bool,
+        (now, end): (Time, bool),
         ports: &BTreeMap<u8, Name>,
+        identities: &Identities,
         settings: &Settings,
     ) -> Vec<Save> {
         let mut saves: Vec<Save> = self.forgotten.drain(..).map(Save::ForgetDevice).collect();
@@ -104,6 +108,7 @@ impl Inventory {
         for device in due.take(most) {
             (device.changed, device.saved) = (false, Some(now));
             let mut kept = kept(device, ports, |ip| owners.peek(&ip));
+            kept.identity = identities.kept(device.key);
             // What the configuration says it may say no more.
             kept.roles.gateway &= !settings.gateways.contains(&device.mac);
             saves.push(Save::Device(Box::new(kept)));
@@ -116,7 +121,13 @@ impl Inventory {
     }
 
     /// Takes up what an earlier run kept; what there is no room for is forgotten.
-    pub fn resume(&mut self, kept: Vec<Kept>, cards: Vec<Card>, settings: &Settings) {
+    pub(crate) fn resume(
+        &mut self,
+        kept: Vec<Kept>,
+        cards: Vec<Card>,
+        identities: &mut Identities,
+        settings: &Settings,
+    ) {
         for card in cards {
             self.last_id = self.last_id.max(card.id);
             self.cards.put(card);
@@ -124,7 +135,8 @@ impl Inventory {
         let mut kept = kept;
         // The table forgets whom it took in first.
         kept.sort_by_key(|device| (device.last_seen, device.id));
-        for device in kept {
+        for mut device in kept {
+            identities.take_up(device.key, std::mem::take(&mut device.identity));
             self.last_id = self.last_id.max(device.id);
             self.take_up(device, settings);
         }
@@ -172,14 +184,17 @@ impl Inventory {
     }
 
     /// Tells which port has which index: where devices were that were not heard since.
-    pub fn place(&mut self, ports: &BTreeMap<u8, Name>) {
+    pub(crate) fn place(&mut self, ports: &BTreeMap<u8, Name>, identities: &mut Identities) {
         let indices: BTreeMap<Name, u8> = ports.iter().map(|(index, name)| (*name, *index)).collect();
         for (key, port) in std::mem::take(&mut self.unplaced) {
             let Some(device) = self.devices.peek_mut(&key).filter(|device| device.port == NO_PORT) else {
                 continue;
             };
             match indices.get(&port) {
-                Some(index) => device.port = *index,
+                Some(index) => {
+                    device.port = *index;
+                    identities.place(key, *index, device.last_seen);
+                }
                 None => self.unplaced.push((key, port)),
             }
         }
@@ -224,5 +239,6 @@ fn kept<'a>(
             serves_dhcp: device.serves_dhcp,
             forwarded: device.forwarded,
         },
+        identity: KeptIdentity::default(),
     }
 }

@@ -595,6 +595,13 @@ impl Inventory {
         })
     }
 
+    /// Notes that something new was seen of a device, by which it is identified.
+    pub(crate) fn note_identity(&mut self, key: DeviceKey) {
+        if let Some(device) = self.devices.peek_mut(&key) {
+            device.changed = true;
+        }
+    }
+
     /// Notes that a TCP or UDP contact of a device was answered.
     pub fn note_answer(&mut self, key: DeviceKey) {
         if let Some(device) = self.devices.peek_mut(&key) {

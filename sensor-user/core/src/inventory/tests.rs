@@ -2,6 +2,10 @@ use proptest::prelude::*;
 
 use super::cards::{CardError, Edit, MAX_KEYS, MAX_NOTE, MAX_WORDS};
 use super::*;
+use crate::identify::client::ClientId;
+use crate::identify::dhcp::Dhcp;
+use crate::identify::heard::{Heard, Said};
+use crate::identify::{Identities, Known};
 
 fn local(n: u8) -> DeviceKey {
     DeviceKey::Local(Mac([2, 0, 0, 0, 0, n]))
@@ -82,7 +86,7 @@ proptest! {
         heard in prop::collection::vec((0u8..6, 0u8..12, any::<bool>(), 0u64..100), 1..60),
     ) {
         let settings = Settings::default();
-        let mut inventory = Inventory::new(&settings);
+        let (mut inventory, mut identities) = (Inventory::new(&settings), Identities::new(100));
         let mut now = Time(0);
         for (n, ip, arp, seconds) in heard {
             now = now.plus(seconds * crate::time::SECOND);
@@ -102,10 +106,25 @@ proptest! {
                 len: 60, ttl: 64, tcp_flags: 0, verdict: Verdict::Pass, rule_id: 0, inner: None,
             };
             inventory.see(&seen, &settings);
+            let dhcp = Dhcp {
+                client: mac,
+                host_name: Some(format!("h{ip}")),
+                client_id: ClientId::of_dhcp(&[0, ip + 1]),
+                ..Dhcp::default()
+            };
+            let heard = Heard { time: now, port: n, vlan: 0, mac, ip: None, said: Said::Dhcp(dhcp) };
+            let new = match arp {
+                true => identities.hear(local(n), &heard),
+                false => identities.served(local(n), &FlowId { dport: u16::from(ip), ..id }),
+            };
+            if new {
+                inventory.note_identity(local(n));
+                identities.told(local(n), Known::default());
+            }
         }
         let ports = (0..3).map(|n| (n, format!("eth{n}").parse().unwrap())).collect();
-        let kept = |inventory: &mut Inventory| {
-            let saves = inventory.unsaved(now, true, &ports, &settings);
+        let kept = |inventory: &mut Inventory, identities: &Identities| {
+            let saves = inventory.unsaved((now, true), &ports, identities, &settings);
             let devices = saves.into_iter().filter_map(|save| match save {
                 crate::policy::Save::Device(kept) => Some(*kept),
                 _ => None,
@@ -114,12 +133,12 @@ proptest! {
             devices.sort_by_key(|kept| kept.key);
             devices
         };
-        let first = kept(&mut inventory);
-        prop_assert_eq!(kept(&mut inventory), vec![], "nothing changed since");
-        let mut other = Inventory::new(&settings);
-        other.resume(first.clone(), Vec::new(), &settings);
-        other.place(&ports);
+        let first = kept(&mut inventory, &identities);
+        prop_assert_eq!(kept(&mut inventory, &identities), vec![], "nothing changed since");
+        let (mut other, mut known) = (Inventory::new(&settings), Identities::new(100));
+        other.resume(first.clone(), Vec::new(), &mut known, &settings);
+        other.place(&ports, &mut known);
         other.devices.values_mut().for_each(|device| device.changed = true);
-        prop_assert_eq!(kept(&mut other), first);
+        prop_assert_eq!(kept(&mut other, &known), first);
     }
 }

@@ -2,6 +2,8 @@
 
 use sensor_core::event::DeviceSeen;
 use sensor_core::identify;
+use sensor_core::identify::client::ClientId;
+use sensor_core::identify::dhcp::{Dhcp, Dhcp6};
 use sensor_core::identify::heard::{Heard, Said};
 use sensor_core::identify::neighbour::Neighbour;
 use sensor_core::snapshot::DeviceView;
@@ -30,6 +32,17 @@ impl Lan {
         self.see((mac(n), mac(m)), (host(n), host(m)), (sport, port), TCP, SYN);
         self.see((mac(m), mac(n)), (host(m), host(n)), (port, sport), TCP, flags);
         self.pass(SECOND);
+    }
+
+    /// Host n asks by DHCP under this identifier (option 61).
+    fn asks_as(&mut self, n: u8, id: &[u8]) {
+        let client_id = ClientId::of_dhcp(id);
+        self.hear(n, Said::Dhcp(Dhcp { kind: 1, client: mac(n), client_id, ..Dhcp::default() }));
+    }
+
+    /// With whom host n is perhaps one.
+    fn perhaps(&self, n: u8) -> Vec<Mac> {
+        self.device(n).perhaps.into_iter().map(|perhaps| perhaps.device.mac).collect()
     }
 
     fn device(&self, n: u8) -> DeviceView {
@@ -83,6 +96,39 @@ fn a_device_that_turns_out_to_be_something_is_told_once() {
         [identify::Kind::Printer]
     );
     assert!(!told[0].new && told[0].port == 1, "{told:?}");
+}
+
+#[test]
+fn what_was_found_out_of_a_device_is_known_after_a_restart_and_not_told_again() {
+    let ports = || [(1, "eth1".parse().unwrap()), (2, "eth2".parse().unwrap())].into();
+    let mut lan = Lan::new(Settings::default());
+    lan.engine.set_ports(ports());
+    lan.populate(1..=3);
+    let neighbour = Neighbour { system: Some("sw-3f".to_owned()), bridge: true, ..Neighbour::default() };
+    lan.hear(9, Said::Neighbour(neighbour.clone()));
+    lan.ask(2, 1, 9_100, SYN_ACK);
+    let name = identify::netbios::NetBios { name: "LP-3F".to_owned(), suffix: 0, group: false };
+    lan.hear(1, Said::NetBios(name));
+    lan.pass(2 * MINUTE);
+    // Heard for a minute, it is kept; what is found out then is, too, with the next round.
+    lan.hear(9, Said::Neighbour(Neighbour { port: Some("Gi0/1".to_owned()), ..neighbour }));
+    (1..=3).for_each(|n| lan.arp(n, 254));
+    lan.pass(MINUTE);
+    lan.ask(3, 1, 631, SYN_ACK);
+    lan.pass(MINUTE);
+    let (before, told) = (lan.device(1), lan.relabelled(1).len());
+    assert_eq!((before.label.as_ref().map(|label| label.kind), told), (Some(identify::Kind::Printer), 1));
+    assert_eq!(before.label.as_ref().unwrap().reasons.len(), 1, "{before:?}");
+    assert!(before.uplink.is_some());
+    let mut again = lan.restarted(|settings| settings);
+    again.engine.set_ports(ports());
+    let after = again.device(1);
+    assert_eq!((&after.label, &after.names, &after.uplink), (&before.label, &before.names, &before.uplink));
+    again.arp(1, 254);
+    again.ask(2, 1, 515, SYN_ACK);
+    assert_eq!(again.relabelled(1), [], "it was told before the restart");
+    again.pass(HOUR);
+    assert_eq!(again.device(1).uplink, None, "a switch that is not heard again is gone");
 }
 
 #[test]
@@ -157,4 +203,47 @@ fn what_devices_say_again_and_again_is_noted_once() {
     }
     assert!(first > 0 && lan.engine.fetch_notes().unwrap().bytes.is_empty());
     assert_eq!(lan.kind(1), Some(identify::Kind::Printer));
+}
+
+#[test]
+fn two_that_ask_under_one_identifier_are_perhaps_one_and_only_a_person_says_so() {
+    let mut lan = Lan::new(decisive());
+    lan.populate(1..=5);
+    let duid = [0, 4, 1, 2, 3, 4];
+    let of_card = |card: u8| [&[255, 0, 0, 0, card][..], &duid].concat();
+    lan.asks_as(1, &of_card(1));
+    assert_eq!(lan.perhaps(1), []);
+    lan.asks_as(2, &of_card(2));
+    lan.asks_as(3, &[1, 0, 0x1b, 0x21, 0, 0, 3]);
+    assert_eq!((lan.perhaps(1), lan.perhaps(2), lan.perhaps(3)), (vec![mac(2)], vec![mac(1)], vec![]));
+    assert_eq!(lan.device(1).perhaps[0].client_id, "000401020304");
+    // By IPv6 too; and whoever borrows the hardware address of another.
+    lan.hear(4, Said::Dhcp6(Dhcp6 { duid: ClientId::of_duid(&duid), ..Dhcp6::default() }));
+    lan.asks_as(5, &[1, 0, 0x1b, 0x21, 0, 0, 3]);
+    assert_eq!((lan.perhaps(4), lan.perhaps(3)), (vec![mac(1), mac(2)], vec![mac(5)]));
+    // It is evidence alone: a borrower's isolation is its own.
+    let entry = lan.add(block_device("10.0.0.5"));
+    assert_eq!(entry.targets, [Target::Mac(mac(5)), Target::Ip(host(5))]);
+    let merge = Command::Merge("10.0.0.1".to_owned(), "10.0.0.2".to_owned(), "root".to_owned());
+    lan.engine.command(lan.now, merge, &mut lan.out).unwrap();
+    assert_eq!((lan.perhaps(1), lan.perhaps(4)), (vec![mac(4)], vec![mac(1)]), "the two are one now");
+    lan.pass(2 * MINUTE);
+    (1..=5).for_each(|n| lan.arp(n, 254));
+    lan.pass(MINUTE);
+    let again = lan.restarted(|settings| settings);
+    assert_eq!((again.perhaps(1), again.perhaps(3)), (vec![mac(4)], vec![mac(5)]), "also after a restart");
+}
+
+#[test]
+fn an_identifier_that_many_have_is_that_of_a_disk_image_and_a_gateways_is_nobodys() {
+    let mut lan = Lan::new(Settings { gateways: [mac(9)].into(), ..Settings::default() });
+    lan.populate(1..=9);
+    let image = [0, b'p', b'c'];
+    (1..=4).for_each(|n| lan.asks_as(n, &image));
+    assert_eq!(lan.perhaps(1), [mac(2), mac(3), mac(4)]);
+    lan.asks_as(5, &image);
+    assert_eq!(lan.perhaps(1), []);
+    lan.asks_as(8, &[0, b'x']);
+    lan.asks_as(9, &[0, b'x']);
+    assert_eq!((lan.perhaps(8), lan.perhaps(9)), (vec![], vec![]));
 }

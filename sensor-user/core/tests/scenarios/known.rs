@@ -110,6 +110,48 @@ fn of_many_all_or_none_is_said() {
 }
 
 #[test]
+fn names_are_swapped_in_one_order_or_not_at_all() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.1", name("CT 1")).unwrap();
+    lan.card("10.0.0.2", name("CT 2")).unwrap();
+    lan.card("10.0.0.4", name("PACS")).unwrap();
+    let swap = |third: &str| {
+        let to = [("CT 1", "CT 2"), ("10.0.0.2", "ct 1"), ("10.0.0.3", third)];
+        Command::Describe(to.map(|(who, text)| (who.to_owned(), name(text))).to_vec(), "root".to_owned())
+    };
+    let names = |lan: &Lan| {
+        let devices = lan.engine.snapshot(lan.now).devices;
+        let of =
+            |n| devices.iter().find(|device| device.mac == mac(n)).and_then(|device| device.name.clone());
+        (1..=3).map(|n| of(n).unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let error = lan.carry(swap("PACS")).unwrap_err();
+    assert!(matches!(error, CommandError::Card { error: CardError::Taken { .. }, .. }), "{error:?}");
+    assert_eq!(names(&lan), ["CT 1", "CT 2", ""]);
+    lan.carry(swap("CT 3")).unwrap();
+    assert_eq!(names(&lan), ["CT 2", "ct 1", "CT 3"]);
+    let again = lan.restarted(|settings| settings);
+    assert_eq!(names(&again), ["CT 2", "ct 1", "CT 3"]);
+}
+
+#[test]
+fn a_long_list_is_one_change_that_is_told_in_parts() {
+    let mut lan = Lan::settled(enforcing());
+    let mac = |n: u32| Mac([2, 0, 0, 0, (n >> 8) as u8, n as u8]).to_string();
+    let edits = (0..3_000).map(|n| (mac(n), name(&format!("pump {n}")))).collect();
+    let reply = lan.carry(Command::Describe(edits, "root".to_owned())).unwrap();
+    assert!(matches!(reply, Reply::Described(devices) if devices.len() == 3_000));
+    assert_eq!(lan.engine.snapshot(lan.now).cards.len(), 3_000);
+    assert_eq!(lan.card_steps().len(), 1_024);
+    lan.pass(SECOND / 4);
+    assert_eq!(lan.card_steps().len(), 1_024);
+    lan.pass(SECOND / 4);
+    assert_eq!(lan.card_steps().len(), 2_048);
+    lan.engine.finish(lan.now, &mut lan.out);
+    assert_eq!(lan.card_steps().len(), 3_000);
+}
+
+#[test]
 fn what_a_person_says_depends_on_a_device_lowers_what_is_done_by_itself() {
     let isolated = |prepare: fn(&mut Lan)| {
         let classes = [("wards".parse().unwrap(), Class::of_kind(Criticality::LifeCritical))].into();

@@ -122,6 +122,7 @@ mod tests {
             detector: "scan".to_owned(),
             signature: String::new(),
             evidence: Vec::new(),
+            impact: None,
             nats: 1.0,
             action: "isolated".to_owned(),
         };

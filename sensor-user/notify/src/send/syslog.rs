@@ -20,8 +20,6 @@ use crate::words;
 const MOST: usize = 100;
 /// The facility `local0`.
 const LOCAL0: u8 = 16;
-/// The enterprise number that RFC 5612 keeps for examples: the product has none of its own.
-const ENTERPRISE: u32 = 32_473;
 
 /// A connection, as the transport has it.
 enum Stream {
@@ -43,7 +41,8 @@ impl Logger {
     }
 
     fn tell(&mut self, notice: &Notice) -> Result<String, SendError> {
-        let message = message(self.syslog.format, self.syslog.local, &self.host, notice);
+        let Syslog { format, local, enterprise, .. } = self.syslog;
+        let message = message(format, local, enterprise, &self.host, notice);
         if self.syslog.transport == Transport::Udp {
             datagram(&self.syslog.peer, &message)?;
             return Ok("sent; syslog is not confirmed".to_owned());
@@ -135,7 +134,7 @@ const fn severity(severity: u8) -> u8 {
 }
 
 /// A message as it goes over the wire, without its length: one line, for `local`N, from that host.
-pub fn message(format: Format, local: u8, host: &str, notice: &Notice) -> Vec<u8> {
+pub fn message(format: Format, local: u8, enterprise: u32, host: &str, notice: &Notice) -> Vec<u8> {
     let priority = u32::from(LOCAL0 + local.min(7)) * 8 + u32::from(severity(notice.severity));
     let time = Timestamp::from_nanosecond(i128::from(notice.unix_ns)).unwrap_or_default();
     let time = time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S%.6fZ");
@@ -144,7 +143,7 @@ pub fn message(format: Format, local: u8, host: &str, notice: &Notice) -> Vec<u8
         Format::Cef => format!("{head} - {}", cef(notice)),
         // The mark says that it is UTF-8.
         Format::Rfc5424 => {
-            format!("{head} {} \u{feff}{}", data(notice), words::headline(words::ENGLISH, notice))
+            format!("{head} {} \u{feff}{}", data(enterprise, notice), words::headline(words::ENGLISH, notice))
         }
     };
     // What comes from the disk may have been written by another hand.
@@ -158,8 +157,8 @@ fn token(text: &str, most: usize) -> String {
 }
 
 /// The structured data.
-fn data(notice: &Notice) -> String {
-    let mut data = format!("[sekisho@{ENTERPRISE}");
+fn data(enterprise: u32, notice: &Notice) -> String {
+    let mut data = format!("[sekisho@{enterprise}");
     for (name, value) in fields(notice) {
         let safe = value.replace('\\', "\\\\").replace('"', "\\\"").replace(']', "\\]");
         data.push_str(&format!(" {name}=\"{safe}\""));
@@ -259,6 +258,7 @@ mod tests {
     use super::*;
     use crate::notice::Device;
     use crate::place::Place;
+    use crate::settings::ENTERPRISE;
 
     fn notice() -> Notice {
         let device = Device {
@@ -274,6 +274,7 @@ mod tests {
             detector: "scan".to_owned(),
             signature: "ARP scan: a|b".to_owned(),
             evidence: Vec::new(),
+            impact: None,
             nats: 27.7,
             action: "isolated".to_owned(),
         };
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_message_is_as_rfc_5424_has_it() {
-        let text = String::from_utf8(message(Format::Rfc5424, 3, "box 1", &notice())).unwrap();
+        let text = String::from_utf8(message(Format::Rfc5424, 3, ENTERPRISE, "box 1", &notice())).unwrap();
         // A host's name with a space in it is made one word by `Logger::new`.
         let pid = std::process::id();
         let want = format!(

@@ -1,6 +1,6 @@
 //! SNMP traps, v2c (RFC 3416): one a notice. Nobody confirms them.
 //!
-//! The objects are under the enterprise number that RFC 5612 keeps for examples: the product has none of its own.
+//! `deploy/SEKISHO-MIB.txt` names the trap and its objects.
 
 use std::net::UdpSocket;
 use std::time::Instant;
@@ -23,8 +23,11 @@ const COMMUNITY: &str = "public";
 const VERSION: i64 = 1;
 const UPTIME: [u64; 9] = [1, 3, 6, 1, 2, 1, 1, 3, 0];
 const TRAP: [u64; 11] = [1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
-/// `enterprises.32473.1`: below it `0.1` is the trap, and `1.N` its objects.
-const OURS: [u64; 8] = [1, 3, 6, 1, 4, 1, 32473, 1];
+/// Below it there are the enterprises.
+const ENTERPRISES: [u64; 6] = [1, 3, 6, 1, 4, 1];
+/// Below the enterprise's number: the trap, and its objects, each of which is there once (its instance is 0).
+const NOTICE: [u64; 3] = [1, 0, 1];
+const OBJECTS: [u64; 2] = [1, 1];
 /// Bytes of a text in a trap, at most: ten of them fit in a datagram.
 const MAX_TEXT: usize = 400;
 
@@ -52,7 +55,7 @@ impl Trapper {
             None => COMMUNITY.to_owned(),
         };
         let ticks = u32::try_from(self.started.elapsed().as_millis() / 10 % (1 << 32)).unwrap_or(0);
-        let message = message(notice, &community, ticks)?;
+        let message = message(self.trap.enterprise, notice, &community, ticks)?;
         datagram(&self.trap.peer, &message)?;
         Ok("sent; traps are not confirmed".to_owned())
     }
@@ -106,13 +109,13 @@ fn objects(notice: &Notice) -> Vec<(u64, Object)> {
     ];
     objects.extend(texts.into_iter().filter_map(|(number, value)| Some((number, text(value?)))));
     objects.extend(place.and_then(|place| place.vlan).map(|vlan| (8, Object::Number(i64::from(vlan)))));
-    let incident = notice.incident.and_then(|id| i64::try_from(id).ok());
-    objects.extend(incident.map(|id| (10, Object::Number(id))));
+    let incident = notice.incident.and_then(|id| i32::try_from(id).ok());
+    objects.extend(incident.map(|id| (10, Object::Number(i64::from(id)))));
     objects
 }
 
-fn oid(parts: &[u64]) -> Result<Oid<'static>, SendError> {
-    Oid::from(parts).map_err(|_| SendError::Form("not an object identifier".to_owned()))
+fn oid(parts: &[&[u64]]) -> Result<Oid<'static>, SendError> {
+    Oid::from(&parts.concat()).map_err(|_| SendError::Form("not an object identifier".to_owned()))
 }
 
 /// A value of BER: its tag, its length, and it.
@@ -148,16 +151,17 @@ fn bound(name: &Oid, value: Vec<u8>) -> Vec<u8> {
 /// # Errors
 ///
 /// None that is known: the object identifiers are all good ones.
-pub fn message(notice: &Notice, community: &str, ticks: u32) -> Result<Vec<u8>, SendError> {
-    let kind = oid(&[&OURS[..], &[0, 1]].concat())?;
-    let mut bindings = bound(&oid(&UPTIME)?, ber(snmp::TYPE_TIMETICKS, &whole(i64::from(ticks))));
-    bindings.extend(bound(&oid(&TRAP)?, ber(TYPE_OBJECTIDENTIFIER, kind.as_bytes())));
+pub fn message(enterprise: u32, notice: &Notice, community: &str, ticks: u32) -> Result<Vec<u8>, SendError> {
+    let enterprise = [&ENTERPRISES[..], &[u64::from(enterprise)]].concat();
+    let kind = oid(&[&enterprise, &NOTICE])?;
+    let mut bindings = bound(&oid(&[&UPTIME])?, ber(snmp::TYPE_TIMETICKS, &whole(i64::from(ticks))));
+    bindings.extend(bound(&oid(&[&TRAP])?, ber(TYPE_OBJECTIDENTIFIER, kind.as_bytes())));
     for (number, object) in objects(notice) {
         let value = match object {
             Object::Number(number) => ber(TYPE_INTEGER, &whole(number)),
             Object::Text(text) => ber(TYPE_OCTETSTRING, text.as_bytes()),
         };
-        bindings.extend(bound(&oid(&[&OURS[..], &[1, number]].concat())?, value));
+        bindings.extend(bound(&oid(&[&enterprise, &OBJECTS, &[number, 0]])?, value));
     }
     let request = i64::from(notice.id as u32 & 0x7fff_ffff);
     let zero = ber(TYPE_INTEGER, &whole(0));

@@ -1,7 +1,7 @@
 //! English.
 
 use super::{Labels, Phrases, odds};
-use crate::notice::{Entry, Step};
+use crate::notice::{Entry, Impact, Lost, Step};
 use crate::place::Place;
 
 pub static PHRASES: Phrases = Phrases {
@@ -15,6 +15,7 @@ pub static PHRASES: Phrases = Phrases {
         sure: "How sure",
         done: "Done",
         until: "Until",
+        lost: "Lost by it",
         reason: "Reason",
         undo: "Commands",
         time: "Time",
@@ -34,6 +35,8 @@ pub static PHRASES: Phrases = Phrases {
     action,
     held,
     entry,
+    impact,
+    lost_service,
     for_good: "somebody releases it",
     approval,
     otherwise: |until, acts| {
@@ -142,6 +145,22 @@ fn entry(who: &str, entry: &Entry) -> String {
         Step::Released => format!("{who} was released and may talk again"),
         Step::Expired => format!("{who} may talk again: its time was up"),
     }
+}
+
+fn count(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+fn impact(impact: &Impact) -> String {
+    let Impact { peers, services, conversations, .. } = impact;
+    let (services, peers) = (count(*services, "service"), count(*peers, "peer"));
+    format!("{services} with {peers}, {} now", count(*conversations, "conversation"))
+}
+
+fn lost_service(lost: &Lost) -> String {
+    let (verb, of) = if lost.uses { ("uses", "of") } else { ("serves", "to") };
+    let vital = if lost.vital { ", which must go on" } else { "" };
+    format!("{verb} {} {of} {}{vital}", lost.service, lost.peer)
 }
 
 fn approval(who: &str, step: &str, name: &str, by: &str) -> String {

@@ -1,7 +1,7 @@
 //! Japanese.
 
 use super::{Labels, Phrases, odds};
-use crate::notice::{Entry, Step};
+use crate::notice::{Entry, Impact, Lost, Step};
 use crate::place::Place;
 
 pub static PHRASES: Phrases = Phrases {
@@ -15,6 +15,7 @@ pub static PHRASES: Phrases = Phrases {
         sure: "確からしさ",
         done: "対応",
         until: "期限",
+        lost: "影響",
         reason: "理由",
         undo: "コマンド",
         time: "日時",
@@ -33,6 +34,8 @@ pub static PHRASES: Phrases = Phrases {
     action,
     held,
     entry,
+    impact,
+    lost_service,
     for_good: "解除するまで",
     approval,
     otherwise: |until, acts| {
@@ -191,6 +194,21 @@ fn entry(who: &str, entry: &Entry) -> String {
         (Step::Added, _) => format!("{held}: {who}"),
         (Step::Extended, _) => format!("{held}の延長: {who}"),
         (Step::Changed, _) => format!("{held}への変更: {who}"),
+    }
+}
+
+fn impact(impact: &Impact) -> String {
+    let Impact { peers, services, conversations, .. } = impact;
+    format!("失われる通信: 相手 {peers} 台、サービス {services} 件 (現在通信中 {conversations} 件)")
+}
+
+fn lost_service(lost: &Lost) -> String {
+    let vital = if lost.vital { " (維持が必要)" } else { "" };
+    let (peer, service) = (&lost.peer, &lost.service);
+    if lost.uses {
+        format!("{peer} の {service} を利用{vital}")
+    } else {
+        format!("{peer} に {service} を提供{vital}")
     }
 }
 

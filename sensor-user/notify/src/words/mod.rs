@@ -8,7 +8,7 @@ mod ja;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::notice::{Device, Entry, Notice, Step, What};
+use crate::notice::{Device, Entry, Impact, Lost, Notice, Step, What};
 use crate::place::Place;
 use crate::settings::Language;
 
@@ -34,6 +34,9 @@ pub struct Phrases {
     held: fn(&Entry) -> String,
     /// What became of an entry, of whom.
     entry: fn(&str, &Entry) -> String,
+    /// What is lost: how much, and one service of it.
+    impact: fn(&Impact) -> String,
+    lost_service: fn(&Lost) -> String,
     /// Until somebody takes it out.
     for_good: &'static str,
     /// A restriction waits, or that is over: whom, step, level, who said.
@@ -91,6 +94,7 @@ struct Labels {
     sure: &'static str,
     done: &'static str,
     until: &'static str,
+    lost: &'static str,
     reason: &'static str,
     undo: &'static str,
     time: &'static str,
@@ -272,6 +276,13 @@ fn consequences(phrases: &Phrases, group: &[&Notice], zone: &TimeZone) -> Vec<Ro
     } else if let Some(action) = action {
         rows.push((labels.done, action.to_owned()));
     }
+    if entry.is_none_or(|entry| !matches!(entry.change, Step::Released | Step::Expired)) {
+        let impact = group.iter().rev().find_map(|notice| match &notice.what {
+            What::Alert { impact, .. } => impact.as_ref(),
+            _ => None,
+        });
+        rows.extend(impact.map(|impact| (labels.lost, lost(phrases, impact))));
+    }
     let asked = group.iter().rev().find_map(|notice| match &notice.what {
         What::Approval { step, until_ns, acts, .. } if step == "asked" => Some((*until_ns, *acts)),
         _ => None,
@@ -280,6 +291,15 @@ fn consequences(phrases: &Phrases, group: &[&Notice], zone: &TimeZone) -> Vec<Ro
         rows.push((labels.until, (phrases.otherwise)(&date(until, zone), acts)));
     }
     rows
+}
+
+/// How much is lost, and the first services, a line each.
+fn lost(phrases: &Phrases, impact: &Impact) -> String {
+    let more = impact.services.saturating_sub(impact.lost.len() as u64);
+    let more = (more > 0).then(|| (phrases.more)(usize::try_from(more).unwrap_or(usize::MAX)));
+    let services = impact.lost.iter().map(phrases.lost_service);
+    let lines = std::iter::once((phrases.impact)(impact)).chain(services).chain(more);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The commands that undo it, or go on with it.

@@ -37,8 +37,19 @@ fn alert() -> Notice {
             evidence: vec![("failed_first_contacts".to_owned(), "20".to_owned())],
             nats: 14.0,
             action: "isolated".to_owned(),
+            impact: Some(impact()),
         },
     )
+}
+
+fn impact() -> Impact {
+    let lost = |uses, service: &str, peer: &str, vital| {
+        let (service, peer) = (service.to_owned(), peer.to_owned());
+        Lost { uses, service, peer, vital }
+    };
+    let lost =
+        vec![lost(true, "tcp/104", "PACS (10.77.0.2)", true), lost(false, "tcp/22", "10.77.0.5", false)];
+    Impact { peers: 3, services: 7, conversations: 1, lost }
 }
 
 fn entry(change: Step, would: bool) -> Entry {
@@ -75,6 +86,10 @@ fn an_isolation_says_which_where_what_how_sure_done_until_and_how_to_undo() {
   対応: 隔離 (エントリ 12、最初の根拠から 2.5 ミリ秒)
   期限: 2026-02-01 08:30:00
   理由: incident 3
+  影響: 失われる通信: 相手 3 台、サービス 7 件 (現在通信中 1 件)
+    PACS (10.77.0.2) の tcp/104 を利用 (維持が必要)
+    10.77.0.5 に tcp/22 を提供
+    ほか 5 件
   コマンド: 通信を再開させる: sekisho block remove --id 12
     詳しく見る: sekisho incidents 3
     誤検知の場合: sekisho incidents judge 3 false
@@ -98,6 +113,10 @@ from a healthy one
   Done: cut off (entry 12), 2.5 ms after the first evidence
   Until: 2026-02-01 08:30:00
   Reason: incident 3
+  Lost by it: 7 services with 3 peers, 1 conversation now
+    uses tcp/104 of PACS (10.77.0.2), which must go on
+    serves tcp/22 to 10.77.0.5
+    and 5 more
   Commands: let it talk again: sekisho block remove --id 12
     see more: sekisho incidents 3
     if it is a false alarm: sekisho incidents judge 3 false
@@ -112,6 +131,10 @@ Sekisho, the sensor of your network. Commands are for its shell.
     let html = page(&letter);
     assert!(html.contains("ASUSTek &lt;COMPUTER&gt;") && !html.contains("<COMPUTER>"), "{html}");
     assert!(html.contains("sekisho block remove --id 12<br>see more"), "{html}");
+    assert!(
+        html.contains("1 conversation now<br>uses tcp/104 of PACS (10.77.0.2), which must go on<br>"),
+        "{html}"
+    );
 }
 
 #[test]
@@ -122,6 +145,13 @@ fn what_was_not_done_needs_no_undoing() {
         let text = letter(Language::Both, &notices, 0, &TimeZone::UTC).text();
         assert!(!text.contains("block remove"), "{text}");
     }
+}
+
+#[test]
+fn what_came_back_is_not_told_as_lost() {
+    let notices = [alert(), notice(2, 3, What::Isolation(entry(Step::Released, false)))];
+    let text = letter(Language::Both, &notices, 0, &TimeZone::UTC).text();
+    assert!(!text.contains("tcp/104"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use sensor_core::event::{
 };
 use sensor_core::evidence::{Family, Sum};
 use sensor_core::observation::{FlowId, Kind};
-use sensor_core::policy::{Direction, Level, Target, Why};
+use sensor_core::policy::preview::{Loss, Part, Preview};
+use sensor_core::policy::ruling::Ruling;
+use sensor_core::policy::{Direction, Level, Service, Target, Why};
 use sensor_core::time::{HOUR, SECOND, Time};
 
 const NOW: Time = Time(1_000 * SECOND);
@@ -32,6 +34,14 @@ fn flow(number: u8) -> FlowId {
     FlowId { src, dst, sport: 5_000, dport: 445, proto: 6, kind: Kind::Ip, vlan: 20, port: 1 }
 }
 
+/// It used the archive.
+fn impact() -> Preview {
+    let service = Service { proto: 6, port: 104, peer: Some(ip(2)) };
+    let lost =
+        vec![Loss { part: Part::Uses, service, name: Some("PACS".to_owned()), live: true, vital: false }];
+    Preview { level: Level::Isolate, peers: 1, services: 1, conversations: 2, lost, vital: Vec::new() }
+}
+
 /// Device `number` scanned: incident `number`.
 pub fn alert(number: u8, severity: u8) -> Timed {
     let alert = Alert {
@@ -48,7 +58,7 @@ pub fn alert(number: u8, severity: u8) -> Timed {
         sum: Sum { shares: vec![(Family::Scan, 14.0)] },
         why: Why::default(),
         action: Action::Isolated,
-        ruling: None,
+        ruling: Some(Ruling { impact: Some(impact()), ..Ruling::new(Level::Isolate) }),
         coverage: None,
     };
     Timed { time: NOW, event: Event::Alert(alert) }

@@ -2,10 +2,10 @@
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use sensor_notify::notice::{Device, Entry, Notice, Step, What};
+use sensor_notify::notice::{Device, Entry, Impact, Lost, Notice, Step, What};
 use sensor_notify::place::Place;
 use sensor_notify::send::{syslog, trap, webhook};
-use sensor_notify::settings::{Format, Language, Template};
+use sensor_notify::settings::{ENTERPRISE, Format, Language, Template};
 use sensor_notify::words;
 
 fn text() -> impl Strategy<Value = String> {
@@ -31,6 +31,11 @@ fn device() -> impl Strategy<Value = Device> {
     )
 }
 
+fn impact(text: &str) -> Impact {
+    let lost = Lost { uses: false, service: text.to_owned(), peer: text.to_owned(), vital: true };
+    Impact { peers: u64::MAX, services: u64::MAX, conversations: 0, lost: vec![lost] }
+}
+
 fn what() -> impl Strategy<Value = What> {
     let step =
         prop::sample::select(vec![Step::Added, Step::Extended, Step::Changed, Step::Released, Step::Expired]);
@@ -39,6 +44,7 @@ fn what() -> impl Strategy<Value = What> {
         (text(), text(), nats()).prop_map(|(detector, signature, nats)| What::Alert {
             evidence: vec![(detector.clone(), signature.clone())],
             action: detector.clone(),
+            impact: Some(impact(&signature)),
             detector,
             signature,
             nats,
@@ -106,10 +112,10 @@ proptest! {
                 prop_assert!(webhook::body(template, Language::Both, notice, &TimeZone::UTC).is_object());
             }
             for format in [Format::Rfc5424, Format::Cef] {
-                let line = syslog::message(format, 0, "host", notice);
+                let line = syslog::message(format, 0, ENTERPRISE, "host", notice);
                 prop_assert!(!line.iter().any(|byte| *byte < b' '), "{}", String::from_utf8_lossy(&line));
             }
-            let bytes = trap::message(notice, "public", 1).unwrap();
+            let bytes = trap::message(ENTERPRISE, notice, "public", 1).unwrap();
             let read = snmp2::Pdu::from_bytes(&bytes).unwrap();
             prop_assert_eq!(read.message_type, snmp2::MessageType::Trap);
             prop_assert!(read.varbinds.count() >= 5);

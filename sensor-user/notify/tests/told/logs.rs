@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sensor_core::event::Change;
-use sensor_notify::settings::{Format, Means, Peer, Syslog, Transport, Trap};
+use sensor_notify::settings::{ENTERPRISE, Format, Means, Peer, Syslog, Transport, Trap};
 
 use crate::events::{alert, isolation, seen};
 use crate::peers::{Authority, Process, free_port, until};
@@ -21,43 +21,112 @@ fn v4(port: u16) -> Peer {
     Peer { host: "127.0.0.1".to_owned(), port }
 }
 
-#[test]
-fn snmptrapd_reads_the_traps() {
-    let dir = tempfile::tempdir().unwrap();
-    let (port, log, conf) = (free_udp(), dir.path().join("log"), dir.path().join("conf"));
+/// A snmptrapd that knows these names, and what it writes.
+fn snmptrapd(dir: &Path, port: u16, names: &[&str]) -> (Process, PathBuf) {
+    let (log, conf) = (dir.join("log"), dir.join("conf"));
     fs::write(&conf, "authCommunity log hospital\n").unwrap();
     let daemon = Command::new("/usr/sbin/snmptrapd")
-        .args(["-f", "-C", "-On", "-m", "", "-c"])
+        .args(["-f", "-C", "-c"])
         .arg(&conf)
+        .args(names)
         .arg("-Lf")
         .arg(&log)
-        .args(["-p".as_ref(), dir.path().join("pid").as_os_str()])
+        .args(["-p".as_ref(), dir.join("pid").as_os_str()])
         .arg(format!("udp:127.0.0.1:{port}"))
         .stderr(Stdio::null())
         .spawn()
         .expect("snmptrapd (Debian package snmptrapd)");
-    let _daemon = Process(daemon);
+    let process = Process(daemon);
     until("snmptrapd", 10, || fs::read_to_string(&log).ok().filter(|log| log.contains("NET-SNMP version")));
+    (process, log)
+}
+
+/// A directory with the MIB as it is delivered, and with so much of the standard ones as it takes to read it: Debian has them
+/// not among its free packages.
+fn mibs(dir: &Path) -> PathBuf {
+    let macros = |names: &[&str]| {
+        names.iter().map(|name| format!("{name} MACRO ::= BEGIN TYPE NOTATION ::= empty END\n")).collect()
+    };
+    let smi: String = macros(&["MODULE-IDENTITY", "OBJECT-TYPE", "NOTIFICATION-TYPE"]);
+    let nodes = "internet OBJECT IDENTIFIER ::= { iso 3 6 1 }\nenterprises OBJECT IDENTIFIER ::= { internet 4 1 }\n\
+         snmpTrapOID OBJECT IDENTIFIER ::= { internet 6 3 1 1 4 1 }\nInteger32 ::= INTEGER (-2147483648..2147483647)\n";
+    let conf = macros(&["MODULE-COMPLIANCE", "OBJECT-GROUP", "NOTIFICATION-GROUP"]);
+    let mibs = dir.join("mibs");
+    fs::create_dir(&mibs).unwrap();
+    for (name, text) in
+        [("SNMPv2-SMI", smi + nodes), ("SNMPv2-TC", macros(&["TEXTUAL-CONVENTION"])), ("SNMPv2-CONF", conf)]
+    {
+        fs::write(mibs.join(name), format!("{name} DEFINITIONS ::= BEGIN\n{text}END\n")).unwrap();
+    }
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/SEKISHO-MIB.txt"), mibs.join("SEKISHO-MIB"))
+        .unwrap();
+    mibs
+}
+
+#[test]
+fn the_mib_is_well_formed_and_has_a_name_for_all_that_is_in_a_trap() {
+    let dir = tempfile::tempdir().unwrap();
+    let mibs = mibs(dir.path());
+    let lint = Command::new("smilint")
+        .args(["-l", "6"])
+        .arg(mibs.join("SEKISHO-MIB"))
+        .env("SMIPATH", &mibs)
+        .output();
+    let lint = lint.expect("smilint (Debian package smitools)");
+    let said = String::from_utf8_lossy(&[lint.stdout, lint.stderr].concat()).into_owned();
+    assert_eq!(said, "", "of the MIB");
+    let port = free_udp();
+    let (_daemon, log) = snmptrapd(dir.path(), port, &["-M", mibs.to_str().unwrap(), "-m", "SEKISHO-MIB"]);
     let community = dir.path().join("community");
     fs::write(&community, "hospital\n").unwrap();
-    let trap = |file| Means::Trap(Trap { peer: v4(port), community_file: file });
+    let trap = Trap { peer: v4(port), community_file: Some(community), enterprise: ENTERPRISE };
+    let mut house = House::start(settings(vec![("nms", Means::Trap(trap))]), &dir.path().join("notices"));
+    house.tell(&alert(15, 1));
+    let read = until("a trap", 10, || fs::read_to_string(&log).ok().filter(|log| log.contains("Incident")));
+    for want in [
+        "= OID: SEKISHO-MIB::sekishoNotice",
+        "SEKISHO-MIB::sekishoSeverity.0 = INTEGER: high(1)",
+        "SEKISHO-MIB::sekishoKind.0 = STRING: alert",
+        "SEKISHO-MIB::sekishoHeadline.0 = STRING: MRI 15 (10.77.0.15): ARP scan: asks for many addresses nobody has",
+        "SEKISHO-MIB::sekishoDeviceName.0 = STRING: MRI 15",
+        "SEKISHO-MIB::sekishoDeviceMac.0 = STRING: 04:92:26:00:00:0f",
+        "SEKISHO-MIB::sekishoDeviceAddress.0 = STRING: 10.77.0.15",
+        "SEKISHO-MIB::sekishoPort.0 = STRING: eth1",
+        "SEKISHO-MIB::sekishoVlan.0 = INTEGER: 20",
+        "SEKISHO-MIB::sekishoSegment.0 = STRING: radiology",
+        "SEKISHO-MIB::sekishoIncident.0 = INTEGER: 15",
+    ] {
+        assert!(read.contains(want), "{want}\n{read}");
+    }
+}
+
+#[test]
+fn snmptrapd_reads_the_traps() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_udp();
+    let (_daemon, log) = snmptrapd(dir.path(), port, &["-On", "-m", ""]);
+    let community = dir.path().join("community");
+    fs::write(&community, "hospital\n").unwrap();
+    let trap = |file| Means::Trap(Trap { peer: v4(port), community_file: file, enterprise: 4_294_967_295 });
     let channels = vec![("nms", trap(Some(community))), ("wrong", trap(None))];
     let mut house = House::start(settings(channels), &dir.path().join("notices"));
     house.tell(&alert(15, 1));
-    let read = until("a trap", 10, || fs::read_to_string(&log).ok().filter(|log| log.contains(".1.10 = ")));
-    let ours = ".1.3.6.1.4.1.32473.1";
+    let read = until("a trap", 10, || fs::read_to_string(&log).ok().filter(|log| log.contains(".1.10.0 = ")));
+    let ours = ".1.3.6.1.4.1.4294967295.1";
     for want in [
         format!(".1.3.6.1.6.3.1.1.4.1.0 = OID: {ours}.0.1"),
-        format!("{ours}.1.1 = INTEGER: 1"),
-        format!("{ours}.1.2 = STRING: \"alert\""),
-        format!("{ours}.1.3 = STRING: \"MRI 15 (10.77.0.15): ARP scan: asks for many addresses nobody has\""),
-        format!("{ours}.1.4 = STRING: \"MRI 15\""),
-        format!("{ours}.1.5 = STRING: \"04:92:26:00:00:0f\""),
-        format!("{ours}.1.6 = STRING: \"10.77.0.15\""),
-        format!("{ours}.1.7 = STRING: \"eth1\""),
-        format!("{ours}.1.8 = INTEGER: 20"),
-        format!("{ours}.1.9 = STRING: \"radiology\""),
-        format!("{ours}.1.10 = INTEGER: 15"),
+        format!("{ours}.1.1.0 = INTEGER: 1"),
+        format!("{ours}.1.2.0 = STRING: \"alert\""),
+        format!(
+            "{ours}.1.3.0 = STRING: \"MRI 15 (10.77.0.15): ARP scan: asks for many addresses nobody has\""
+        ),
+        format!("{ours}.1.4.0 = STRING: \"MRI 15\""),
+        format!("{ours}.1.5.0 = STRING: \"04:92:26:00:00:0f\""),
+        format!("{ours}.1.6.0 = STRING: \"10.77.0.15\""),
+        format!("{ours}.1.7.0 = STRING: \"eth1\""),
+        format!("{ours}.1.8.0 = INTEGER: 20"),
+        format!("{ours}.1.9.0 = STRING: \"radiology\""),
+        format!("{ours}.1.10.0 = INTEGER: 15"),
     ] {
         assert!(read.contains(&want), "{want}\n{read}");
     }
@@ -124,8 +193,14 @@ fn rsyslog_understands_every_part_over_udp_tcp_and_tls() {
         };
         let server = rsyslog(dir.path(), &input);
         let peer = if transport == Transport::Udp { v4(port) } else { local(port) };
-        let syslog =
-            Syslog { peer, transport, format: Format::Rfc5424, local: 3, ca_file: authority.ca.clone() };
+        let syslog = Syslog {
+            peer,
+            transport,
+            format: Format::Rfc5424,
+            local: 3,
+            ca_file: authority.ca.clone(),
+            enterprise: ENTERPRISE,
+        };
         let cef = Syslog { format: Format::Cef, ..syslog.clone() };
         let channels = vec![("text", Means::Syslog(syslog))];
         let mut house = House::start(settings(channels), &dir.path().join("notices"));

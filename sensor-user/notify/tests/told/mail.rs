@@ -98,6 +98,9 @@ fn a_burst_is_one_mail_with_all_that_a_person_needs() {
             "失敗した初回接続 20",
             "some 1,000,000 times likelier",
             "2.5 ms after the first evidence",
+            "1 service with 1 peer, 2 conversations now",
+            "uses tcp/104 of PACS (10.77.0.2)",
+            "PACS (10.77.0.2) の tcp/104 を利用",
             "sekisho block remove --id 15",
             "sekisho incidents judge 16 false",
         ] {
