@@ -82,7 +82,7 @@ mod tests {
     fn settings(rules: Vec<Rule>) -> Settings {
         let trap = Trap {
             peer: Peer { host: "127.0.0.1".to_owned(), port: 162 },
-            community_file: None,
+            access: crate::settings::Access::Community(None),
             enterprise: ENTERPRISE,
         };
         let channel = Channel { means: Means::Trap(trap), language: Language::English };

@@ -147,10 +147,44 @@ pub const ENTERPRISE: u32 = 32_473;
 pub struct Trap {
     /// The receiver.
     pub peer: Peer,
-    /// File with the community; none: `public`.
-    pub community_file: Option<PathBuf>,
+    /// What it knows us by.
+    pub access: Access,
     /// The enterprise number below which the trap and its objects are.
     pub enterprise: u32,
+}
+
+/// What a receiver of traps knows us by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// SNMP v2c: file with the community; none: `public`.
+    Community(Option<PathBuf>),
+    /// SNMP v3.
+    User(User),
+}
+
+/// A user of SNMP v3 (RFC 3414).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// How messages are authenticated.
+    pub digest: Digest,
+    /// File with the password for that.
+    pub password_file: PathBuf,
+    /// File with the password they are encrypted by (AES-128, RFC 3826); none: they are not.
+    pub privacy_file: Option<PathBuf>,
+}
+
+/// How messages of SNMP v3 are authenticated: by HMAC with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Digest {
+    /// RFC 3414; the only one older receivers know.
+    Sha1,
+    /// RFC 7860.
+    #[default]
+    Sha256,
+    /// RFC 7860.
+    Sha512,
 }
 
 /// How syslog goes.

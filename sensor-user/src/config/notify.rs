@@ -7,9 +7,9 @@ use sensor_core::policy::Name;
 use sensor_core::time::HOUR;
 use sensor_notify::lamp::{Look, Looks};
 use sensor_notify::settings::{
-    BUZZER_FOR, Channel, ENTERPRISE, Format, GATHER, Lamp, LampProtocol, Language, MAX_CHANNELS,
-    MAX_RECIPIENTS, Mail, Means, PER_HOUR, Peer, SYSTEM_CA, Security, Series, Syslog, Template, Transport,
-    Trap, Webhook, check_mailbox,
+    Access, BUZZER_FOR, Channel, Digest, ENTERPRISE, Format, GATHER, Lamp, LampProtocol, Language,
+    MAX_CHANNELS, MAX_RECIPIENTS, Mail, Means, PER_HOUR, Peer, SYSTEM_CA, Security, Series, Syslog, Template,
+    Transport, Trap, User, Webhook, check_mailbox,
 };
 
 use super::item::{Item, Read, quoted};
@@ -214,8 +214,34 @@ fn webhook(fields: &mut Fields) -> Option<Webhook> {
 
 fn trap(fields: &mut Fields) -> Option<Trap> {
     let address = fields.need("address", r#"address = "10.0.0.60:162""#, |item| peer(item, 162));
-    let community_file = fields.get("community_file", r#"community_file = "/etc/sekisho/community""#, file);
-    Some(Trap { peer: address?, community_file, enterprise: enterprise(fields) })
+    let access = match fields.get("user", r#"user = "sekisho""#, user_name) {
+        None => Access::Community(fields.get(
+            "community_file",
+            r#"community_file = "/etc/sekisho/community""#,
+            file,
+        )),
+        Some(name) => Access::User(snmp_user(name, fields)?),
+    };
+    Some(Trap { peer: address?, access, enterprise: enterprise(fields) })
+}
+
+/// The name of a user of SNMP v3 (RFC 3414 5: `usmUserName`).
+fn user_name(item: &Item) -> Read<String> {
+    match item.text()? {
+        name if (1..=32).contains(&name.len()) => Ok(name.to_owned()),
+        name => item.wrong(
+            format!("must have 1 to 32 bytes, and has {}", name.len()),
+            "name it as the receiver does",
+        ),
+    }
+}
+
+fn snmp_user(name: String, fields: &mut Fields) -> Option<User> {
+    let digests = [("sha1", Digest::Sha1), ("sha256", Digest::Sha256), ("sha512", Digest::Sha512)];
+    let digest = fields.get("digest", r#"digest = "sha256""#, |item| item.choice(&digests));
+    let password_file = fields.need("password_file", r#"password_file = "/etc/sekisho/trap.password""#, file);
+    let privacy_file = fields.get("privacy_file", r#"privacy_file = "/etc/sekisho/trap.privacy""#, file);
+    Some(User { name, digest: digest.unwrap_or_default(), password_file: password_file?, privacy_file })
 }
 
 fn syslog(fields: &mut Fields) -> Option<Syslog> {

@@ -429,6 +429,7 @@ fn wrong_channels_and_rules_are_told() {
     let mail =
         "[notify.channels.it]\nkind = \"mail\"\nserver = \"m\"\nfrom = \"a@b.jp\"\nto = [\"a@b.jp\"]\n";
     let lamp = "[notify.channels.lamp]\nkind = \"lamp\"\naddress = \"10.0.0.5\"\n";
+    let trap = "[notify.channels.nms]\nkind = \"trap\"\naddress = \"a\"\n";
     for (text, want) in [
         ("[notify.channels.it]\n".to_owned(), "has no kind"),
         ("[notify.channels.it]\nkind = \"fax\"\n".to_owned(), "must be \"mail\" or \"lamp\""),
@@ -455,6 +456,13 @@ fn wrong_channels_and_rules_are_told() {
         (
             "[notify.channels.nms]\nkind = \"trap\"\naddress = \"a\"\nenterprise = 0\n".to_owned(),
             "0 is out of range | give 1 to 4294967295",
+        ),
+        (format!("{trap}user = \"\"\n"), "must have 1 to 32 bytes, and has 0 | name it as the receiver does"),
+        (format!("{trap}user = \"x\"\n"), "has no password_file"),
+        (format!("{trap}digest = \"sha256\"\n"), "is not a known key"),
+        (
+            format!("{trap}user = \"x\"\npassword_file = \"/x\"\ncommunity_file = \"/x\"\n"),
+            "is not a known key | known here: kind, language, address, user, digest",
         ),
         (
             "[notify.channels.chat]\nkind = \"webhook\"\nurl = \"ftp://x/T0/secret\"\n".to_owned(),

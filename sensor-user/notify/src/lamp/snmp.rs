@@ -4,37 +4,34 @@
 
 use std::path::Path;
 
-use snmp2::{Oid, SyncSession, Value};
+use async_snmp::{Auth, Oid, Value};
 
 use super::{Light, Wanted};
 use crate::error::SendError;
 use crate::send::net;
+use crate::send::snmp::Session;
 use crate::settings::Peer;
 
 /// Lights and buzzer: the table.
-const TABLE: [u64; 13] = [1, 3, 6, 1, 4, 1, 20440, 4, 1, 5, 1, 2, 1];
+const TABLE: [u32; 13] = [1, 3, 6, 1, 4, 1, 20440, 4, 1, 5, 1, 2, 1];
 /// What has all dark.
-const CLEAR: [u64; 13] = [1, 3, 6, 1, 4, 1, 20440, 4, 1, 5, 1, 3, 0];
-const CONTROL: u64 = 2;
-const TIMER: u64 = 3;
-const MONITOR: u64 = 4;
-const BUZZER: u64 = 6;
-const OFF: i64 = 1;
+const CLEAR: [u32; 13] = [1, 3, 6, 1, 4, 1, 20440, 4, 1, 5, 1, 3, 0];
+const CONTROL: u32 = 2;
+const TIMER: u32 = 3;
+const MONITOR: u32 = 4;
+const BUZZER: u32 = 6;
+const OFF: i32 = 1;
 /// What the lamp's maker ships it with.
 const COMMUNITY: &str = "private";
 
-fn oid(parts: &[u64]) -> Result<Oid<'static>, SendError> {
-    Oid::from(parts).map_err(|_| SendError::Form("not an object identifier".to_owned()))
-}
-
-fn object(column: u64, row: u64) -> Result<Oid<'static>, SendError> {
-    oid(&[&TABLE[..], &[column, row]].concat())
+fn object(column: u32, row: u32) -> Oid {
+    Oid::from([&TABLE[..], &[column, row]].concat())
 }
 
 /// What is set: objects and numbers.
-fn settings(wanted: &Wanted) -> Result<Vec<(Oid<'static>, i64)>, SendError> {
+fn settings(wanted: &Wanted) -> Vec<(Oid, Value)> {
     if wanted.is_dark() {
-        return Ok(vec![(oid(&CLEAR)?, 1)]);
+        return vec![(Oid::from_slice(&CLEAR), Value::Integer(1))];
     }
     let mut set = Vec::new();
     let rows = wanted.tiers.iter().zip(1..).filter_map(|(tier, row)| tier.map(|light| (row, light)));
@@ -45,49 +42,30 @@ fn settings(wanted: &Wanted) -> Result<Vec<(Oid<'static>, i64)>, SendError> {
             Some(Light::Blink) => 3,
             Some(Light::Flash) => 5,
         };
-        set.push((object(CONTROL, row)?, state));
-        set.push((object(TIMER, row)?, 0));
+        set.push((object(CONTROL, row), Value::Integer(state)));
+        set.push((object(TIMER, row), Value::Integer(0)));
     }
-    set.push((object(CONTROL, BUZZER)?, if wanted.buzzer { 2 } else { OFF }));
-    set.push((object(TIMER, BUZZER)?, 0));
-    Ok(set)
+    set.push((object(CONTROL, BUZZER), Value::Integer(if wanted.buzzer { 2 } else { OFF })));
+    set.push((object(TIMER, BUZZER), Value::Integer(0)));
+    set
 }
 
-fn session(peer: &Peer, community: Option<&Path>) -> Result<SyncSession, SendError> {
+fn session(peer: &Peer, community: Option<&Path>) -> Result<Session, SendError> {
     let community = match community {
         Some(path) => net::secret(path, "community (community_file)")?,
         None => COMMUNITY.to_owned(),
     };
-    let address = net::resolve(peer)?;
-    SyncSession::new_v2c(&address[..], community.as_bytes(), Some(net::LAMP_PATIENCE), 1)
-        .map_err(|source| SendError::Unreachable { peer: peer.to_string(), source })
+    Session::new(peer, Auth::v2c(community), net::LAMP_PATIENCE)
 }
 
-/// Has the lamp look so.
+/// Has the lamp look so. One that refuses may have been given a community that may not write, or lacks these lights.
 pub fn show(peer: &Peer, community: Option<&Path>, wanted: &Wanted) -> Result<String, SendError> {
-    let set = settings(wanted)?;
-    let values: Vec<_> = set.iter().map(|(oid, state)| (oid, Value::Integer(*state))).collect();
-    let mut session = session(peer, community)?;
-    let answer = session.set(&values).map_err(|error| silent(peer, &error))?;
-    if answer.error_status != 0 {
-        let said = format!(
-            "SNMP error {} at object {}; may this community write, and has the lamp these lights?",
-            answer.error_status, answer.error_index
-        );
-        return Err(SendError::Refused { peer: peer.to_string(), said, lasting: true });
-    }
-    Ok("set".to_owned())
+    session(peer, community)?.set(&settings(wanted)).map(|()| "set".to_owned())
 }
 
 /// Whether the lamp answers.
 pub fn is_there(peer: &Peer, community: Option<&Path>) -> Result<(), SendError> {
-    let object = object(MONITOR, 1)?;
-    session(peer, community)?.get(&object).map(drop).map_err(|error| silent(peer, &error))
-}
-
-fn silent(peer: &Peer, error: &snmp2::Error) -> SendError {
-    let source = std::io::Error::other(format!("{error} (a wrong community gets no answer)"));
-    SendError::Broken { peer: peer.to_string(), source }
+    session(peer, community)?.get(&object(MONITOR, 1))
 }
 
 #[cfg(test)]
@@ -99,7 +77,7 @@ mod tests {
     fn objects_are_those_of_the_mib() {
         let looks = Looks::default();
         let told = |severity| {
-            let set = settings(&Wanted::new(looks.of(severity), looks.tiers())).unwrap();
+            let set = settings(&Wanted::new(looks.of(severity), looks.tiers()));
             set.into_iter().map(|(oid, state)| format!("{oid}={state}")).collect::<Vec<_>>().join(" ")
         };
         let table = "1.3.6.1.4.1.20440.4.1.5.1.2.1";

@@ -2,6 +2,7 @@
 
 pub mod mail;
 pub mod net;
+pub mod snmp;
 pub mod syslog;
 pub mod trap;
 pub mod webhook;

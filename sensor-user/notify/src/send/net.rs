@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,21 @@ pub fn resolve(peer: &Peer) -> Result<Vec<SocketAddr>, SendError> {
         return Err(unreachable(io::Error::new(io::ErrorKind::NotFound, "its name has no address")));
     }
     Ok(found)
+}
+
+/// Sends one datagram to a peer.
+///
+/// # Errors
+///
+/// If there is no way to it.
+pub fn datagram(peer: &Peer, bytes: &[u8]) -> Result<(), SendError> {
+    let unreachable = |source| SendError::Unreachable { peer: peer.to_string(), source };
+    let address = *resolve(peer)?.first().ok_or_else(|| unreachable(std::io::ErrorKind::NotFound.into()))?;
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).map_err(unreachable)?;
+    // Connected, so that a port nobody listens at is told, if not of this datagram then of the next.
+    socket.connect(address).and_then(|()| socket.send(bytes)).map_err(unreachable)?;
+    Ok(())
 }
 
 /// Connects to the first address of a peer that answers within `patience`, which holds for each step from then on.

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::net::{self, TlsStream};
-use super::trap::datagram;
 use super::{Send, Sent, each};
 use crate::error::SendError;
 use crate::notice::{Notice, What};
@@ -44,7 +43,7 @@ impl Logger {
         let Syslog { format, local, enterprise, .. } = self.syslog;
         let message = message(format, local, enterprise, &self.host, notice);
         if self.syslog.transport == Transport::Udp {
-            datagram(&self.syslog.peer, &message)?;
+            net::datagram(&self.syslog.peer, &message)?;
             return Ok("sent; syslog is not confirmed".to_owned());
         }
         let frame = [format!("{} ", message.len()).as_bytes(), &message].concat();

@@ -1,11 +1,14 @@
 //! Whatever a notice holds: every form of it can be made, and is one of its kind.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use sensor_notify::notice::{Device, Entry, Impact, Lost, Notice, Step, What};
 use sensor_notify::place::Place;
-use sensor_notify::send::{syslog, trap, webhook};
-use sensor_notify::settings::{ENTERPRISE, Format, Language, Template};
+use sensor_notify::send::{Send as _, syslog, trap, webhook};
+use sensor_notify::settings::{Access, ENTERPRISE, Format, Language, Peer, Template, Trap};
 use sensor_notify::words;
 
 fn text() -> impl Strategy<Value = String> {
@@ -115,8 +118,21 @@ proptest! {
                 let line = syslog::message(format, 0, ENTERPRISE, "host", notice);
                 prop_assert!(!line.iter().any(|byte| *byte < b' '), "{}", String::from_utf8_lossy(&line));
             }
-            let bytes = trap::message(ENTERPRISE, notice, "public", 1).unwrap();
-            let read = snmp2::Pdu::from_bytes(&bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_trap_can_be_read(notices in prop::collection::vec(notice(), 1..4)) {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let peer = Peer { host: "127.0.0.1".to_owned(), port: receiver.local_addr().unwrap().port() };
+        let trap = Trap { peer, access: Access::Community(None), enterprise: ENTERPRISE };
+        let sent = trap::Trapper::new(trap).send(&notices, 0);
+        prop_assert_eq!(sent.count, notices.len(), "{:?}", sent.said);
+        for _ in notices {
+            let mut bytes = [0; 65_536];
+            let length = receiver.recv(&mut bytes).unwrap();
+            let read = snmp2::Pdu::from_bytes(&bytes[..length]).unwrap();
             prop_assert_eq!(read.message_type, snmp2::MessageType::Trap);
             prop_assert!(read.varbinds.count() >= 5);
         }

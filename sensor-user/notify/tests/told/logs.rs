@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sensor_core::event::Change;
-use sensor_notify::settings::{ENTERPRISE, Format, Means, Peer, Syslog, Transport, Trap};
+use sensor_notify::settings::{
+    Access, Digest, ENTERPRISE, Format, Means, Peer, Syslog, Transport, Trap, User,
+};
 
 use crate::events::{alert, isolation, seen};
 use crate::peers::{Authority, Process, free_port, until};
@@ -24,7 +26,10 @@ fn v4(port: u16) -> Peer {
 /// A snmptrapd that knows these names, and what it writes.
 fn snmptrapd(dir: &Path, port: u16, names: &[&str]) -> (Process, PathBuf) {
     let (log, conf) = (dir.join("log"), dir.join("conf"));
-    fs::write(&conf, "authCommunity log hospital\n").unwrap();
+    let users = [("sekisho", "SHA-256", "priv"), ("older", "SHA", "auth")].map(|(name, digest, level)| {
+        format!("createUser {name} {digest} passworda AES passwordb\nauthUser log {name} {level}\n")
+    });
+    fs::write(&conf, format!("authCommunity log hospital\n{}", users.concat())).unwrap();
     let daemon = Command::new("/usr/sbin/snmptrapd")
         .args(["-f", "-C", "-c"])
         .arg(&conf)
@@ -33,6 +38,8 @@ fn snmptrapd(dir: &Path, port: u16, names: &[&str]) -> (Process, PathBuf) {
         .arg(&log)
         .args(["-p".as_ref(), dir.join("pid").as_os_str()])
         .arg(format!("udp:127.0.0.1:{port}"))
+        // It keeps there what it makes of the users.
+        .env("SNMP_PERSISTENT_DIR", dir)
         .stderr(Stdio::null())
         .spawn()
         .expect("snmptrapd (Debian package snmptrapd)");
@@ -79,7 +86,7 @@ fn the_mib_is_well_formed_and_has_a_name_for_all_that_is_in_a_trap() {
     let (_daemon, log) = snmptrapd(dir.path(), port, &["-M", mibs.to_str().unwrap(), "-m", "SEKISHO-MIB"]);
     let community = dir.path().join("community");
     fs::write(&community, "hospital\n").unwrap();
-    let trap = Trap { peer: v4(port), community_file: Some(community), enterprise: ENTERPRISE };
+    let trap = Trap { peer: v4(port), access: Access::Community(Some(community)), enterprise: ENTERPRISE };
     let mut house = House::start(settings(vec![("nms", Means::Trap(trap))]), &dir.path().join("notices"));
     house.tell(&alert(15, 1));
     let read = until("a trap", 10, || fs::read_to_string(&log).ok().filter(|log| log.contains("Incident")));
@@ -107,7 +114,9 @@ fn snmptrapd_reads_the_traps() {
     let (_daemon, log) = snmptrapd(dir.path(), port, &["-On", "-m", ""]);
     let community = dir.path().join("community");
     fs::write(&community, "hospital\n").unwrap();
-    let trap = |file| Means::Trap(Trap { peer: v4(port), community_file: file, enterprise: 4_294_967_295 });
+    let trap = |file| {
+        Means::Trap(Trap { peer: v4(port), access: Access::Community(file), enterprise: 4_294_967_295 })
+    };
     let channels = vec![("nms", trap(Some(community))), ("wrong", trap(None))];
     let mut house = House::start(settings(channels), &dir.path().join("notices"));
     house.tell(&alert(15, 1));
@@ -133,6 +142,40 @@ fn snmptrapd_reads_the_traps() {
     // The one with another community was not let in.
     house.wait("wrong", "sent", 5, |wrong| wrong.sent == 1);
     assert_eq!(read.matches("STRING: \"alert\"").count(), 1, "{read}");
+}
+
+#[test]
+fn snmptrapd_confirms_what_a_user_of_v3_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_udp();
+    let (_daemon, log) = snmptrapd(dir.path(), port, &["-On", "-m", ""]);
+    let file = |name: &str, password: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, password).unwrap();
+        path
+    };
+    let password_file = file("password", "passworda\n");
+    let user = |name: &str, digest, privacy_file| {
+        let user = User { name: name.to_owned(), digest, password_file: password_file.clone(), privacy_file };
+        Means::Trap(Trap { peer: v4(port), access: Access::User(user), enterprise: ENTERPRISE })
+    };
+    let good = file("privacy", "passwordb\n");
+    let channels = vec![
+        ("sealed", user("sekisho", Digest::Sha256, Some(good.clone()))),
+        ("signed", user("older", Digest::Sha1, None)),
+        ("unknown", user("nobody", Digest::Sha256, Some(good))),
+        ("short", user("sekisho", Digest::Sha256, Some(file("short", "short")))),
+    ];
+    let mut house = House::start(settings(channels), &dir.path().join("notices"));
+    house.tell(&alert(15, 1));
+    house.wait("sealed", "confirmed", 10, |sealed| sealed.sent == 1);
+    house.wait("signed", "confirmed", 10, |signed| signed.sent == 1);
+    let told = fs::read_to_string(&log).unwrap();
+    assert_eq!(told.matches(".1.3.6.1.4.1.32473.1.1.4.0 = STRING: \"MRI 15\"").count(), 2, "{told}");
+    for (name, why) in [("unknown", "wrong community, user or password"), ("short", "password")] {
+        let said = house.test(name).unwrap_err();
+        assert!(said.contains(why), "{name}: {said}");
+    }
 }
 
 /// An rsyslog with a configuration of its own, that writes what it understood of each message.
