@@ -462,7 +462,7 @@ fn wrong_channels_and_rules_are_told() {
         (format!("{trap}digest = \"sha256\"\n"), "is not a known key"),
         (
             format!("{trap}user = \"x\"\npassword_file = \"/x\"\ncommunity_file = \"/x\"\n"),
-            "is not a known key | known here: kind, language, address, user, digest",
+            "is not a known key | known here: kind, address, user, digest, password_file",
         ),
         (
             "[notify.channels.chat]\nkind = \"webhook\"\nurl = \"ftp://x/T0/secret\"\n".to_owned(),
