@@ -32,6 +32,7 @@ const SETTLES: i64 = 60_000_000;
 /// Microseconds of an hour and of a day.
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
+const DAY_HOURS: usize = 24;
 /// A clock that goes wrong by more than this was set, microseconds.
 const SET: i64 = 60_000_000;
 /// Rows read at once.
@@ -73,6 +74,8 @@ pub struct Tidier {
     copies: bool,
     /// Hours that another release wrote, with other columns.
     foreign: BTreeSet<Hour>,
+    /// The hour whose file was read through last.
+    inspected: Hour,
     /// The file system cannot exchange directories: files stay as they are.
     cannot_join: bool,
     failing: bool,
@@ -81,7 +84,16 @@ pub struct Tidier {
 impl Tidier {
     /// A tidier of a shelf.
     pub fn new(shelf: Arc<Shelf>, keeping: Keeping, counts: Arc<Counts>, copies: bool) -> Self {
-        Self { shelf, keeping, counts, copies, foreign: BTreeSet::new(), cannot_join: false, failing: false }
+        Self {
+            shelf,
+            keeping,
+            counts,
+            copies,
+            foreign: BTreeSet::new(),
+            inspected: Hour(i64::MIN),
+            cannot_join: false,
+            failing: false,
+        }
     }
 
     /// Tidies now and then, until `stops` is closed.
@@ -119,6 +131,9 @@ impl Tidier {
             kept.insert(hour, there);
         }
         result = self.delete(&mut kept, now, steady).and(result);
+        if !stopped() {
+            result = self.inspect(&kept).and(result);
+        }
         let every = i64::try_from(self.keeping.every_ns / 1_000).unwrap_or(i64::MAX);
         let settled = Hour::of(now.saturating_sub(SETTLES.saturating_add(every)));
         for (hour, there) in kept {
@@ -135,7 +150,21 @@ impl Tidier {
         result
     }
 
-    /// Deletes the oldest hours, until what is left is as little as it should be.
+    /// Reads the file of an hour that is over through, each time that of the next: nobody else would notice that it went bad
+    /// before it is wanted.
+    fn inspect(&mut self, kept: &BTreeMap<Hour, Vec<Kept>>) -> Result<(), FlowLogError> {
+        let joined = kept.iter().filter_map(|(hour, there)| match &there[..] {
+            [one] if one.is_joined() => Some((*hour, one)),
+            _ => None,
+        });
+        let next = joined.clone().find(|(hour, _)| *hour > self.inspected);
+        let Some((hour, file)) = next.or_else(|| joined.clone().next()) else { return Ok(()) };
+        self.inspected = hour;
+        self.look_at(hour, &file.path)
+    }
+
+    /// Deletes the oldest hours, until what is left is as little as it should be. What there is too much of goes at once; what is
+    /// too old only by a clock that is `steady`.
     fn delete(
         &self,
         kept: &mut BTreeMap<Hour, Vec<Kept>>,
@@ -151,11 +180,14 @@ impl Tidier {
             is_old || bytes.saturating_add(damaged) > self.keeping.max_bytes
         });
         let hours: Vec<Hour> = kept.keys().copied().collect();
+        // The last day, by a clock that can be trusted; else the last hours that there are.
+        let last = hours.len().checked_sub(DAY_HOURS).and_then(|at| hours.get(at)).copied();
+        let day = if steady { Hour::of(now.saturating_sub(DAY)) } else { last.unwrap_or(Hour(i64::MIN)) };
         for hour in hours {
             let full = bytes > self.keeping.max_bytes && hour != Hour::of(now);
             // Others fill the disk: a day is kept all the same, and then nothing is added.
-            let crowded = hour < Hour::of(now.saturating_sub(DAY))
-                && self.shelf.free()? < self.keeping.reserve_bytes.saturating_add(bytes / 64);
+            let crowded =
+                hour < day && self.shelf.free()? < self.keeping.reserve_bytes.saturating_add(bytes / 64);
             if !(full || crowded || (steady && hour < old)) {
                 continue;
             }
@@ -202,7 +234,10 @@ impl Tidier {
                     self.foreign.insert(hour);
                     return Ok(());
                 }
-                Err(error) => return Err(self.look_at(error, hour, &file.path)),
+                Err(error @ FlowLogError::Unreadable { .. }) => {
+                    return self.look_at(hour, &file.path).and(Err(error));
+                }
+                Err(error) => return Err(error),
             }
         }
         joined.group()?;
@@ -221,24 +256,18 @@ impl Tidier {
         }
     }
 
-    /// Sets a file aside that is damaged, so that the others can be joined the next time. If the disk does not give what is in
-    /// it, or does so now, nothing is known of the file.
-    fn look_at(&self, error: FlowLogError, hour: Hour, path: &Path) -> FlowLogError {
-        if !matches!(error, FlowLogError::Unreadable { .. }) {
-            return error;
-        }
-        let error = match FlowLogError::guard(path, || read(path)) {
-            Err(error) => error,
-            Ok(()) => return error,
-        };
-        if let FlowLogError::Unreadable { .. } = error {
-            match self.shelf.set_aside(hour, path) {
-                Ok(aside) => log::error!("{error}; it is set aside as {}", aside.display()),
-                Err(error) => return error,
+    /// Reads a file through, and sets it aside if it is damaged, so that it keeps nobody from the others. If the disk does not
+    /// give what is in it nothing is known of the file.
+    fn look_at(&self, hour: Hour, path: &Path) -> Result<(), FlowLogError> {
+        match FlowLogError::guard(path, || read(path)) {
+            Err(error @ FlowLogError::Unreadable { .. }) => {
+                let aside = self.shelf.set_aside(hour, path)?;
+                log::error!("{error}; it is set aside as {}", aside.display());
+                self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+                Ok(())
             }
-            self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+            other => other,
         }
-        error
     }
 }
 
