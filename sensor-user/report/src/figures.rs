@@ -63,6 +63,8 @@ pub struct Device {
     pub weak: Vec<String>,
     /// Its MAC and IP addresses.
     pub addresses: Vec<String>,
+    /// Whether others are behind it, which have its MAC address.
+    pub gateway: bool,
 }
 
 /// What passed in a segment.

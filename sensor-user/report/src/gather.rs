@@ -144,7 +144,8 @@ impl Gather {
         let mut report = Report { incidents, devices, forgotten, traffic, ..self.report };
         report.more_incidents = self.more.len() as u64;
         report.blind_times = blind.len() as u64;
-        report.blind_secs = blind.iter().sum();
+        // The sum of none is -0.
+        report.blind_secs = 0.0 + blind.iter().sum::<f64>();
         report.down_secs += self.down_since.map_or(0.0, |since| length(since, to));
         report.bypass_secs += self.bypass_on.map_or(0.0, |since| length(since, to));
         report
@@ -350,7 +351,8 @@ impl Gather {
     }
 }
 
-/// Of the devices that were new, those that nobody knows any more, by number or by all their addresses.
+/// Of the devices that were new, those that nobody knows any more: by number, by MAC address, or by MAC and IP address if several
+/// have that MAC address, as those behind a router.
 fn forgotten(new: BTreeMap<(String, Option<String>), Device>, known: &[Device]) -> Vec<Device> {
     let ids: BTreeSet<u64> = known.iter().map(|device| device.id).collect();
     let mut by_address: BTreeMap<&str, Vec<&Device>> = BTreeMap::new();
@@ -358,9 +360,13 @@ fn forgotten(new: BTreeMap<(String, Option<String>), Device>, known: &[Device]) 
         device.addresses.iter().for_each(|address| by_address.entry(address).or_default().push(device));
     }
     let is_known = |device: &Device| {
-        let same = device.addresses.first().and_then(|mac| by_address.get(mac.as_str()));
+        let mac = device.addresses.first().map_or("", String::as_str);
         let has_all = |one: &&Device| device.addresses.iter().all(|address| one.addresses.contains(address));
-        ids.contains(&device.id) || same.is_some_and(|same| same.iter().any(has_all))
+        match by_address.get(mac).map(Vec::as_slice) {
+            _ if ids.contains(&device.id) => true,
+            Some([one]) if !one.gateway => true,
+            same => same.into_iter().flatten().any(has_all),
+        }
     };
     let mut forgotten: Vec<Device> = new.into_values().filter(|device| !is_known(device)).collect();
     forgotten.sort_by_key(|device| (device.first_seen_ns, device.id));

@@ -252,6 +252,7 @@ fn device(info: &DeviceInfo, weak: Vec<String>) -> Device {
             .chain(&info.card.merged)
             .cloned()
             .collect(),
+        gateway: info.gateway,
     }
 }
 

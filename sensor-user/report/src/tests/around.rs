@@ -48,8 +48,9 @@ fn a_new_device_that_was_forgotten_since_is_told() {
             (day(31), "device", heard(11, "00:1b:21:00:00:11", "10.0.0.11")),
         ],
         vec![
-            known(3, &[b, "10.0.0.33"]),
-            known(5, &["00:1b:21:00:00:04", "10.0.0.4", "10.0.0.44"]),
+            known(3, &["00:1b:21:00:00:33"]),
+            known(5, &["00:1b:21:00:00:04", "10.0.0.44"]),
+            Device { gateway: true, ..known(12, &[router, "10.0.0.12"]) },
             known(6, &[router, "10.9.0.6"]),
         ],
     );
@@ -58,7 +59,7 @@ fn a_new_device_that_was_forgotten_since_is_told() {
         forgotten,
         [(7, &format!("Intel {router} (10.9.0.7)")[..]), (10, &format!("Intel {a} (10.0.0.2)"))]
     );
-    assert_eq!(report.count_new(), Some(5));
+    assert_eq!(report.count_new(), Some(6));
     assert!(
         report.count_by(|device| device.kind.as_deref()).iter().all(|(kind, _)| kind.is_none()),
         "of now"
