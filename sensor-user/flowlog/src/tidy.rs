@@ -160,7 +160,7 @@ impl Tidier {
         let next = joined.clone().find(|(hour, _)| *hour > self.inspected);
         let Some((hour, file)) = next.or_else(|| joined.clone().next()) else { return Ok(()) };
         self.inspected = hour;
-        self.look_at(hour, &file.path)
+        self.look_at(hour, &file.path).map(drop)
     }
 
     /// Deletes the oldest hours, until what is left is as little as it should be. What there is too much of goes at once; what is
@@ -235,7 +235,8 @@ impl Tidier {
                     return Ok(());
                 }
                 Err(error @ FlowLogError::Unreadable { .. }) => {
-                    return self.look_at(hour, &file.path).and(Err(error));
+                    // The others are joined the next time.
+                    return if self.look_at(hour, &file.path)? { Ok(()) } else { Err(error) };
                 }
                 Err(error) => return Err(error),
             }
@@ -256,17 +257,17 @@ impl Tidier {
         }
     }
 
-    /// Reads a file through, and sets it aside if it is damaged, so that it keeps nobody from the others. If the disk does not
-    /// give what is in it nothing is known of the file.
-    fn look_at(&self, hour: Hour, path: &Path) -> Result<(), FlowLogError> {
+    /// Reads a file through, and sets it aside if it is damaged, so that it keeps nobody from the others: true then. If the disk
+    /// does not give what is in it nothing is known of the file.
+    fn look_at(&self, hour: Hour, path: &Path) -> Result<bool, FlowLogError> {
         match FlowLogError::guard(path, || read(path)) {
             Err(error @ FlowLogError::Unreadable { .. }) => {
                 let aside = self.shelf.set_aside(hour, path)?;
                 log::error!("{error}; it is set aside as {}", aside.display());
                 self.counts.damaged.fetch_add(1, Ordering::Relaxed);
-                Ok(())
+                Ok(true)
             }
-            other => other,
+            other => other.map(|()| false),
         }
     }
 }
