@@ -74,8 +74,8 @@ pub struct Tidier {
     copies: bool,
     /// Hours that another release wrote, with other columns.
     foreign: BTreeSet<Hour>,
-    /// The hour whose file was read through last.
-    inspected: Hour,
+    /// The hour and the row group of its file that is read through next.
+    inspects: (Hour, usize),
     /// The file system cannot exchange directories: files stay as they are.
     cannot_join: bool,
     failing: bool,
@@ -90,7 +90,7 @@ impl Tidier {
             counts,
             copies,
             foreign: BTreeSet::new(),
-            inspected: Hour(i64::MIN),
+            inspects: (Hour(i64::MIN), 0),
             cannot_join: false,
             failing: false,
         }
@@ -150,17 +150,25 @@ impl Tidier {
         result
     }
 
-    /// Reads the file of an hour that is over through, each time that of the next: nobody else would notice that it went bad
-    /// before it is wanted.
+    /// Reads the files of hours that are over through, one row group each time: nobody else would notice that one went bad before
+    /// it is wanted.
     fn inspect(&mut self, kept: &BTreeMap<Hour, Vec<Kept>>) -> Result<(), FlowLogError> {
         let joined = kept.iter().filter_map(|(hour, there)| match &there[..] {
-            [one] if one.is_joined() => Some((*hour, one)),
+            [one] if one.is_joined() => Some((*hour, &one.path)),
             _ => None,
         });
-        let next = joined.clone().find(|(hour, _)| *hour > self.inspected);
-        let Some((hour, file)) = next.or_else(|| joined.clone().next()) else { return Ok(()) };
-        self.inspected = hour;
-        self.look_at(hour, &file.path).map(drop)
+        let (wanted, group) = self.inspects;
+        let next = joined.clone().find(|(hour, _)| *hour >= wanted);
+        let Some((hour, path)) = next.or_else(|| joined.clone().next()) else { return Ok(()) };
+        let group = if hour == wanted { group } else { 0 };
+        self.inspects = (Hour(hour.0 + 1), 0);
+        match FlowLogError::guard(path, || read_group(path, group)) {
+            Ok(true) => self.inspects = (hour, group + 1),
+            Ok(false) => {}
+            Err(FlowLogError::Unreadable { .. }) => return self.look_at(hour, path).map(drop),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Deletes the oldest hours, until what is left is as little as it should be. What there is too much of goes at once; what is
@@ -287,8 +295,23 @@ fn read(path: &Path) -> Result<(), FlowLogError> {
     // As many descriptors as whoever reads it needs.
     let _more = file.try_clone().map_err(failed())?;
     io::copy(&mut file, &mut io::sink()).map_err(failed())?;
+    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(FlowLogError::unreadable(path))?;
+    drain(rows, path)
+}
+
+/// Reads a row group of a file; whether there is another after it.
+fn read_group(path: &Path, group: usize) -> Result<bool, FlowLogError> {
+    let file = File::open(path).map_err(FlowLogError::disk("read", path))?;
+    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(FlowLogError::unreadable(path))?;
+    let groups = rows.metadata().num_row_groups();
+    if group < groups {
+        drain(rows.with_row_groups(vec![group]), path)?;
+    }
+    Ok(group + 1 < groups)
+}
+
+fn drain(rows: ParquetRecordBatchReaderBuilder<File>, path: &Path) -> Result<(), FlowLogError> {
     let wrong = FlowLogError::unreadable(path);
-    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
     let mut rows = rows.with_batch_size(READ).build().map_err(&wrong)?;
     rows.try_for_each(|rows| rows.map(drop)).map_err(|error| wrong(error.into()))
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::traffic::EPOCH;
 use super::{HOUR, KEEPING, Log, numbered, numbers};
 use crate::Hour;
+use crate::columns::GROUP;
 use crate::error::FlowLogError;
 use crate::log::Keeping;
 use crate::query::{Query, scan};
@@ -133,6 +134,31 @@ fn the_file_of_an_hour_that_goes_bad_is_set_aside_and_told_once() {
     );
     let found = scan(log.path(), &all, &mut |_| Ok(())).unwrap();
     assert_eq!((found.rows, found.unread.count), (400, 0));
+}
+
+#[test]
+fn a_file_is_read_through_to_its_last_row_group() {
+    let log = Log::new();
+    log.write(numbered(0, 0..GROUP as u64));
+    log.write(numbered(0, 0..5_000));
+    log.write(numbered(1, 0..100));
+    log.write(numbered(1, 100..200));
+    let mut tidier = log.tidier(KEEPING);
+    let mut step = || tidier.step(after(9), true, &|| false).unwrap();
+    step();
+    let path = files(&Hour::of(after(0)).dir(log.path())).unwrap().remove(0).path;
+    let mut bytes = fs::read(&path).unwrap();
+    let length = bytes.len() - 8;
+    let footer = u32::from_le_bytes(bytes[length..length + 4].try_into().unwrap()) as usize;
+    bytes[length - footer - 2_000..length - footer].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    step();
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 0, "the first group is whole");
+    step();
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 1);
+    (0..3).for_each(|_| step());
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 1);
+    assert_eq!(numbers(log.path(), "bytes_toserver").len(), 200);
 }
 
 #[test]
