@@ -106,7 +106,8 @@ fn a_scan_is_isolated_judged_released_and_all_of_it_stands_after_the_daemon_was_
 
         // The next daemon tells that the one before was killed, and knows the incident by its number.
         let daemon = site.start(&["--mode", "enforce"])?;
-        kept(site, "that it was killed", |event| event["journal"]["action"] == "killed")?;
+        let killed = kept(site, "that it was killed", |event| event["journal"]["action"] == "killed")?;
+        ensure!(killed["journal"]["alive"].as_str() < killed["timestamp"].as_str(), "{killed}");
         check_whole(site)?;
         let state = site.state_dir().display().to_string();
         let old = site.ask(&["incidents", &number, "--state-dir", &state])?;
@@ -163,6 +164,10 @@ fn check_report(site: &Site, number: &str) -> Result<()> {
         lines.lines().any(|line| line.starts_with(&format!("{number},")) && line.ends_with(",grave")),
         "{lines}"
     );
+    let figures = report(&["figures"])?.out;
+    for line in ["incidents,,1", "incidents,grave,1", "isolated,,1", "blind_secs,,0.000"] {
+        ensure!(figures.lines().any(|found| found == line), "{line} is missing:\n{figures}");
+    }
     let pdf = site.path("report.pdf").display().to_string();
     let told = report(&["pdf", "-f", &pdf])?;
     ensure!(told.code == Some(0), "{told:?}");

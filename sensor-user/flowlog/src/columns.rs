@@ -11,9 +11,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::builder::{Float64Builder, Int32Builder, Int64Builder, TimestampMicrosecondBuilder};
-use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt32Array, new_null_array};
+use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt32Array, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::take::take_record_batch;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -25,6 +24,7 @@ use sensor_core::flow::{ICMP, ICMP6, TCP, UDP};
 use sensor_core::observation::{EndReason, FlowId, Kind, Verdict};
 use sensor_core::tunnel::Wrapping;
 
+use crate::named::Texts;
 use crate::row::{Place, Row};
 
 /// Rows of a group. Half as many take 4 % more room, twice as many 3 % less, and twice the memory of who writes and reads.
@@ -348,12 +348,11 @@ pub fn by_address(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 
 /// The place of each row's text among all texts of its column.
 fn ranks(batch: &RecordBatch, name: &str) -> Result<Vec<u32>, ArrowError> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_dictionary_opt::<Int32Type>());
-    let column = column.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?;
-    let words: &StringArray = column.values().as_string();
+    let texts = Texts::of(batch, name)?;
+    let words = texts.words();
     let mut order: Vec<u32> = (0..words.len() as u32).collect();
-    order.sort_by_key(|word| words.value(*word as usize));
+    order.sort_by_key(|word| words[*word as usize]);
     let mut rank = vec![0; words.len()];
     order.iter().enumerate().for_each(|(at, word)| rank[*word as usize] = at as u32);
-    Ok(column.keys_iter().map(|key| key.and_then(|key| rank.get(key).copied()).unwrap_or(0)).collect())
+    Ok((0..batch.num_rows()).map(|row| texts.word(row).map_or(0, |word| rank[word])).collect())
 }

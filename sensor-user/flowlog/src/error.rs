@@ -122,6 +122,12 @@ impl Unread {
             self.first.push(error.to_string());
         }
     }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.count += other.count;
+        let room = Self::KEPT.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(room));
+    }
 }
 
 impl fmt::Display for Unread {

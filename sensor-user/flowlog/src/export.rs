@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, DictionaryArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{Array, PrimitiveArray, RecordBatch};
 use arrow_schema::{ArrowError, DataType};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::columns::{SCHEMA, properties};
 use crate::error::{FlowLogError, io_error};
+use crate::named::Texts;
 
 /// How hard a Parquet file is packed.
 const PACKING: i32 = 3;
@@ -51,7 +52,7 @@ enum Column<'a> {
     Short(&'a PrimitiveArray<Int32Type>),
     Long(&'a PrimitiveArray<Int64Type>),
     Part(&'a PrimitiveArray<Float64Type>),
-    Text(&'a DictionaryArray<Int32Type>, &'a StringArray),
+    Text(Texts<'a>),
 }
 
 impl<'a> Column<'a> {
@@ -61,9 +62,7 @@ impl<'a> Column<'a> {
             DataType::Int32 => column.as_primitive_opt().map(Self::Short),
             DataType::Int64 => column.as_primitive_opt().map(Self::Long),
             DataType::Float64 => column.as_primitive_opt().map(Self::Part),
-            DataType::Dictionary(..) => column
-                .as_dictionary_opt::<Int32Type>()
-                .and_then(|words| Some(Self::Text(words, words.values().as_string_opt::<i32>()?))),
+            DataType::Dictionary(..) => Texts::new(column).map(Self::Text),
             _ => None,
         };
         known.ok_or_else(|| ArrowError::SchemaError(format!("{} is no type of this log", column.data_type())))
@@ -75,10 +74,7 @@ impl<'a> Column<'a> {
             Self::Short(numbers) if numbers.is_valid(row) => Cell::Int(numbers.value(row).into()),
             Self::Long(numbers) if numbers.is_valid(row) => Cell::Int(numbers.value(row)),
             Self::Part(numbers) if numbers.is_valid(row) => Cell::Part(numbers.value(row)),
-            Self::Text(words, texts) => match words.key(row) {
-                Some(key) if key < texts.len() => Cell::Text(texts.value(key)),
-                _ => Cell::None,
-            },
+            Self::Text(texts) => texts.get(row).map_or(Cell::None, Cell::Text),
             _ => Cell::None,
         }
     }

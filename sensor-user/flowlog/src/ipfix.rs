@@ -1,7 +1,8 @@
 //! Rows as IPFIX messages (RFC 7011), for collectors: both directions in one record (RFC 5103). Encoding alone: sending is for
 //! others.
 //!
-//! What is no IP (ARP) has no place in IPFIX. Ports are told by the kernel's number of the interface.
+//! What is no IP (ARP) is not told: addresses are elements "in the IP packet header", and a collector would count it as IP of
+//! protocol 0. Ports are told by the kernel's number of the interface.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,7 +36,7 @@ const DESTINATION_6: Field = (28, 16, false);
 const ICMP_4: Field = (32, 2, false);
 const ICMP_6: Field = (139, 2, false);
 /// What both templates have, after the addresses and the ICMP type and code.
-const FIELDS: [Field; 18] = [
+const FIELDS: [Field; 19] = [
     (152, 8, false), // flowStartMilliseconds
     (153, 8, false), // flowEndMilliseconds
     (7, 2, false),   // sourceTransportPort
@@ -53,7 +54,8 @@ const FIELDS: [Field; 18] = [
     (6, 1, true),
     (136, 1, false), // flowEndReason
     (89, 1, false),  // forwardingStatus
-    (133, 8, false), // droppedPacketDeltaCount, both directions
+    (133, 8, false), // droppedPacketDeltaCount
+    (133, 8, true),
 ];
 
 /// A template.
@@ -202,7 +204,7 @@ fn record(row: &Row, interface: u32, out: &mut Vec<u8>) {
     });
     // Forwarded; or dropped by a rule ("ACL drop", RFC 7270).
     out.push(if row.verdict == Verdict::Drop { 130 } else { 64 });
-    out.extend((row.to_server.drops + row.to_client.drops).to_be_bytes());
+    [&row.to_server, &row.to_client].iter().for_each(|half| out.extend(half.drops.to_be_bytes()));
 }
 
 #[cfg(test)]
@@ -256,6 +258,30 @@ mod tests {
         assert_eq!(told, 20_000);
         assert!((4..20).contains(&templates), "{templates}");
         assert_eq!(encoder.finish(0), None);
+    }
+
+    /// A number of the first record of a message.
+    fn number(message: &[u8], template: &Template, field: Field) -> u64 {
+        // The set of data is the last.
+        let record = message.len() - template.length();
+        assert_eq!(message[record - SET_HEADER..record - 2], template.id.to_be_bytes());
+        let before = template.fields().take_while(|other| **other != field);
+        let at = record + before.map(|(_, length, _)| usize::from(*length)).sum::<usize>();
+        message[at..at + usize::from(field.1)].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    #[test]
+    fn what_was_dropped_is_told_of_each_direction() {
+        let mut row = Traffic::new(1, 1).row();
+        (row.to_server.drops, row.to_client.drops) = (7, 3);
+        let mut encoder = Encoder::new(0);
+        assert_eq!(encoder.push(&row, &BTreeMap::new()), None);
+        let message = encoder.finish(row.logged).unwrap();
+        let told = [false, true].map(|reverse| number(&message, &FOUR, (133, 8, reverse)));
+        assert_eq!(told, [7, 3]);
+        let packets = [false, true].map(|reverse| number(&message, &FOUR, (2, 8, reverse)));
+        assert_eq!(packets, [row.to_server.packets, row.to_client.packets]);
+        assert_eq!(number(&message, &FOUR, (4, 1, false)), u64::from(row.id.proto));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod hour;
 pub mod ipfix;
 pub mod lake;
 mod log;
+mod named;
 pub mod query;
 mod row;
 mod shelf;

@@ -2,14 +2,14 @@
 //! some, and only the row groups read; one group at a time is in memory.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, TimestampMicrosecondType};
-use arrow_array::{Array, BooleanArray, RecordBatch, StringArray, UInt32Array};
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
 use arrow_schema::ArrowError;
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
@@ -26,13 +26,14 @@ use sensor_core::addr::{Mac, Prefix};
 use crate::columns::{GROUP, fit};
 use crate::error::{FlowLogError, Unread};
 use crate::hour::Hour;
+use crate::named::{Texts, numbers};
 use crate::shelf::{files, hours};
 
 /// A row lies in the hour in which it was logged, which is so many hours after the frames it counts at most: an hour for
 /// one that goes on, and 20 minutes until a forgotten one is noticed.
 const LATE: i64 = 2;
-/// An hour that is joined while it is listed is listed again, so many times.
-const TRIES: usize = 3;
+/// An hour that is joined while it is opened is opened again, so many times in all: it is joined once in half a minute at most.
+const TRIES: usize = 100;
 /// Files that are open besides those of an hour, at most.
 const OTHERS: u64 = 256;
 
@@ -113,31 +114,51 @@ pub fn scan(
 }
 
 /// All files of an hour, opened at once: so they can be read although they are joined, or deleted, meanwhile. What cannot be
-/// opened is noted.
+/// opened is noted; what is gone was deleted, or is in the file it was joined into.
 pub(crate) fn open(dir: &Path, unread: &mut Unread) -> Vec<(PathBuf, File)> {
     let mut tries = 0;
-    'again: loop {
-        let there = match files(dir) {
-            Ok(there) => there,
-            Err(error) => {
-                unread.note(&error);
-                return Vec::new();
-            }
-        };
-        make_room(there.len());
-        let (mut opened, mut failed) = (Vec::new(), Vec::new());
-        for kept in there {
-            match File::open(&kept.path) {
-                Ok(file) => opened.push((kept.path, file)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
-                    tries += 1;
-                    continue 'again;
-                }
-                Err(error) => failed.push(FlowLogError::disk("open", &kept.path)(error)),
-            }
+    loop {
+        let (before, mut noted) = (Held::of(dir), Unread::default());
+        let opened = open_all(dir, &mut noted);
+        tries += 1;
+        // Files that were listed in one directory may have been looked for in the one that came in its place.
+        if tries < TRIES && before.is_some_and(|before| !before.is_still(dir)) {
+            continue;
         }
-        failed.iter().for_each(|error| unread.note(error));
+        unread.add(noted);
         return opened;
+    }
+}
+
+fn open_all(dir: &Path, unread: &mut Unread) -> Vec<(PathBuf, File)> {
+    let there = files(dir).unwrap_or_else(|error| {
+        unread.note(&error);
+        Vec::new()
+    });
+    make_room(there.len());
+    let mut opened = Vec::with_capacity(there.len());
+    for kept in there {
+        match File::open(&kept.path) {
+            Ok(file) => opened.push((kept.path, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => unread.note(&FlowLogError::disk("open", &kept.path)(error)),
+        }
+    }
+    opened
+}
+
+/// A directory as it was: as long as this is there no other gets its number.
+struct Held(File);
+
+impl Held {
+    fn of(dir: &Path) -> Option<Self> {
+        File::open(dir).ok().map(Self)
+    }
+
+    /// Whether it has its place still.
+    fn is_still(&self, dir: &Path) -> bool {
+        let which = |there: io::Result<Metadata>| there.ok().map(|there| (there.dev(), there.ino()));
+        which(self.0.metadata()) == which(dir.metadata())
     }
 }
 
@@ -186,16 +207,10 @@ fn scan_file(
 
 /// Rows in the order in which they were logged.
 fn by_time(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let Some(times) = times(rows, "logged_time") else { return Ok(rows.clone()) };
+    let times = numbers::<TimestampMicrosecondType>(rows, "logged_time")?;
     let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
     order.sort_by_key(|row| times.value(*row as usize));
     take_record_batch(rows, &UInt32Array::from(order))
-}
-
-type Times = arrow_array::PrimitiveArray<TimestampMicrosecondType>;
-
-fn times<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a Times> {
-    rows.column_by_name(name)?.as_primitive_opt()
 }
 
 /// Whether a row group may hold something, by its statistics.
@@ -238,12 +253,8 @@ fn filter(query: &Query, schema: &parquet::schema::types::SchemaDescriptor) -> R
     RowFilter::new(predicates)
 }
 
-fn missing(name: &str) -> ArrowError {
-    ArrowError::SchemaError(format!("the column {name} is missing"))
-}
-
 fn in_time(rows: &RecordBatch, from: i64, to: i64) -> Result<BooleanArray, ArrowError> {
-    let column = |name| times(rows, name).ok_or_else(|| missing(name));
+    let column = |name| numbers::<TimestampMicrosecondType>(rows, name);
     let (start, since, end) = (column("start_time")?, column("since_time")?, column("end_time")?);
     let wanted = (0..rows.num_rows()).map(|row| {
         let begin = if since.is_null(row) { start.value(row) } else { since.value(row) };
@@ -288,12 +299,11 @@ impl Ends {
             return Ok(held);
         }
         for name in names {
-            let column = rows.column_by_name(name).and_then(|column| column.as_dictionary_opt::<Int32Type>());
-            let column = column.ok_or_else(|| missing(name))?;
-            let words: &StringArray = column.values().as_string();
-            let words: Vec<_> = words.iter().map(|word| word.is_some_and(|word| self.holds(word))).collect();
-            for (held, key) in held.iter_mut().zip(column.keys_iter()) {
-                *held |= key.is_some_and(|key| words.get(key).copied().unwrap_or(false));
+            let texts = Texts::of(rows, name)?;
+            let words = texts.words().into_iter().map(|word| word.is_some_and(|word| self.holds(word)));
+            let words: Vec<_> = words.collect();
+            for (row, held) in held.iter_mut().enumerate() {
+                *held |= texts.word(row).is_some_and(|word| words[word]);
             }
         }
         Ok(held)
@@ -334,12 +344,7 @@ impl Wanted {
             }
         }
         if let Some(port) = self.port {
-            let column = |name| {
-                let column =
-                    rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int32Type>());
-                column.ok_or_else(|| missing(name))
-            };
-            let (src, dest) = (column("src_port")?, column("dest_port")?);
+            let (src, dest) = (numbers(rows, "src_port")?, numbers(rows, "dest_port")?);
             let is = |column: &arrow_array::Int32Array, row| {
                 column.is_valid(row) && column.value(row) == i32::from(port)
             };

@@ -32,6 +32,7 @@ const SETTLES: i64 = 60_000_000;
 /// Microseconds of an hour and of a day.
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
+const DAY_HOURS: usize = 24;
 /// A clock that goes wrong by more than this was set, microseconds.
 const SET: i64 = 60_000_000;
 /// Rows read at once.
@@ -73,6 +74,8 @@ pub struct Tidier {
     copies: bool,
     /// Hours that another release wrote, with other columns.
     foreign: BTreeSet<Hour>,
+    /// The hour and the row group of its file that is read through next.
+    inspects: (Hour, usize),
     /// The file system cannot exchange directories: files stay as they are.
     cannot_join: bool,
     failing: bool,
@@ -81,7 +84,16 @@ pub struct Tidier {
 impl Tidier {
     /// A tidier of a shelf.
     pub fn new(shelf: Arc<Shelf>, keeping: Keeping, counts: Arc<Counts>, copies: bool) -> Self {
-        Self { shelf, keeping, counts, copies, foreign: BTreeSet::new(), cannot_join: false, failing: false }
+        Self {
+            shelf,
+            keeping,
+            counts,
+            copies,
+            foreign: BTreeSet::new(),
+            inspects: (Hour(i64::MIN), 0),
+            cannot_join: false,
+            failing: false,
+        }
     }
 
     /// Tidies now and then, until `stops` is closed.
@@ -119,6 +131,9 @@ impl Tidier {
             kept.insert(hour, there);
         }
         result = self.delete(&mut kept, now, steady).and(result);
+        if !stopped() {
+            result = self.inspect(&kept).and(result);
+        }
         let every = i64::try_from(self.keeping.every_ns / 1_000).unwrap_or(i64::MAX);
         let settled = Hour::of(now.saturating_sub(SETTLES.saturating_add(every)));
         for (hour, there) in kept {
@@ -135,7 +150,29 @@ impl Tidier {
         result
     }
 
-    /// Deletes the oldest hours, until what is left is as little as it should be.
+    /// Reads the files of hours that are over through, one row group each time: nobody else would notice that one went bad before
+    /// it is wanted.
+    fn inspect(&mut self, kept: &BTreeMap<Hour, Vec<Kept>>) -> Result<(), FlowLogError> {
+        let joined = kept.iter().filter_map(|(hour, there)| match &there[..] {
+            [one] if one.is_joined() => Some((*hour, &one.path)),
+            _ => None,
+        });
+        let (wanted, group) = self.inspects;
+        let next = joined.clone().find(|(hour, _)| *hour >= wanted);
+        let Some((hour, path)) = next.or_else(|| joined.clone().next()) else { return Ok(()) };
+        let group = if hour == wanted { group } else { 0 };
+        self.inspects = (Hour(hour.0 + 1), 0);
+        match FlowLogError::guard(path, || read_group(path, group)) {
+            Ok(true) => self.inspects = (hour, group + 1),
+            Ok(false) => {}
+            Err(FlowLogError::Unreadable { .. }) => return self.look_at(hour, path).map(drop),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest hours, until what is left is as little as it should be. What there is too much of goes at once; what is
+    /// too old only by a clock that is `steady`.
     fn delete(
         &self,
         kept: &mut BTreeMap<Hour, Vec<Kept>>,
@@ -151,11 +188,14 @@ impl Tidier {
             is_old || bytes.saturating_add(damaged) > self.keeping.max_bytes
         });
         let hours: Vec<Hour> = kept.keys().copied().collect();
+        // The last day, by a clock that can be trusted; else the last hours that there are.
+        let last = hours.len().checked_sub(DAY_HOURS).and_then(|at| hours.get(at)).copied();
+        let day = if steady { Hour::of(now.saturating_sub(DAY)) } else { last.unwrap_or(Hour(i64::MIN)) };
         for hour in hours {
             let full = bytes > self.keeping.max_bytes && hour != Hour::of(now);
             // Others fill the disk: a day is kept all the same, and then nothing is added.
-            let crowded = hour < Hour::of(now.saturating_sub(DAY))
-                && self.shelf.free()? < self.keeping.reserve_bytes.saturating_add(bytes / 64);
+            let crowded =
+                hour < day && self.shelf.free()? < self.keeping.reserve_bytes.saturating_add(bytes / 64);
             if !(full || crowded || (steady && hour < old)) {
                 continue;
             }
@@ -202,7 +242,11 @@ impl Tidier {
                     self.foreign.insert(hour);
                     return Ok(());
                 }
-                Err(error) => return Err(self.look_at(error, hour, &file.path)),
+                Err(error @ FlowLogError::Unreadable { .. }) => {
+                    // The others are joined the next time.
+                    return if self.look_at(hour, &file.path)? { Ok(()) } else { Err(error) };
+                }
+                Err(error) => return Err(error),
             }
         }
         joined.group()?;
@@ -221,24 +265,18 @@ impl Tidier {
         }
     }
 
-    /// Sets a file aside that is damaged, so that the others can be joined the next time. If the disk does not give what is in
-    /// it, or does so now, nothing is known of the file.
-    fn look_at(&self, error: FlowLogError, hour: Hour, path: &Path) -> FlowLogError {
-        if !matches!(error, FlowLogError::Unreadable { .. }) {
-            return error;
-        }
-        let error = match FlowLogError::guard(path, || read(path)) {
-            Err(error) => error,
-            Ok(()) => return error,
-        };
-        if let FlowLogError::Unreadable { .. } = error {
-            match self.shelf.set_aside(hour, path) {
-                Ok(aside) => log::error!("{error}; it is set aside as {}", aside.display()),
-                Err(error) => return error,
+    /// Reads a file through, and sets it aside if it is damaged, so that it keeps nobody from the others: true then. If the disk
+    /// does not give what is in it nothing is known of the file.
+    fn look_at(&self, hour: Hour, path: &Path) -> Result<bool, FlowLogError> {
+        match FlowLogError::guard(path, || read(path)) {
+            Err(error @ FlowLogError::Unreadable { .. }) => {
+                let aside = self.shelf.set_aside(hour, path)?;
+                log::error!("{error}; it is set aside as {}", aside.display());
+                self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+                Ok(true)
             }
-            self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+            other => other.map(|()| false),
         }
-        error
     }
 }
 
@@ -257,8 +295,23 @@ fn read(path: &Path) -> Result<(), FlowLogError> {
     // As many descriptors as whoever reads it needs.
     let _more = file.try_clone().map_err(failed())?;
     io::copy(&mut file, &mut io::sink()).map_err(failed())?;
+    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(FlowLogError::unreadable(path))?;
+    drain(rows, path)
+}
+
+/// Reads a row group of a file; whether there is another after it.
+fn read_group(path: &Path, group: usize) -> Result<bool, FlowLogError> {
+    let file = File::open(path).map_err(FlowLogError::disk("read", path))?;
+    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(FlowLogError::unreadable(path))?;
+    let groups = rows.metadata().num_row_groups();
+    if group < groups {
+        drain(rows.with_row_groups(vec![group]), path)?;
+    }
+    Ok(group + 1 < groups)
+}
+
+fn drain(rows: ParquetRecordBatchReaderBuilder<File>, path: &Path) -> Result<(), FlowLogError> {
     let wrong = FlowLogError::unreadable(path);
-    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
     let mut rows = rows.with_batch_size(READ).build().map_err(&wrong)?;
     rows.try_for_each(|rows| rows.map(drop)).map_err(|error| wrong(error.into()))
 }

@@ -8,12 +8,13 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
+use crate::alive;
 use crate::chain::{self, Hash, hex};
 use crate::entry::{Entry, is_chained};
 use crate::error::JournalError;
 use crate::head::Head;
 use crate::key::SigningKey;
-use crate::note::note;
+use crate::note::{note, stamp};
 use crate::prune::{self, Cut};
 use crate::schema;
 
@@ -39,6 +40,8 @@ pub struct Journal {
     last: Head,
     /// Whether the last try to keep the head apart failed, so that a lasting fault is told once.
     headless: bool,
+    /// The last sign of life, ns since 1970.
+    alive: i64,
 }
 
 impl Journal {
@@ -69,10 +72,19 @@ impl Journal {
         let db = opened?;
         let failed = |error| JournalError::of(&path, error);
         let last = last(&db).map_err(failed)?;
-        let mut journal =
-            Self { db, dir: dir.to_owned(), path: path.clone(), key, keeping, last, headless: false };
+        let mut journal = Self {
+            db,
+            dir: dir.to_owned(),
+            path: path.clone(),
+            key,
+            keeping,
+            last,
+            headless: false,
+            alive: i64::MIN,
+        };
         journal.take_up(now_ns, &mut notes).map_err(failed)?;
         journal.write(&notes)?;
+        journal.lives(now_ns);
         Ok(journal)
     }
 
@@ -110,10 +122,14 @@ impl Journal {
             notes.push(note(now_ns, "missing", &facts, words));
         }
         if self.fact("open")?.as_deref() == Some("1") {
-            let words = "the daemon before was killed: what happened within its last second may be missing"
-                .to_owned();
+            let alive = alive::last(&self.dir).filter(|alive| *alive <= now_ns).map(stamp);
+            let until = alive.as_ref().map(|alive| format!(", which lived at {alive} still"));
+            let words = format!(
+                "the daemon before was killed{}: what happened within its last second may be missing",
+                until.unwrap_or_default()
+            );
             log::warn!("{words}");
-            notes.push(note(now_ns, "killed", &[], words));
+            notes.push(note(now_ns, "killed", &[("alive", alive.into())], words));
         }
         self.put_fact("open", "1")?;
         self.put_fact("key", &self.key.public().to_string())
@@ -140,6 +156,18 @@ impl Journal {
         self.db
             .execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)", params![name, value])
             .map(drop)
+    }
+
+    /// Leaves a sign of life now and then, to be called at least each minute: if the daemon is killed the next one tells since
+    /// when nobody was there.
+    pub fn lives(&mut self, now_ns: i64) {
+        if now_ns.saturating_sub(self.alive).unsigned_abs() < alive::EVERY.as_nanos() as u64 {
+            return;
+        }
+        self.alive = now_ns;
+        if let Err(error) = alive::leave(&self.dir, now_ns) {
+            log::warn!("no sign of life can be left in {}: {error}", self.dir.display());
+        }
     }
 
     /// The end of the chain.

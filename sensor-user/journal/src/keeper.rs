@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::alive;
 use crate::entry::Entry;
 use crate::error::JournalError;
 use crate::journal::{Journal, Keeping};
@@ -17,7 +18,7 @@ use crate::queue::Queue;
 const GATHER: Duration = Duration::from_millis(200);
 /// What could not be written is tried again after this time.
 const RETRY: Duration = Duration::from_secs(5);
-/// Old rows are looked for when so many were written, and when nothing came for so long.
+/// Old rows are looked for when so many were written, and when nothing comes and they were not for so long.
 const PRUNE_ROWS: usize = 1_000;
 const PRUNE_IDLE: Duration = Duration::from_secs(600);
 
@@ -46,6 +47,7 @@ impl Keeper {
             waiting: Vec::new(),
             told: 0,
             since_prune: 0,
+            pruned: None,
             failing: None,
         };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
@@ -93,6 +95,7 @@ struct Writer {
     /// Rows that are told as lost.
     told: u64,
     since_prune: usize,
+    pruned: Option<Instant>,
     /// What is wrong, so that a lasting fault is logged once.
     failing: Option<String>,
 }
@@ -101,7 +104,7 @@ impl Writer {
     fn run(&mut self) {
         loop {
             if self.journal.is_some() && self.waiting.is_empty() {
-                self.queue.wait(PRUNE_IDLE);
+                self.queue.wait(alive::EVERY);
                 self.queue.pause(GATHER);
             }
             let closed = self.queue.is_closed();
@@ -143,10 +146,12 @@ impl Writer {
         };
         journal.write(&self.waiting)?;
         self.since_prune += self.waiting.len();
-        let idle = self.waiting.is_empty();
+        journal.lives(now);
+        let idle = self.waiting.is_empty() && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_IDLE);
         self.waiting.clear();
         if idle || self.since_prune >= PRUNE_ROWS {
             self.since_prune = 0;
+            self.pruned = Some(Instant::now());
             journal.prune(now)?;
         }
         Ok(())

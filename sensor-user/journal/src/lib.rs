@@ -5,6 +5,7 @@
 //! or without a daemon. Nothing here knows what an event means: a row has its kind, whom it is about, and the event as it was
 //! told.
 
+mod alive;
 mod chain;
 mod entry;
 mod error;

@@ -61,6 +61,10 @@ pub struct Device {
     pub last_seen_ns: Option<i64>,
     /// Services it offers that are known to be weak.
     pub weak: Vec<String>,
+    /// Its MAC and IP addresses.
+    pub addresses: Vec<String>,
+    /// Whether others are behind it, which have its MAC address.
+    pub gateway: bool,
 }
 
 /// What passed in a segment.
@@ -114,7 +118,7 @@ pub struct Report {
     pub blind_secs: f64,
     /// How many times.
     pub blind_times: u64,
-    /// Seconds in which no daemon ran, as far as it was stopped in order.
+    /// Seconds in which no daemon ran, to a minute if it was killed.
     pub down_secs: f64,
     /// Frames and records that were lost in these.
     pub frames_lost: u64,
@@ -126,8 +130,12 @@ pub struct Report {
     pub bypass_secs: f64,
     /// Fire drills, and how many of them went well.
     pub drills: (u64, u64),
-    /// All devices that are known now, or of which something is said; none if the daemon was not there to tell.
+    /// All devices that are known now, or of which something is said; none if the daemon did not tell.
     pub devices: Option<Vec<Device>>,
+    /// Devices that were new in the month and are not known any more, the first first; empty if it is not known which are.
+    pub forgotten: Vec<Device>,
+    /// New devices beyond those there was room for, of which it is not known whether they are known still.
+    pub more_forgotten: u64,
     /// What passed; none if there is no log of conversations of that time.
     pub traffic: Option<Passed>,
     /// From when until before when something is known of it, ns since 1970.
@@ -169,10 +177,16 @@ impl Report {
         Some((median, worst))
     }
 
-    /// Devices that were first seen in the month.
+    /// Devices that were first seen in the month, and are known still.
     pub fn new_devices(&self) -> impl Iterator<Item = &Device> {
         let (from, to) = self.range;
         self.known().filter(move |device| device.first_seen_ns.is_some_and(|at| at >= from && at < to))
+    }
+
+    /// How many devices were new in the month; none if it is not known.
+    pub fn count_new(&self) -> Option<u64> {
+        self.devices.as_ref()?;
+        Some(self.new_devices().count() as u64 + self.forgotten.len() as u64 + self.more_forgotten)
     }
 
     /// Devices that were there in the month, and that nobody said may be here.

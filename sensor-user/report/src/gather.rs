@@ -12,8 +12,11 @@ use crate::outcome::Outcome;
 
 /// Most incidents told one by one.
 pub const MAX_INCIDENTS: usize = 10_000;
+/// Most new devices of which it is kept who they were.
+pub const MAX_NEW: usize = 10_000;
 /// Most things found that are told of an incident.
 const MAX_FOUND: usize = 8;
+
 /// An event that was kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -42,6 +45,8 @@ pub struct Gather {
     more: BTreeSet<u64>,
     /// Incidents whose device was cut off.
     cut: BTreeSet<u64>,
+    /// Devices that were new in the month, by their MAC and first IP address: behind a router many have the same MAC address.
+    new: BTreeMap<(String, Option<String>), Device>,
     /// Times in which too little was seen, by their beginnings: until when; none while they go on.
     blind: BTreeMap<i64, Option<i64>>,
     /// Since when the bypass is on.
@@ -75,6 +80,8 @@ impl Gather {
             bypass_secs: 0.0,
             drills: (0, 0),
             devices: None,
+            forgotten: Vec::new(),
+            more_forgotten: 0,
             traffic: None,
             range: (from.max(known.0), to.min(known.1)),
         };
@@ -87,6 +94,7 @@ impl Gather {
             others: BTreeSet::new(),
             more: BTreeSet::new(),
             cut: BTreeSet::new(),
+            new: BTreeMap::new(),
             blind: BTreeMap::new(),
             bypass_on: None,
             down_since: None,
@@ -105,6 +113,8 @@ impl Gather {
             "blind" => self.blind(event, within),
             "bypass" => self.bypass(event, within),
             "daemon" => self.daemon(event),
+            "journal" => self.killed(event),
+            "device" if within && !self.is_drill(event) => self.appeared(event),
             "order" if within && event.body["order"]["request"] == "drill_done" => {
                 self.report.drills.0 += 1;
                 self.report.drills.1 += u64::from(event.body["order"]["with"]["good"] == true);
@@ -127,10 +137,15 @@ impl Gather {
         let length = |begin: i64, end: i64| end.min(to).saturating_sub(begin.max(from)).max(0) as f64 / 1e9;
         let blind = self.blind.iter().map(|(begin, end)| length(*begin, end.unwrap_or(to)));
         let blind: Vec<f64> = blind.filter(|seconds| *seconds > 0.0).collect();
-        let mut report = Report { incidents, devices, traffic, ..self.report };
+        let forgotten = match &devices {
+            Some(known) => forgotten(self.new, known),
+            None => Vec::new(),
+        };
+        let mut report = Report { incidents, devices, forgotten, traffic, ..self.report };
         report.more_incidents = self.more.len() as u64;
         report.blind_times = blind.len() as u64;
-        report.blind_secs = blind.iter().sum();
+        // The sum of none is -0.
+        report.blind_secs = 0.0 + blind.iter().sum::<f64>();
         report.down_secs += self.down_since.map_or(0.0, |since| length(since, to));
         report.bypass_secs += self.bypass_on.map_or(0.0, |since| length(since, to));
         report
@@ -283,6 +298,44 @@ impl Gather {
         }
     }
 
+    /// The daemon before was killed, or the power failed: since its last sign of life none ran.
+    fn killed(&mut self, event: &Event<'_>) {
+        let told = &event.body["journal"];
+        let since = told["alive"].as_str().and_then(stamp);
+        let Some(since) = since.filter(|_| told["action"] == "killed" && self.down_since.is_none()) else {
+            return;
+        };
+        self.report.down_secs += self.seconds(since, event.time_ns);
+        // Also what was taken to end with the next start, which may be told before this.
+        for until in self.blind.range_mut(..=since).map(|(_, until)| until) {
+            let later = until.is_none_or(|until| until > since && until <= event.time_ns);
+            *until = if later { Some(since) } else { *until };
+        }
+    }
+
+    /// A device was heard that was not known.
+    fn appeared(&mut self, event: &Event<'_>) {
+        let (body, text) = (event.body, |value: &Value| value.as_str().map(str::to_owned));
+        let told = &body["device"];
+        let Some(mac) = text(&told["mac"]).filter(|_| body["new"] == true) else { return };
+        let ip = text(&told["ips"][0]);
+        let device = Device {
+            id: told["id"].as_u64().unwrap_or(0),
+            name: device(told),
+            maker: text(&told["maker"]),
+            kind: text(&body["kind"]["name"]),
+            place: text(&body["in_iface"]),
+            first_seen_ns: Some(event.time_ns),
+            addresses: [mac.clone()].into_iter().chain(ip.clone()).collect(),
+            ..Device::default()
+        };
+        if self.new.len() < MAX_NEW || self.new.contains_key(&(mac.clone(), ip.clone())) {
+            self.new.insert((mac, ip), device);
+        } else {
+            self.report.more_forgotten += 1;
+        }
+    }
+
     /// What was blind ended with the daemon.
     fn blind_ends(&mut self, time_ns: i64) {
         for until in self.blind.values_mut() {
@@ -296,6 +349,28 @@ impl Gather {
             *self.report.changes.entry(what.to_owned()).or_default() += 1;
         }
     }
+}
+
+/// Of the devices that were new, those that nobody knows any more: by number, by MAC address, or by MAC and IP address if several
+/// have that MAC address, as those behind a router.
+fn forgotten(new: BTreeMap<(String, Option<String>), Device>, known: &[Device]) -> Vec<Device> {
+    let ids: BTreeSet<u64> = known.iter().map(|device| device.id).collect();
+    let mut by_address: BTreeMap<&str, Vec<&Device>> = BTreeMap::new();
+    for device in known {
+        device.addresses.iter().for_each(|address| by_address.entry(address).or_default().push(device));
+    }
+    let is_known = |device: &Device| {
+        let mac = device.addresses.first().map_or("", String::as_str);
+        let has_all = |one: &&Device| device.addresses.iter().all(|address| one.addresses.contains(address));
+        match by_address.get(mac).map(Vec::as_slice) {
+            _ if ids.contains(&device.id) => true,
+            Some([one]) if !one.gateway => true,
+            same => same.into_iter().flatten().any(has_all),
+        }
+    };
+    let mut forgotten: Vec<Device> = new.into_values().filter(|device| !is_known(device)).collect();
+    forgotten.sort_by_key(|device| (device.first_seen_ns, device.id));
+    forgotten
 }
 
 /// A device as people know it: by name, else by maker and MAC address, and its first address.

@@ -110,10 +110,7 @@ impl Page<'_> {
             would: report.would,
             isolations: report.isolations,
             median: latency.map(|(median, _)| (words.length)(median)),
-            devices: report
-                .devices
-                .is_some()
-                .then(|| (report.new_devices().count(), report.unapproved().count())),
+            devices: report.count_new().map(|new| (new, report.unapproved().count())),
         };
         let judged = [Verdict::True, Verdict::Grave, Verdict::False, Verdict::Open];
         let judged = judged.map(|verdict| format!("{} {}", words.verdict(verdict), report.judged(verdict)));
@@ -207,6 +204,7 @@ impl Page<'_> {
         let heard = report.known().filter(|device| device.last_seen_ns.is_some()).count();
         let (new, unapproved): (Vec<_>, Vec<_>) =
             (report.new_devices().collect(), report.unapproved().collect());
+        let forgotten: Vec<&Device> = report.forgotten.iter().collect();
         let weak: Vec<&Device> = report.known().filter(|device| !device.weak.is_empty()).collect();
         html! {
             h2 { (words.devices) " (" (heard) ")" }
@@ -216,6 +214,8 @@ impl Page<'_> {
                 div { h3 { (words.by_maker) } (bars(&self.named(report.count_by(|device| device.maker.as_deref()), str::to_owned))) }
             }
             h2 { (words.new_devices) } (self.device_table(&new, false))
+            @if !forgotten.is_empty() { h3 { (words.forgotten) } (self.device_table(&forgotten, false)) }
+            @if report.more_forgotten > 0 { p.note { ((words.more)(report.more_forgotten)) } }
             h2 { (words.unapproved) } (self.device_table(&unapproved, false))
             h2 { (words.weak) }
             @match &report.traffic {

@@ -1,5 +1,7 @@
 //! A month, from its events to its page.
 
+mod around;
+
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -335,7 +337,7 @@ proptest! {
     /// The journal is a file: whatever its rows hold, there is a page.
     #[test]
     fn whatever_rows_hold_there_is_a_page(
-        rows in prop::collection::vec((any::<i64>(), "alert|isolation|blind|judgement|bypass|inventory|x", any::<u64>(), "\\PC{0,20}"), 0..20),
+        rows in prop::collection::vec((any::<i64>(), "alert|isolation|blind|judgement|bypass|inventory|device|journal|x", any::<u64>(), "\\PC{0,20}"), 0..20),
     ) {
         let mut gather = gather();
         for (time, kind, incident, text) in rows {
@@ -344,14 +346,17 @@ proptest! {
                 "isolation": { "action": text, "would": text, "latency_ms": time },
                 "blind": { "state": text, "begin": text, "end": text, "frames_lost": incident },
                 "judgement": { "verdict": text },
-                "device": { "name": text, "ips": [text] },
+                "device": { "name": text, "ips": [text], "mac": text, "id": incident },
+                "new": true,
+                "journal": { "action": "killed", "alive": text },
             });
             for time_ns in [time, day(time.rem_euclid(31))] {
                 gather.event(&Event { time_ns, kind: &kind, incident: Some(incident % 3), body: &body });
             }
         }
-        let report = gather.finish(None, None);
+        let report = gather.finish(Some(Vec::new()), None);
         prop_assert!(page(&report, Language::Japanese, "box", i64::MAX, &tokyo()).ends_with("</html>"));
         prop_assert!(csv::incidents(&report, &tokyo()).is_ok());
+        prop_assert!(csv::figures(&report, &tokyo()).is_ok());
     }
 }

@@ -35,6 +35,7 @@ pub struct Words {
     pub no_devices: &'static str,
     pub as_of: &'static str,
     pub new_devices: &'static str,
+    pub forgotten: &'static str,
     pub unapproved: &'static str,
     pub by_kind: &'static str,
     pub by_maker: &'static str,
@@ -88,7 +89,7 @@ pub struct Summary {
     pub would: u64,
     pub median: Option<String>,
     /// New ones, and those not approved; none if they are not known.
-    pub devices: Option<(usize, usize)>,
+    pub devices: Option<(u64, usize)>,
 }
 
 impl Words {
@@ -130,9 +131,10 @@ pub static ENGLISH: Words = Words {
     drills: "Fire drills",
     drilled: |good| format!("{good} went well"),
     devices: "Devices",
-    no_devices: "Sekisho was not running when this was made, so that devices are not told.",
+    no_devices: "Sekisho did not tell of its devices when this was made.",
     as_of: "As they are known at the time this was made.",
     new_devices: "New devices",
+    forgotten: "Of these, forgotten since",
     unapproved: "Not approved",
     by_kind: "Devices by kind",
     by_maker: "Devices by maker",
@@ -172,7 +174,7 @@ pub static ENGLISH: Words = Words {
         )
     },
     down: |time| {
-        format!("It was stopped for {time}: what was blocked stayed blocked, and nothing was found.")
+        format!("It did not run for {time}: what was blocked stayed blocked, and nothing was found.")
     },
     never_seen: "It reads headers only, never contents, and sees only what crosses the bridge: two devices on the same switch talk \
                  unseen. That nothing was found does not prove that there was nothing.",
@@ -255,9 +257,10 @@ pub static JAPANESE: Words = Words {
     drills: "訓練",
     drilled: |good| format!("うち正常に完了 {good} 回"),
     devices: "機器",
-    no_devices: "作成時に Sekisho が動いていなかったため、機器の情報はありません。",
+    no_devices: "作成時に Sekisho から機器の情報を得られなかったため、機器については分かりません。",
     as_of: "作成時点の登録内容です。",
     new_devices: "新しい機器",
+    forgotten: "うち、その後登録がなくなったもの",
     unapproved: "未承認の機器",
     by_kind: "機器の種類",
     by_maker: "機器のメーカー",

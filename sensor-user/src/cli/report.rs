@@ -49,6 +49,8 @@ pub enum Form {
     Pdf,
     /// The incidents, a line each
     Csv,
+    /// The figures of the month as CSV, a line each
+    Figures,
 }
 
 /// In which language.
@@ -102,10 +104,11 @@ pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
         };
         html::page(&report, language, &host(), now.0, &zone)
     };
+    let mark = if args.excel { MARK } else { "" };
     let bytes = match args.output {
         Form::Html => page().into_bytes(),
-        Form::Csv if args.excel => format!("{MARK}{}", csv::incidents(&report, &zone)?).into_bytes(),
-        Form::Csv => csv::incidents(&report, &zone)?.into_bytes(),
+        Form::Csv => format!("{mark}{}", csv::incidents(&report, &zone)?).into_bytes(),
+        Form::Figures => format!("{mark}{}", csv::figures(&report, &zone)?).into_bytes(),
         Form::Pdf => print(&page())?,
     };
     match &args.file {
@@ -136,8 +139,19 @@ fn gather(args: &ReportArgs, month: Month, zone: &TimeZone, now: Stamp) -> Resul
     };
     let drills = [drill::SCANNER, drill::REFUSER].map(|mac| Mac(mac).to_string()).to_vec();
     let mut gather = Gather::new(month, zone.clone(), (first, now.0), drills);
-    let kinds =
-        ["alert", "isolation", "approval", "judgement", "blind", "bypass", "inventory", "daemon", "order"];
+    let kinds = [
+        "alert",
+        "isolation",
+        "approval",
+        "judgement",
+        "blind",
+        "bypass",
+        "inventory",
+        "daemon",
+        "journal",
+        "device",
+        "order",
+    ];
     let query = Query {
         from_ns: Some(from.saturating_sub(AROUND)),
         to_ns: Some(to.saturating_add(AROUND)),
@@ -167,22 +181,18 @@ fn gather(args: &ReportArgs, month: Month, zone: &TimeZone, now: Stamp) -> Resul
             |port: &u16| WEAK.iter().find(|(weak, _)| weak == port).map(|(_, name)| (*name).to_owned());
         ports.into_iter().flatten().filter_map(name).collect()
     };
-    let known = known(&args.socket)?;
-    let devices = known.map(|known| known.iter().map(|info| device(info, weak(info.device.id))).collect());
+    let devices = known(&args.socket)
+        .map(|known| known.iter().map(|info| device(info, weak(info.device.id))).collect());
     Ok(gather.finish(devices, totals.map(passed)))
 }
 
-/// The devices that the daemon knows; none if it does not run.
-fn known(socket: &Path) -> Result<Option<Vec<DeviceInfo>>, CliError> {
-    let mut client = match Client::connect(socket) {
-        Err(error @ CliError::NoDaemon { .. }) => {
-            eprintln!("the report is made without devices: {error}");
-            return Ok(None);
-        }
-        client => client?,
-    };
-    let answer = client.ask(Request::Devices)?;
-    client.read(answer).map(Some)
+/// The devices that the daemon knows; none if it does not tell.
+fn known(socket: &Path) -> Option<Vec<DeviceInfo>> {
+    let asked = Client::connect(socket).and_then(|mut client| {
+        let answer = client.ask(Request::Devices)?;
+        client.read(answer)
+    });
+    asked.inspect_err(|error| eprintln!("the report is made without devices: {error}")).ok()
 }
 
 /// What passed by the log of conversations; none if there is no log.
@@ -236,6 +246,13 @@ fn device(info: &DeviceInfo, weak: Vec<String>) -> Device {
         first_seen_ns: info.first_seen.map(|at| at.0),
         last_seen_ns: info.last_seen.map(|at| at.0),
         weak,
+        addresses: [&info.device.mac]
+            .into_iter()
+            .chain(&info.device.ips)
+            .chain(&info.card.merged)
+            .cloned()
+            .collect(),
+        gateway: info.gateway,
     }
 }
 
@@ -286,4 +303,31 @@ fn wait(child: &mut Child) -> io::Result<bool> {
     let group = Pid::from_child(child);
     rustix::process::kill_process_group(group, Signal::KILL)?;
     child.wait().map(|_| false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A daemon that does not run, hangs up or talks nonsense is no reason to have no report.
+    #[test]
+    fn without_an_answer_there_are_no_devices_and_a_report_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        assert_eq!(known(&path), None);
+        let socket = UnixListener::bind(&path).unwrap();
+        let answers = ["", "what?\n", "{\"version\":0,\"ok\":[]}\n"];
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for answer in answers {
+                    socket.accept().unwrap().0.write_all(answer.as_bytes()).unwrap();
+                }
+            });
+            answers.iter().for_each(|answer| assert_eq!(known(&path), None, "{answer}"));
+        });
+        File::create(dir.path().join("file")).unwrap();
+        assert_eq!(known(&dir.path().join("file")), None);
+    }
 }

@@ -136,3 +136,24 @@ fn an_hour_is_joined() {
         );
     }
 }
+
+/// What it takes to add up an hour, and to look whether a row group of it is whole, of 100 conversations a second.
+#[test]
+#[ignore = "prints what it measures"]
+fn an_hour_is_added_up_and_a_group_of_it_read_through() {
+    let log = Log::new();
+    for part in 0..4 {
+        log.write(super::numbered(0, part * 90_000..(part + 1) * 90_000));
+    }
+    let now = super::traffic::EPOCH / 1_000 + 5 * super::HOUR;
+    let mut tidier = log.tidier(KEEPING);
+    tidier.step(now, true, &|| false).unwrap();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        tidier.step(now, true, &|| false).unwrap();
+        let read = begun.elapsed();
+        let begun = Instant::now();
+        crate::totals::totals(log.path(), (0, i64::MAX), &[21], &mut |_| {}).unwrap();
+        println!("a group is read through in {read:?}, the hour is added up in {:?}", begun.elapsed());
+    }
+}

@@ -3,10 +3,12 @@
 mod copied;
 mod kept;
 mod killed;
+mod meanwhile;
 mod measure;
 mod read;
 mod readers;
 mod tidied;
+mod totals;
 pub mod traffic;
 
 use std::collections::BTreeMap;

@@ -67,34 +67,74 @@ fn read(script: &str) -> Value {
     told["types"].clone()
 }
 
-#[test]
-fn duckdb_reads_a_day() {
-    let types = read("duck.py");
-    for (column, want) in [
-        ("start_time", "TIMESTAMP WITH TIME ZONE"),
-        ("src_ip", "VARCHAR"),
-        ("src_port", "INTEGER"),
-        ("bytes_toserver", "BIGINT"),
-        ("coverage", "DOUBLE"),
-        ("day", "DATE"),
-        ("hour", "VARCHAR"),
-    ] {
+/// What a program reads, and as which types.
+fn check(script: &str, wanted: [(&str, &str); 7]) {
+    let types = read(script);
+    for (column, want) in wanted {
         assert_eq!(types[column], want, "{column}");
     }
 }
 
 #[test]
+fn duckdb_reads_a_day() {
+    check(
+        "duck.py",
+        [
+            ("start_time", "TIMESTAMP WITH TIME ZONE"),
+            ("src_ip", "VARCHAR"),
+            ("src_port", "INTEGER"),
+            ("bytes_toserver", "BIGINT"),
+            ("coverage", "DOUBLE"),
+            ("day", "DATE"),
+            ("hour", "VARCHAR"),
+        ],
+    );
+}
+
+#[test]
 fn spark_reads_a_day() {
-    let types = read("spark.py");
-    for (column, want) in [
-        ("start_time", "timestamp"),
-        ("src_ip", "string"),
-        ("src_port", "int"),
-        ("bytes_toserver", "bigint"),
-        ("coverage", "double"),
-        ("day", "date"),
-        ("hour", "int"),
-    ] {
-        assert_eq!(types[column], want, "{column}");
-    }
+    check(
+        "spark.py",
+        [
+            ("start_time", "timestamp"),
+            ("src_ip", "string"),
+            ("src_port", "int"),
+            ("bytes_toserver", "bigint"),
+            ("coverage", "double"),
+            ("day", "date"),
+            ("hour", "int"),
+        ],
+    );
+}
+
+#[test]
+fn pandas_reads_a_day() {
+    check(
+        "frames.py",
+        [
+            ("start_time", "datetime64[us, UTC]"),
+            ("src_ip", "category"),
+            ("src_port", "float64"),
+            ("bytes_toserver", "int64"),
+            ("coverage", "float64"),
+            ("day", "category"),
+            ("hour", "category"),
+        ],
+    );
+}
+
+#[test]
+fn clickhouse_reads_a_day() {
+    check(
+        "click.py",
+        [
+            ("start_time", "DateTime64(6, 'UTC')"),
+            ("src_ip", "String"),
+            ("src_port", "Nullable(Int32)"),
+            ("bytes_toserver", "Int64"),
+            ("coverage", "Nullable(Float64)"),
+            ("day", "Date"),
+            ("hour", "Int64"),
+        ],
+    );
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::traffic::EPOCH;
 use super::{HOUR, KEEPING, Log, numbered, numbers};
 use crate::Hour;
+use crate::columns::GROUP;
 use crate::error::FlowLogError;
 use crate::log::Keeping;
 use crate::query::{Query, scan};
@@ -88,13 +89,76 @@ fn a_damaged_file_is_set_aside_and_the_others_are_joined() {
     let bytes = fs::read(&there[1].path).unwrap();
     fs::write(&there[1].path, &bytes[..bytes.len() / 2]).unwrap();
     let mut tidier = log.tidier(KEEPING);
-    let told = tidier.step(after(5), true, &|| false).unwrap_err().to_string();
-    assert!(told.contains("it is damaged, or was not written by Sekisho"), "{told}");
+    tidier.step(after(5), true, &|| false).unwrap();
+    assert_eq!(
+        log.files()["day=2026-11-28/hour=03"].len(),
+        2,
+        "it is told, and the others are left for the next time"
+    );
     tidier.step(after(5), true, &|| false).unwrap();
     assert_eq!(log.files()["day=2026-11-28/hour=03"].len(), 1);
     assert_eq!(numbers(log.path(), "bytes_toserver").len(), 200);
     assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 1);
     assert_eq!(fs::read_dir(log.path().join("_damaged")).unwrap().count(), 1);
+}
+
+/// The file of an hour that is over is not read by anybody for long: what becomes of it is noticed all the same.
+#[test]
+fn the_file_of_an_hour_that_goes_bad_is_set_aside_and_told_once() {
+    let log = Log::new();
+    for hour in 0..4 {
+        log.write(numbered(hour, 0..100));
+        log.write(numbered(hour, 100..200));
+    }
+    let mut tidier = log.tidier(KEEPING);
+    let mut step = || tidier.step(after(9), true, &|| false);
+    step().unwrap();
+    let path = |hour| files(&Hour::of(after(hour)).dir(log.path())).unwrap().remove(0).path;
+    let (cut, changed) = (path(1), path(2));
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let mut bytes = fs::read(&changed).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[100..middle].fill(0xa5);
+    fs::write(&changed, bytes).unwrap();
+
+    let all = Query { from: 0, to: i64::MAX, ..Query::default() };
+    assert_eq!(scan(log.path(), &all, &mut |_| Ok(())).unwrap().unread.count, 2);
+    (0..8).for_each(|_| step().unwrap());
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 2);
+    let aside = files(&log.path().join("_damaged")).unwrap();
+    assert_eq!(aside.len(), 2);
+    assert!(
+        aside[0].path.ends_with(format!("day=2026-11-28,hour=04,hour-{}.parquet", after(1))),
+        "{aside:?}"
+    );
+    let found = scan(log.path(), &all, &mut |_| Ok(())).unwrap();
+    assert_eq!((found.rows, found.unread.count), (400, 0));
+}
+
+#[test]
+fn a_file_is_read_through_to_its_last_row_group() {
+    let log = Log::new();
+    log.write(numbered(0, 0..GROUP as u64));
+    log.write(numbered(0, 0..5_000));
+    log.write(numbered(1, 0..100));
+    log.write(numbered(1, 100..200));
+    let mut tidier = log.tidier(KEEPING);
+    let mut step = || tidier.step(after(9), true, &|| false).unwrap();
+    step();
+    let path = files(&Hour::of(after(0)).dir(log.path())).unwrap().remove(0).path;
+    let mut bytes = fs::read(&path).unwrap();
+    let length = bytes.len() - 8;
+    let footer = u32::from_le_bytes(bytes[length..length + 4].try_into().unwrap()) as usize;
+    bytes[length - footer - 2_000..length - footer].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    step();
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 0, "the first group is whole");
+    step();
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 1);
+    (0..3).for_each(|_| step());
+    assert_eq!(log.counts.damaged.load(Ordering::Relaxed), 1);
+    assert_eq!(numbers(log.path(), "bytes_toserver").len(), 200);
 }
 
 #[test]
@@ -178,6 +242,31 @@ fn a_clock_that_jumps_deletes_nothing_before_it_went_steadily_for_an_hour() {
     assert_eq!(log.files().len(), 1, "the clock is not believed");
     tidier.step(after(90_000), true, &|| false).unwrap();
     assert_eq!(log.files().len(), 0);
+}
+
+/// A disk is never full for want of trust in the clock: what there is too much of goes at once, and the last hours there are stay.
+#[test]
+fn what_is_too_much_goes_before_the_clock_is_trusted() {
+    for now in [0, after(31), after(90_000)] {
+        let log = Log::new();
+        for hour in 0..30 {
+            log.write(numbered(hour, 0..500));
+        }
+        log.tidier(KEEPING).step(now, false, &|| false).unwrap();
+        let bytes = log.counts.bytes.load(Ordering::Relaxed);
+        let crowded = Keeping { reserve_bytes: u64::MAX, ..KEEPING };
+        log.tidier(crowded).step(now, false, &|| false).unwrap();
+        let left = log.files();
+        assert_eq!(
+            (left.len(), left.keys().next().unwrap().as_str()),
+            (24, "day=2026-11-28/hour=09"),
+            "{now}"
+        );
+        log.tidier(Keeping { max_bytes: bytes / 4, ..KEEPING }).step(now, false, &|| false).unwrap();
+        let left = log.files();
+        assert!((5..=8).contains(&left.len()), "{now}: {left:?}");
+        assert_eq!(left.keys().last().unwrap(), "day=2026-11-29/hour=08", "{now}: the newest stay");
+    }
 }
 
 /// Whatever else lies there holds up nobody: not a pipe, nor a loop of links, nor a directory that looks like an hour.

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::key::PublicKey;
+use crate::note::KIND;
 use crate::read::{Query, Reader};
 use crate::verify::{Claim, Verified, verify};
 
@@ -491,4 +492,26 @@ fn it_is_verified_while_a_daemon_writes_and_prunes() {
             times += 1;
         }
     });
+}
+
+/// A kill can come long before the next start, and nothing happens in between: who starts knows since when nobody was there.
+#[test]
+fn one_that_was_killed_is_told_with_its_last_sign_of_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = open(&dir);
+    for second in [30, 61, 100] {
+        journal.lives(START + second * SECOND);
+    }
+    drop(journal);
+    Journal::open(dir.path(), KEEPING, START + 9_000 * SECOND).unwrap().close().unwrap();
+    let told = reader(&dir).all(&Query { kinds: vec![KIND.to_owned()], ..Query::default() }).unwrap();
+    let told: Value = serde_json::from_str(&told.last().unwrap().entry.body).unwrap();
+    assert_eq!(
+        (&told["journal"]["action"], &told["journal"]["alive"]),
+        (&"killed".into(), &stamp(START + 61 * SECOND).into())
+    );
+    // One that ended in order needs no sign.
+    let before = notes(&dir).len();
+    Journal::open(dir.path(), KEEPING, START + 9_001 * SECOND).unwrap().close().unwrap();
+    assert_eq!(notes(&dir).len(), before);
 }
