@@ -143,6 +143,8 @@ pub struct Passage {
 #[derive(Debug, Default, Clone, Copy, BorshSerialize, BorshDeserialize)]
 struct Track {
     seen: bool,
+    /// Its beginning was told, to this run or an earlier one. How it goes on may be read before.
+    told: bool,
     live: bool,
     ended: Half,
     current: Half,
@@ -212,9 +214,9 @@ impl Conversations {
         if let Some(conversation) = self.table.get_mut(&key) {
             let back = usize::from(conversation.id.src != seen.id.src);
             let track = &mut conversation.halves[back];
-            let first_answer = back == 1 && !track.seen;
+            let first_answer = back == 1 && !track.told;
             conversation.refused |= first_answer && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
-            (track.seen, track.live) = (true, true);
+            (track.seen, track.told, track.live) = (true, true, true);
             conversation.touched = seen.time;
             conversation.judge(seen.verdict);
             if conversation.inner.is_none() {
@@ -229,7 +231,7 @@ impl Conversations {
         let id = if midway { reversed(&seen.id) } else { seen.id };
         let (smac, dmac) = if midway { (seen.dmac, seen.smac) } else { (seen.smac, seen.dmac) };
         let mut halves = [Track::default(); 2];
-        halves[usize::from(midway)] = Track { seen: true, live: true, ..Track::default() };
+        halves[usize::from(midway)] = Track { seen: true, told: true, live: true, ..Track::default() };
         let (start, last, touched) = (seen.time, seen.time, seen.time);
         let refused = midway && seen.id.proto == TCP && seen.tcp_flags & RST != 0;
         let inner = seen.inner.map(Box::new);
@@ -455,6 +457,19 @@ mod tests {
             ]
         );
         assert_eq!(told[2].to_server.packets, 3 * 3_600, "the end tells of all of it");
+    }
+
+    /// A sweep reads the tables as they are, and may be ahead of what lies in the rings.
+    #[test]
+    fn an_answer_whose_flow_was_swept_before_it_was_told_is_one_all_the_same() {
+        let mut all = Conversations::new(10);
+        let asked = seen(Verdict::Pass);
+        assert_eq!(all.begin(&asked).0, Role::Opens);
+        let (smac, dmac, id) = (asked.dmac, asked.smac, reversed(&asked.id));
+        all.progress(&FlowProgress { id, smac, dmac, ..went(SECOND, 1, 0, Verdict::Pass, None) });
+        let answer = FlowSeen { id, smac, dmac, tcp_flags: SYN | ACK, ..asked };
+        assert_eq!(all.begin(&answer).0, Role::Answers(asked.id));
+        assert_eq!(all.begin(&answer).0, Role::Continues);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Conversations {
 impl Conversation {
     fn midway(progress: &FlowProgress) -> Self {
         let current = read(progress);
-        let track = Track { seen: true, live: true, current, ..Track::default() };
+        let track = Track { seen: true, told: true, live: true, current, ..Track::default() };
         let earlier = Earlier { until: progress.time, to_server: current, to_client: Half::default() };
         let mut conversation = Self {
             id: progress.id,
@@ -63,7 +63,7 @@ impl Conversation {
         let is_other = self.id.src != progress.id.src && !self.halves[1].seen;
         let Some(earlier) = self.earlier.as_mut().filter(|_| is_other) else { return false };
         let current = read(progress);
-        self.halves[1] = Track { seen: true, live: true, current, ..Track::default() };
+        self.halves[1] = Track { seen: true, told: true, live: true, current, ..Track::default() };
         earlier.to_client = current;
         (self.last, self.touched) = (self.last.max(progress.last), progress.time);
         if progress.first < self.start {
