@@ -46,7 +46,7 @@ use crate::hearing::Hearing;
 use crate::identify::Identities;
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
-use crate::observation::{FlowSeen, Kind, Observation, Verdict};
+use crate::observation::{FlowId, FlowSeen, Kind, Observation, Verdict};
 use crate::policy::memory::Counter;
 use crate::policy::repeat::Repeats;
 use crate::policy::{Blocklist, Decision, Level, Memory, Name, Save, Target};
@@ -282,8 +282,8 @@ impl Engine {
             (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
                 self.hearing.answered(&id);
                 self.note_service(&id, sighting.device, seen, out);
-                if (id.proto != TCP || seen.tcp_flags & RST == 0) && self.is_internal(id.dst) {
-                    self.services.answered(&id, seen.time);
+                if id.proto != TCP || seen.tcp_flags & RST == 0 {
+                    self.accepted(&id, seen);
                 }
                 if let Some((contact, outcome)) = self.contacts.answered(&id, seen) {
                     self.outcome(&contact, outcome, seen.time);
@@ -325,10 +325,18 @@ impl Engine {
         self.ask_unusual(contact.time, |unusual, look, found| unusual.contact(&contact, peer, look, found));
     }
 
-    fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time) {
-        if outcome == Outcome::Answered && matches!(contact.id.proto, TCP | UDP) {
-            self.inventory.note_answer(contact.device);
+    /// A conversation was answered, and not by a refusal, whether it was a first contact or not: what is tried first may not have
+    /// been started yet.
+    fn accepted(&mut self, id: &FlowId, answer: &FlowSeen) {
+        if matches!(id.proto, TCP | UDP) {
+            self.inventory.note_answer(answer.dmac, id.src);
         }
+        if self.is_internal(id.dst) {
+            self.services.answered(id, answer.time);
+        }
+    }
+
+    fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time) {
         let health = match outcome {
             Outcome::Answered => Health::Unknown,
             _ => {

@@ -602,11 +602,16 @@ impl Inventory {
         }
     }
 
-    /// Notes that a TCP or UDP contact of a device was answered.
-    pub fn note_answer(&mut self, key: DeviceKey) {
-        if let Some(device) = self.devices.peek_mut(&key) {
-            device.changed |= !device.answered;
-            device.answered = true;
+    /// Notes that somebody answered by TCP or UDP what was asked from this address, which is reached by this MAC address.
+    pub fn note_answer(&mut self, mac: Mac, ip: IpAddr) {
+        let local = DeviceKey::Local(mac);
+        let routed = self.devices.peek(&local).is_some_and(|device| device.gateway && !device.is_own(ip));
+        let key = if routed { DeviceKey::Routed(ip) } else { local };
+        if let Some(device) = self.devices.peek_mut(&key)
+            && !device.answered
+            && device.ips().any(|own| own == ip)
+        {
+            (device.answered, device.changed) = (true, true);
         }
     }
 

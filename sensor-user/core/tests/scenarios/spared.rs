@@ -196,3 +196,24 @@ fn a_monitoring_station_is_usual_to_itself() {
     }
     assert_eq!(lan.actions(), []);
 }
+
+/// Who is started first finds services that are not there yet.
+#[test]
+fn a_host_that_was_refused_first_is_an_end_host_as_soon_as_it_is_answered() {
+    let swept = |later: u8| {
+        let mut lan = Lan::new(decisive());
+        lan.populate(1..=20);
+        for answer in [RST_ACK, later] {
+            lan.tcp(7, 1, 80, Some(answer));
+            lan.pass(SECOND);
+        }
+        for m in 100..130 {
+            lan.arp(7, m);
+            lan.pass(5 * MILLISECOND);
+        }
+        lan.pass(SECOND);
+        (lan.alerts(), lan.isolated())
+    };
+    assert_eq!(swept(RST_ACK), (vec![("scan", 2, 7)], vec![]));
+    assert_eq!(swept(SYN_ACK), (vec![("scan", 2, 7), ("scan", 1, 7)], vec![7]));
+}
