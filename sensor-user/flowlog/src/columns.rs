@@ -6,8 +6,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::fs::File;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::builder::{Float64Builder, Int32Builder, Int64Builder, TimestampMicrosecondBuilder};
@@ -15,6 +17,7 @@ use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt32Array, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::take::take_record_batch;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -24,6 +27,7 @@ use sensor_core::flow::{ICMP, ICMP6, TCP, UDP};
 use sensor_core::observation::{EndReason, FlowId, Kind, Verdict};
 use sensor_core::tunnel::Wrapping;
 
+use crate::error::FlowLogError;
 use crate::named::Texts;
 use crate::row::{Place, Row};
 
@@ -121,6 +125,25 @@ pub fn properties(level: i32) -> Result<WriterProperties, ParquetError> {
         }
     }
     Ok(properties.build())
+}
+
+/// What a file says of itself.
+///
+/// # Errors
+///
+/// If it is no file of ours. One whose row groups claim more rows than any of ours has is none: a few bytes may stand for
+/// millions of equal rows.
+pub fn metadata(file: &File, path: &Path) -> Result<ArrowReaderMetadata, FlowLogError> {
+    let wrong = FlowLogError::unreadable(path);
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(&wrong)?;
+    let mut groups = metadata.metadata().row_groups().iter();
+    match groups.find(|group| !(0..=GROUP as i64).contains(&group.num_rows())) {
+        Some(group) => Err(wrong(ParquetError::General(format!(
+            "one of its row groups claims {} rows, where {GROUP} are the most",
+            group.num_rows()
+        )))),
+        None => Ok(metadata),
+    }
 }
 
 /// A column of texts: each is kept once.

@@ -15,15 +15,14 @@ use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions,
-    ParquetRecordBatchReaderBuilder, RowFilter,
+    ArrowPredicate, ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sensor_core::addr::{Mac, Prefix};
 
-use crate::columns::{GROUP, fit};
+use crate::columns::{GROUP, fit, metadata};
 use crate::error::{FlowLogError, Unread};
 use crate::hour::Hour;
 use crate::named::{Texts, numbers};
@@ -181,7 +180,7 @@ fn scan_file(
     found: &mut dyn FnMut(&RecordBatch) -> Result<(), FlowLogError>,
 ) -> Result<(), FlowLogError> {
     let wrong = FlowLogError::unreadable(path);
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(&wrong)?;
+    let metadata = metadata(file, path)?;
     for (at, group) in metadata.metadata().row_groups().iter().enumerate() {
         if !may_hold(group, query) {
             scanned.skipped += 1;

@@ -14,7 +14,7 @@ use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rustix::io::Errno;
 
-use crate::columns::{GROUP, SCHEMA, by_address};
+use crate::columns::{GROUP, SCHEMA, by_address, metadata};
 use crate::error::FlowLogError;
 use crate::hour::Hour;
 use crate::lake::Mark;
@@ -295,16 +295,17 @@ fn read(path: &Path) -> Result<(), FlowLogError> {
     // As many descriptors as whoever reads it needs.
     let _more = file.try_clone().map_err(failed())?;
     io::copy(&mut file, &mut io::sink()).map_err(failed())?;
-    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(FlowLogError::unreadable(path))?;
-    drain(rows, path)
+    let metadata = metadata(&file, path)?;
+    drain(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata), path)
 }
 
 /// Reads a row group of a file; whether there is another after it.
 fn read_group(path: &Path, group: usize) -> Result<bool, FlowLogError> {
     let file = File::open(path).map_err(FlowLogError::disk("read", path))?;
-    let rows = ParquetRecordBatchReaderBuilder::try_new(file).map_err(FlowLogError::unreadable(path))?;
-    let groups = rows.metadata().num_row_groups();
+    let metadata = metadata(&file, path)?;
+    let groups = metadata.metadata().num_row_groups();
     if group < groups {
+        let rows = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         drain(rows.with_row_groups(vec![group]), path)?;
     }
     Ok(group + 1 < groups)
@@ -328,10 +329,11 @@ impl Joined {
     fn add(&mut self, path: &Path) -> Result<bool, FlowLogError> {
         let wrong = FlowLogError::unreadable(path);
         let file = File::open(path).map_err(FlowLogError::disk("open", path))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
-        if reader.schema().fields() != SCHEMA.fields() {
+        let metadata = metadata(&file, path)?;
+        if metadata.schema().fields() != SCHEMA.fields() {
             return Ok(false);
         }
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         for batch in reader.with_batch_size(READ).build().map_err(&wrong)? {
             let batch = batch.map_err(|error| wrong(error.into()))?;
             let (mut from, rows) = (0, batch.num_rows());

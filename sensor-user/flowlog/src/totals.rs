@@ -13,6 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter};
 use sensor_core::inventory::cards::DeviceId;
 
+use crate::columns::metadata;
 use crate::error::{FlowLogError, Unread};
 use crate::hour::Hour;
 use crate::named::{Texts, numbers};
@@ -123,12 +124,13 @@ impl Totals {
     ) -> Result<(), FlowLogError> {
         let wrong = FlowLogError::unreadable(path);
         let again = file.try_clone().map_err(FlowLogError::disk("read", path))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
+        let metadata = metadata(&file, path)?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
         let mask = ProjectionMask::columns(reader.parquet_schema(), COLUMNS);
         for rows in reader.with_projection(mask).build().map_err(&wrong)? {
             self.add(&rows.map_err(|error| wrong(error.into()))?, time, ports)?;
         }
-        let reader = ParquetRecordBatchReaderBuilder::try_new(again).map_err(&wrong)?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(again, metadata);
         let [part, mask] = [&PART[..], &PARTS]
             .map(|names| ProjectionMask::columns(reader.parquet_schema(), names.iter().copied()));
         let filter = RowFilter::new(vec![Box::new(ArrowPredicateFn::new(part, |rows| is_part(&rows)))]);

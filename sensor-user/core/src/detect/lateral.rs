@@ -4,8 +4,9 @@
 //! shell, to destinations that are not common servers of it. A worm with a list of living hosts is seen by this: none of
 //! its contacts fails.
 //! Statistic: distinct destinations of one service within a sliding window, against a limit that a device's own learned
-//! most raises by a quarter and two. Destinations nobody ever heard count half: a PC that wakes with drives mapped to six
-//! servers of old is no worm.
+//! most raises by a quarter and two. What has become a common server since is taken out of that most: else the morning on
+//! which a PC met its file servers lets it meet a victim more ever after. Destinations nobody ever heard count half: a PC
+//! that wakes with drives mapped to six servers of old is no worm.
 //! Cold start: the limit alone; a destination counts as a common server once three devices used it. Recovery: the window
 //! empties; a release forgets it.
 //! Known false alarms: an administrator's machine (name it on the protected list), a PC that meets four file servers for
@@ -73,8 +74,8 @@ struct Reach {
     born: Time,
     /// Destination, when it was first contacted, and what it counts for; oldest first.
     recent: Vec<(IpAddr, Time, u32)>,
-    /// Most destinations in a window that brought no finding.
-    usual: u32,
+    /// The most destinations of a window that brought no finding.
+    usual: Vec<IpAddr>,
     told: bool,
 }
 
@@ -98,7 +99,7 @@ impl Lateral {
     }
 
     /// Notes a client of a server; true if it was a common server before.
-    fn is_common(&mut self, server: IpAddr, service: Service, client: DeviceKey) -> bool {
+    fn note_client(&mut self, server: IpAddr, service: Service, client: DeviceKey) -> bool {
         let clients = self.clients.get_or_insert_mut((server, service), Vec::new);
         let common = clients.len() >= COMMON;
         if !common && !clients.contains(&client) {
@@ -108,6 +109,12 @@ impl Lateral {
     }
 }
 
+/// How many of these are no common servers of a service.
+fn uncommon(servers: &[IpAddr], service: Service, clients: &Lru<(IpAddr, Service), Vec<DeviceKey>>) -> u32 {
+    let common = |ip: &&IpAddr| clients.peek(&(**ip, service)).is_some_and(|known| known.len() >= COMMON);
+    servers.iter().filter(|ip| !common(ip)).count() as u32
+}
+
 impl Detector for Lateral {
     fn contact(&mut self, contact: &Contact, found: &mut Vec<Finding>) {
         let id = &contact.id;
@@ -115,7 +122,7 @@ impl Detector for Lateral {
             return;
         }
         let Some(service) = Service::of(id.dport) else { return };
-        if self.is_common(id.dst, service, contact.device) {
+        if self.note_client(id.dst, service, contact.device) {
             return;
         }
         let settings = self.settings;
@@ -124,27 +131,33 @@ impl Detector for Lateral {
         if reach.born < contact.clean_since {
             *reach = fresh();
         }
-        let before = reach.recent.len();
-        reach.recent.retain(|(_, time, _)| contact.time.since(*time) < settings.window_ns);
-        if reach.recent.is_empty() && before > 0 && !std::mem::take(&mut reach.told) {
-            reach.usual = reach.usual.max(before as u32);
+        let over = |time: Time| contact.time.since(time) >= settings.window_ns;
+        if reach.recent.last().is_some_and(|(_, time, _)| over(*time)) {
+            let before = std::mem::take(&mut reach.recent);
+            if !std::mem::take(&mut reach.told)
+                && before.len() > uncommon(&reach.usual, service, &self.clients) as usize
+            {
+                reach.usual = before.into_iter().map(|(ip, ..)| ip).collect();
+            }
         }
+        reach.recent.retain(|(_, time, _)| !over(*time));
         if reach.recent.iter().any(|(ip, ..)| *ip == id.dst) || reach.recent.len() >= MOST {
             return;
         }
         reach.recent.push((id.dst, contact.time, if contact.alive { WHOLE } else { DARK }));
-        let learned = reach.usual + reach.usual.div_ceil(4) + 2;
-        let limit = if reach.usual == 0 { settings.limit } else { settings.limit.max(learned) };
+        let usual = uncommon(&reach.usual, service, &self.clients);
+        let limit =
+            if usual == 0 { settings.limit } else { settings.limit.max(usual + usual.div_ceil(4) + 2) };
         let counted: u32 = reach.recent.iter().map(|(.., parts)| parts).sum();
         if counted >= limit.saturating_mul(WHOLE) && !reach.told {
             reach.told = true;
-            found.push(reach.finding(contact, service, limit));
+            found.push(reach.finding(contact, service, limit, usual));
         }
     }
 }
 
 impl Reach {
-    fn finding(&self, contact: &Contact, service: Service, limit: u32) -> Finding {
+    fn finding(&self, contact: &Contact, service: Service, limit: u32, usual: u32) -> Finding {
         let first = self.recent.first().map_or(contact.time, |(_, time, _)| *time);
         let severity = if service == Service::Shell { 2 } else { 1 };
         Finding {
@@ -162,7 +175,7 @@ impl Reach {
             evidence: vec![
                 ("new_destinations", Value::Count(self.recent.len() as u64)),
                 ("limit", Value::Count(u64::from(limit))),
-                ("usual", Value::Count(u64::from(self.usual))),
+                ("usual", Value::Count(u64::from(usual))),
                 ("dest_port", Value::Count(u64::from(contact.id.dport))),
                 ("seconds", seconds(contact.time.since(first))),
                 ("destinations", list(self.recent.iter().take(EXAMPLES).map(|(ip, ..)| ip))),

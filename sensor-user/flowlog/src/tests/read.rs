@@ -307,6 +307,24 @@ fn a_damaged_file_keeps_nobody_from_the_others() {
     );
 }
 
+/// A few bytes may stand for millions of equal rows, which nobody shall have to hold.
+#[test]
+fn a_file_that_claims_more_rows_in_a_group_than_any_of_ours_is_refused() {
+    let log = Log::new();
+    log.write(numbered(0, 0..1_000));
+    let file = log.path().join("day=2026-11-28/hour=03").read_dir().unwrap().next().unwrap().unwrap().path();
+    let whole = super::everything(&file).remove(0);
+    let times = crate::columns::GROUP / whole.num_rows() + 1;
+    let mut writer = ArrowWriter::try_new(fs::File::create(&file).unwrap(), whole.schema(), None).unwrap();
+    for _ in 0..times {
+        writer.write(&whole).unwrap();
+    }
+    writer.close().unwrap();
+    let (_, scanned) = told(&log, &ALL, Format::Csv);
+    assert_eq!((scanned.rows, scanned.unread.count), (0, 1));
+    assert!(scanned.unread.to_string().contains("claims 66000 rows"), "{}", scanned.unread);
+}
+
 /// Whoever reads no more, as `head` does, is known for that.
 #[test]
 fn an_output_that_is_closed_is_told_as_that() {
