@@ -5,8 +5,8 @@
 //! its contacts fails.
 //! Statistic: distinct destinations of one service within a sliding window, against a limit that a device's own learned
 //! most raises by a quarter and two. What has become a common server since is taken out of that most: else the morning on
-//! which a PC met its file servers lets it meet a victim more ever after. Destinations nobody ever heard count half: a PC
-//! that wakes with drives mapped to six servers of old is no worm.
+//! which a PC met its file servers lets it meet a victim more ever after. Destinations nobody ever heard count half
+//! until they answer: a PC that wakes with drives mapped to six servers of old is no worm.
 //! Cold start: the limit alone; a destination counts as a common server once three devices used it. Recovery: the window
 //! empties; a release forgets it.
 //! Known false alarms: an administrator's machine (name it on the protected list), a PC that meets four file servers for
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{Detector, EXAMPLES, Finding, list, seconds};
-use crate::contact::Contact;
+use crate::contact::{Contact, Outcome};
 use crate::event::Value;
 use crate::evidence::{Family, by_severity};
 use crate::flow::TCP;
@@ -146,19 +146,42 @@ impl Detector for Lateral {
         }
         reach.recent.push((id.dst, contact.time, if contact.alive { WHOLE } else { DARK }));
         let usual = uncommon(&reach.usual, service, &self.clients);
-        let limit =
-            if usual == 0 { settings.limit } else { settings.limit.max(usual + usual.div_ceil(4) + 2) };
-        let counted: u32 = reach.recent.iter().map(|(.., parts)| parts).sum();
-        if counted >= limit.saturating_mul(WHOLE) && !reach.told {
-            reach.told = true;
-            found.push(reach.finding(contact, service, limit, usual));
+        found.extend(reach.judge(contact, service, settings.limit, usual));
+    }
+
+    fn outcome(&mut self, contact: &Contact, outcome: Outcome, _: Time, found: &mut Vec<Finding>) {
+        let id = &contact.id;
+        if outcome != Outcome::Answered || id.kind != Kind::Ip || id.proto != TCP {
+            return;
         }
+        let Some(service) = Service::of(id.dport) else { return };
+        let Some(reach) = self.reach.peek_mut(&(contact.device, service)) else { return };
+        if reach.born < contact.clean_since {
+            return;
+        }
+        let dark = |(ip, _, parts): &&mut (IpAddr, Time, u32)| *ip == id.dst && *parts == DARK;
+        let Some((.., parts)) = reach.recent.iter_mut().find(dark) else { return };
+        *parts = WHOLE;
+        let usual = uncommon(&reach.usual, service, &self.clients);
+        found.extend(reach.judge(contact, service, self.settings.limit, usual));
     }
 }
 
 impl Reach {
+    /// What there is to say after a contact or its answer, once a window; `limit` is without what is usual.
+    fn judge(&mut self, contact: &Contact, service: Service, limit: u32, usual: u32) -> Option<Finding> {
+        let limit = if usual == 0 { limit } else { limit.max(usual + usual.div_ceil(4) + 2) };
+        let counted: u32 = self.recent.iter().map(|(.., parts)| parts).sum();
+        if self.told || counted < limit.saturating_mul(WHOLE) {
+            return None;
+        }
+        self.told = true;
+        Some(self.finding(contact, service, limit, usual))
+    }
+
     fn finding(&self, contact: &Contact, service: Service, limit: u32, usual: u32) -> Finding {
-        let first = self.recent.first().map_or(contact.time, |(_, time, _)| *time);
+        let time = |at: Option<&(IpAddr, Time, u32)>| at.map_or(contact.time, |(_, time, _)| *time);
+        let (first, last) = (time(self.recent.first()), time(self.recent.last()));
         let severity = if service == Service::Shell { 2 } else { 1 };
         Finding {
             detector: "lateral",
@@ -177,7 +200,7 @@ impl Reach {
                 ("limit", Value::Count(u64::from(limit))),
                 ("usual", Value::Count(u64::from(usual))),
                 ("dest_port", Value::Count(u64::from(contact.id.dport))),
-                ("seconds", seconds(contact.time.since(first))),
+                ("seconds", seconds(last.since(first))),
                 ("destinations", list(self.recent.iter().take(EXAMPLES).map(|(ip, ..)| ip))),
             ],
             first_evidence: first,

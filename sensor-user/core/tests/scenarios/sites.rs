@@ -29,6 +29,40 @@ fn drives_of_old_servers_are_no_lateral_movement() {
     }
 }
 
+/// Whom nobody heard before lives all the same if he answers.
+#[test]
+fn a_worm_that_meets_strangers_who_answer_is_lateral_movement() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=50);
+    for m in 100..104 {
+        assert_eq!(lan.alerts(), [], "before {m}");
+        lan.tcp(5, m, 445, Some(SYN_ACK));
+        lan.pass(SECOND);
+    }
+    assert_eq!(lan.alerts(), [("lateral", 1, 5)]);
+}
+
+/// The morning on which a PC met its file servers says nothing of whom it may meet later; that it looks around on its own does.
+#[test]
+fn servers_that_became_common_raise_no_limit() {
+    for (clients, want) in [(1..=3, 1), (1..=1, 0)] {
+        let mut lan = Lan::new(enforcing());
+        lan.populate(1..=50);
+        for pc in clients {
+            for server in [40, 41, 42] {
+                lan.tcp(pc, server, 445, Some(SYN_ACK));
+            }
+            lan.pass(5 * MINUTE);
+        }
+        for victim in [20, 21, 22, 23] {
+            lan.tcp(1, victim, 445, Some(SYN_ACK));
+            lan.pass(SECOND);
+        }
+        let called = lan.alerts().iter().filter(|(detector, ..)| *detector == "lateral").count();
+        assert_eq!(called, want, "{:?}", lan.alerts());
+    }
+}
+
 #[test]
 fn new_monitors_that_stream_like_the_others_are_no_exfiltration() {
     let mut lan = Lan::new(enforcing());
