@@ -4,9 +4,11 @@
 //! turned to gets an address of its own that is new to the site, behind the router if that is where it was; what is outside
 //! stays what it is. An attack that is cut off stops.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sensor_core::addr::Mac;
@@ -36,6 +38,8 @@ const GIVES_UP: u32 = 20;
 const APART: u64 = 20 * MINUTE;
 /// Flow tables are read this often.
 const SWEEP: u64 = 5 * SECOND;
+/// A PC that nothing was grafted on is drawn for so often.
+const DRAWS: usize = 200;
 /// Index of the port the data path has.
 const PORT: u8 = 1;
 
@@ -267,11 +271,15 @@ pub fn grow(seed: u64, grafts: &[Arc<Graft>], trial: &Trial) -> Vec<Ran> {
         let mut world = World::new(site, seed, &mut product);
         world.open();
         let first = START.plus(trial.learned * DAY);
+        let used = Rc::new(RefCell::new(HashSet::new()));
         for (run, graft) in grafts.iter().enumerate() {
             let (graft, time) = (Arc::clone(graft), first.plus(run as u64 * APART));
+            let used = Rc::clone(&used);
             world.after(time.since(world.now), move |world| {
-                // One that nothing was grafted on: they are many, and hosts that are up are drawn anew each time.
-                if let Some(host) = world.any_up(&[Class::Pc]) {
+                // One that nothing was grafted on: whoever is cut off for another attack does this one in vain.
+                let mut drawn = (0..DRAWS).filter_map(|_| world.any_up(&[Class::Pc]));
+                let host = drawn.find(|host| used.borrow_mut().insert(*host));
+                if let Some(host) = host {
                     let growing = Growing::new(graft, run as u16, world, host);
                     world.play(world.now, Box::new(growing));
                 }
