@@ -300,7 +300,8 @@ pub struct Isolation {
     pub incident: Option<u64>,
     /// The flow that tipped the scale.
     pub flow: Option<FlowId>,
-    /// When the first piece of evidence came; none for one entered by hand.
+    /// When the first evidence came, of what tipped the scale or of an alert of the same incident before it; none for one
+    /// entered by hand.
     pub first_evidence: Option<Time>,
 }
 

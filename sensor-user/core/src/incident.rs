@@ -22,6 +22,9 @@ const MAX_FINDINGS: usize = 32;
 /// So many numbers ahead of those in use are remembered as given, so that not each incident takes a write.
 const AHEAD: u64 = 64;
 
+/// Findings up to this severity alert; the others are hints.
+const ALERT: u8 = 2;
+
 /// One incident.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Incident {
@@ -33,6 +36,8 @@ pub struct Incident {
     pub severity: u8,
     /// When it was opened.
     pub opened: Time,
+    /// When the first evidence of its alerts came; of a hint it is not known how much it has to do with what followed.
+    pub first_evidence: Option<Time>,
     /// When the last finding came.
     pub updated: Time,
     /// What was done about it.
@@ -116,6 +121,11 @@ impl Incidents {
         incident.updated = now;
         incident.evidence = evidence;
         incident.severity = incident.severity.min(finding.severity);
+        if finding.severity <= ALERT {
+            let first =
+                incident.first_evidence.map_or(finding.first_evidence, |old| old.min(finding.first_evidence));
+            incident.first_evidence = Some(first);
+        }
         let same = |(_, old): &&mut (Time, Finding)| {
             old.detector == finding.detector && old.signature == finding.signature
         };
@@ -178,6 +188,7 @@ impl Incidents {
             device: finding.device,
             severity: finding.severity,
             opened: now,
+            first_evidence: None,
             updated: now,
             action: Action::None,
             ruling: None,
@@ -213,10 +224,12 @@ impl Incidents {
         incidents.into_iter().filter_map(|incident| Some((incident.id, gravest(incident)?))).collect()
     }
 
-    /// Notes what was done. What graded decisions would do takes nothing back that was done, or refused.
+    /// Notes what was done. What graded decisions would do takes nothing back that was done, or refused; that a device is
+    /// restricted already says less than by what.
     pub fn set_action(&mut self, id: u64, action: Action) {
         if let Some(incident) = self.all.get_mut(&id)
             && (!action.is_ungraded() || incident.is_untouched())
+            && (action != Action::AlreadyIsolated || !incident.action.acts())
         {
             incident.action = action;
         }

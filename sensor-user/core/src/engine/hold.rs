@@ -177,7 +177,9 @@ impl Engine {
         let mut isolation = tell(&block, change, Some(device));
         self.enter(block, out);
         isolation.flow = Some(finding.flow);
-        isolation.first_evidence = Some(finding.first_evidence);
+        let alerted = self.incidents.get(incident).and_then(|incident| incident.first_evidence);
+        isolation.first_evidence =
+            Some(alerted.map_or(finding.first_evidence, |first| first.min(finding.first_evidence)));
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
     }
 

@@ -81,6 +81,12 @@ fn a_device_is_raised_in_place_as_the_evidence_grows() {
     );
     let raised = [Action::Throttled, Action::Pinned, Action::AlreadyIsolated, Action::Isolated];
     assert_eq!(lan.actions(), raised);
+    // What is found of a device that is held takes nothing away from what was done.
+    lan.fail(66, 110, 30);
+    lan.pass(HOUR / 12);
+    lan.fail(66, 140, 30);
+    assert!(lan.actions()[raised.len()..].contains(&Action::AlreadyIsolated), "{:?}", lan.actions());
+    assert_eq!(lan.engine.snapshot(lan.now).incidents[0].action, Action::Isolated);
     // One release undoes all of it.
     lan.engine.command(lan.now, Command::Remove(Which::Id(isolated.id)), &mut lan.out).unwrap();
     assert_eq!((lan.entries(), lan.cut()), (vec![], vec![]));
@@ -208,6 +214,34 @@ fn new_evidence_renews_and_nothing_lowers() {
     assert!(entry.until > before, "{:?}", lan.changes());
     lan.pass(HOUR + SECOND);
     assert_eq!(lan.entries(), []);
+}
+
+/// What a person is told it took is the time since the first alert of the same incident, not since what tipped the scale.
+#[test]
+fn the_first_evidence_is_that_of_the_first_alert() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=70);
+    for m in 100..112 {
+        lan.arp(66, m);
+        lan.pass(100 * MILLISECOND);
+    }
+    lan.pass(2 * SECOND);
+    assert_eq!((lan.alerts().len(), lan.entries().len()), (1, 0), "{:?}", lan.alerts());
+    for port in 1..60 {
+        lan.tcp(66, 5, port, Some(RST_ACK));
+    }
+    let first = |event: &Event| match event {
+        Event::Alert(alert) => Some(alert.first_evidence),
+        _ => None,
+    };
+    let alerts: Vec<Time> = lan.out.events.iter().filter_map(|timed| first(&timed.event)).collect();
+    let isolation = |event: &Event| match event {
+        Event::Isolation(isolation) => isolation.first_evidence,
+        _ => None,
+    };
+    let told = lan.out.events.iter().find_map(|timed| isolation(&timed.event));
+    assert_eq!(told, Some(alerts[0]));
+    assert!(alerts.last().unwrap().since(alerts[0]) > 2 * SECOND, "{alerts:?}");
 }
 
 #[test]
