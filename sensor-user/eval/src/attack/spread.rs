@@ -105,11 +105,14 @@ impl Script for Ransomware {
 pub(super) struct Chain {
     run: Run,
     left: usize,
+    /// Where it was: a way back is no further step.
+    been: Vec<HostId>,
 }
 
 impl Chain {
     pub fn new(run: Run, depth: usize) -> Self {
-        Self { run, left: depth }
+        let been = vec![run.host];
+        Self { run, left: depth, been }
     }
 }
 
@@ -118,7 +121,7 @@ impl Script for Chain {
         if self.left == 0 || self.run.is_over(world) {
             return None;
         }
-        let peer = world.any_up(&[Class::Pc]).filter(|peer| *peer != self.run.host);
+        let peer = world.any_up(&[Class::Pc]).filter(|peer| !self.been.contains(peer));
         let Some(peer) = peer else { return soon(world) };
         let port = world.chance.pick(&[445, 3389]).unwrap_or(445);
         let talk = Talk {
@@ -129,6 +132,7 @@ impl Script for Chain {
         };
         if self.run.begin(world, &talk) == Fate::Answered {
             self.run.host = peer;
+            self.been.push(peer);
             self.left -= 1;
             return Some(world.now.plus(5 * MINUTE));
         }
