@@ -94,7 +94,7 @@ fn channels(list: &[NotifyChannel], here: &Here) -> String {
         [
             channel.name.clone(),
             channel.kind.clone(),
-            if channel.failing { "FAILS" } else { "ok" }.to_owned(),
+            state(channel).to_owned(),
             channel.waiting.to_string(),
             channel.sent.to_string(),
             channel.lost.to_string(),
@@ -106,7 +106,7 @@ fn channels(list: &[NotifyChannel], here: &Here) -> String {
     let columns = [
         column("CHANNEL", 8),
         column("KIND", 7),
-        column("STATE", 5),
+        column("STATE", 7),
         numbers("WAIT"),
         numbers("SENT"),
         numbers("LOST"),
@@ -114,4 +114,14 @@ fn channels(list: &[NotifyChannel], here: &Here) -> String {
         column("LAST ERROR", 12),
     ];
     table(columns, &rows, here.width)
+}
+
+/// How a channel does, as far as attempts since the start of the daemon show: before the first nobody knows.
+fn state(channel: &NotifyChannel) -> &'static str {
+    match (channel.last_success, channel.last_error_time) {
+        _ if channel.failing => "FAILS",
+        (None, None) => "untried",
+        (success, Some(error)) if success.is_none_or(|success| success < error) => "retries",
+        _ => "ok",
+    }
 }

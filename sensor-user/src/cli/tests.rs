@@ -789,6 +789,23 @@ fn channels_are_shown_tried_and_told_that_somebody_knows() {
     let (text, _) = command("notify list", vec![ok(json!([]))]);
     assert!(text.unwrap().starts_with("Nobody is told: "));
 
+    let (before, after) = ("2025-12-31T23:00:00.000000+0000", "2025-12-31T23:00:01.000000+0000");
+    for (success, error, want) in [
+        (None, None, "untried"),
+        (None, Some(before), "retries"),
+        (Some(before), Some(after), "retries"),
+        (Some(after), Some(before), "ok"),
+        (Some(before), None, "ok"),
+    ] {
+        let mut channel = list[1].clone();
+        channel["last_success"] = json!(success);
+        channel["last_error_time"] = json!(error);
+        let (text, _) = command("notify list", vec![ok(json!([channel]))]);
+        let text = text.unwrap();
+        let row = text.lines().nth(1).unwrap();
+        assert_eq!(row.split_whitespace().nth(2), Some(want), "{text}");
+    }
+
     let tested = json!({ "channel": "it-mail", "answer": "250 queued" });
     let (text, asked) = command("notify test it-mail", vec![ok(tested)]);
     assert_eq!(text.unwrap(), "it-mail took it and says: 250 queued\n");

@@ -40,6 +40,8 @@ pub struct LampKeeper {
     state: Arc<State>,
     /// How it looks, as far as is known.
     shown: Option<Wanted>,
+    /// New alarms since it showed last what was wanted.
+    untold: u64,
     /// Until when it sounds.
     sounds_until: Time,
     next_look: Time,
@@ -59,6 +61,7 @@ impl LampKeeper {
             file,
             state,
             shown: None,
+            untold: 0,
             sounds_until: Time(0),
             next_look: Time(0),
             not_before: Time(0),
@@ -88,7 +91,7 @@ impl LampKeeper {
         match job {
             Job::Tell(notice, ruled) => {
                 if self.alarms.hear(&notice, ruled) {
-                    self.state.sent.fetch_add(1, Ordering::Relaxed);
+                    self.untold += 1;
                     let now = clock::mono();
                     self.sounds_until = if self.lamp.buzzer_for_ns == 0 {
                         Time(u64::MAX)
@@ -108,6 +111,8 @@ impl LampKeeper {
         if open != self.alarms {
             self.keep();
         }
+        // What was over before the lamp was reached, it never told.
+        self.untold = self.untold.min(self.alarms.count() as u64);
     }
 
     fn keep(&self) {
@@ -132,7 +137,7 @@ impl LampKeeper {
         }
         let wanted = self.wanted(now);
         if self.shown == Some(wanted) && now < self.next_look {
-            return;
+            return self.count_told();
         }
         self.next_look = now.plus(LOOK);
         let result = match self.shown {
@@ -144,7 +149,16 @@ impl LampKeeper {
             },
             _ => show(&self.lamp.protocol, &wanted),
         };
+        let shows = result.is_ok();
         self.account(wanted, result);
+        if shows {
+            self.count_told();
+        }
+    }
+
+    /// The lamp shows what is wanted: whoever sees it was told of all that is open.
+    fn count_told(&mut self) {
+        self.state.sent.fetch_add(std::mem::take(&mut self.untold), Ordering::Relaxed);
     }
 
     fn account(&mut self, wanted: Wanted, result: Result<String, SendError>) {

@@ -36,6 +36,7 @@ fn a_lamp_shows_the_gravest_until_somebody_knows() {
     lamp.wait([2, 0, 0, 0, 0, 1]);
     // The buzzer stops by itself.
     lamp.wait([2, 0, 0, 0, 0, 0]);
+    house.wait("desk", "told", 5, |desk| desk.sent == 2);
     house.tell(&judgement(16));
     lamp.wait([0, 1, 0, 0, 0, 0]);
     assert!(house.notifier.acknowledge(Some(15)));
@@ -83,9 +84,11 @@ fn a_lamp_of_another_series_refuses_and_one_that_is_not_there_fails() {
     let desk = house.wait("desk", "failing", 10, |desk| desk.failing);
     assert!(desk.last_error.unwrap().contains("give the series of the lamp"));
     let settings = self::lamp(LampProtocol::Pns(local(free_port()), Series::Nh));
-    let house = House::start(settings, &dir.path().join("two"));
+    let mut house = House::start(settings, &dir.path().join("two"));
+    house.tell(&alert(15, 1));
     let desk = house.wait("desk", "failing", 20, |desk| desk.failing);
     assert!(desk.last_error.unwrap().contains("cannot reach localhost:"));
+    assert_eq!((desk.waiting, desk.sent), (1, 0), "it told nobody");
 
     let settings = self::lamp(LampProtocol::Pns(local(lamp.port), Series::La));
     let house = House::start(settings, &dir.path().join("three"));
