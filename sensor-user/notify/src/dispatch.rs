@@ -323,11 +323,13 @@ impl Dispatcher {
         for (name, state) in self.states.iter() {
             let fails = state.failing.load(Ordering::Relaxed);
             if fails != self.failing.contains(name) {
-                let why = state.last().error.map(|(_, why)| why).unwrap_or_default();
-                changed.push((name.clone(), fails.then_some(why)));
+                let failure = state.last().error.filter(|_| fails);
+                changed.push((name.clone(), fails, failure));
             }
         }
-        for (name, error) in changed {
+        for (name, fails, failure) in changed {
+            let error =
+                fails.then(|| failure.as_ref().map_or_else(String::new, |failure| failure.why.clone()));
             match &error {
                 Some(why) => {
                     log::error!("the channel {name} fails: {why}");
@@ -338,7 +340,8 @@ impl Dispatcher {
                     self.failing.remove(&name);
                 }
             }
-            let notice = notice(&self.numbers, Told::channel(&name, error), clock::unix_ns(), None);
+            let told = Told::channel(&name, error, failure.map(|failure| failure.trouble));
+            let notice = notice(&self.numbers, told, clock::unix_ns(), None);
             self.route(&notice);
         }
     }

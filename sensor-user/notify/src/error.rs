@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a channel did not take a notice.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -68,7 +70,40 @@ pub enum SendError {
     Form(String),
 }
 
+/// What kind of trouble it is, for those who are told in another language than its details.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// See [`SendError::Unreachable`].
+    Unreachable,
+    /// See [`SendError::Broken`].
+    Broken,
+    /// See [`SendError::Untrusted`].
+    Untrusted,
+    /// See [`SendError::Refused`].
+    Refused,
+    /// See [`SendError::Unexpected`].
+    Unexpected,
+    /// See [`SendError::File`].
+    File,
+    /// See [`SendError::Form`].
+    Form,
+}
+
 impl SendError {
+    /// What kind of trouble it is.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Unreachable { .. } => Trouble::Unreachable,
+            Self::Broken { .. } => Trouble::Broken,
+            Self::Untrusted { .. } => Trouble::Untrusted,
+            Self::Refused { .. } => Trouble::Refused,
+            Self::Unexpected { .. } => Trouble::Unexpected,
+            Self::File { .. } => Trouble::File,
+            Self::Form(_) => Trouble::Form,
+        }
+    }
+
     /// Whether another attempt within minutes will hardly do better.
     pub fn is_lasting(&self) -> bool {
         match self {

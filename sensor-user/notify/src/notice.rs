@@ -6,6 +6,7 @@
 use sensor_core::time::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Trouble;
 use crate::place::Place;
 
 /// The gravest.
@@ -240,6 +241,9 @@ pub enum What {
         name: String,
         /// Why it fails; none: it works again.
         error: Option<String>,
+        /// What kind of trouble that is; none if it works again, or nobody knows.
+        #[serde(default)]
+        trouble: Option<Trouble>,
     },
     /// A person tries a channel.
     Test {

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_others_are_told_of_a_failing_channel_whatever_the_rules_say() {
         let settings = settings(vec![rule("day", |rule| rule.severity = HIGH)]);
-        let what = What::Channel { name: "day".to_owned(), error: Some("refused".to_owned()) };
+        let what = What::Channel { name: "day".to_owned(), error: Some("refused".to_owned()), trouble: None };
         let notice = Notice { what, ..notice(2, None, 0) };
         let got: Vec<_> = channels(&settings, &notice, &TimeZone::UTC).into_iter().collect();
         assert_eq!(got, ["all", "night"]);

@@ -5,6 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::clock;
+use crate::error::{SendError, Trouble};
+
 /// What a channel's thread tells of itself.
 #[derive(Default)]
 pub struct State {
@@ -28,8 +31,26 @@ pub struct Last {
     pub success_ns: Option<i64>,
     /// What the peer said then.
     pub said: Option<String>,
-    /// When an attempt failed last, ns since 1970, and why.
-    pub error: Option<(i64, String)>,
+    /// When an attempt failed last, and why.
+    pub error: Option<Failure>,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// When, ns since 1970.
+    pub unix_ns: i64,
+    /// Why.
+    pub why: String,
+    /// What kind of trouble that is.
+    pub trouble: Trouble,
+}
+
+impl Failure {
+    /// Now, for that reason.
+    pub fn now(error: &SendError) -> Self {
+        Self { unix_ns: clock::unix_ns(), why: error.to_string(), trouble: error.trouble() }
+    }
 }
 
 impl State {
@@ -45,9 +66,9 @@ impl State {
     }
 
     /// An attempt failed.
-    pub fn failed(&self, unix_ns: i64, why: String) {
+    pub fn failed(&self, failure: Failure) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some((unix_ns, why));
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some(failure);
     }
 }
 
@@ -93,8 +114,8 @@ impl ChannelInfo {
             lost: read(&state.lost),
             last_success_ns: last.success_ns,
             last_answer: last.said,
-            last_error_ns: last.error.as_ref().map(|(when, _)| *when),
-            last_error: last.error.map(|(_, why)| why),
+            last_error_ns: last.error.as_ref().map(|error| error.unix_ns),
+            last_error: last.error.map(|error| error.why),
         }
     }
 }

@@ -8,6 +8,7 @@ use sensor_core::event::{
 use sensor_core::policy::preview::{Loss, Part, Preview};
 use sensor_core::policy::{Direction, Level, Service};
 
+use crate::error::Trouble;
 use crate::notice::{Device, Entry, HIGH, Impact, LOW, Lost, MEDIUM, Step, What, plain, unix_ns};
 
 /// Most lost services that are told.
@@ -120,9 +121,9 @@ impl Told {
         Self::of_box(if change.on { HIGH } else { LOW }, what)
     }
 
-    pub fn channel(name: &str, error: Option<String>) -> Self {
+    pub fn channel(name: &str, error: Option<String>, trouble: Option<Trouble>) -> Self {
         let severity = if error.is_some() { MEDIUM } else { LOW };
-        Self::of_box(severity, What::Channel { name: name.to_owned(), error })
+        Self::of_box(severity, What::Channel { name: name.to_owned(), error, trouble })
     }
 
     pub fn test(by: &str) -> Self {

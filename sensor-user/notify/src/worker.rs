@@ -13,7 +13,7 @@ use crate::notice::Notice;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
 use crate::send::{Send, Sent};
-use crate::state::State;
+use crate::state::{Failure, State};
 
 /// Notices that may wait to be taken in.
 pub const INBOX: usize = 1_024;
@@ -84,7 +84,7 @@ struct Outcome {
     /// The numbers of those that were told.
     told: Vec<u64>,
     /// What the peer said, or why it ended, and whether that will last.
-    said: Result<String, (String, bool)>,
+    said: Result<String, (Failure, bool)>,
     test: bool,
 }
 
@@ -289,12 +289,12 @@ impl Worker {
                 self.queue.works();
                 self.state.succeeded(clock::unix_ns(), answer);
             }
-            Err((why, lasting)) => {
-                self.state.failed(clock::unix_ns(), why.clone());
+            Err((failure, lasting)) => {
                 if !test {
-                    log::warn!("{}: nobody is told: {why}", self.name);
+                    log::warn!("{}: nobody is told: {}", self.name, failure.why);
                     self.queue.failed(lasting, now);
                 }
+                self.state.failed(failure);
             }
         }
         self.state.failing.store(self.queue.is_failing(), Ordering::Relaxed);
@@ -306,10 +306,10 @@ fn talk(send: &mut dyn Send, attempt: Attempt) -> Outcome {
     let Attempt { notices, lost, reply } = attempt;
     let Sent { count, said } = send.send(&notices, lost);
     let told = notices.iter().take(count).map(|notice| notice.id).collect();
-    let said = said.map_err(|error| (error.to_string(), error.is_lasting()));
+    let said = said.map_err(|error| (Failure::now(&error), error.is_lasting()));
     let test = reply.is_some();
     if let Some(reply) = reply {
-        reply(said.clone().map_err(|(why, _)| why));
+        reply(said.as_ref().map(Clone::clone).map_err(|(failure, _)| failure.why.clone()));
     }
     Outcome { told, said, test }
 }

@@ -137,7 +137,8 @@ impl Section<'_> {
         }
         let Some(evidence) = &self.gathered.incident.evidence else { return };
         let families = evidence["families"].as_object().into_iter().flatten();
-        let families: Vec<_> = families.map(|(name, nats)| format!("{name} {}", number(nats))).collect();
+        let families: Vec<_> =
+            families.map(|(name, nats)| format!("{} {}", self.tongue.family(name), number(nats))).collect();
         let _ = writeln!(
             text,
             "<p>{}: {} nats ({})</p>",

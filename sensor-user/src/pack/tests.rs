@@ -166,6 +166,9 @@ fn the_report_is_in_two_languages_and_obeys_nobody() {
     for words in [
         "インシデント報告書 #3",
         "スキャン (多数の宛先を探る通信)",
+        "監視装置</td><td>Sekisho を開始",
+        "記録</td><td>記録を開始",
+        "スキャン (多数の宛先を探る通信) 14.500",
         "隔離：開始 [7]",
         "隔離：担当者が解除 [7]",
         "正しい検知 (重大と判定) (tanaka) マルウェアを確認",
@@ -214,6 +217,27 @@ fn everything_has_japanese_words() {
         let event = teller.value(&timed, None);
         let words = Tongue::Ja.event(&event, "-");
         assert!(!foreign(&words), "{event}: {words}");
+    }
+    let without: Vec<_> =
+        Family::ALL.iter().filter(|family| foreign(Tongue::Ja.family(family.name()))).collect();
+    assert_eq!(without, [&Family::Scan; 0]);
+    // What the journal says of itself, by its source: all that is noted.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/journal/src");
+    let mut actions = 0;
+    for file in ["journal.rs", "keeper.rs"] {
+        let text = fs::read_to_string(format!("{source}/{file}")).unwrap();
+        for call in text.split("note(now").skip(1) {
+            let action = call.split('"').nth(1).unwrap();
+            let event = json!({ "event_type": "journal", "journal": { "action": action } });
+            let words = Tongue::Ja.event(&event, "journal   -");
+            assert!(!foreign(&words), "{event}: {words}");
+            actions += 1;
+        }
+    }
+    assert!(actions >= 6, "{actions}");
+    for action in ["announced", "opened", "ended", "removed"] {
+        let event = json!({ "event_type": "window", "window": { "action": action } });
+        assert!(!foreign(&Tongue::Ja.event(&event, "window    -")), "{event}");
     }
 }
 

@@ -63,6 +63,15 @@ impl Tongue {
         self.pick(known, kind)
     }
 
+    /// A family of evidence: most are called like a detector.
+    pub fn family(self, family: &str) -> &str {
+        match (self, family) {
+            (Self::Ja, "model") => "学習モデル",
+            (Self::Ja, family) => JAPANESE.detector(family),
+            (Self::En, family) => family,
+        }
+    }
+
     /// An event in a few words; `words` are the English ones it was told with.
     pub fn event(self, event: &Value, words: &str) -> String {
         let english = || {
@@ -138,8 +147,36 @@ fn japanese(event: &Value) -> Option<String> {
                 _ => return None,
             }
         }
+        "journal" => journal(&event["journal"])?,
+        "window" => window(&event["window"])?,
         _ => return None,
     })
+}
+
+/// What the journal says of itself.
+fn journal(journal: &Value) -> Option<String> {
+    Some(match journal["action"].as_str()? {
+        "begun" if journal["before"].is_null() => "記録を開始".to_owned(),
+        "begun" => format!("新しい記録を開始（以前の記録の末尾：{}）", text(&journal["before"])),
+        "missing" => {
+            format!("記録の欠落：末尾は記録 {}、以前は記録 {} まで存在", journal["found"], journal["link"])
+        }
+        "killed" => "前回の Sekisho は正常に終了せず：最後の 1 秒の記録が欠けている可能性あり".to_owned(),
+        "set_aside" => format!("破損した記録を {} として保管し、新しい記録を開始", text(&journal["file"])),
+        "pruned" => format!("保存期間を過ぎた {} 件の記録を削除", journal["records"]),
+        "lost" => format!("{} 件の事象を記録できず：ディスクが遅い、または満杯", journal["events"]),
+        _ => return None,
+    })
+}
+
+fn window(window: &Value) -> Option<String> {
+    let step = match window["action"].as_str()? {
+        "announced" => "予告",
+        "opened" => "開始：自動の制限を停止",
+        "ended" => "期限により終了",
+        _ => "担当者が終了",
+    };
+    Some(format!("作業時間枠 {}：{step} {}", window["id"], text(&window["by"])))
 }
 
 fn text(value: &Value) -> &str {

@@ -73,7 +73,7 @@ impl Alarms {
             },
             (What::Blind { over, .. }, _) => (About::Blind, !over),
             (What::Bypass { on, .. }, _) => (About::Bypass, *on),
-            (What::Channel { name, error }, _) => (About::Channel(name.clone()), error.is_some()),
+            (What::Channel { name, error, .. }, _) => (About::Channel(name.clone()), error.is_some()),
             _ => return false,
         };
         if !open {
@@ -176,7 +176,7 @@ mod tests {
     fn what_ends_by_itself_is_dark_by_itself() {
         let mut alarms = Alarms::default();
         let blind = |over| What::Blind { over, causes: Vec::new(), frames_lost: 0, records_lost: 0 };
-        let channel = |error| What::Channel { name: "mail".to_owned(), error };
+        let channel = |error| What::Channel { name: "mail".to_owned(), error, trouble: None };
         let bypass = |on| What::Bypass { on, by: String::new() };
         for what in [blind(false), channel(Some(String::new())), bypass(true)] {
             assert!(alarms.hear(&notice(2, None, what), true));

@@ -13,7 +13,7 @@ use super::alarms::Alarms;
 use super::{Wanted, looks_so, show};
 use crate::error::SendError;
 use crate::settings::Lamp;
-use crate::state::State;
+use crate::state::{Failure, State};
 use crate::worker::{Job, Reply};
 use crate::{clock, outbox};
 
@@ -175,7 +175,7 @@ impl LampKeeper {
                 self.failures = if error.is_lasting() { self.failures + FAILING } else { self.failures + 1 };
                 let doubled = FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(10));
                 self.not_before = now.plus(doubled.min(MAX_RETRY));
-                self.state.failed(clock::unix_ns(), error.to_string());
+                self.state.failed(Failure::now(&error));
             }
         }
         self.state.failing.store(self.failures >= FAILING, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! English.
 
-use super::{Labels, Phrases, odds};
+use super::{Grade, Labels, Phrases};
 use crate::notice::{Entry, Impact, Lost, Step};
 use crate::place::Place;
 
@@ -25,13 +25,22 @@ pub static PHRASES: Phrases = Phrases {
     place,
     signature: |_, signature| signature.to_owned(),
     number: |name| name.replace('_', " "),
+    detector,
     sure: |nats, severity| {
+        let grade = match Grade::of(nats) {
+            Grade::Hint => "a hint (grade 1 of 4)",
+            Grade::Likely => "likely (grade 2 of 4)",
+            Grade::VeryLikely => "very likely (grade 3 of 4)",
+            Grade::NextToCertain => {
+                "next to certain (the highest of 4 grades: more than 13.8 nats are no more)"
+            }
+        };
         format!(
-            "severity {severity}; the evidence adds up to {nats:.1} nats: some {} times likelier from a device gone bad than \
-             from a healthy one",
-            odds(nats)
+            "severity {severity}; the evidence adds up to {nats:.1} nats: that the device has gone bad is {grade}. Most weights \
+             are assumed, not measured: this is a rule of thumb, not a probability"
         )
     },
+    why: str::to_owned,
     action,
     held,
     entry,
@@ -56,7 +65,7 @@ pub static PHRASES: Phrases = Phrases {
         true => format!("BYPASS ON, by {by}: nothing is dropped, whoever is cut off gets through"),
         false => format!("bypass off, by {by}: the rules hold again"),
     },
-    channel: |name, error| match error {
+    channel: |name, error, _| match error {
         Some(error) => format!("nobody is told by {name}: {error}"),
         None => format!("{name} tells again"),
     },
@@ -83,6 +92,24 @@ fn place(place: &Place) -> String {
     let vlan = place.vlan.map(|vlan| format!("VLAN {vlan}"));
     let segment = place.segment.as_ref().map(|segment| format!("segment {segment}"));
     [port, vlan, segment].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn detector(name: &str) -> &str {
+    match name {
+        "port_scan" => "port scan",
+        "lateral" => "lateral movement",
+        "chain" => "chain of lateral movements",
+        "fanout" => "more destinations than usual",
+        "novelty" => "many new destinations",
+        "swarm" => "many hosts outside",
+        "spoof" => "spoofing",
+        "brute" => "password guessing",
+        "exfil" => "exfiltration",
+        "policy" => "forbidden or new services",
+        "identity" => "another device than before",
+        "unusual" => "unusual traffic",
+        _ => name,
+    }
 }
 
 fn action(name: &str) -> &'static str {

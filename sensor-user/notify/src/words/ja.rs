@@ -1,6 +1,7 @@
 //! Japanese.
 
-use super::{Labels, Phrases, odds};
+use super::{Grade, Labels, Phrases, ja_terms};
+use crate::error::Trouble;
 use crate::notice::{Entry, Impact, Lost, Step};
 use crate::place::Place;
 
@@ -25,12 +26,19 @@ pub static PHRASES: Phrases = Phrases {
     place,
     signature,
     number,
+    detector: |name| ja_terms::detector(name).unwrap_or(name),
     sure: |nats, severity| {
+        let grade = match Grade::of(nats) {
+            Grade::Hint => "手がかりの段階です (4 段階中の 1)",
+            Grade::Likely => "異常の可能性があります (4 段階中の 2)",
+            Grade::VeryLikely => "異常の可能性が高い (4 段階中の 3)",
+            Grade::NextToCertain => "異常はほぼ確実です (4 段階中の最高。13.8 nat 以上はすべて同じ段階です)",
+        };
         format!(
-            "重大度「{severity}」。根拠の合計は {nats:.1} nat (正常な機器より、異常な機器でおよそ {} 倍起こりやすい)",
-            odds(nats)
+            "重大度「{severity}」。根拠の合計は {nats:.1} nat: {grade}。根拠の重みの多くは測定値ではなく想定値のため、確率ではなく目安です"
         )
     },
+    why: ja_terms::reason,
     action,
     held,
     entry,
@@ -52,8 +60,11 @@ pub static PHRASES: Phrases = Phrases {
         true => format!("バイパス開始 ({by}): 何も遮断していません。隔離中の機器も通信できます"),
         false => format!("バイパス終了 ({by}): 遮断を再開しました"),
     },
-    channel: |name, error| match error {
-        Some(error) => format!("通知先 {name} に通知できません: {error}"),
+    channel: |name, error, kind| match error {
+        Some(error) => {
+            let what = kind.map_or("原因は不明です", trouble);
+            format!("通知先 {name} に通知できません: {what} ({error})")
+        }
         None => format!("通知先 {name} への通知が復旧しました"),
     },
     test: |by| format!("{by} による通知テストです"),
@@ -73,6 +84,20 @@ pub static PHRASES: Phrases = Phrases {
     ],
 };
 
+fn trouble(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Unreachable => "相手に接続できません。電源とアドレスを確認してください",
+        Trouble::Broken => "相手が正しく応答しません",
+        Trouble::Untrusted => {
+            "相手の証明書を信頼できません。ca_file に認証局の証明書を、サーバーには証明書の名前を指定してください"
+        }
+        Trouble::Refused => "相手に拒否されました",
+        Trouble::Unexpected => "相手の応答が想定と異なります",
+        Trouble::File => "設定で指定されたファイルを読めません",
+        Trouble::Form => "通知文を作成できません",
+    }
+}
+
 fn severity(severity: u8) -> &'static str {
     match severity {
         1 => "高",
@@ -88,50 +113,17 @@ fn place(place: &Place) -> String {
     [port, vlan, segment].into_iter().flatten().collect::<Vec<_>>().join("、")
 }
 
-/// By the detector; what exactly it saw stays in English, as the other outputs name it.
+/// What it saw, as exactly as there are words for it; what a later release may see is named by the detector.
 fn signature(detector: &str, signature: &str) -> String {
-    let what = match detector {
-        "scan" => "スキャン (多数の宛先を探る通信)",
-        "port_scan" => "ポートスキャン (1 台の多数のポートを探る通信)",
-        "lateral" => "横展開の疑い (管理・ファイル共有サービスで初めての機器へ次々に接続)",
-        "chain" => "横展開の連鎖 (管理サービスで接続された後、別の機器へ接続)",
-        "fanout" => "通信先の急増",
-        "novelty" => "初めての通信先が多い",
-        "swarm" => "外部の多数のホストと通信",
-        "spoof" => "なりすましの疑い",
-        "brute" => "パスワード総当たりの疑い",
-        "beacon" => "一定間隔の通信 (遠隔操作の疑い)",
-        "exfil" => "大量のデータ送信 (持ち出しの疑い)",
-        "flood" => "大量の送信",
-        "policy" => "禁止された通信、または普段ない通信",
-        "identity" => "機器の性質の変化",
-        "unusual" => "普段と異なる通信",
-        _ => return signature.to_owned(),
-    };
-    format!("{what} [{signature}]")
+    match (ja_terms::signature(signature), ja_terms::detector(detector)) {
+        (Some(exactly), _) => exactly.to_owned(),
+        (None, Some(what)) => format!("{what} [{signature}]"),
+        (None, None) => signature.to_owned(),
+    }
 }
 
 fn number(name: &str) -> String {
-    let known = match name {
-        "failed_first_contacts" => "失敗した初回接続",
-        "successful_first_contacts" => "成功した初回接続",
-        "log_likelihood_ratio" => "対数尤度比",
-        "seconds" => "秒数",
-        "destinations" => "通信先の数",
-        "new_destinations" => "新しい通信先の数",
-        "usual" => "普段の値",
-        "limit" => "上限",
-        "dest_ip" | "target" => "宛先",
-        "dest_port" => "宛先ポート",
-        "examples" => "例",
-        "conversations" => "通信の数",
-        "server" => "サーバー",
-        "client" => "クライアント",
-        "address" => "アドレス",
-        "port" => "ポート",
-        _ => return name.replace('_', " "),
-    };
-    known.to_owned()
+    ja_terms::number(name).map_or_else(|| name.replace('_', " "), str::to_owned)
 }
 
 fn action(name: &str) -> &'static str {

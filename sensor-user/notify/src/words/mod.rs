@@ -4,10 +4,13 @@
 mod en;
 mod html;
 mod ja;
+mod ja_terms;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use sensor_core::policy::decide;
 
+use crate::error::Trouble;
 use crate::notice::{Device, Entry, Impact, Lost, Notice, Step, What};
 use crate::place::Place;
 use crate::settings::Language;
@@ -26,8 +29,12 @@ pub struct Phrases {
     signature: fn(&str, &str) -> String,
     /// The name of a number.
     number: fn(&str) -> String,
-    /// How sure it is: nats, and the odds.
+    /// What a detector looks for.
+    detector: fn(&str) -> &str,
+    /// How sure it is: nats, and how grave.
     sure: fn(f64, &str) -> String,
+    /// Why an entry was made.
+    why: fn(&str) -> String,
     /// What was done about an alert, by the name of the action.
     action: fn(&str) -> &'static str,
     /// What an entry does with its device: level, direction, whether it only would.
@@ -47,7 +54,7 @@ pub struct Phrases {
     device: fn(&str, bool) -> String,
     blind: fn(bool, &[String], u64, u64) -> String,
     bypass: fn(bool, &str) -> String,
-    channel: fn(&str, Option<&str>) -> String,
+    channel: fn(&str, Option<&str>, Option<Trouble>) -> String,
     test: fn(&str) -> String,
     /// A device nobody knows any more.
     somebody: &'static str,
@@ -70,6 +77,16 @@ impl Phrases {
     /// What a detector saw.
     pub fn signature(&self, detector: &str, signature: &str) -> String {
         (self.signature)(detector, signature)
+    }
+
+    /// What a detector looks for, whatever exactly it saw.
+    pub fn detector<'a>(&self, detector: &'a str) -> &'a str {
+        (self.detector)(detector)
+    }
+
+    /// Why an entry of the block list was made.
+    pub fn why(&self, reason: &str) -> String {
+        (self.why)(reason)
     }
 
     /// The name of a number of the evidence.
@@ -186,7 +203,7 @@ pub fn headline(phrases: &Phrases, notice: &Notice) -> String {
             (phrases.blind)(*over, causes, *frames_lost, *records_lost)
         }
         What::Bypass { on, by } => (phrases.bypass)(*on, by),
-        What::Channel { name, error } => (phrases.channel)(name, error.as_deref()),
+        What::Channel { name, error, trouble } => (phrases.channel)(name, error.as_deref(), *trouble),
         What::Test { by } => (phrases.test)(by),
     }
 }
@@ -271,7 +288,7 @@ fn consequences(phrases: &Phrases, group: &[&Notice], zone: &TimeZone) -> Vec<Ro
             rows.push((labels.until, until));
         }
         if !entry.reason.is_empty() {
-            rows.push((labels.reason, entry.reason.clone()));
+            rows.push((labels.reason, (phrases.why)(&entry.reason)));
         }
     } else if let Some(action) = action {
         rows.push((labels.done, action.to_owned()));
@@ -323,7 +340,7 @@ fn commands(phrases: &Phrases, group: &[&Notice]) -> Vec<String> {
         (What::Blind { over: false, .. }, _) => add(see, "sekisho status".to_owned()),
         (What::Bypass { on: true, .. }, _) => add(release, "sekisho bypass off".to_owned()),
         (What::Device { .. }, _) => add(see, "sekisho devices".to_owned()),
-        (What::Channel { name, error: Some(_) }, _) => add(see, format!("sekisho notify test {name}")),
+        (What::Channel { name, error: Some(_), .. }, _) => add(see, format!("sekisho notify test {name}")),
         _ => {}
     }
     if let Some(id) = incident {
@@ -416,21 +433,25 @@ pub fn date(unix_ns: i64, zone: &TimeZone) -> String {
     time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The odds that so many nats are, by thousands, as a person can take them in: `1,000,000`.
-fn odds(nats: f64) -> String {
-    let odds = nats.clamp(0.0, 30.0).exp();
-    // One figure that counts: more would claim what the weights cannot tell.
-    let magnitude = 10f64.powf(odds.log10().floor());
-    let rounded = ((odds / magnitude).floor() * magnitude) as u64;
-    let digits = rounded.max(1).to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
+/// How much evidence there is, in words. The steps are those at which something is done by itself: a person needs no finer
+/// ones, and the weights, most of which are assumed, give none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Grade {
+    Hint,
+    Likely,
+    VeryLikely,
+    NextToCertain,
+}
+
+impl Grade {
+    fn of(nats: f64) -> Self {
+        match nats {
+            nats if nats >= decide::ISOLATE => Self::NextToCertain,
+            nats if nats >= decide::PIN => Self::VeryLikely,
+            nats if nats >= decide::THROTTLE => Self::Likely,
+            _ => Self::Hint,
         }
-        grouped.push(digit);
     }
-    grouped
 }
 
 #[cfg(test)]

@@ -1,8 +1,15 @@
 //! Letters, read whole.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
 use jiff::tz::TimeZone;
+use sensor_core::detect;
+use sensor_core::model::features::Subject;
 
 use super::*;
+use crate::error::SendError;
 
 /// 2026-01-31 22:30:00 UTC.
 const TIME: i64 = 1_769_898_600_000_000_000;
@@ -81,8 +88,8 @@ fn an_isolation_says_which_where_what_how_sure_done_until_and_how_to_undo() {
   アドレス: 04:92:26:00:00:15, 10.77.0.15, fd77::15, ほか 1 件
   メーカー: ASUSTek <COMPUTER>
   場所: ポート eth1、VLAN 20、区画 radiology
-  検知内容: スキャン (多数の宛先を探る通信) [ARP scan: asks for many addresses nobody has]: 失敗した初回接続 20
-  確からしさ: 重大度「高」。根拠の合計は 14.0 nat (正常な機器より、異常な機器でおよそ 1,000,000 倍起こりやすい)
+  検知内容: ARP スキャン: 使われていないアドレスを多数探っています: 失敗した初回接続 20
+  確からしさ: 重大度「高」。根拠の合計は 14.0 nat: 異常はほぼ確実です (4 段階中の最高。13.8 nat 以上はすべて同じ段階です)。根拠の重みの多くは測定値ではなく想定値のため、確率ではなく目安です
   対応: 隔離 (エントリ 12、最初の根拠から 2.5 ミリ秒)
   期限: 2026-02-01 08:30:00
   理由: incident 3
@@ -108,8 +115,9 @@ fn an_isolation_says_which_where_what_how_sure_done_until_and_how_to_undo() {
   Maker: ASUSTek <COMPUTER>
   Where: port eth1, VLAN 20, segment radiology
   What: ARP scan: asks for many addresses nobody has: failed first contacts 20
-  How sure: severity high; the evidence adds up to 14.0 nats: some 1,000,000 times likelier from a device gone bad than \
-from a healthy one
+  How sure: severity high; the evidence adds up to 14.0 nats: that the device has gone bad is next to certain \
+(the highest of 4 grades: more than 13.8 nats are no more). Most weights are assumed, not measured: this is a rule of thumb, \
+not a probability
   Done: cut off (entry 12), 2.5 ms after the first evidence
   Until: 2026-02-01 08:30:00
   Reason: incident 3
@@ -193,8 +201,8 @@ fn every_kind_has_a_line_in_both_languages() {
         What::Blind { over: true, causes, frames_lost: 5, records_lost: 7 },
         What::Bypass { on: true, by: "root".to_owned() },
         What::Bypass { on: false, by: "root".to_owned() },
-        What::Channel { name: "mail".to_owned(), error: Some("refused".to_owned()) },
-        What::Channel { name: "mail".to_owned(), error: None },
+        What::Channel { name: "mail".to_owned(), error: Some("refused".to_owned()), trouble: None },
+        What::Channel { name: "mail".to_owned(), error: None, trouble: None },
         What::Test { by: "root".to_owned() },
     ];
     all.extend(["asked", "approved", "denied", "lapsed", "lapsed_acts", "lost"].map(approval));
@@ -229,11 +237,114 @@ fn a_burst_is_one_letter_the_gravest_first_and_tells_what_it_leaves_out() {
 }
 
 #[test]
-fn odds_are_what_a_person_can_take_in() {
-    for (nats, want) in [(0.0, "1"), (6.9, "900"), (6.91, "1,000"), (13.82, "1,000,000"), (14.6, "2,000,000")]
-    {
-        assert_eq!(odds(nats), want, "{nats}");
+fn how_sure_it_is_is_a_grade_and_never_a_multiple() {
+    for (nats, want) in [
+        (0.0, Grade::Hint),
+        (6.9, Grade::Likely),
+        (9.2, Grade::VeryLikely),
+        (13.8, Grade::NextToCertain),
+        (f64::INFINITY, Grade::NextToCertain),
+        (f64::NAN, Grade::Hint),
+    ] {
+        assert_eq!(Grade::of(nats), want, "{nats}");
     }
-    assert_eq!(odds(f64::NAN), "1");
-    assert_eq!(odds(f64::INFINITY), odds(30.0));
+    let (english, japanese) = ((ENGLISH.sure)(29.9, "high"), (JAPANESE.sure)(29.9, "高"));
+    assert!(english.contains("Most weights are assumed") && !english.contains("times"), "{english}");
+    assert!(japanese.contains("想定値") && !japanese.contains("倍"), "{japanese}");
+}
+
+/// The words of the detectors in the core: names of numbers, and what they see.
+fn said_by_detectors() -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut numbers, mut signatures) = (BTreeSet::new(), BTreeSet::new());
+    let mut dirs = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../core/src/detect"))];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = lines.collect::<Vec<_>>().join("\n");
+            let parts: Vec<_> = code.split('"').collect();
+            for at in (1..parts.len() - 1).step_by(2) {
+                let (before, word, after) = (parts[at - 1], parts[at], parts[at + 1]);
+                let named = (before.ends_with('(') && after.starts_with(", ") && !after.starts_with(", |"))
+                    || (before.ends_with("{ ") && after.starts_with(" }"));
+                if word.contains(' ') && !word.contains('{') {
+                    signatures.insert(word.to_owned());
+                } else if named && !word.contains(' ') {
+                    numbers.insert(word.to_owned());
+                }
+            }
+        }
+    }
+    for subject in [Subject::Flow, Subject::Window] {
+        numbers.extend(subject.labels().iter().map(|label| label.name.to_owned()));
+    }
+    (numbers, signatures)
+}
+
+#[test]
+fn whatever_a_detector_says_has_japanese_words() {
+    let (numbers, signatures) = said_by_detectors();
+    assert!(numbers.contains("failed_services") && numbers.contains("ports"), "{numbers:?}");
+    assert!(numbers.len() > 100 && signatures.len() > 45, "{} {}", numbers.len(), signatures.len());
+    let without: Vec<_> = numbers.iter().filter(|name| ja_terms::number(name).is_none()).collect();
+    assert_eq!(without, [""; 0]);
+    let without: Vec<_> = signatures.iter().filter(|text| ja_terms::signature(text).is_none()).collect();
+    assert_eq!(without, [""; 0]);
+    let without: Vec<_> = detect::names().filter(|name| ja_terms::detector(name).is_none()).collect();
+    assert_eq!(without, [""; 0]);
+    // These are lists, or may be.
+    for name in ["destinations", "examples", "ports", "protocols", "chain"] {
+        let word = JAPANESE.number(name);
+        assert!(!word.contains('数'), "{name} is called a number: {word}");
+    }
+}
+
+#[test]
+fn why_an_entry_was_made_is_said_in_japanese_and_what_a_person_wrote_is_left() {
+    let found = "lateral chain: turned to by a service for administration, it turns to a new host by one";
+    let japanese = ja_terms::signature(found).unwrap();
+    let all = format!("{found}, soon after its time was up, after 10.0.0.9 reached it, approved by tanaka");
+    for (reason, want) in [
+        (found, japanese.to_owned()),
+        (
+            &all,
+            format!(
+                "{japanese}。前回の制限の期限が来た直後です。10.0.0.9 から接続された後です。承認: tanaka"
+            ),
+        ),
+        ("virus warning", "virus warning".to_owned()),
+    ] {
+        assert_eq!(JAPANESE.why(reason), want);
+    }
+}
+
+#[test]
+fn why_a_channel_fails_is_said_in_japanese() {
+    let io = || std::io::Error::other("gone");
+    let text = || "x".to_owned();
+    for error in [
+        SendError::Unreachable { peer: text(), source: io() },
+        SendError::Broken { peer: text(), source: io() },
+        SendError::Untrusted { peer: text(), what: text() },
+        SendError::Refused { peer: text(), said: text(), lasting: true },
+        SendError::Unexpected { peer: text(), wanted: "SNMP", said: text() },
+        SendError::File { what: "key", path: "/k".into(), source: io() },
+        SendError::Form(text()),
+    ] {
+        let (what, trouble) = (error.to_string(), Some(error.trouble()));
+        let what = What::Channel { name: "it".to_owned(), error: Some(what.clone()), trouble };
+        let said = headline(JAPANESE, &notice(1, 2, what));
+        let (japanese, details) = said.split_once(" (").unwrap();
+        let japanese = japanese.strip_prefix("通知先 it に通知できません: ").unwrap();
+        assert!(!japanese.is_ascii() && details.ends_with(&format!("{error})")), "{said}");
+    }
+    // As a release wrote it that did not tell what kind of trouble it is.
+    let old: What = serde_json::from_str(r#"{"type":"channel","name":"it","error":"refused"}"#).unwrap();
+    assert!(matches!(old, What::Channel { trouble: None, .. }));
 }

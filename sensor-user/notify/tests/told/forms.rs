@@ -76,7 +76,11 @@ fn what() -> impl Strategy<Value = What> {
             frames_lost: lost,
             records_lost: lost,
         }),
-        (text(), prop::option::of(text())).prop_map(|(name, error)| What::Channel { name, error }),
+        (text(), prop::option::of(text())).prop_map(|(name, error)| What::Channel {
+            name,
+            error,
+            trouble: None
+        }),
     ]
 }
 
