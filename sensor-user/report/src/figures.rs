@@ -51,8 +51,10 @@ pub struct Device {
     pub maker: Option<String>,
     /// What kind of device it is.
     pub kind: Option<String>,
-    /// Where it stands, or the port it is at.
+    /// Where it stands: as people say, or the switch it is behind.
     pub place: Option<String>,
+    /// The port of the box it is at.
+    pub port: Option<String>,
     /// Whether it may be here.
     pub approved: bool,
     /// First seen, ns since 1970; none if never.
@@ -152,6 +154,11 @@ impl Report {
     pub fn hours(&self) -> u64 {
         let ns = self.range.1.saturating_sub(self.range.0).max(0).unsigned_abs();
         ns.div_ceil(3_600_000_000_000)
+    }
+
+    /// The time of which something is recorded, ms.
+    pub fn recorded_ms(&self) -> f64 {
+        self.range.1.saturating_sub(self.range.0).max(0) as f64 / 1e6
     }
 
     /// How many incidents people said that of.

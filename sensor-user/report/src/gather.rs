@@ -324,7 +324,7 @@ impl Gather {
             name: device(told),
             maker: text(&told["maker"]),
             kind: text(&body["kind"]["name"]),
-            place: text(&body["in_iface"]),
+            port: text(&body["in_iface"]),
             first_seen_ns: Some(event.time_ns),
             addresses: [mac.clone()].into_iter().chain(ip.clone()).collect(),
             ..Device::default()

@@ -14,6 +14,7 @@ const MAX_ROWS: usize = 50;
 /// Bars of a chart; the rest is put together.
 const MAX_BARS: usize = 10;
 
+/// A row may be broken over pages: an incident of many lines would leave the head of its table alone on the page before.
 const STYLE: &str = "
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, 'Noto Sans CJK JP', 'Hiragino Sans', 'Yu Gothic', sans-serif; color: #1b2733;
@@ -29,8 +30,12 @@ table { border-collapse: collapse; width: 100%; } th, td { text-align: left; pad
 th { white-space: nowrap; } td.n, th.n { text-align: right; white-space: nowrap; } .t { white-space: nowrap; } .d { min-width: 8.5rem; } .s1 { color: #a61b1b; font-weight: 600; } .s2 { color: #9a5b00; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 0 2rem; }
 svg text { font-size: 12px; fill: #1b2733; } svg .bar { fill: #1f6f8b; } .note { color: #5b6875; }
-@media print { body { margin: 0; max-width: none; font-size: 11pt; } h2 { break-after: avoid; } tr, .card { break-inside: avoid; } }
-@page { size: A4; margin: 16mm; }
+.f { width: 40%; }
+@media print { body { margin: 0; padding: 0; max-width: none; font-size: 9.5pt; } h2, h3 { break-after: avoid; }
+  h2 { margin-top: 1.2rem; } .card, svg, thead, thead tr { break-inside: avoid; } .t { white-space: normal; } .d { min-width: 0; }
+  .cards { grid-template-columns: repeat(4, 1fr); gap: .5rem; } .card { padding: .4rem .6rem; } .card b { font-size: 1.3rem; }
+  .two { grid-template-columns: 1fr 1fr; } }
+@page { size: A4; margin: 14mm; }
 ";
 
 /// The language of a report.
@@ -137,7 +142,7 @@ impl Page<'_> {
                     (card(words.new_devices, &new.to_string(), ""))
                     (card(words.unapproved, &unapproved.to_string(), ""))
                 }
-                (card(words.seen, &percent(report.seen()), ""))
+                (card(words.seen, &percent(report.seen()), &(words.recorded)(&(words.length)(report.recorded_ms()))))
                 @if report.drills.0 > 0 { (card(words.drills, &report.drills.0.to_string(), &(words.drilled)(report.drills.1))) }
             }
         }
@@ -159,8 +164,8 @@ impl Page<'_> {
             h2 { (words.incidents) }
             @if shown.is_empty() { p { (words.nothing) } } @else {
                 table {
-                    tr { th.n { (words.number) } th { (words.time) } th { (words.device) } th { (words.severity) } th { (words.found) }
-                        th { (words.done) } th { (words.judged) } }
+                    thead { tr { th.n { (words.number) } th { (words.time) } th { (words.device) } th { (words.severity) }
+                        th { (words.found) } th { (words.done) } th { (words.judged) } } }
                     @for incident in shown.iter().take(MAX_ROWS) { (self.incident(incident)) }
                 }
                 @if more > 0 { p.note { ((words.more)(more)) } }
@@ -170,22 +175,35 @@ impl Page<'_> {
     }
 
     fn incident(&self, incident: &Incident) -> Markup {
-        let found: Vec<String> = incident
-            .found
-            .iter()
-            .map(|(detector, signature)| self.phrases.signature(detector, signature))
-            .collect();
         html! {
             tr {
                 td.n { (incident.id) }
                 td.t { (self.date(incident.time_ns)) }
                 td.d { (incident.device) }
                 td class=(format!("s{}", incident.severity.clamp(1, 3))) { (self.phrases.severity(incident.severity)) }
-                td { @for what in &found { div { (what) } } }
+                td.f { @for what in self.found(incident) { div { (what) } } }
                 td { (self.phrases.action(incident.outcome.action())) @if let Some(ms) = incident.latency_ms { " (" ((self.words.length)(ms)) ")" } }
                 td { (self.words.verdict(incident.verdict)) }
             }
         }
+    }
+
+    /// What was found, a line for each detector: what one saw in several ways is named once, with how many.
+    fn found(&self, incident: &Incident) -> Vec<String> {
+        let mut by_detector: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (detector, signature) in &incident.found {
+            match by_detector.iter_mut().find(|(before, _)| before == detector) {
+                Some((_, signatures)) => signatures.push(signature),
+                None => by_detector.push((detector, vec![signature])),
+            }
+        }
+        let line = |(detector, signatures): (&str, Vec<&str>)| match &signatures[..] {
+            [signature] => self.phrases.signature(detector, signature),
+            several => {
+                format!("{}: {}", self.phrases.detector(detector), (self.words.ways)(several.len()))
+            }
+        };
+        by_detector.into_iter().map(line).collect()
     }
 
     fn days(&self) -> Markup {
@@ -244,10 +262,10 @@ impl Page<'_> {
         html! {
             @if devices.is_empty() { p { (words.nothing) } } @else {
                 table {
-                    tr { th.n { (words.number) } th { (words.device) } th { (words.maker) } th { (words.place) }
-                        th { @if services { (words.services) } @else { (words.first_seen) } } }
+                    thead { tr { th.n { (words.number) } th { (words.device) } th { (words.maker) } th { (words.place) }
+                        th { @if services { (words.services) } @else { (words.first_seen) } } } }
                     @for device in devices.iter().take(MAX_ROWS) {
-                        tr { td.n { (device.id) } td { (device.name) } td { (or(&device.maker)) } td { (or(&device.place)) }
+                        tr { td.n { (device.id) } td { (device.name) } td { (or(&device.maker)) } td { (self.place(device)) }
                             td { @if services { (device.weak.join(", ")) } @else {
                                 (device.first_seen_ns.map_or_else(|| "–".to_owned(), |at| self.date(at))) } } }
                     }
@@ -255,6 +273,12 @@ impl Page<'_> {
                 @if more > 0 { p.note { ((words.more)(more)) } }
             }
         }
+    }
+
+    /// Where a device is: as people say, or else the port it is at.
+    fn place(&self, device: &Device) -> String {
+        let port = || device.port.as_deref().map(self.words.port);
+        device.place.clone().or_else(port).unwrap_or_else(|| "–".to_owned())
     }
 
     fn changes(&self) -> Markup {
@@ -276,7 +300,8 @@ impl Page<'_> {
                 None => { p { (words.no_traffic) } }
                 Some(passed) => {
                     table {
-                        tr { th { (words.segment) } th.n { (words.conversations) } th.n { (words.volume) } th.n { (words.dropped) } }
+                        thead { tr { th { (words.segment) } th.n { (words.conversations) } th.n { (words.volume) }
+                            th.n { (words.dropped) } } }
                         @for traffic in &passed.segments {
                             tr { td { (name(traffic)) } td.n { (grouped(traffic.conversations)) } td.n { (volume(traffic.bytes)) }
                                 td.n { (grouped(traffic.dropped)) } }

@@ -333,6 +333,64 @@ fn incidents_are_lines_that_no_spreadsheet_takes_for_formulas() {
     assert!(lines[2].contains(",'=cmd|'x'!A0,"), "{}", lines[2]);
 }
 
+/// A scan that is seen in many ways is one line, and the page says of how much time it speaks and who said what.
+#[test]
+fn an_incident_is_told_once_and_figures_say_what_they_are_of() {
+    let seen = |detector: &str, signature: &str| {
+        let mut event = alert("MRI 2", 1, "isolated");
+        event["alert"]["signature"] = signature.into();
+        event["alert"]["metadata"]["detector"] = json!([detector]);
+        (day(1), "alert", Some(2), event)
+    };
+    let events = [
+        seen("scan", "network scan: first contacts to many hosts fail"),
+        seen("scan", "ARP scan: asks for many addresses nobody has"),
+        seen("scan", "ping sweep: many hosts do not answer"),
+        seen("fanout", "fan-out: more destinations than usual"),
+        (day(2), "inventory", None, json!({ "inventory": { "action": "merged" } })),
+    ];
+    let known = (day(1), day(1) + 120_000_000_000);
+    let mut gather = Gather::new(october(), tokyo(), known, Vec::new());
+    for (time_ns, kind, incident, body) in &events {
+        let time_ns = (*time_ns).min(known.1 - 1);
+        gather.event(&Event { time_ns, kind, incident: *incident, body });
+    }
+    let first_seen_ns = Some(day(1));
+    let at = |place: Option<&str>| Device {
+        place: place.map(str::to_owned),
+        port: Some("p5".to_owned()),
+        first_seen_ns,
+        ..Device::default()
+    };
+    let report = gather.finish(Some(vec![at(None), at(Some("ward 3"))]), None);
+    let pages = [Language::Japanese, Language::English]
+        .map(|language| page(&report, language, "box-1", day(40), &tokyo()));
+    for (page, words) in pages.iter().zip([
+        [
+            "<div>スキャン (多数の宛先を探る通信): 3 通り</div><div>通信先の急増: 普段より多くの宛先と通信しています</div>",
+            "当月のうち記録のある 2 分に対する割合",
+            "<td>ポート p5</td>",
+            "担当者が複数のアドレスを 1 台の機器にまとめた: 1",
+        ],
+        [
+            "<div>scan: in 3 ways</div><div>fan-out: more destinations than usual</div>",
+            "of the 2 min recorded in this month",
+            "<td>port p5</td>",
+            "addresses were said to be one device, by a person: 1",
+        ],
+    ]) {
+        for word in words.into_iter().chain(["<td>ward 3</td>"]) {
+            assert!(page.contains(word), "{word}:\n{page}");
+        }
+        // On paper each table begins with its head on every page, and a long row is no reason for an empty one.
+        assert_eq!(page.matches("<table").count(), page.matches("<thead><tr>").count());
+        let held = page.split('}').filter(|rule| rule.contains("break-inside: avoid"));
+        for selector in held.flat_map(|rule| rule.split('{').next().unwrap_or_default().split(',')) {
+            assert_ne!(selector.trim(), "tr");
+        }
+    }
+}
+
 proptest! {
     /// The journal is a file: whatever its rows hold, there is a page.
     #[test]

@@ -96,7 +96,7 @@ fn a_burst_is_one_mail_with_all_that_a_person_needs() {
             "ポート eth1、VLAN 20、区画 radiology",
             "port eth1, VLAN 20, segment radiology",
             "失敗した初回接続 20",
-            "some 1,000,000 times likelier",
+            "next to certain",
             "2.5 ms after the first evidence",
             "1 service with 1 peer, 2 conversations now",
             "uses tcp/104 of PACS (10.77.0.2)",
