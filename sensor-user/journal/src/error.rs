@@ -23,6 +23,20 @@ pub enum JournalError {
         "there is no journal at {0}: no daemon has run with this state directory; name it with --state-dir"
     )]
     Nothing(PathBuf),
+    /// There was one.
+    #[error(
+        "the journal {path} is gone: {head} beside it says that it had {records} records (chain {chain}); put it back from a backup, or start the daemon, which begins another"
+    )]
+    Gone {
+        /// The database.
+        path: PathBuf,
+        /// What knows of it.
+        head: &'static str,
+        /// Records it had.
+        records: u64,
+        /// Its chain.
+        chain: String,
+    },
     /// Not allowed to read.
     #[error("may not read the journal {0}: run as root, or as a member of the group sekisho")]
     Denied(PathBuf),

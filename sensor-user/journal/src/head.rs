@@ -13,7 +13,7 @@ use crate::error::JournalError;
 use crate::key::{PublicKey, SigningKey};
 
 /// The file, beside the database.
-const FILE: &str = "journal.head";
+pub const FILE: &str = "journal.head";
 /// Who may read the journal may read this.
 const MODE: u32 = 0o640;
 /// Bytes of it, at most.

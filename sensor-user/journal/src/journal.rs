@@ -131,8 +131,16 @@ impl Journal {
             log::warn!("{words}");
             notes.push(note(now_ns, "killed", &[("alive", alive.into())], words));
         }
+        let key = self.key.public().to_string();
+        if let Some(before) = self.fact("key")?.filter(|before| *before != key) {
+            let words = format!(
+                "a new key was made, for the one before was lost: {key} signs from here on; what was signed before is verified with {before}"
+            );
+            let facts = [("key", Value::from(key.as_str())), ("before", before.into())];
+            notes.push(note(now_ns, "new_key", &facts, words));
+        }
         self.put_fact("open", "1")?;
-        self.put_fact("key", &self.key.public().to_string())
+        self.put_fact("key", &key)
     }
 
     /// Begins a chain.

@@ -10,11 +10,17 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use crate::chain::{hex, unhex};
 use crate::error::JournalError;
+use crate::journal::{DATABASE, fact};
+use crate::read::Reader;
 
 /// The key, in the state directory.
 const FILE: &str = "audit.key";
 /// Its public part, for everybody.
 const PUBLIC: &str = "audit.pub";
+/// Public parts of keys that were lost, a line each, the newest last.
+const FORMER: &str = "audit.former";
+/// Most of these that are known.
+const MAX_FORMER: usize = 32;
 /// Bytes of a key file, at most; one has less than a hundred.
 const MAX_KEY: u64 = 4_096;
 
@@ -33,6 +39,17 @@ impl PublicKey {
         let mut text = String::new();
         fs::File::open(dir.join(PUBLIC)).ok()?.take(MAX_KEY).read_to_string(&mut text).ok()?;
         Self::parse(&text)
+    }
+
+    /// The keys that signed in a state directory before, and were lost, the newest last.
+    pub fn former(dir: &Path) -> Vec<Self> {
+        let mut text = String::new();
+        let read =
+            fs::File::open(dir.join(FORMER)).and_then(|file| file.take(MAX_KEY).read_to_string(&mut text));
+        if read.is_err() {
+            return Vec::new();
+        }
+        text.lines().filter_map(Self::parse).collect()
     }
 
     /// Whether a signature is this key's.
@@ -61,20 +78,31 @@ impl SigningKey {
         let key = match read(&path)? {
             Some(key) => key,
             None => {
+                let lost = PublicKey::beside(dir).or_else(|| named(dir));
                 make(dir, &path)?;
-                read(&path)?.ok_or_else(|| JournalError::Key(path.clone()))?
+                let key = read(&path)?.ok_or_else(|| JournalError::Key(path.clone()))?;
+                if let Some(lost) = lost.filter(|lost| *lost != key.public()) {
+                    remember(dir, lost)?;
+                    log::error!(
+                        "the signing key {} WAS LOST, AND A NEW ONE WAS MADE: {} signs from here on. What was signed before is \
+                         verified with {lost} alone; if nobody took the key away on purpose, find out who did",
+                        path.display(),
+                        key.public()
+                    );
+                }
+                key
             }
         };
         let public = key.public();
         if PublicKey::beside(dir) != Some(public) {
-            let path = dir.join(PUBLIC);
-            let text = format!("{public}\n");
-            write_new(&path, text.as_bytes(), 0o644)
-                .and_then(|temporary| fs::rename(&temporary, &path))
-                .and_then(|()| like(dir, &path))
-                .map_err(JournalError::file("write the public key", &path))?;
+            publish(dir, PUBLIC, &format!("{public}\n"))?;
         }
         Ok(key)
+    }
+
+    /// Whether a state directory has one. Who may not read it may see that it is there.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(FILE).exists()
     }
 
     /// What its signatures are verified with.
@@ -119,6 +147,31 @@ fn make(dir: &Path, path: &Path) -> Result<(), JournalError> {
     fs::remove_file(&temporary).and(linked).map_err(wrong)
 }
 
+/// The key that the journal names as its own: known also where the files of the key are gone.
+fn named(dir: &Path) -> Option<PublicKey> {
+    let reader = Reader::open(&dir.join(DATABASE)).ok()?;
+    fact(&reader.db, "key").ok()?.and_then(|text| PublicKey::parse(&text))
+}
+
+/// Keeps the public part of a key that was lost: what it signed is still to be verified.
+fn remember(dir: &Path, lost: PublicKey) -> Result<(), JournalError> {
+    let mut keys = PublicKey::former(dir);
+    keys.retain(|key| *key != lost);
+    keys.push(lost);
+    let first = keys.len().saturating_sub(MAX_FORMER);
+    let lines: String = keys.iter().skip(first).map(|key| format!("{key}\n")).collect();
+    publish(dir, FORMER, &lines)
+}
+
+/// Writes a file of public keys, for everybody to read.
+fn publish(dir: &Path, name: &str, text: &str) -> Result<(), JournalError> {
+    let path = dir.join(name);
+    write_new(&path, text.as_bytes(), 0o644)
+        .and_then(|temporary| fs::rename(&temporary, &path))
+        .and_then(|()| like(dir, &path))
+        .map_err(JournalError::file("write the public key", &path))
+}
+
 /// Writes a file beside its place, whole and on the disk.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<std::path::PathBuf> {
     let temporary = path.with_extension(format!("new.{}", std::process::id()));
@@ -161,6 +214,26 @@ mod tests {
         let signature = again.sign(b"text");
         assert!(key.public().verifies(b"text", &signature));
         assert!(!key.public().verifies(b"Text", &signature));
+    }
+
+    #[test]
+    fn a_key_that_was_lost_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let lose = || fs::remove_file(dir.path().join(FILE)).unwrap();
+        let first = SigningKey::open(dir.path()).unwrap().public();
+        assert_eq!(PublicKey::former(dir.path()), []);
+        lose();
+        assert!(!SigningKey::exists(dir.path()));
+        let second = SigningKey::open(dir.path()).unwrap().public();
+        assert_ne!(first, second);
+        assert_eq!(SigningKey::open(dir.path()).unwrap().public(), second);
+        assert_eq!(PublicKey::former(dir.path()), [first]);
+        for _ in 0..MAX_FORMER {
+            lose();
+            SigningKey::open(dir.path()).unwrap();
+        }
+        let former = PublicKey::former(dir.path());
+        assert!(former.len() == MAX_FORMER && former[0] == second, "{former:?}");
     }
 
     #[test]

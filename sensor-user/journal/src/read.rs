@@ -8,6 +8,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql};
 
 use crate::entry::{Entry, Link, Record};
 use crate::error::JournalError;
+use crate::head::{self, Head};
+use crate::journal::DATABASE;
 use crate::schema::{BUSY, LAYOUT};
 
 /// Rows of one incident, at most; the newest of them.
@@ -34,6 +36,19 @@ pub struct Query {
     pub newest: Option<u64>,
 }
 
+/// Why there is no journal: there never was one, or it is gone, as the end of its chain beside it says.
+fn nothing(path: &Path) -> JournalError {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let named = path.file_name().is_some_and(|name| name == DATABASE);
+    match Head::kept(dir, None) {
+        // A copy of another name that is not there is a slip of the pen.
+        Ok(Some((Head { chain, link: records, .. }, _))) if named && records > 0 => {
+            JournalError::Gone { path: path.to_owned(), head: head::FILE, records, chain }
+        }
+        _ => JournalError::Nothing(path.to_owned()),
+    }
+}
+
 /// The journal, to read.
 pub struct Reader {
     pub(crate) db: Connection,
@@ -49,7 +64,7 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         match File::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(JournalError::Nothing(path.to_owned()));
+                return Err(nothing(path));
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(JournalError::Denied(path.to_owned()));
@@ -68,7 +83,7 @@ impl Reader {
             return Err(JournalError::Newer { path: path.to_owned(), found, known: LAYOUT });
         }
         if found == 0 {
-            return Err(JournalError::Nothing(path.to_owned()));
+            return Err(nothing(path));
         }
         Ok(Self { db, path: path.to_owned() })
     }

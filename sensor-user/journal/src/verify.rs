@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use crate::chain::{self, Hash, hex};
 use crate::entry::{Record, UNCHAINED};
 use crate::error::JournalError;
-use crate::head::Head;
+use crate::head::{self, Head};
 use crate::journal::fact;
 use crate::key::PublicKey;
 use crate::note;
@@ -74,15 +74,19 @@ pub fn verify(reader: &Reader, key: Option<PublicKey>, claims: &[Claim]) -> Resu
         found.faults.push("the journal has no chain".to_owned());
         return Ok(found);
     };
-    let key = key.or_else(|| PublicKey::beside(reader.dir())).or(named);
+    let keys = Keys {
+        // Who says which key it must be, means no other.
+        former: if key.is_some() { Vec::new() } else { PublicKey::former(reader.dir()) },
+        key: key.or_else(|| PublicKey::beside(reader.dir())).or(named),
+    };
     let mut walk = Walk { link: 0, hash: chain::beginning(&chain), claims: claims.to_vec() };
-    let head = head(reader, &chain, key.as_ref(), &mut found);
+    let head = head(reader, &chain, &keys, &mut found);
     if let Some(head) = &head {
         walk.claims.push(Claim { link: head.link, digits: hex(&head.hash) });
     }
     // All of it as of one moment, after that of the head: a daemon may be writing, and taking old rows away.
     reader.db.execute_batch("BEGIN").map_err(|error| reader.failed(error))?;
-    start(reader, &chain, key.as_ref(), &mut walk, &mut found).map_err(|error| reader.failed(error))?;
+    start(reader, &chain, &keys, &mut walk, &mut found).map_err(|error| reader.failed(error))?;
     if let Err(error) = rows(reader, &mut walk, &mut found) {
         found.faults.push(format!("record {} cannot be read: {error}", walk.link + 1));
     }
@@ -98,6 +102,28 @@ pub fn verify(reader: &Reader, key: Option<PublicKey>, claims: &[Claim]) -> Resu
     reader.db.execute_batch("COMMIT").map_err(|error| reader.failed(error))?;
     found.head = Some(Head { chain, link: walk.link, hash: walk.hash });
     Ok(found)
+}
+
+/// What signatures may be of.
+struct Keys {
+    key: Option<PublicKey>,
+    /// Keys that were lost.
+    former: Vec<PublicKey>,
+}
+
+impl Keys {
+    /// Finds the key that signed something, and says so if it is one that was lost.
+    fn signed(&self, what: &str, verifies: impl Fn(&PublicKey) -> bool, found: &mut Verified) {
+        if self.key.as_ref().is_some_and(&verifies) {
+            return;
+        }
+        match self.former.iter().find(|key| verifies(key)) {
+            Some(key) => found
+                .doubts
+                .push(format!("{what} is signed with {key}, which was lost: another key was made since")),
+            None => found.faults.push(format!("{what} is not signed with the key of this journal")),
+        }
+    }
 }
 
 /// How far the chain was read, and the ends of it that are still to come.
@@ -125,8 +151,9 @@ impl Walk {
 }
 
 /// The end of the chain that was kept apart.
-fn head(reader: &Reader, chain: &str, key: Option<&PublicKey>, found: &mut Verified) -> Option<Head> {
-    match Head::kept(reader.dir(), key) {
+fn head(reader: &Reader, chain: &str, keys: &Keys, found: &mut Verified) -> Option<Head> {
+    let kept = |key: Option<&PublicKey>| Head::kept(reader.dir(), key);
+    match kept(None) {
         Err(error) => found.faults.push(error),
         Ok(None) => found.doubts.push(
             "there is no journal.head beside it: whether something was cut off at its end cannot be seen; compare with what \
@@ -137,8 +164,12 @@ fn head(reader: &Reader, chain: &str, key: Option<&PublicKey>, found: &mut Verif
             "it is another journal than the one that journal.head speaks of: chain {chain}, and not {}",
             head.chain
         )),
-        Ok(Some((_, false))) => found.faults.push("journal.head is not signed with the key of this journal".to_owned()),
-        Ok(Some((head, true))) => return Some(head),
+        Ok(Some((head, _))) => {
+            let before = found.faults.len();
+            let by = |key: &PublicKey| matches!(kept(Some(key)), Ok(Some((_, true))));
+            keys.signed(head::FILE, by, found);
+            return (found.faults.len() == before).then_some(head);
+        }
     }
     None
 }
@@ -147,7 +178,7 @@ fn head(reader: &Reader, chain: &str, key: Option<&PublicKey>, found: &mut Verif
 fn start(
     reader: &Reader,
     chain: &str,
-    key: Option<&PublicKey>,
+    keys: &Keys,
     walk: &mut Walk,
     found: &mut Verified,
 ) -> rusqlite::Result<()> {
@@ -159,13 +190,9 @@ fn start(
     };
     let text = prune::checkpoint(chain, link, &hash);
     let signature: Result<[u8; 64], _> = signature.try_into();
-    let signed =
-        signature.is_ok_and(|signature| key.is_some_and(|key| key.verifies(text.as_bytes(), &signature)));
-    if !signed {
-        found
-            .faults
-            .push(format!("the checkpoint at record {link} is not signed with the key of this journal"));
-    }
+    let by =
+        |key: &PublicKey| signature.as_ref().is_ok_and(|signature| key.verifies(text.as_bytes(), signature));
+    keys.signed(&format!("the checkpoint at record {link}"), by, found);
     (walk.link, walk.hash) = (link, hash);
     walk.compare(found);
     Ok(())
@@ -201,11 +228,9 @@ fn rows(reader: &Reader, walk: &mut Walk, found: &mut Verified) -> rusqlite::Res
         }
         (walk.link, walk.hash) = (link.number, hash);
         found.records += 1;
-        if entry.kind == note::KIND
-            && ["missing", "set_aside"]
-                .iter()
-                .any(|what| entry.body.contains(&format!("\"action\":\"{what}\"")))
-        {
+        let says = |what: &str| entry.body.contains(&format!("\"action\":\"{what}\""));
+        let other = says("begun") && !entry.body.contains("\"before\":null");
+        if entry.kind == note::KIND && (["missing", "set_aside", "new_key"].into_iter().any(says) || other) {
             found.doubts.push(format!(
                 "record {}: {}",
                 link.number,

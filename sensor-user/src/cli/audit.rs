@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use sensor_journal::pack::{self, Checked, MAX_PACK};
-use sensor_journal::{Claim, PublicKey, Query, Reader, Record, SigningKey, Verified, hex, verify};
+use sensor_journal::{
+    Claim, DATABASE, JournalError, PublicKey, Query, Reader, Record, SigningKey, Verified, hex, verify,
+};
 use serde_json::{Value, json};
 
 use super::args::{Output, OutputArgs};
@@ -158,11 +160,17 @@ fn code(faults: &[String], doubts: &[String]) -> u8 {
 }
 
 fn chain(args: &VerifyArgs, out: &mut impl Write) -> Result<u8, CliError> {
-    let reader = match &args.file {
-        Some(file) => Reader::open(file)?,
-        None => args.state.journal()?,
+    let path = args.file.clone().unwrap_or_else(|| args.state.state_dir.join(DATABASE));
+    let mut found = match Reader::open(&path) {
+        // That there was one is known, so this is no check that could not be made.
+        Err(error @ JournalError::Gone { .. }) => {
+            Verified { faults: vec![error.to_string()], ..Verified::default() }
+        }
+        reader => verify(&reader?, args.key, &args.heads)?,
     };
-    let found = verify(&reader, args.key, &args.heads)?;
+    if args.file.is_none() {
+        found.doubts.extend(lost_key(&args.state.state_dir));
+    }
     let code = code(&found.faults, &found.doubts);
     let text = match args.output.output {
         Output::Json => run::json(&chain_json(&found, code)),
@@ -240,11 +248,33 @@ fn show_key(args: &KeyArgs, out: &mut impl Write) -> Result<(), CliError> {
         Some(key) => key,
         None => SigningKey::open(dir)?.public(),
     };
+    let former: Vec<_> = PublicKey::former(dir).iter().map(ToString::to_string).collect();
     match args.output.output {
-        Output::Json => out.write_all(run::json(&json!({ "public_key": key.to_string() })).as_bytes())?,
-        Output::Human => writeln!(out, "{key}")?,
+        Output::Json => {
+            let told =
+                json!({ "public_key": key.to_string(), "former": former, "lost": !SigningKey::exists(dir) });
+            out.write_all(run::json(&told).as_bytes())?;
+        }
+        Output::Human => {
+            writeln!(out, "{key}")?;
+            for before in &former {
+                writeln!(out, "look: {before} was lost; what it signed is verified with it alone")?;
+            }
+            if let Some(doubt) = lost_key(dir) {
+                writeln!(out, "look: {doubt}")?;
+            }
+        }
     }
     Ok(())
+}
+
+/// What is to be said where a key has signed, and is not there any more.
+fn lost_key(dir: &Path) -> Option<String> {
+    let key = PublicKey::beside(dir).filter(|_| !SigningKey::exists(dir))?;
+    Some(format!(
+        "the signing key of {key} is missing in {}: whoever signs next makes another",
+        dir.display()
+    ))
 }
 
 fn verify_pack(args: &VerifyPackArgs, out: &mut impl Write) -> Result<u8, CliError> {

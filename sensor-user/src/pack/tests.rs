@@ -327,6 +327,67 @@ fn what_cannot_be_shown_is_told() {
 }
 
 #[test]
+fn a_journal_that_is_gone_is_no_journal_that_never_was() {
+    for empty in [false, true] {
+        let dir = state();
+        let path = dir.path().join(sensor_journal::DATABASE);
+        fs::remove_file(&path).unwrap();
+        if empty {
+            fs::write(&path, "").unwrap();
+        }
+        let told = command(&dir, "sekisho audit verify").unwrap();
+        assert!(told.contains("DOES NOT FIT: the journal") && told.contains("had 6 records"), "{told}");
+        assert!(told.ends_with("(2)"), "{told}");
+        let error = command(&dir, "sekisho events").unwrap_err();
+        assert!(error.contains("is gone") && !error.contains("no daemon has run"), "{error}");
+        // The daemon begins another, and that there was one before is told as long as that is kept.
+        Journal::open(dir.path(), Keeping { days: 400, rows: 10_000 }, 0).unwrap().close().unwrap();
+        let told = command(&dir, "sekisho audit verify").unwrap();
+        assert!(told.contains("look: record 1: begun; the one before it ended with record 6"), "{told}");
+        assert!(told.ends_with("(1)"), "{told}");
+    }
+}
+
+#[test]
+fn a_key_that_was_lost_is_told_and_packs_go_on_being_made() {
+    let dir = state();
+    let shown = |line: &str| command(&dir, line).unwrap();
+    let old = SigningKey::open(dir.path()).unwrap().public();
+    shown("sekisho incidents pack 3 -f @/old.zip");
+    fs::remove_file(dir.path().join("audit.key")).unwrap();
+    let missing = format!("look: the signing key of {old} is missing in");
+    for line in ["sekisho audit key", "sekisho audit verify"] {
+        assert!(shown(line).contains(&missing), "{}", shown(line));
+    }
+
+    shown("sekisho incidents pack 3 -f @/new.zip");
+    let new = SigningKey::open(dir.path()).unwrap().public();
+    assert_ne!(old, new);
+    let key = shown("sekisho audit key");
+    assert!(key.starts_with(&format!("{new}\nlook: {old} was lost")), "{key}");
+    assert!(shown(&format!("sekisho audit verify-pack @/old.zip --key {old}")).ends_with("(0)"));
+    assert!(shown("sekisho audit verify-pack @/new.zip").ends_with("(0)"));
+    let verified = shown("sekisho audit verify");
+    assert!(
+        verified.contains(&format!("look: journal.head is signed with {old}, which was lost")),
+        "{verified}"
+    );
+    assert!(verified.ends_with("(1)"), "{verified}");
+    // Who wrote down the old key is told that others have signed since.
+    let head_of_new = || shown(&format!("sekisho audit verify --key {old}"));
+    assert!(head_of_new().ends_with("(0)"), "{}", head_of_new());
+
+    Journal::open(dir.path(), Keeping { days: 400, rows: 10_000 }, 0).unwrap().close().unwrap();
+    assert!(shown("sekisho audit list").contains("a new key was made, for the one before was lost"));
+    let verified = shown("sekisho audit verify");
+    assert!(
+        verified.contains("look: record 7: a new key was made") && verified.ends_with("(1)"),
+        "{verified}"
+    );
+    assert!(head_of_new().contains("DOES NOT FIT: journal.head is not signed with the key"));
+}
+
+#[test]
 fn a_pack_is_written_once_and_verified_by_command() {
     let dir = state();
     let told = command(&dir, "sekisho incidents pack 3 -f @/p.zip").unwrap();

@@ -163,6 +163,11 @@ fn journal(journal: &Value) -> Option<String> {
         }
         "killed" => "前回の Sekisho は正常に終了せず：最後の 1 秒の記録が欠けている可能性あり".to_owned(),
         "set_aside" => format!("破損した記録を {} として保管し、新しい記録を開始", text(&journal["file"])),
+        "new_key" => format!(
+            "以前の署名鍵が失われたため、新しい鍵 {} を作成（以前の署名は {} で検証）",
+            text(&journal["key"]),
+            text(&journal["before"])
+        ),
         "pruned" => format!("保存期間を過ぎた {} 件の記録を削除", journal["records"]),
         "lost" => format!("{} 件の事象を記録できず：ディスクが遅い、または満杯", journal["events"]),
         _ => return None,

@@ -259,7 +259,10 @@ fn a_broken_journal_is_set_aside_and_another_one_begun() {
         fs::write(&path, &bytes).unwrap();
         open(&dir).close().unwrap();
         let found = verified(&dir);
-        assert!(found.faults.is_empty() && found.doubts[0].contains("set aside"), "{what}: {found:?}");
+        assert!(
+            found.faults.is_empty() && found.doubts.iter().any(|doubt| doubt.contains("set aside")),
+            "{what}: {found:?}"
+        );
         assert_eq!(notes(&dir), ["begun", "set_aside"], "{what}");
         let aside = path.with_file_name(format!("{DATABASE}.broken-20260101T000000Z"));
         assert_eq!(fs::read(aside).unwrap(), bytes, "{what}");
