@@ -1,7 +1,8 @@
 //! What waits, on the disk: one file a notice, so that a restart, a crash or a power cut loses nothing that was taken in.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::notice::Notice;
@@ -16,6 +17,10 @@ const BROKEN: &str = "broken";
 /// Bytes of a file, at most.
 const MAX_BYTES: u64 = 64 << 10;
 
+/// Notices say who is held and why: they are for the daemon alone, whatever its mask is.
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
 /// The directory of one channel.
 pub struct Outbox {
     dir: PathBuf,
@@ -28,7 +33,7 @@ impl Outbox {
     ///
     /// If there can be no such directory.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&dir)?;
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&dir)?;
         Ok(Self { dir })
     }
 
@@ -122,7 +127,13 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// The same, but for the name, which is on the disk a little later.
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let young = path.with_extension(YOUNG);
-    let written = File::create(&young)
+    let mut options = OpenOptions::new();
+    let written = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(&young)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()))
         .and_then(|()| fs::rename(&young, path));
     if written.is_err() {
@@ -134,6 +145,8 @@ fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::notice::What;
 
@@ -160,6 +173,17 @@ mod tests {
         outbox.remove(12_345);
         let outbox = Outbox::open(dir.path().join("mail")).unwrap();
         assert_eq!(outbox.load(), (vec![notice(10), notice(200)], 0));
+    }
+
+    #[test]
+    fn notices_are_for_the_daemon_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(dir.path().join("notices/mail")).unwrap();
+        outbox.put(&notice(1)).unwrap();
+        for path in ["notices", "notices/mail", "notices/mail/00000000000000000001.json"] {
+            let mode = fs::metadata(dir.path().join(path)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{path}: {mode:o}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ mod row;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,6 +138,11 @@ pub struct Store {
     _lock: File,
 }
 
+/// Of the state directory: the members of the group may read what lies there for them. As the unit has it.
+const DIR_MODE: u32 = 0o750;
+/// Of the database: who is held, and the names of devices, are for the daemon alone, whatever its mask is.
+const FILE_MODE: u32 = 0o600;
+
 impl Store {
     /// Opens the database in `dir`, creating both if need be.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
@@ -145,9 +151,15 @@ impl Store {
     }
 
     fn open_in_boot(dir: &Path, boot_id: &str) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(|source| StoreError::Dir { dir: dir.to_owned(), source })?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIR_MODE)
+            .create(dir)
+            .map_err(|source| StoreError::Dir { dir: dir.to_owned(), source })?;
         let lock = lock(dir)?;
         let path = dir.join("sekisho.db");
+        // The files beside it take their modes from this one. What keeps it from being made SQLite tells.
+        drop(OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(&path));
         let db = connect(&path).map_err(|error| StoreError::of(&path, error))?;
         let layout = layout(&db).map_err(|error| StoreError::of(&path, error))?;
         if layout > LAYOUT {
@@ -391,7 +403,8 @@ fn span(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Span> {
 /// Makes sure that no other daemon uses the directory; the kernel ends the lock with the process.
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let wrong = |source| StoreError::Dir { dir: dir.to_owned(), source };
-    let file = OpenOptions::new().create(true).append(true).open(dir.join("lock")).map_err(wrong)?;
+    let file =
+        OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(dir.join("lock")).map_err(wrong)?;
     match patience::lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),

@@ -57,6 +57,21 @@ fn open(dir: &TempDir) -> Store {
 }
 
 #[test]
+fn what_is_kept_is_for_the_daemon_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let store = Store::open(&state).unwrap();
+    assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o750);
+    for file in fs::read_dir(&state).unwrap().map(Result::unwrap) {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}: {mode:o}", file.file_name());
+    }
+    drop(store);
+}
+
+#[test]
 fn entries_survive_a_restart() {
     let dir = TempDir::new().unwrap();
     let (forever, hour) = (block(1, None), block(2, Some(NOW.mono.plus(HOUR))));
