@@ -56,7 +56,12 @@ fn a_fire_drill_tells_every_channel_and_fails_where_one_is_dead() -> Result<()> 
                 .map(|stage| stage["what"].to_string())
                 .collect::<String>()
         };
-        ensure!(told["good"] == true && stage("told").contains("desk, it"), "{told}");
+        ensure!(told["good"] == true && stage("told").contains("after the isolation: desk "), "{told}");
+        let [desk, it] = [&told["channels"][0], &told["channels"][1]];
+        ensure!((&desk["channel"], &it["channel"]) == (&json!("desk"), &json!("it")), "{told}");
+        // A mail waits for what may come with it; a lamp does not.
+        let seconds = |channel: &Value| channel["seconds"].as_f64().unwrap_or(-1.0);
+        ensure!(seconds(desk) >= 0.0 && seconds(it) > seconds(desk), "{told}");
         ensure!(server.wait(1)[0]["text"].to_string().contains("Sekisho fire drill"), "the mail names it");
         daemon.stop()?;
 
@@ -64,6 +69,10 @@ fn a_fire_drill_tells_every_channel_and_fails_where_one_is_dead() -> Result<()> 
         let daemon = site.start(&["--mode", "enforce"])?;
         let told = site.tell(&["drill", "--within", "3s", "-o", "json"])?;
         ensure!(told.code == Some(1) && told.out.contains("the stage `told` failed"), "{told:?}");
+        let [line] = &told.lines()?[..] else { anyhow::bail!("{told:?}") };
+        ensure!(line["error"].as_str().is_some_and(|error| error.contains("silent: it (desk ")), "{line}");
+        ensure!(line["channels"][1] == json!({ "channel": "it", "seconds": null }), "{line}");
+        ensure!(line["released"] == true, "{line}");
         ensure!(site.ask(&["block", "list"])?.as_array().is_some_and(Vec::is_empty), "released all the same");
         daemon.stop().map(drop)
     })

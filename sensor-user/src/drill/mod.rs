@@ -69,6 +69,18 @@ impl fmt::Display for Done {
     }
 }
 
+/// A channel that people are told by.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct Heard {
+    /// Its name.
+    channel: String,
+    /// Notices it had told before the drill.
+    #[serde(skip)]
+    before: u64,
+    /// How long after the isolation it told of it; none: it was silent.
+    seconds: Option<f64>,
+}
+
 /// Plays it. False: a stage failed; all is as before.
 ///
 /// # Errors
@@ -92,6 +104,8 @@ pub fn run(options: &DrillOptions) -> Result<bool> {
         enforce: status.live.mode == "enforce",
         since: Stamp::now(),
         done: Vec::new(),
+        channels: Vec::new(),
+        isolated: None,
         entry: None,
         json: options.json,
         within: options.within,
@@ -128,7 +142,10 @@ struct Drill {
     enforce: bool,
     since: Stamp,
     done: Vec<Done>,
-    /// The entry that the drill brought about.
+    channels: Vec<Heard>,
+    /// When its device was isolated.
+    isolated: Option<Stamp>,
+    /// The entry that the drill brought about, until it is taken out.
     entry: Option<u32>,
     json: bool,
     within: Duration,
@@ -181,7 +198,7 @@ impl Drill {
             not_interrupted()?;
             actors.scan()?;
             if let Some(block) = self.find()? {
-                self.entry = Some(block.id);
+                (self.entry, self.isolated) = (Some(block.id), Some(Stamp::now()));
                 let would = if block.would { "would be isolated: observe mode" } else { "isolated" };
                 let incident = block.incident_id.map_or_else(String::new, |id| format!(", incident {id}"));
                 return Ok(format!("{would} after {attempt} attempts{incident}: {}", block.reason));
@@ -217,26 +234,59 @@ impl Drill {
                 block.id
             );
         }
+        let heard =
+            |channel: NotifyChannel| Heard { channel: channel.name, before: channel.sent, seconds: None };
+        self.channels = self.told_so_far()?.into_iter().map(heard).collect();
         Ok(())
+    }
+
+    fn told_so_far(&mut self) -> Result<Vec<NotifyChannel>> {
+        let answer = self.client.ask(Request::NotifyList)?;
+        Ok(self.client.read(answer)?)
     }
 
     /// Each channel told something since the drill began.
     fn told(&mut self) -> Result<String> {
-        let (mut names, since) = (Vec::new(), self.since);
-        until("every channel told of it (`sekisho notify list` shows what is wrong)", self.within, || {
-            let answer = self.client.ask(Request::NotifyList)?;
-            let channels: Vec<NotifyChannel> = self.client.read(answer)?;
-            names = channels.iter().map(|channel| channel.name.clone()).collect();
-            let told = |channel: &NotifyChannel| channel.last_success.is_some_and(|at| at >= since);
-            Ok(channels.iter().all(told).then_some(()))
+        let within = self.within;
+        let told =
+            until("every channel told of it (`sekisho notify list` shows what is wrong)", within, || {
+                self.listen()?;
+                Ok(self.channels.iter().all(|heard| heard.seconds.is_some()).then_some(()))
+            });
+        let (heard, silent): (Vec<_>, Vec<_>) = self.channels.iter().partition(|one| one.seconds.is_some());
+        let heard: Vec<_> = heard
+            .iter()
+            .map(|one| format!("{} {:.3} s", one.channel, one.seconds.unwrap_or_default()))
+            .collect();
+        let silent: Vec<_> = silent.iter().map(|one| one.channel.as_str()).collect();
+        told.with_context(|| {
+            let others = if heard.is_empty() { "no channel told".to_owned() } else { heard.join(", ") };
+            format!("silent: {} ({others})", silent.join(", "))
         })?;
-        Ok(if names.is_empty() { "no channel is configured".to_owned() } else { names.join(", ") })
+        Ok(match &heard[..] {
+            [] => "no channel is configured".to_owned(),
+            heard => format!("after the isolation: {}", heard.join(", ")),
+        })
+    }
+
+    /// Looks which channels told something since.
+    fn listen(&mut self) -> Result<()> {
+        let (now, told) = (Stamp::now(), self.told_so_far()?);
+        let isolated = self.isolated.unwrap_or(self.since);
+        for heard in self.channels.iter_mut().filter(|heard| heard.seconds.is_none()) {
+            let channel = told.iter().find(|one| one.name == heard.channel && one.sent > heard.before);
+            // It may have told before the entry was seen here.
+            let after = |at: Stamp| at.0.saturating_sub(isolated.0).max(0) as f64 / 1e9;
+            heard.seconds = channel.map(|channel| after(channel.last_success.unwrap_or(now)));
+        }
+        Ok(())
     }
 
     /// The entry is taken out, and frames arrive again.
     fn released(&mut self, actors: &mut Actors) -> Result<String> {
-        if let Some(id) = self.entry.take() {
+        if let Some(id) = self.entry {
             self.client.ask(Request::BlockRemove(BlockSelect::Id(id)))?;
+            self.entry = None;
         }
         let arrived = actors.probe(PROOF)?;
         ensure!(arrived > 0, "{PROOF} frames were sent after the release, and none arrived");
@@ -246,8 +296,11 @@ impl Drill {
     /// Takes back what is left of it, whatever happened.
     fn clear(&mut self) -> Result<()> {
         if let Some(block) = self.find()? {
+            self.entry = Some(block.id);
+            self.isolated.get_or_insert_with(Stamp::now);
             self.client.ask(Request::BlockRemove(BlockSelect::Id(block.id)))?;
         }
+        self.entry = None;
         for mac in [SCANNER, REFUSER] {
             let device = Mac(mac).to_string();
             self.client.ask(Request::DeviceForget(device)).context("forgetting the devices of the drill")?;
@@ -257,13 +310,32 @@ impl Drill {
 
     fn conclude(&self, failed: Option<&str>) {
         if self.json {
-            let told: Value = json!({ "good": failed.is_none(), "stages": self.done, "error": failed });
+            let told: Value = json!({
+                "good": failed.is_none(),
+                "stages": self.done,
+                "channels": self.channels,
+                "released": self.entry.is_none(),
+                "error": failed,
+            });
             println!("{told}");
             return;
         }
         match failed {
             None => println!("The drill is over: all is as it should be, and as it was before."),
-            Some(error) => println!("THE DRILL FAILED: {error}"),
+            Some(error) => println!("THE DRILL FAILED: {error}\n{}", self.release()),
+        }
+    }
+
+    /// Whether its device is still held, which must be known also of a drill that failed.
+    fn release(&self) -> String {
+        match (self.entry, self.isolated) {
+            (Some(id), _) => {
+                format!(
+                    "THE DEVICE OF THE DRILL IS STILL HELD: `sekisho block remove --id {id}` releases it."
+                )
+            }
+            (None, Some(_)) => "The device of the drill is released.".to_owned(),
+            (None, None) => "No device was held.".to_owned(),
         }
     }
 }
