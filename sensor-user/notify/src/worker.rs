@@ -309,7 +309,7 @@ fn talk(send: &mut dyn Send, attempt: Attempt) -> Outcome {
     let said = said.map_err(|error| (Failure::now(&error), error.is_lasting()));
     let test = reply.is_some();
     if let Some(reply) = reply {
-        reply(said.as_ref().map(Clone::clone).map_err(|(failure, _)| failure.why.clone()));
+        reply(said.clone().map_err(|(failure, _)| failure.why.clone()));
     }
     Outcome { told, said, test }
 }

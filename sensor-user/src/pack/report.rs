@@ -130,8 +130,9 @@ impl Section<'_> {
                 plain(&phrases.signature(&finding.detector, &finding.signature))
             );
             let numbers = finding.evidence.iter();
-            let rows: Vec<_> =
-                numbers.map(|(name, value)| (phrases.number(name), plain(&number(value)))).collect();
+            let rows: Vec<_> = numbers
+                .map(|(name, value)| (phrases.number(name), plain(&phrases.value(&number(value)))))
+                .collect();
             let rows: Vec<_> = rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             table(text, &rows);
         }

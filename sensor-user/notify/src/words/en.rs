@@ -25,6 +25,7 @@ pub static PHRASES: Phrases = Phrases {
     place,
     signature: |_, signature| signature.to_owned(),
     number: |name| name.replace('_', " "),
+    value: str::to_owned,
     detector,
     sure: |nats, severity| {
         let grade = match Grade::of(nats) {

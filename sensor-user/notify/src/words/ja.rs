@@ -26,6 +26,7 @@ pub static PHRASES: Phrases = Phrases {
     place,
     signature,
     number,
+    value: ja_terms::value,
     detector: |name| ja_terms::detector(name).unwrap_or(name),
     sure: |nats, severity| {
         let grade = match Grade::of(nats) {

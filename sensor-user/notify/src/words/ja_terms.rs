@@ -324,6 +324,20 @@ pub fn number(name: &str) -> Option<&'static str> {
     })
 }
 
+/// A value of the evidence: of a model's feature it says what is usual as well, `7000 bytes; usual 0 to 1200, half up to 300 (61 %
+/// of the score)`; whatever else it is stays.
+pub fn value(text: &str) -> String {
+    let unusual = || {
+        let (value, more) = text.split_once("; usual ")?;
+        let (low, more) = more.split_once(" to ")?;
+        let (high, more) = more.split_once(", half up to ")?;
+        let (middle, more) = more.split_once(" (")?;
+        let part = more.strip_suffix(" of the score)")?;
+        Some(format!("{value} (普段は {low} から {high}、半数は {middle} まで。点数の {part} を占めます)"))
+    };
+    unusual().unwrap_or_else(|| text.to_owned())
+}
+
 /// What a model looks at.
 fn feature(name: &str) -> Option<&'static str> {
     Some(match name {

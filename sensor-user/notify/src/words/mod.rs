@@ -29,6 +29,8 @@ pub struct Phrases {
     signature: fn(&str, &str) -> String,
     /// The name of a number.
     number: fn(&str) -> String,
+    /// A value of the evidence that is a text.
+    value: fn(&str) -> String,
     /// What a detector looks for.
     detector: fn(&str) -> &str,
     /// How sure it is: nats, and how grave.
@@ -92,6 +94,11 @@ impl Phrases {
     /// The name of a number of the evidence.
     pub fn number(&self, name: &str) -> String {
         (self.number)(name)
+    }
+
+    /// A value of the evidence that is a text.
+    pub fn value(&self, value: &str) -> String {
+        (self.value)(value)
     }
 
     /// What was done about an alert, by the name of the action.
@@ -254,7 +261,9 @@ fn findings(phrases: &Phrases, group: &[&Notice], severity: u8) -> Vec<Row> {
     let mut most = None;
     for notice in group {
         let What::Alert { detector, signature, evidence, nats, .. } = &notice.what else { continue };
-        let numbers = evidence.iter().map(|(name, value)| format!("{} {value}", (phrases.number)(name)));
+        let numbers = evidence
+            .iter()
+            .map(|(name, value)| format!("{} {}", (phrases.number)(name), (phrases.value)(value)));
         let numbers = numbers.collect::<Vec<_>>().join(", ");
         let said = (phrases.signature)(detector, signature);
         let row = (phrases.labels.what, if numbers.is_empty() { said } else { format!("{said}: {numbers}") });

@@ -306,6 +306,21 @@ fn whatever_a_detector_says_has_japanese_words() {
 }
 
 #[test]
+fn what_is_usual_is_said_in_japanese() {
+    let unusual = include_str!("../../../core/src/detect/unusual.rs");
+    assert!(unusual.contains("{}{unit}; usual {} to {}, half up to {} ({:.0} % of the score)"));
+    for (value, want) in [
+        (
+            "7000 bytes; usual 0 to 1200, half up to 300 (61 % of the score)",
+            "7000 bytes (普段は 0 から 1200、半数は 300 まで。点数の 61 % を占めます)",
+        ),
+        ("10.0.0.7 10.0.0.8", "10.0.0.7 10.0.0.8"),
+    ] {
+        assert_eq!((JAPANESE.value(value), ENGLISH.value(value)), (want.to_owned(), value.to_owned()));
+    }
+}
+
+#[test]
 fn why_an_entry_was_made_is_said_in_japanese_and_what_a_person_wrote_is_left() {
     let found = "lateral chain: turned to by a service for administration, it turns to a new host by one";
     let japanese = ja_terms::signature(found).unwrap();
