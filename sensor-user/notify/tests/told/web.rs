@@ -83,7 +83,7 @@ fn slack_and_teams_get_their_forms() {
         house.tell(&alert(15, 1));
         let told: Value = serde_json::from_str(body(&server.wait(1)[0])).unwrap();
         let said = told.pointer(text).and_then(Value::as_str).unwrap();
-        assert!(said.starts_with("MRI 15 (10.77.0.15): スキャン"), "{said}");
+        assert!(said.starts_with("MRI 15 (10.77.0.15): ARP スキャン: "), "{said}");
         let all = told.to_string();
         assert!(all.contains("sekisho incidents judge 15 false") && all.contains("区画 radiology"), "{all}");
         // In Slack's texts a `<` begins a link.
