@@ -17,7 +17,7 @@ use crate::bpf::Bypass;
 use crate::clock::{Stamp, WallClock};
 use crate::control::user_name;
 
-pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, PerhapsInfo};
+pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, PerhapsInfo, Regrouped};
 
 /// Number of this protocol. Raise it when an old client would misunderstand a new daemon or the other way round.
 pub const VERSION: u32 = 1;
@@ -61,11 +61,11 @@ pub enum Request {
     /// A part of a list that is longer than a request: it holds when [`Request::DeviceEdit`] comes over the same connection.
     /// Answer: how many devices wait for that.
     DeviceEditPart(Vec<DeviceEdit>),
-    /// Two are one device. Answer: likewise.
+    /// Two are one device. Answer: [`Regrouped`].
     DeviceMerge(DeviceMerge),
-    /// This address is a device of its own. Answer: likewise.
+    /// This address is a device of its own. Answer: [`Regrouped`].
     DeviceSplit(String),
-    /// Forget a device, and what is said of it. Answer: likewise.
+    /// Forget a device, and what is said of it. Answer: a list of [`DeviceName`].
     DeviceForget(String),
     /// All incidents, newest first. Answer: a list of [`IncidentInfo`].
     Incidents,

@@ -59,3 +59,70 @@ fn names_and_numbers_of_devices_outlive_a_kill_and_a_device_is_cut_off_by_its_na
         daemon.stop().map(drop)
     })
 }
+
+/// The device of host n.
+fn host(site: &Site, n: u8) -> Result<Value> {
+    let devices = site.ask(&["devices"])?;
+    let found = devices.as_array().into_iter().flatten().find(|device| device["mac"] == mac(n));
+    found.cloned().with_context(|| format!("host {n} is not known: {devices}"))
+}
+
+/// Numbers and names of hosts 1 and 4, and how much depends on them.
+fn said(site: &Site) -> Result<[[Value; 4]; 2]> {
+    let of = |n| -> Result<[Value; 4]> {
+        let device = host(site, n)?;
+        Ok(["id", "name", "criticality", "approved"].map(|field| device[field].clone()))
+    };
+    Ok([of(1)?, of(4)?])
+}
+
+#[test]
+fn what_is_merged_parted_and_forgotten_outlives_a_kill_right_after_and_is_cut_off_as_one() -> Result<()> {
+    const THEIRS: [(u8, &str); 4] = [(2, "10.77.0.4"), (3, "10.77.0.4"), (4, "10.77.0.2"), (4, "10.77.0.3")];
+    site(4, |site| {
+        let start = || site.start(&["--mode", "enforce"]);
+        let daemon = start()?;
+        check_ways(site.lab, "before", true, &[(1, "10.77.0.2"), (3, "10.77.0.2"), (4, "10.77.0.2")])?;
+        let set = ["--name", "Vent 1", "--criticality", "life-critical", "--approved"];
+        site.ask(&[&["devices", "set", &mac(1)][..], &set].concat())?;
+        let before = said(site)?;
+        let order = |arguments: &[&str]| -> Result<Value> {
+            let daemon = site.start(&["--mode", "enforce"])?;
+            let answer = site.ask(arguments)?;
+            daemon.kill()?;
+            Ok(answer)
+        };
+        daemon.kill()?;
+        order(&["devices", "merge", &mac(4), "Vent 1"])?;
+        let daemon = start()?;
+        let merged = said(site)?;
+        ensure!(merged[0] == merged[1] && merged[0][2] == "life-critical", "{merged:?}");
+        daemon.kill()?;
+        order(&["devices", "split", &mac(1)])?;
+        let daemon = start()?;
+        let parted = said(site)?;
+        ensure!(parted == before, "{before:?} then {parted:?}");
+
+        site.ask(&["block", "add", &mac(3), "--for", "5m"])?;
+        check_ways(site.lab, "host 4 is free", true, &[(4, "10.77.0.2")])?;
+        let answer = site.ask(&["devices", "merge", &mac(3), &mac(4)])?;
+        ensure!(answer["remarks"].to_string().contains(&mac(4)), "{answer}");
+        check_ways(site.lab, "merged with one that is cut off", false, &THEIRS)?;
+        daemon.kill()?;
+        order(&["devices", "split", &mac(4)])?;
+        let daemon = start()?;
+        check_ways(site.lab, "parted, and cut off still", false, &THEIRS)?;
+        let list = site.ask(&["block", "list"])?;
+        ensure!(list.as_array().is_some_and(|list| list.len() == 2), "{list}");
+        site.ask(&["block", "remove", &mac(4)])?;
+        check_ways(site.lab, "host 4 alone is let go", true, &[(4, "10.77.0.2")])?;
+        check_ways(site.lab, "and host 3 is not", false, &[(3, "10.77.0.2"), (4, "10.77.0.3")])?;
+        daemon.kill()?;
+        order(&["devices", "forget", "Vent 1"])?;
+        let daemon = start()?;
+        let devices = site.ask(&["devices"])?;
+        let number = |device: &Value| device["id"] == before[0][0];
+        ensure!(!devices.as_array().into_iter().flatten().any(number), "{devices}");
+        daemon.stop().map(drop)
+    })
+}

@@ -466,8 +466,10 @@ pub enum CardStep {
     Described,
     /// Another address is the same device.
     Merged,
-    /// One of its addresses is a device of its own.
+    /// It is a device of its own again, without an address it was one with.
     Split,
+    /// It has another number: at the start another device had the same.
+    Renumbered,
     /// It is forgotten.
     Forgotten,
 }

@@ -344,7 +344,7 @@ impl Gather {
     }
 
     fn change(&mut self, what: Option<&str>) {
-        let known = ["identity", "described", "merged", "split", "forgotten"];
+        let known = ["identity", "described", "merged", "split", "renumbered", "forgotten"];
         if let Some(what) = what.filter(|what| known.contains(what)) {
             *self.report.changes.entry(what.to_owned()).or_default() += 1;
         }

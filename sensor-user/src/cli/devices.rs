@@ -11,7 +11,7 @@ use super::args::{AskArgs, Output};
 use super::client::Client;
 use super::{CliError, csv, run, show};
 use crate::label;
-use crate::protocol::{DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_REQUEST, Request};
+use crate::protocol::{DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_REQUEST, Regrouped, Request};
 
 /// Largest file that is imported, bytes.
 const MAX_FILE: u64 = 64 << 20;
@@ -50,12 +50,18 @@ Examples:
     /// Say that two are one device, which is cut off as one
     #[command(after_long_help = "\
 A laptop on its dock and off it, a server with two network cards: what is cut off by one address is cut off by all. The number \
-and the entries of the first go on. Never merge a gateway.
+and the entries of the first go on. The block list's entries about one are about the other too, but never about what is protected or what a life depends on; one for an address alone (--ip, --mac) stays that. If a life depends on one, it does on both. Never merge a gateway.
 
 Example:
   sekisho devices merge \"ward laptop 3\" 00:1b:21:0a:0b:0c")]
     Merge(MergeArgs),
     /// Say that an address is a device of its own again
+    #[command(after_long_help = "\
+It has the number back that it had before it was merged, and what was said of it; so have the others. A class or criticality that was \
+said of them while they were one holds for all of them then. Who is cut off stays cut off, each by an entry of its own.
+
+Example:
+  sekisho devices split 00:1b:21:0a:0b:0c")]
     Split(DeviceArgs),
     /// Forget a device, and what is said of it
     Forget(DeviceArgs),
@@ -201,10 +207,10 @@ pub fn devices(args: &DevicesArgs) -> Result<String, CliError> {
         }
         DevicesTask::Merge(args) => {
             let merge = DeviceMerge { into: args.into.clone(), device: args.device.clone() };
-            change(&args.ask, Request::DeviceMerge(merge), "One device now")
+            regroup(&args.ask, Request::DeviceMerge(merge), "One device now")
         }
         DevicesTask::Split(args) => {
-            change(&args.ask, Request::DeviceSplit(args.device.clone()), "Devices of their own now")
+            regroup(&args.ask, Request::DeviceSplit(args.device.clone()), "Devices of their own now")
         }
         DevicesTask::Forget(args) => {
             change(&args.ask, Request::DeviceForget(args.device.clone()), "Forgotten")
@@ -235,13 +241,23 @@ fn edit(args: &SetArgs) -> DeviceEdit {
 
 /// Asks for a change, and says of whom it is.
 fn change(ask: &AskArgs, request: Request, done: &str) -> Result<String, CliError> {
-    run::ask(ask, request, |devices: Vec<DeviceName>, _| {
-        if devices.is_empty() {
-            return "Nothing changed: it was so already.\n".to_owned();
-        }
-        let name = |device: &DeviceName| format!("{} (number {})", show::name(device), device.id);
-        format!("{done}: {}.\n", devices.iter().map(name).collect::<Vec<_>>().join(", "))
+    run::ask(ask, request, |devices: Vec<DeviceName>, _| changed(&devices, done))
+}
+
+/// The same, with what a person must know besides.
+fn regroup(ask: &AskArgs, request: Request, done: &str) -> Result<String, CliError> {
+    run::ask(ask, request, |answer: Regrouped, _| {
+        let remarks = answer.remarks.iter().map(|remark| format!("Note: {}.\n", label::plain(remark)));
+        std::iter::once(changed(&answer.devices, done)).chain(remarks).collect()
     })
+}
+
+fn changed(devices: &[DeviceName], done: &str) -> String {
+    if devices.is_empty() {
+        return "Nothing changed: it was so already.\n".to_owned();
+    }
+    let name = |device: &DeviceName| format!("{} (number {})", show::name(device), device.id);
+    format!("{done}: {}.\n", devices.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
 fn one(args: &DeviceArgs) -> Result<String, CliError> {

@@ -621,14 +621,22 @@ fn what_people_say_of_devices_is_sent() {
     let edit = json!({ "device": "10.0.0.7", "name": "MRI2", "criticality": "", "approved": false });
     assert_eq!((&asked[0]["request"], &asked[0]["with"]), (&json!("device_edit"), &json!([edit])));
     assert_eq!(text.unwrap(), "Noted: MRI 2 (number 17).\n");
-    let (text, asked) = command("devices merge MRI2 10.0.0.8", vec![ok(json!([]))]);
+    let regrouped = || {
+        let device = json!({ "id": 17, "mac": "00:1b:21:0a:0b:0c", "ips": ["10.0.0.7"], "name": "MRI 2" });
+        ok(json!({ "devices": [device], "remarks": ["entry 3 is about 10.0.0.8 too now"] }))
+    };
+    let (text, asked) = command("devices merge MRI2 10.0.0.8", vec![regrouped()]);
     assert_eq!(asked[0]["with"], json!({ "into": "MRI2", "device": "10.0.0.8" }));
+    assert_eq!(
+        text.unwrap(),
+        "One device now: MRI 2 (number 17).\nNote: entry 3 is about 10.0.0.8 too now.\n"
+    );
+    let (text, asked) = command("devices split 10.0.0.8", vec![regrouped()]);
+    assert_eq!(asked[0]["request"], "device_split");
+    assert!(text.unwrap().starts_with("Devices of their own now: MRI 2 (number 17).\nNote: "));
+    let (text, asked) = command("devices forget 17", vec![ok(json!([]))]);
+    assert_eq!(asked[0]["request"], "device_forget");
     assert_eq!(text.unwrap(), "Nothing changed: it was so already.\n");
-    for (line, request) in
-        [("devices split 10.0.0.8", "device_split"), ("devices forget 17", "device_forget")]
-    {
-        assert_eq!(command(line, vec![changed()]).1[0]["request"], request);
-    }
     let (text, _) = command("devices show mri", vec![ok(json!([device()]))]);
     assert_eq!(text.unwrap_err(), "no device is known as mri; `sekisho devices` shows those there are");
     let (text, _) = command("devices show 17 -o json", vec![ok(json!([device()]))]);

@@ -20,8 +20,8 @@ use crate::clock::WallClock;
 use crate::eve::card::address;
 use crate::protocol::{
     Added, Approved, BlockInfo, CardInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo,
-    JudgedInfo, KindInfo, LiveStatus, PerhapsInfo, ReviewInfo, Status, SuccessInfo, SwitchInfo, VerdictInfo,
-    WaitInfo, WindowInfo,
+    JudgedInfo, KindInfo, LiveStatus, PerhapsInfo, Regrouped, ReviewInfo, Status, SuccessInfo, SwitchInfo,
+    VerdictInfo, WaitInfo, WindowInfo,
 };
 
 /// One part of the view.
@@ -66,6 +66,9 @@ pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
         Reply::Announced(one) => json(&window(one, one.since, clock)),
         Reply::WindowEnded(one) => json(&window(one, one.until, clock)),
         Reply::Described(devices) => json(&devices.iter().map(device_name).collect::<Vec<_>>()),
+        Reply::Regrouped { devices, remarks } => {
+            json(&Regrouped { devices: devices.iter().map(device_name).collect(), remarks: texts(remarks) })
+        }
         Reply::Removed(block) => json(&block_info(block, None, clock)),
     }
 }

@@ -10,7 +10,7 @@ use crate::label;
 
 /// The fields of the event.
 pub fn fields(object: &mut Map<String, Value>, change: &CardChange) {
-    let Card { id, keys, name, place, owner, note, class, criticality, approved } = &*change.card;
+    let Card { id, keys, name, place, owner, note, class, criticality, approved, parts: _ } = &*change.card;
     let keys: Vec<String> = keys.iter().map(address).collect();
     object.insert("device".into(), serde_json::to_value(&change.device).unwrap_or_default());
     object.insert(
@@ -38,7 +38,8 @@ pub fn sentence(change: &CardChange) -> String {
     let what = match change.step {
         CardStep::Described => "is described anew",
         CardStep::Merged => "has another address",
-        CardStep::Split => "has an address less, which is a device of its own",
+        CardStep::Split => "is a device of its own again, without an address it was one with",
+        CardStep::Renumbered => "has this number now: another device had the same",
         CardStep::Forgotten => "is forgotten",
     };
     format!("inventory {name} (number {}) {what}, by {}", change.card.id, label::plain(&change.by))

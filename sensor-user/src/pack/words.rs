@@ -118,6 +118,7 @@ fn japanese(event: &Value) -> Option<String> {
                 "described" => "登録内容を変更",
                 "merged" => "アドレスを統合",
                 "split" => "アドレスを分離",
+                "renumbered" => "重複した番号を変更",
                 _ => "登録を削除",
             };
             format!("機器 {} の{change}({})", text(&event["device"]["mac"]), text(&event["inventory"]["by"]))

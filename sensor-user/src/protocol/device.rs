@@ -41,6 +41,15 @@ pub struct DeviceMerge {
     pub device: String,
 }
 
+/// Two that are one device now, or one that is two.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Regrouped {
+    /// Who changed.
+    pub devices: Vec<super::DeviceName>,
+    /// What a person must know besides: who is cut off too now, or still; who is not, and why.
+    pub remarks: Vec<String>,
+}
+
 /// A fire drill is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

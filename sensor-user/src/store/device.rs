@@ -11,6 +11,7 @@ use sensor_core::inventory::cards::Card;
 use sensor_core::inventory::kept::{Kept, KeptAddress, Roles};
 use sensor_core::policy::class::Kind;
 use sensor_core::time::Time;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -54,6 +55,11 @@ pub const TO_5: &str = "
     ALTER TABLE device ADD COLUMN times_told INTEGER NOT NULL DEFAULT 0; -- how often it was another one
     PRAGMA user_version = 5;";
 
+/// What brings a database of layout 5 to layout 6.
+pub const TO_6: &str = "
+    ALTER TABLE card ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'; -- JSON list of cards: what each of several keys was by itself
+    PRAGMA user_version = 6;";
+
 const PUT_DEVICE: &str = "
     INSERT OR REPLACE INTO device (key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, clean_mono_ns,
         first_unix_ns, last_unix_ns, port, vlan, roles, facts, kind, times_told)
@@ -63,10 +69,10 @@ const DEVICES: &str = "
         last_unix_ns, port, vlan, roles, facts, kind, times_told
     FROM device ORDER BY key";
 const PUT_CARD: &str = "
-    INSERT OR REPLACE INTO card (id, keys, name, place, owner, note, class, criticality, approved)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    INSERT OR REPLACE INTO card (id, keys, name, place, owner, note, class, criticality, approved, parts)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 const CARDS: &str =
-    "SELECT id, keys, name, place, owner, note, class, criticality, approved FROM card ORDER BY id";
+    "SELECT id, keys, name, place, owner, note, class, criticality, approved, parts FROM card ORDER BY id";
 
 /// A row that may not be understood: what it is about, and why not.
 pub type Read<T> = Result<T, (String, String)>;
@@ -235,10 +241,10 @@ fn times(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Times, String> {
 
 /// Writes a card.
 pub fn put_card(db: &Connection, card: &Card) -> rusqlite::Result<()> {
-    let keys: Vec<String> = card.keys.iter().map(|key| key_text(*key)).collect();
+    let parts: Vec<Value> = card.parts.iter().map(part_value).collect();
     db.prepare_cached(PUT_CARD)?.execute(params![
         number(card.id),
-        json!(keys).to_string(),
+        json!(keys_text(card)).to_string(),
         card.name,
         card.place,
         card.owner,
@@ -246,8 +252,41 @@ pub fn put_card(db: &Connection, card: &Card) -> rusqlite::Result<()> {
         card.class.map(|class| class.to_string()),
         card.criticality.map(Kind::name),
         card.approved,
+        Value::from(parts).to_string(),
     ])?;
     Ok(())
+}
+
+fn keys_text(card: &Card) -> Vec<String> {
+    card.keys.iter().map(|key| key_text(*key)).collect()
+}
+
+fn part_value(card: &Card) -> Value {
+    json!({
+        "id": card.id,
+        "keys": keys_text(card),
+        "name": card.name,
+        "place": card.place,
+        "owner": card.owner,
+        "note": card.note,
+        "class": card.class,
+        "criticality": card.criticality,
+        "approved": card.approved,
+    })
+}
+
+/// A part of a card, which has none itself.
+#[derive(Deserialize)]
+struct PartRow {
+    id: u64,
+    keys: Vec<String>,
+    name: Option<String>,
+    place: Option<String>,
+    owner: Option<String>,
+    note: Option<String>,
+    class: Option<String>,
+    criticality: Option<String>,
+    approved: bool,
 }
 
 /// Deletes a card.
@@ -267,18 +306,34 @@ pub fn cards(db: &Connection) -> rusqlite::Result<Vec<Read<Card>>> {
 }
 
 fn card(row: &Row<'_>) -> Result<Card, String> {
-    let keys: Vec<String> = json_of(row, "keys")?;
-    let class: Option<String> = column(row, "class")?;
-    let criticality: Option<String> = column(row, "criticality")?;
-    Ok(Card {
+    let parts: Vec<PartRow> = json_of(row, "parts")?;
+    let whole = PartRow {
         id: column::<i64>(row, "id")?.max(0).unsigned_abs(),
-        keys: keys.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
+        keys: json_of(row, "keys")?,
         name: column(row, "name")?,
         place: column(row, "place")?,
         owner: column(row, "owner")?,
         note: column(row, "note")?,
+        class: column(row, "class")?,
+        criticality: column(row, "criticality")?,
+        approved: column(row, "approved")?,
+    };
+    let parts = parts.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+    Ok(Card { parts, ..part(whole)? })
+}
+
+fn part(row: PartRow) -> Result<Card, String> {
+    let PartRow { id, keys, name, place, owner, note, class, criticality, approved } = row;
+    Ok(Card {
+        id,
+        keys: keys.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
+        name,
+        place,
+        owner,
+        note,
         class: class.map(|class| class.parse()).transpose().map_err(|error| format!("class: {error}"))?,
         criticality: criticality.map(|text| text.parse()).transpose()?,
-        approved: column(row, "approved")?,
+        approved,
+        parts: Vec::new(),
     })
 }

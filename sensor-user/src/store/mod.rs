@@ -26,14 +26,14 @@ use sensor_core::policy::{Block, BlockId, Memory, MemoryKey, Save};
 
 use crate::clock::Now;
 use crate::patience;
-use device::{TO_4, TO_5};
+use device::{TO_4, TO_5, TO_6};
 use memory::{ASIDE, MemoryRow};
 use row::{Row, Span};
 
 pub use error::StoreError;
 
 /// Number of the database's layout (`PRAGMA user_version`).
-const LAYOUT: i64 = 5;
+const LAYOUT: i64 = 6;
 
 /// How long to wait for somebody who reads the database, as a backup does.
 const BUSY: Duration = Duration::from_secs(2);
@@ -166,11 +166,12 @@ impl Store {
             return Err(StoreError::Newer { path, found: layout, known: LAYOUT });
         }
         let steps = match layout {
-            0 => [CREATE, TO_2, TO_3, TO_4, TO_5].concat(),
-            1 => [TO_2, TO_3, TO_4, TO_5].concat(),
-            2 => [TO_3, TO_4, TO_5].concat(),
-            3 => [TO_4, TO_5].concat(),
-            4 => TO_5.to_owned(),
+            0 => [CREATE, TO_2, TO_3, TO_4, TO_5, TO_6].concat(),
+            1 => [TO_2, TO_3, TO_4, TO_5, TO_6].concat(),
+            2 => [TO_3, TO_4, TO_5, TO_6].concat(),
+            3 => [TO_4, TO_5, TO_6].concat(),
+            4 => [TO_5, TO_6].concat(),
+            5 => TO_6.to_owned(),
             _ => String::new(),
         };
         if !steps.is_empty() {

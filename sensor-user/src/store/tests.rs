@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use sensor_core::addr::Prefix;
 use sensor_core::detect::Finding;
+use sensor_core::engine::{Command, Engine, Output};
 use sensor_core::event::Value;
 use sensor_core::evidence::Family;
 use sensor_core::identify::Kind as Sort;
@@ -20,6 +21,7 @@ use sensor_core::policy::repeat::Past;
 use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Allow, Direction, Level, List, Origin, Service, Target};
+use sensor_core::settings::Settings;
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 use tempfile::TempDir;
 
@@ -200,7 +202,7 @@ fn a_later_layout_is_left_alone() {
     let dir = TempDir::new().unwrap();
     open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
     let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 6, known: 5, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
 }
 
 #[test]
@@ -510,7 +512,10 @@ fn devices_and_what_is_said_of_them_survive_a_restart_until_they_are_forgotten()
         class: Some("icu".parse().unwrap()),
         criticality: Some(Criticality::LifeCritical),
         approved: true,
+        parts: Vec::new(),
     };
+    let part = Card { id: 18, keys: vec![card.keys[1]], name: None, ..card.clone() };
+    let card = Card { parts: vec![Card { keys: vec![device.key], ..card.clone() }, part], ..card };
     let saves = [Save::Device(Box::new(device.clone())), Save::Card(Box::new(card.clone()))];
     open(&dir).save(&saves, NOW).unwrap();
     let store = open(&dir);
@@ -518,6 +523,98 @@ fn devices_and_what_is_said_of_them_survive_a_restart_until_they_are_forgotten()
     drop(store);
     open(&dir).save(&[Save::ForgetDevice(device.key), Save::ForgetCard(17)], NOW).unwrap();
     assert_eq!(open(&dir).devices(NOW).unwrap(), (vec![], vec![]));
+}
+
+#[test]
+fn a_database_of_the_fifth_layout_keeps_what_was_merged_and_learns_of_what_from_now_on() {
+    let dir = TempDir::new().unwrap();
+    let db = connect(&dir.path().join("sekisho.db")).unwrap();
+    db.execute_batch(&[CREATE, TO_2, TO_3, TO_4, TO_5].concat()).unwrap();
+    let keys = r#"["00:1b:21:0a:0b:0c","10.9.0.1"]"#;
+    db.execute("INSERT INTO card VALUES (17, ?1, 'MRI', NULL, NULL, NULL, NULL, NULL, 1)", [keys]).unwrap();
+    drop(db);
+    let mut store = open(&dir);
+    assert_eq!(layout(&store.db).unwrap(), LAYOUT);
+    let mut card = store.devices(NOW).unwrap().1.remove(0);
+    assert_eq!((card.id, card.keys.len(), &card.parts), (17, 2, &vec![]));
+    card.parts = vec![Card { keys: vec![card.keys[0]], ..card.clone() }];
+    store.save(&[Save::Card(Box::new(card.clone()))], NOW).unwrap();
+    drop(store);
+    assert_eq!(open(&dir).devices(NOW).unwrap().1, [card]);
+}
+
+/// An engine that takes up what the store has, and what it has to be saved then.
+fn started(store: &mut Store) -> (Engine, Output) {
+    let (mut engine, mut out) = (Engine::new(Settings::default()), Output::default());
+    let (devices, cards) = store.devices(NOW).unwrap();
+    engine.resume(devices, cards);
+    engine.restore(store.load(NOW).unwrap(), &mut out);
+    engine.recall(store.recall(NOW).unwrap(), NOW.mono, &mut out);
+    (engine, out)
+}
+
+#[test]
+fn two_devices_that_were_left_with_one_number_have_one_each_from_the_next_start_on() {
+    let dir = TempDir::new().unwrap();
+    let first = kept(NOW.mono, 3 * HOUR, NOW.mono);
+    let mac = "00:1b:21:0a:0b:0d".parse().unwrap();
+    let second =
+        Kept { key: DeviceKey::Local(mac), mac, before_ns: HOUR, addresses: Vec::new(), ..first.clone() };
+    let mut store = open(&dir);
+    let saves = [first.clone(), second.clone()].map(|kept| Save::Device(Box::new(kept)));
+    store.save(&saves, NOW).unwrap();
+    let numbers = |store: &Store| {
+        let kept = store.devices(NOW).unwrap().0;
+        kept.into_iter().map(|kept| (kept.key, kept.id)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(numbers(&store)[&second.key], first.id);
+    let (_, out) = started(&mut store);
+    store.save(&out.saves, NOW).unwrap();
+    let after = numbers(&store);
+    assert_eq!(after[&first.key], first.id, "the one that was known longer keeps it");
+    assert!(after[&second.key] > first.id);
+    assert_eq!(out.events.len(), 1, "it is told");
+    let (_, out) = started(&mut store);
+    assert_eq!((out.events, numbers(&store)), (vec![], after));
+}
+
+#[test]
+fn two_that_are_merged_and_parted_are_on_the_disk_with_the_order_whole_or_not_at_all() {
+    let dir = TempDir::new().unwrap();
+    let first = kept(NOW.mono, 3 * HOUR, NOW.mono);
+    let mac = "00:1b:21:0a:0b:0d".parse().unwrap();
+    let second =
+        Kept { key: DeviceKey::Local(mac), mac, id: first.id + 1, addresses: Vec::new(), ..first.clone() };
+    let mut store = open(&dir);
+    store.save(&[first.clone(), second.clone()].map(|kept| Save::Device(Box::new(kept))), NOW).unwrap();
+    let state = |store: &Store| {
+        let (kept, cards) = store.devices(NOW).unwrap();
+        let ids = kept.into_iter().map(|kept| (kept.key, kept.id)).collect::<BTreeMap<_, _>>();
+        (ids[&first.key], ids[&second.key], cards.len())
+    };
+    let (mut engine, _) = started(&mut store);
+    let mut order = |store: &mut Store, command: Command| {
+        let mut out = Output::default();
+        engine.command(NOW.mono, command, &mut out).unwrap();
+        let before = state(store);
+        store.db.execute_batch("PRAGMA query_only = 1").unwrap();
+        assert!(store.save(&out.saves, NOW).is_err());
+        assert_eq!(state(store), before, "nothing of it");
+        store.db.execute_batch("PRAGMA query_only = 0").unwrap();
+        store.flush(NOW).unwrap();
+        state(store)
+    };
+    let by = || "root".to_owned();
+    let (a, b) = (first.mac.to_string(), second.mac.to_string());
+    let merged = order(&mut store, Command::Merge(a.clone(), b.clone(), by()));
+    assert_eq!(merged, (first.id, first.id, 1));
+    let parted = order(&mut store, Command::Split(a, by()));
+    assert_eq!(parted, (first.id, second.id, 0));
+    let mut out = Output::default();
+    engine.command(NOW.mono, Command::ForgetDevice(b, by()), &mut out).unwrap();
+    store.save(&out.saves, NOW).unwrap();
+    drop(store);
+    assert_eq!(open(&dir).devices(NOW).unwrap().0.len(), 1);
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Engine {
     }
 
     /// Whether another entry restricts a target at least as much, both ways, and for as long as this one would.
-    fn is_covered(&self, target: Target, block: &Block) -> bool {
+    pub(super) fn is_covered(&self, target: Target, block: &Block) -> bool {
         let lasts = |other: &Block| match (other.until, block.until) {
             (None, _) => true,
             (Some(_), None) => false,

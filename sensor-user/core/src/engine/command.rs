@@ -14,7 +14,7 @@ use crate::policy::window::{MAX_WINDOWS, Window, WindowId};
 use crate::policy::{Block, BlockId, BlockName, Level, MAX_TARGETS, Name, Target};
 use crate::time::{MINUTE, Time};
 
-use super::{Add, Announce, Engine, Input, MAX_EDITS, Output};
+use super::{Add, Announce, Engine, Input, MAX_EDITS, Output, Remark};
 
 /// A fire drill lasts so long at most, ns.
 const DRILL: u64 = 10 * MINUTE;
@@ -152,6 +152,13 @@ pub enum Reply {
     WindowEnded(Window),
     /// Of these devices something else is said now, or they are forgotten.
     Described(Vec<DeviceRef>),
+    /// These are one device now, or two.
+    Regrouped {
+        /// Who.
+        devices: Vec<DeviceRef>,
+        /// What a person must know besides.
+        remarks: Vec<Remark>,
+    },
 }
 
 /// Why a command was refused.

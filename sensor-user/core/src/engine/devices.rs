@@ -1,9 +1,9 @@
-//! What people say of devices, carried out: cards written and taken away, addresses joined and parted.
+//! What people say of devices, carried out: cards written and taken away.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{CardChange, CardStep, DeviceRef, Event, Timed};
-use crate::inventory::cards::{Card, Cards, DeviceId, Edit, MAX_CARDS};
+use crate::inventory::cards::{Card, DeviceId, Edit, MAX_CARDS};
 use crate::inventory::{self, DeviceKey};
 use crate::policy::{Save, Target};
 use crate::time::{SECOND, Time};
@@ -125,59 +125,6 @@ impl Engine {
         }
     }
 
-    /// Says that two are one device: the card of the first goes on.
-    pub(super) fn merge_devices(
-        &mut self,
-        (into, other): (&str, &str),
-        by: &str,
-        now: Time,
-        out: &mut Output,
-    ) -> Result<Reply, CommandError> {
-        let (into, other) = (self.card_of(into)?, self.card_of(other)?);
-        if into.id == other.id {
-            return Err(CommandError::SameDevice(into.id));
-        }
-        for key in into.keys.iter().chain(&other.keys) {
-            if self.inventory.get(*key).is_some_and(|device| device.gateway) {
-                return Err(CommandError::MergesGateway(target(*key)));
-            }
-        }
-        let merged = Cards::merged(&into, &other)
-            .map_err(|error| CommandError::Card { who: into.id.to_string(), error })?;
-        if self.inventory.cards().get(other.id).is_some() {
-            self.inventory.remove_card(other.id);
-            out.saves.push(Save::ForgetCard(other.id));
-        }
-        let before = self.inventory.cards().get(into.id).cloned();
-        self.inventory.put_card(merged);
-        let changed = self.card_changed(into.id, before, (CardStep::Merged, by), now, out);
-        Ok(Reply::Described(changed.into_iter().collect()))
-    }
-
-    /// Says that an address is a device of its own.
-    pub(super) fn split_device(
-        &mut self,
-        address: &str,
-        by: &str,
-        now: Time,
-        out: &mut Output,
-    ) -> Result<Reply, CommandError> {
-        let key = self.key_named(address)?;
-        let card = self.inventory.cards().of(key).filter(|card| card.keys.len() > 1).cloned();
-        let card = card.ok_or_else(|| CommandError::NotMerged(address.to_owned()))?;
-        // What is said goes on with the address it was said of: the first.
-        let (kept, parted): (Vec<_>, Vec<_>) = match card.keys.first() {
-            Some(first) if *first == key => (vec![key], card.keys[1..].to_vec()),
-            _ => card.keys.iter().partition(|one| **one != key),
-        };
-        self.inventory.remove_card(card.id);
-        parted.iter().for_each(|key| self.inventory.part(*key));
-        self.inventory.put_card(Card { keys: kept, ..card.clone() });
-        let changed = self.card_changed(card.id, Some(card), (CardStep::Split, by), now, out);
-        let parted: Vec<_> = parted.iter().filter_map(|key| self.describe(*key)).collect();
-        Ok(Reply::Described(changed.into_iter().chain(parted).collect()))
-    }
-
     /// Forgets a device, and what is said of it. One that is still there is heard again as a new one.
     pub(super) fn forget_device(
         &mut self,
@@ -211,7 +158,7 @@ impl Engine {
     }
 
     /// Saves and tells a card that is another one than before; who it is about.
-    fn card_changed(
+    pub(super) fn card_changed(
         &mut self,
         id: DeviceId,
         before: Option<Card>,
@@ -229,10 +176,21 @@ impl Engine {
         });
         let card = after.or(before)?;
         let device = self.ref_of(&card);
-        let change = CardChange { step, device: device.clone(), card: Box::new(card), by: by.to_owned() };
+        self.tell_card(card, (step, by), now, out);
+        Some(device)
+    }
+
+    /// Tells of a card.
+    pub(super) fn tell_card(
+        &mut self,
+        card: Card,
+        (step, by): (CardStep, &str),
+        now: Time,
+        out: &mut Output,
+    ) {
+        let change = CardChange { step, device: self.ref_of(&card), card: Box::new(card), by: by.to_owned() };
         self.untold.push_back(Timed { time: now, event: Event::Card(change) });
         self.tell_cards(now, false, out);
-        Some(device)
     }
 
     /// Tells what changed of cards, a part at a time; at the `end` all of it.
@@ -255,18 +213,18 @@ impl Engine {
 
     /// The card of a device by its number, its name or an address; a new one, not entered yet, if it has none. A MAC address
     /// need not have been heard.
-    fn card_of(&mut self, who: &str) -> Result<Card, CommandError> {
+    pub(super) fn card_of(&mut self, who: &str) -> Result<Card, CommandError> {
         let key = self.key_named(who)?;
         Ok(self.card_of_key(key))
     }
 
-    fn card_of_key(&mut self, key: DeviceKey) -> Card {
+    pub(super) fn card_of_key(&mut self, key: DeviceKey) -> Card {
         let card = self.inventory.cards().of(key).cloned();
         card.unwrap_or_else(|| self.inventory.new_card(key))
     }
 
     /// A device by its number, its name or an address.
-    fn key_named(&self, who: &str) -> Result<DeviceKey, CommandError> {
+    pub(super) fn key_named(&self, who: &str) -> Result<DeviceKey, CommandError> {
         self.key_by(who, |id| self.inventory.iter().find(|device| device.id == id).map(|device| device.key))
     }
 

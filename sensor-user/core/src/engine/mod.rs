@@ -16,6 +16,7 @@ mod hold;
 mod identify;
 mod input;
 mod learn;
+mod merge;
 mod pass;
 mod preview;
 mod reach;
@@ -60,6 +61,7 @@ pub use command::{Command, CommandError, Former, Impact, Judge, Reply, Which, Wh
 pub use devices::MAX_EDITS;
 use follow::Following;
 pub use input::{Input, Notes};
+pub use merge::Remark;
 use review::Reviews;
 use state::Detectors;
 use window::Windows;

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::detect;
+use crate::event::CardStep;
 use crate::policy::memory::Counter;
 use crate::policy::{Memory, MemoryKey, Save};
 use crate::state::State as _;
@@ -64,6 +65,11 @@ impl Engine {
                 Memory::Drilled(_) => {}
                 Memory::Asked(asked) => self.recall_asked(*asked, now, out),
             }
+        }
+        for key in self.inventory.renumber() {
+            self.save_devices(&[key], now, out);
+            let card = self.card_of_key(key);
+            self.tell_card(card, (CardStep::Renumbered, "sekisho"), now, out);
         }
         self.turn_windows(now, out);
         self.reserve_numbers(out);

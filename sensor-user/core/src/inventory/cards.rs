@@ -45,7 +45,13 @@ pub struct Card {
     pub criticality: Option<Kind>,
     /// Whether it may be here.
     pub approved: bool,
+    /// What each of several addresses was by itself, in their order: it is that again once they are parted.
+    pub parts: Vec<Card>,
 }
+
+/// The texts of a card.
+const WORDS: [fn(&mut Card) -> &mut Option<String>; 4] =
+    [|card| &mut card.name, |card| &mut card.place, |card| &mut card.owner, |card| &mut card.note];
 
 impl Card {
     /// Whether it says nothing.
@@ -68,6 +74,62 @@ impl Card {
         self.class = self.class.or(other.class);
         // Of two words about how much depends on it the one that spares it more counts.
         self.criticality = self.criticality.max(other.criticality);
+    }
+
+    /// What each of its addresses was by itself.
+    fn parts(&self) -> Vec<Card> {
+        if !self.parts.is_empty() {
+            return self.parts.clone();
+        }
+        // One address, or several that an earlier release merged: it did not keep of which something was said. In doubt how much
+        // depends on it holds for all; number 0 is one that is still to be given.
+        let part = |(at, key): (usize, &DeviceKey)| {
+            let keys = vec![*key];
+            match at {
+                0 => Card { keys, ..self.clone() },
+                _ => {
+                    let Card { class, criticality, .. } = *self;
+                    Card { keys, class, criticality, ..Card::default() }
+                }
+            }
+        };
+        self.keys.iter().enumerate().map(part).collect()
+    }
+
+    /// What each of its addresses is once they are parted, and whether it is in doubt how much depends on each. `vital` says
+    /// whether a life depends on the device of a card.
+    ///
+    /// A text that was changed since they were merged goes to the address it was said of before, or to the first. Another class or
+    /// criticality goes to all of them, but spares none less than before.
+    pub fn parted(&self, vital: impl Fn(&Card) -> bool) -> (Vec<Card>, bool) {
+        let (mut parts, mut whole) = (self.parts(), self.clone());
+        let mut doubt =
+            parts.iter().any(|part| part.id == 0 && (part.class.is_some() || part.criticality.is_some()));
+        let (class, approved) =
+            (parts.iter().find_map(|part| part.class), parts.first().map(|part| part.approved));
+        let critical = |part: &Card| if vital(part) { Some(Kind::LifeCritical) } else { part.criticality };
+        let criticality = parts.iter().map(critical).max().flatten();
+        for word in WORDS {
+            let said = parts.iter_mut().position(|part| word(part).is_some()).unwrap_or(0);
+            parts.get_mut(said).into_iter().for_each(|part| word(part).clone_from(word(&mut whole)));
+        }
+        for part in &mut parts {
+            if approved != Some(self.approved) {
+                part.approved = self.approved;
+            }
+            if self.criticality != criticality {
+                part.criticality = part.criticality.max(self.criticality);
+                doubt = true;
+            }
+            if self.class != class {
+                let other = Card { class: self.class.or(part.class), ..part.clone() };
+                if vital(&other) || !vital(part) {
+                    *part = other;
+                }
+                doubt = true;
+            }
+        }
+        (parts, doubt)
     }
 }
 
@@ -222,10 +284,11 @@ impl Cards {
     /// [`CardError::Keys`].
     pub fn merged(into: &Card, other: &Card) -> Result<Card, CardError> {
         let mut card = into.clone();
-        card.keys.extend(other.keys.iter().filter(|key| !into.keys.contains(key)));
+        card.keys.extend(&other.keys);
         if card.keys.len() > MAX_KEYS {
             return Err(CardError::Keys);
         }
+        card.parts = [into.parts(), other.parts()].concat();
         card.complete(other.clone());
         Ok(card)
     }

@@ -4,7 +4,8 @@
 //! and does not fill the disk. What changes of a device it is to be known by is saved within a minute; that it was heard,
 //! each hour and at the end.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::cards::{Card, DeviceId};
@@ -12,6 +13,7 @@ use super::{Address, Device, DeviceKey, Inventory, NO_PORT, Owner};
 use crate::addr::Mac;
 use crate::identify::Identities;
 use crate::identify::kept::KeptIdentity;
+use crate::lru::Lru;
 use crate::policy::{Name, Save};
 use crate::settings::Settings;
 use crate::time::{HOUR, MINUTE, Time};
@@ -105,19 +107,55 @@ impl Inventory {
             });
             (known || lasting) && (device.changed || heard)
         });
-        for device in due.take(most) {
-            (device.changed, device.saved) = (false, Some(now));
-            let mut kept = kept(device, ports, |ip| owners.peek(&ip));
-            kept.identity = identities.kept(device.key);
-            // What the configuration says it may say no more.
-            kept.roles.gateway &= !settings.gateways.contains(&device.mac);
-            saves.push(Save::Device(Box::new(kept)));
-        }
+        saves.extend(due.take(most).map(|device| save(device, now, ports, owners, identities, settings)));
         if self.last_id + AHEAD / 2 >= self.reserved {
             self.reserved = self.last_id + AHEAD;
             saves.push(last(self.reserved));
         }
         saves
+    }
+
+    /// The same of these devices alone, at once: their numbers changed, and their cards say so.
+    pub(crate) fn save_now(
+        &mut self,
+        keys: &[DeviceKey],
+        now: Time,
+        ports: &BTreeMap<u8, Name>,
+        identities: &Identities,
+        settings: &Settings,
+    ) -> Vec<Save> {
+        let Self { devices, owners, forgotten, .. } = self;
+        forgotten.retain(|key| !keys.contains(key) || !devices.contains(key));
+        let mut saves = Vec::new();
+        for key in keys {
+            let device = devices.peek_mut(key);
+            saves.extend(device.map(|device| save(device, now, ports, owners, identities, settings)));
+        }
+        saves
+    }
+
+    /// Sees to it that no two devices have one number that are not one by their card: a release that saved the card first and the
+    /// number later could leave them so. Gives those that have a new one. The last number given must be known.
+    pub(crate) fn renumber(&mut self) -> Vec<DeviceKey> {
+        let since = |device: &Device| (Reverse(device.before_ns), device.first_seen, device.key);
+        let mut known: Vec<_> = self.devices.iter().map(|(_, device)| since(device)).collect();
+        // The one that was known first keeps it.
+        known.sort();
+        let mut taken: BTreeSet<DeviceId> = self.cards.iter().map(|card| card.id).collect();
+        let mut renumbered = Vec::new();
+        for (_, _, key) in known {
+            let card = self.cards.of(key).map(|card| card.id);
+            let Some(id) = self.devices.peek(&key).map(|device| device.id) else { continue };
+            if card == Some(id) || (card.is_none() && id != 0 && taken.insert(id)) {
+                continue;
+            }
+            let id = card.unwrap_or_else(|| self.next_id());
+            if let Some(device) = self.devices.peek_mut(&key) {
+                (device.id, device.changed) = (id, true);
+            }
+            renumbered.extend(card.is_none().then_some(key));
+        }
+        renumbered
     }
 
     /// Takes up what an earlier run kept; what there is no room for is forgotten.
@@ -199,6 +237,22 @@ impl Inventory {
             }
         }
     }
+}
+
+fn save(
+    device: &mut Device,
+    now: Time,
+    ports: &BTreeMap<u8, Name>,
+    owners: &Lru<IpAddr, Owner>,
+    identities: &Identities,
+    settings: &Settings,
+) -> Save {
+    (device.changed, device.saved) = (false, Some(now));
+    let mut kept = kept(device, ports, |ip| owners.peek(&ip));
+    kept.identity = identities.kept(device.key);
+    // What the configuration says it may say no more.
+    kept.roles.gateway &= !settings.gateways.contains(&device.mac);
+    Save::Device(Box::new(kept))
 }
 
 /// The numbers up to this may have been given.

@@ -350,13 +350,30 @@ impl Inventory {
         Some(card)
     }
 
-    /// A device is no longer one with the others of its card: it has a number of its own.
-    pub fn part(&mut self, key: DeviceKey) {
-        let id = self.next_id();
-        if let Some(device) = self.devices.peek_mut(&key) {
-            (device.id, device.changed) = (id, true);
+    /// Puts a card that may say nothing: then there is none, and only the number of its device is its.
+    pub fn settle_card(&mut self, card: Card) {
+        for key in &card.keys {
+            if let Some(device) = self.devices.peek_mut(key) {
+                (device.id, device.changed) = (card.id, true);
+            }
         }
-        self.apply_card(key);
+        if card.is_blank() {
+            card.keys.iter().for_each(|key| self.apply_card(*key));
+        } else {
+            self.put_card(card);
+        }
+    }
+
+    /// Whether a life depends on the device of a card, heard or not: by the card, or by the class of an address.
+    pub fn is_vital(&self, card: &Card, settings: &Settings) -> bool {
+        card.keys.iter().any(|key| {
+            let mac = if let DeviceKey::Local(mac) = key { *mac } else { Mac::default() };
+            let blank = || Device::blank(*key, mac, (NO_PORT, 0), Time(0));
+            let mut device = self.devices.peek(key).cloned().unwrap_or_else(blank);
+            device.said = said(Some(card));
+            device.class = self.members.class(&device);
+            class::is_life_critical(&device, settings)
+        })
     }
 
     /// A card for a device that has none; it is not entered yet.
@@ -393,21 +410,20 @@ impl Inventory {
     /// theirs alone. Gateways are left out: they carry others.
     pub fn others(&self, device: &Device) -> Vec<Target> {
         let keys = self.cards.of(device.key).map(|card| &card.keys[..]).unwrap_or_default();
-        let mut targets = Vec::new();
-        for key in keys.iter().filter(|key| **key != device.key) {
-            match (key, self.devices.peek(key)) {
-                (DeviceKey::Local(_), Some(other)) if other.gateway => {}
-                (DeviceKey::Local(mac), other) => {
-                    targets.push(Target::Mac(*mac));
-                    targets.extend(other.into_iter().flat_map(|other| self.own_ips(other)).map(Target::Ip));
-                }
-                (DeviceKey::Routed(ip), Some(other)) if self.owns(other, *ip) => {
-                    targets.push(Target::Ip(*ip))
-                }
-                (DeviceKey::Routed(_), _) => {}
+        keys.iter().filter(|key| **key != device.key).flat_map(|key| self.belongings(*key)).collect()
+    }
+
+    /// What is cut off of a device, heard or not, by one of its keys: see [`Inventory::others`].
+    pub fn belongings(&self, key: DeviceKey) -> Vec<Target> {
+        match (key, self.devices.peek(&key)) {
+            (DeviceKey::Local(_), Some(device)) if device.gateway => Vec::new(),
+            (DeviceKey::Local(mac), device) => {
+                let ips = device.into_iter().flat_map(|device| self.own_ips(device)).map(Target::Ip);
+                std::iter::once(Target::Mac(mac)).chain(ips).collect()
             }
+            (DeviceKey::Routed(ip), Some(device)) if self.owns(device, ip) => vec![Target::Ip(ip)],
+            (DeviceKey::Routed(_), _) => Vec::new(),
         }
-        targets
     }
 
     /// All addresses of a device that a block entry could be about.
@@ -456,7 +472,7 @@ impl Inventory {
     }
 
     /// The next number.
-    fn next_id(&mut self) -> DeviceId {
+    pub(crate) fn next_id(&mut self) -> DeviceId {
         self.last_id += 1;
         self.last_id
     }

@@ -1,5 +1,6 @@
 //! Devices keep their numbers, and what people say of them, over restarts; several addresses can be one device.
 
+use sensor_core::engine::Remark;
 use sensor_core::event::CardStep;
 use sensor_core::inventory::cards::{CardError, Edit};
 use sensor_core::policy::class::{Class, Kind as Criticality};
@@ -189,7 +190,7 @@ fn a_device_with_two_mac_addresses_is_cut_off_by_both_and_parted_again() {
     assert_eq!(lan.cut(), []);
     lan.carry(Command::Split(mac(67).to_string(), "root".to_owned())).unwrap();
     assert_ne!(lan.number(66), lan.number(67));
-    assert_eq!(lan.card_steps(), [CardStep::Merged, CardStep::Split]);
+    assert_eq!(lan.card_steps(), [CardStep::Merged, CardStep::Split, CardStep::Split]);
     assert!(matches!(
         lan.carry(Command::Split(mac(67).to_string(), "root".to_owned())),
         Err(CommandError::NotMerged(_))
@@ -302,4 +303,230 @@ fn a_forgotten_device_is_a_new_one_and_one_that_is_held_is_not_forgotten() {
     assert_eq!(again.number(3), None);
     again.arp(3, 1);
     assert!(again.number(3) > id);
+}
+
+fn merge(into: &str, other: &str) -> Command {
+    Command::Merge(into.to_owned(), other.to_owned(), "root".to_owned())
+}
+
+fn split(address: &str) -> Command {
+    Command::Split(address.to_owned(), "root".to_owned())
+}
+
+impl Lan {
+    /// What there is to know besides of a merge or a split.
+    fn regroup(&mut self, command: Command) -> Vec<Remark> {
+        let Reply::Regrouped { remarks, .. } = self.carry(command).unwrap() else { panic!("another reply") };
+        remarks
+    }
+
+    /// Number, name, criticality and class of host n, and whether it may be here.
+    fn said(&self, n: u8) -> (Option<u64>, Option<String>, Option<Criticality>, Option<String>, bool) {
+        let snapshot = self.engine.snapshot(self.now);
+        let id = self.number(n);
+        let card = snapshot.cards.iter().map(|(card, _)| card).find(|card| Some(card.id) == id);
+        let card = card.cloned().unwrap_or_default();
+        (id, card.name, card.criticality, card.class.map(|class| class.to_string()), card.approved)
+    }
+}
+
+#[test]
+fn merging_and_parting_gives_each_its_card_and_number_back_and_never_the_patient_to_another() {
+    let vent = Edit { approved: Some(true), ..critical(Criticality::LifeCritical) };
+    for (into, other) in [("10.0.0.4", "Vent 1"), ("Vent 1", "10.0.0.4")] {
+        for parted in ["10.0.0.1", "10.0.0.4"] {
+            let mut lan = Lan::settled(enforcing());
+            lan.card("10.0.0.1", Edit { name: Some("Vent 1".to_owned()), ..vent.clone() }).unwrap();
+            let before = (lan.said(1), lan.said(4));
+            assert_eq!(lan.regroup(merge(into, other)), []);
+            assert_eq!(lan.said(4).2, Some(Criticality::LifeCritical), "as long as they are one");
+            let mut lan = lan.restarted(|settings| settings);
+            assert_eq!(lan.regroup(split(parted)), []);
+            assert_eq!((lan.said(1), lan.said(4)), before, "{into}, {other}, {parted}");
+            let lan = lan.restarted(|settings| settings);
+            assert_eq!((lan.said(1), lan.said(4)), before, "{into}, {other}, {parted}: after a restart");
+        }
+    }
+}
+
+#[test]
+fn a_spare_that_was_never_heard_is_there_again_once_it_is_parted() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card(&mac(88).to_string(), name("spare")).unwrap();
+    lan.card("10.0.0.2", name("pump")).unwrap();
+    lan.carry(merge("pump", "spare")).unwrap();
+    lan.carry(merge("10.0.0.3", "pump")).unwrap();
+    let ids = lan.number(2);
+    lan.carry(split("10.0.0.3")).unwrap();
+    assert_ne!(lan.number(2), ids);
+    lan.carry(split(&mac(88).to_string())).unwrap();
+    let cards = lan.engine.snapshot(lan.now).cards;
+    let names: Vec<_> = cards.iter().map(|(card, device)| (card.name.as_deref(), device.mac)).collect();
+    assert_eq!(names, [(Some("pump"), mac(2)), (Some("spare"), mac(88))]);
+}
+
+#[test]
+fn what_is_said_of_two_that_are_one_goes_back_to_where_it_came_from_and_spares_both_in_doubt() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.1", name("Vent 1")).unwrap();
+    lan.carry(merge("10.0.0.4", "Vent 1")).unwrap();
+    lan.card("Vent 1", Edit { name: Some("Vent 9".to_owned()), ..critical(Criticality::LifeCritical) })
+        .unwrap();
+    assert_eq!(lan.regroup(split("10.0.0.1")), [Remark::Doubt]);
+    let critical = Some(Criticality::LifeCritical);
+    assert_eq!((lan.said(1).1.as_deref(), lan.said(1).2), (Some("Vent 9"), critical));
+    assert_eq!((lan.said(4).1, lan.said(4).2), (None, critical));
+    // Made less of while they were one: none is spared less than before.
+    lan.carry(merge("10.0.0.2", "Vent 9")).unwrap();
+    lan.card("Vent 9", self::critical(Criticality::Other)).unwrap();
+    assert_eq!(lan.regroup(split("10.0.0.1")), [Remark::Doubt]);
+    assert_eq!((lan.said(1).2, lan.said(2).2), (critical, Some(Criticality::Other)));
+}
+
+#[test]
+fn a_life_that_depends_on_one_by_its_class_depends_on_both_while_they_are_one() {
+    let wards = "wards".parse().unwrap();
+    let mut class = Class::of_kind(Criticality::LifeCritical);
+    class.members.insert(Target::Mac(mac(1)));
+    let office = ("office".parse().unwrap(), Class::of_kind(Criticality::Other));
+    let mut lan = Lan::settled(Settings { classes: [(wards, class), office.clone()].into(), ..enforcing() });
+    lan.card("10.0.0.4", Edit { class: Some(Some(office.0)), ..Edit::default() }).unwrap();
+    let before = (lan.said(1), lan.said(4));
+    lan.carry(merge("10.0.0.4", "10.0.0.1")).unwrap();
+    assert_eq!(
+        (lan.said(1).2, lan.said(4).2),
+        (Some(Criticality::LifeCritical), Some(Criticality::LifeCritical))
+    );
+    assert_eq!(lan.regroup(split("10.0.0.4")), []);
+    assert_eq!((lan.said(1), lan.said(4)), before);
+}
+
+#[test]
+fn two_that_an_earlier_release_merged_are_both_spared_once_they_are_parted() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.1", Edit { approved: Some(true), ..critical(Criticality::LifeCritical) }).unwrap();
+    lan.carry(merge("10.0.0.4", "10.0.0.1")).unwrap();
+    for save in &mut lan.out.saves {
+        if let Save::Card(card) = save {
+            card.parts.clear();
+        }
+    }
+    let mut lan = lan.restarted(|settings| settings);
+    let id = lan.number(4);
+    assert_eq!(lan.regroup(split("10.0.0.1")), [Remark::Doubt]);
+    let critical = Some(Criticality::LifeCritical);
+    assert_eq!((lan.said(1).2, lan.said(4).2, lan.number(4)), (critical, critical, id));
+    assert!(lan.number(1) > id, "a new number");
+}
+
+#[test]
+fn a_name_that_was_given_away_meanwhile_is_not_given_twice() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.1", name("CT 1")).unwrap();
+    lan.card("10.0.0.2", name("CT 2")).unwrap();
+    lan.carry(merge("CT 1", "CT 2")).unwrap();
+    lan.card("10.0.0.3", name("ct 2")).unwrap();
+    assert_eq!(lan.regroup(split("10.0.0.2")), [Remark::Nameless("CT 2".to_owned())]);
+    assert_eq!([1, 2, 3].map(|n| lan.said(n).1), [Some("CT 1".to_owned()), None, Some("ct 2".to_owned())]);
+}
+
+#[test]
+fn merging_and_parting_is_kept_at_once_and_two_with_one_number_are_told_apart_at_the_start() {
+    let mut lan = Lan::settled(enforcing());
+    let before = (lan.number(1), lan.number(3));
+    lan.carry(merge("10.0.0.3", "10.0.0.1")).unwrap();
+    let merged = lan.restarted(|settings| settings);
+    assert_eq!((merged.number(1), merged.number(3), merged.card_steps()), (before.1, before.1, vec![]));
+    lan.carry(split("10.0.0.1")).unwrap();
+    let parted = lan.restarted(|settings| settings);
+    assert_eq!((parted.number(1), parted.number(3), parted.card_steps()), (before.0, before.1, vec![]));
+    // As an earlier release left it: the number of the one that was parted was not on the disk yet.
+    for save in &mut lan.out.saves {
+        if let Save::Device(kept) = save {
+            kept.id = before.1.unwrap();
+        }
+    }
+    let mut again = lan.restarted(|settings| settings);
+    let numbers: std::collections::BTreeSet<_> = [1, 2, 3, 4, 5, 66].map(|n| again.number(n)).into();
+    assert_eq!((numbers.len(), again.card_steps()), (6, vec![CardStep::Renumbered; 5]));
+    let third = again.restarted(|settings| settings);
+    assert_eq!([1, 2, 3].map(|n| third.number(n)), [1, 2, 3].map(|n| again.number(n)), "and kept");
+    again.carry(merge("10.0.0.3", "10.0.0.1")).unwrap();
+}
+
+#[test]
+fn who_is_merged_with_one_that_is_cut_off_is_cut_off_too_and_stays_so_by_an_entry_of_its_own() {
+    let own = |n| [Target::Mac(mac(n)), Target::Ip(host(n))];
+    for automatic in [false, true] {
+        let mut lan = Lan::settled(decisive());
+        if automatic {
+            lan.sweep();
+        } else {
+            lan.add(Add { for_ns: Some(HOUR), ..block_device("10.0.0.66") });
+        }
+        let first = lan.engine.snapshot(lan.now).blocks[0].clone();
+        assert_eq!(
+            lan.regroup(merge("10.0.0.66", "10.0.0.1")),
+            [Remark::Extended(first.id, own(1).to_vec())]
+        );
+        let blocks = lan.engine.snapshot(lan.now).blocks;
+        let targets = [own(66), own(1)].concat();
+        assert_eq!(blocks, [Block { targets: targets.clone(), ..first.clone() }], "automatic: {automatic}");
+        assert!(targets.iter().all(|target| lan.cut().contains(target)), "{:?}", lan.cut());
+        let mut lan = lan.restarted(|settings| settings);
+        let remarks = lan.regroup(split("10.0.0.1"));
+        let [new, old] = &lan.engine.snapshot(lan.now).blocks.into_iter().rev().collect::<Vec<_>>()[..]
+        else {
+            panic!("two entries")
+        };
+        assert_eq!(remarks, [new, old].map(|block| Remark::Held(block.id, block.targets.clone())));
+        assert_eq!(*old, first);
+        assert_eq!((&new.targets[..], new.until), (&own(1)[..], first.until));
+        assert!(targets.iter().all(|target| lan.cut().contains(target)), "{:?}", lan.cut());
+        lan.carry(Command::Remove(Which::Held(Who::Device("10.0.0.1".to_owned())))).unwrap();
+        assert!(lan.cut().iter().all(|target| own(66).contains(target)) && lan.cut().len() >= 2);
+    }
+}
+
+#[test]
+fn merging_cuts_off_nobody_who_must_not_be_and_widens_no_entry_for_an_address_alone() {
+    let protected: std::collections::BTreeSet<_> = [Target::Ip(host(2))].into();
+    let mut lan = Lan::settled(Settings { protected, ..decisive() });
+    lan.card("10.0.0.1", critical(Criticality::LifeCritical)).unwrap();
+    let entry = lan.add(block_device("10.0.0.66"));
+    let alone = lan.add(block(Target::Ip(host(5))));
+    let before = lan.engine.snapshot(lan.now).blocks;
+    let spared = lan.regroup(merge("10.0.0.66", "10.0.0.2"));
+    assert!(
+        matches!(&spared[..], [Remark::Spared(id, targets, _)] if *id == entry.id && targets.contains(&Target::Mac(mac(2)))),
+        "{spared:?}"
+    );
+    let remarks = lan.regroup(merge("10.0.0.66", "10.0.0.1"));
+    assert!(
+        remarks.iter().all(|remark| matches!(remark, Remark::Spared(id, ..) if *id == entry.id)),
+        "{remarks:?}"
+    );
+    assert_eq!(remarks.len(), 2);
+    assert_eq!(
+        lan.regroup(merge("10.0.0.5", "10.0.0.4")),
+        [Remark::Alone(alone.id, vec![Target::Ip(host(5))])]
+    );
+    assert_eq!(lan.engine.snapshot(lan.now).blocks, before);
+}
+
+#[test]
+fn one_that_is_merged_with_a_pinned_device_may_go_on_with_what_it_did() {
+    let mut lan = Lan::settled(enforcing());
+    lan.tcp(66, 3, 443, Some(SYN_ACK));
+    lan.tcp(1, 2, 104, Some(SYN_ACK));
+    let entry = lan.add(Add { level: Some(Level::Pin), ..block_device("10.0.0.66") });
+    lan.carry(merge("10.0.0.66", "10.0.0.1")).unwrap();
+    let merged = lan.engine.snapshot(lan.now).blocks[0].clone();
+    assert!(entry.list.learned().iter().all(|allow| merged.list.learned().contains(allow)));
+    assert!(merged.list.learned().len() > entry.list.learned().len());
+    assert_ne!(merged.list, entry.list);
+    lan.carry(split("10.0.0.1")).unwrap();
+    let lists: Vec<_> = lan.engine.snapshot(lan.now).blocks.iter().map(|block| block.list.clone()).collect();
+    assert_eq!((lists.len(), lists[0].learned()), (2, lists[1].learned()));
+    assert_ne!(lists[0], lists[1], "each has a list of its own");
 }
