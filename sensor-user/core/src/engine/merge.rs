@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::event::{CardStep, Change, Event, Timed};
 use crate::inventory::DeviceKey;
-use crate::inventory::cards::{Card, Cards};
+use crate::inventory::cards::{Card, CardError, Cards};
 use crate::policy::class::Kind;
 use crate::policy::{Block, BlockId, List, MAX_BLOCKS, MAX_PINNED, MAX_TARGETS, Save, Target};
 use crate::time::Time;
@@ -87,12 +87,9 @@ impl Engine {
                 return Err(CommandError::MergesGateway(target(*key)));
             }
         }
-        let mut merged = Cards::merged(&into, &other)
+        let merged = self
+            .one_card(&into, &other)
             .map_err(|error| CommandError::Card { who: into.id.to_string(), error })?;
-        let vital = [&into, &other].iter().any(|card| self.inventory.is_vital(card, &self.settings));
-        if vital {
-            merged.criticality = Some(Kind::LifeCritical);
-        }
         if self.inventory.remove_card(other.id).is_some() {
             out.saves.push(Save::ForgetCard(other.id));
         }
@@ -100,8 +97,17 @@ impl Engine {
         self.inventory.put_card(merged.clone());
         self.save_devices(&merged.keys, now, out);
         let changed = self.card_changed(into.id, before, (CardStep::Merged, by), now, out);
-        let remarks = self.join_entries(&merged, vital, now, out);
+        let remarks = self.join_entries(&merged, now, out);
         Ok(Reply::Regrouped { devices: changed.into_iter().collect(), remarks })
+    }
+
+    /// The card of two that are one: if a life depends on one of them, it does on both.
+    fn one_card(&self, into: &Card, other: &Card) -> Result<Card, CardError> {
+        let mut merged = Cards::merged(into, other)?;
+        if [into, other].iter().any(|card| self.inventory.is_vital(card, &self.settings)) {
+            merged.criticality = Some(Kind::LifeCritical);
+        }
+        Ok(merged)
     }
 
     /// Says that an address is a device of its own: it is what it was before it was merged, and so are the others.
@@ -122,7 +128,7 @@ impl Engine {
         let first = card.keys.first() == Some(&key);
         let (own, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.keys.contains(&key));
         // They were within the bound together.
-        let rest = others.into_iter().reduce(|into, other| Cards::merged(&into, &other).unwrap_or(into));
+        let rest = others.into_iter().reduce(|into, other| self.one_card(&into, &other).unwrap_or(into));
         let mut apart: Vec<Card> = rest.into_iter().chain(own).collect();
         if first {
             apart.reverse();
@@ -159,8 +165,9 @@ impl Engine {
             .collect()
     }
 
-    /// Makes what is cut off by one address of a merged device cut off by all. `vital`: a life depends on it.
-    fn join_entries(&mut self, card: &Card, vital: bool, now: Time, out: &mut Output) -> Vec<Remark> {
+    /// Makes what is cut off by one address of a merged device cut off by all.
+    fn join_entries(&mut self, card: &Card, now: Time, out: &mut Output) -> Vec<Remark> {
+        let vital = card.criticality == Some(Kind::LifeCritical);
         let mut remarks = Vec::new();
         for id in self.entries_about(&card.keys) {
             let Some(block) = self.blocks.get(id).cloned() else { continue };
@@ -179,7 +186,7 @@ impl Engine {
         remarks
     }
 
-    /// Makes an entry be about these too, as far as that may be.
+    /// Makes an entry be about these too, as far as that may be. `vital`: a life depends on them.
     fn extend_entry(
         &mut self,
         mut block: Block,
@@ -192,6 +199,10 @@ impl Engine {
         let spared = |targets, why| Remark::Spared(block.id, targets, why);
         for key in keys {
             let targets = self.inventory.belongings(*key);
+            // One that lived behind a gateway, and has no address that is its alone.
+            if targets.is_empty() {
+                continue;
+            }
             let barred = targets.iter().any(|target| self.refuse(*target, false).is_some());
             if vital {
                 remarks.push(spared(

@@ -397,8 +397,12 @@ fn a_life_that_depends_on_one_by_its_class_depends_on_both_while_they_are_one() 
         (lan.said(1).2, lan.said(4).2),
         (Some(Criticality::LifeCritical), Some(Criticality::LifeCritical))
     );
+    // Also of three, of which one is parted.
+    lan.carry(merge("10.0.0.1", "10.0.0.5")).unwrap();
     assert_eq!(lan.regroup(split("10.0.0.4")), []);
-    assert_eq!((lan.said(1), lan.said(4)), before);
+    assert_eq!((lan.said(4), lan.said(5).2), (before.1, Some(Criticality::LifeCritical)));
+    assert_eq!(lan.regroup(split("10.0.0.1")), []);
+    assert_eq!((lan.said(1), lan.said(5).2), (before.0, None));
 }
 
 #[test]
