@@ -17,7 +17,7 @@ use crate::bpf::Bypass;
 use crate::clock::{Stamp, WallClock};
 use crate::control::user_name;
 
-pub use device::{CardInfo, DeviceEdit, DeviceMerge, DrillDone, PerhapsInfo, Regrouped};
+pub use device::{CardInfo, DeviceDistinct, DeviceEdit, DeviceMerge, DrillDone, PerhapsInfo, Regrouped};
 
 /// Number of this protocol. Raise it when an old client would misunderstand a new daemon or the other way round.
 pub const VERSION: u32 = 1;
@@ -63,6 +63,8 @@ pub enum Request {
     DeviceEditPart(Vec<DeviceEdit>),
     /// Two are one device. Answer: [`Regrouped`].
     DeviceMerge(DeviceMerge),
+    /// Two are not one device, whatever speaks for it. Answer: a list of [`DeviceName`], those that changed.
+    DeviceDistinct(DeviceDistinct),
     /// This address is a device of its own. Answer: [`Regrouped`].
     DeviceSplit(String),
     /// Forget a device, and what is said of it. Answer: a list of [`DeviceName`].

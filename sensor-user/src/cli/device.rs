@@ -37,9 +37,12 @@ pub fn switch(info: &DeviceInfo) -> Option<String> {
 /// Who is perhaps the same device, why, and what to say if it is.
 pub fn perhaps(info: &DeviceInfo) -> Vec<String> {
     let words = |other: &PerhapsInfo| {
-        let merge = format!("sekisho devices merge {} {}", info.device.id, other.device.id);
+        let (one, two) = (info.device.id, other.device.id);
         let name = name(&other.device);
-        format!("the same as {name}: both ask by DHCP under one client id. If so: `{merge}`")
+        format!(
+            "the same as {name}: both ask by DHCP under one client id. If so: `sekisho devices merge {one} {two}`; if not: \
+                 `sekisho devices distinct {one} {two}`"
+        )
     };
     info.perhaps_same.iter().map(words).collect()
 }

@@ -11,7 +11,9 @@ use super::args::{AskArgs, Output};
 use super::client::Client;
 use super::{CliError, csv, run, show};
 use crate::label;
-use crate::protocol::{DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_REQUEST, Regrouped, Request};
+use crate::protocol::{
+    DeviceDistinct, DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_REQUEST, Regrouped, Request,
+};
 
 /// Largest file that is imported, bytes.
 const MAX_FILE: u64 = 64 << 20;
@@ -55,6 +57,13 @@ and the entries of the first go on. The block list's entries about one are about
 Example:
   sekisho devices merge \"ward laptop 3\" 00:1b:21:0a:0b:0c")]
     Merge(MergeArgs),
+    /// Say that two are not one device, though they ask for addresses as one
+    #[command(after_long_help = "\
+`sekisho devices` no longer shows them as perhaps the same. `sekisho devices merge` undoes it.
+
+Example:
+  sekisho devices distinct 17 23")]
+    Distinct(DistinctArgs),
     /// Say that an address is a device of its own again
     #[command(after_long_help = "\
 It has the number back that it had before it was merged, and what was said of it; so have the others. A class or criticality that was \
@@ -164,6 +173,20 @@ pub struct MergeArgs {
     pub ask: AskArgs,
 }
 
+/// `sekisho devices distinct`.
+#[derive(Args, Debug)]
+pub struct DistinctArgs {
+    /// The one
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
+    /// The other one
+    #[arg(value_name = "OTHER")]
+    pub other: String,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
 /// `sekisho devices export`.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
@@ -208,6 +231,10 @@ pub fn devices(args: &DevicesArgs) -> Result<String, CliError> {
         DevicesTask::Merge(args) => {
             let merge = DeviceMerge { into: args.into.clone(), device: args.device.clone() };
             regroup(&args.ask, Request::DeviceMerge(merge), "One device now")
+        }
+        DevicesTask::Distinct(args) => {
+            let distinct = DeviceDistinct { device: args.device.clone(), other: args.other.clone() };
+            change(&args.ask, Request::DeviceDistinct(distinct), "Noted")
         }
         DevicesTask::Split(args) => {
             regroup(&args.ask, Request::DeviceSplit(args.device.clone()), "Devices of their own now")

@@ -55,7 +55,9 @@ pub use args::{
     AskArgs, CheckArgs, Cli, ClientTask, DEFAULT_STATE_DIR, DetachArgs, DoctorArgs, DrillArgs, IncidentsArgs,
     MetricsListen, Output, OutputArgs, ReplayArgs, RunArgs, Task, TellArgs, VerifyArgs,
 };
-pub use devices::{DeviceArgs, DevicesArgs, DevicesTask, ExportArgs, ImportArgs, MergeArgs, SetArgs};
+pub use devices::{
+    DeviceArgs, DevicesArgs, DevicesTask, DistinctArgs, ExportArgs, ImportArgs, MergeArgs, SetArgs,
+};
 pub use incidents::{IncidentArgs, IncidentsTask, JudgeArgs, ReviewArgs, Verdict};
 pub use kernel_args::{BypassArgs, BypassState, LoadArgs, UpgradeArgs};
 

@@ -229,7 +229,8 @@ fn who_is_perhaps_the_same_is_shown_with_what_to_say() {
         "device": { "id": 23, "mac": "00:1b:21:0a:0b:0d", "ips": [], "name": "dock" }, "dhcp_client_id": "0001ab",
     }]);
     let shown = show::device(&read(first.clone()), &here());
-    let words = "perhaps      the same as dock: both ask by DHCP under one client id. If so: `sekisho devices merge 17 23`\n";
+    let words = "perhaps      the same as dock: both ask by DHCP under one client id. If so: `sekisho devices merge 17 23`; \
+                 if not: `sekisho devices distinct 17 23`\n";
     assert!(shown.ends_with(words), "{shown}");
     let mut second = first.clone();
     second["id"] = 23.into();
@@ -631,6 +632,9 @@ fn what_people_say_of_devices_is_sent() {
         text.unwrap(),
         "One device now: MRI 2 (number 17).\nNote: entry 3 is about 10.0.0.8 too now.\n"
     );
+    let (text, asked) = command("devices distinct 17 23", vec![changed()]);
+    assert_eq!((&asked[0]["request"], &asked[0]["with"]["other"]), (&json!("device_distinct"), &json!("23")));
+    assert_eq!(text.unwrap(), "Noted: MRI 2 (number 17).\n");
     let (text, asked) = command("devices split 10.0.0.8", vec![regrouped()]);
     assert_eq!(asked[0]["request"], "device_split");
     assert!(text.unwrap().starts_with("Devices of their own now: MRI 2 (number 17).\nNote: "));

@@ -12,8 +12,8 @@ use super::{ModelAsk, NotifyAsk};
 use crate::drill;
 use crate::models::Chosen;
 use crate::protocol::{
-    BlockAdd, BlockSelect, DeviceEdit, DeviceMerge, DrillDone, IncidentJudge, MAX_REASON, MAX_TARGETS,
-    ModelPromote, Refusal, RefusalKind, Request, VERSION, WindowAdd, WindowWho,
+    BlockAdd, BlockSelect, DeviceDistinct, DeviceEdit, DeviceMerge, DrillDone, IncidentJudge, MAX_REASON,
+    MAX_TARGETS, ModelPromote, Refusal, RefusalKind, Request, VERSION, WindowAdd, WindowWho,
 };
 
 /// Digits of a whole hash.
@@ -74,6 +74,9 @@ pub fn read(line: &[u8], owner: &str) -> Result<Wish, Refusal> {
         Request::DeviceEditPart(edits) => read_edits(edits).map(Wish::Part),
         Request::DeviceMerge(DeviceMerge { into, device: other }) => {
             Ok(Wish::Order(Command::Merge(device(into)?, device(other)?, owner.to_owned())))
+        }
+        Request::DeviceDistinct(DeviceDistinct { device: one, other }) => {
+            Ok(Wish::Order(Command::Distinct(device(one)?, device(other)?, owner.to_owned())))
         }
         Request::DeviceSplit(address) => Ok(Wish::Order(Command::Split(device(address)?, owner.to_owned()))),
         Request::DeviceForget(who) => Ok(Wish::Order(Command::ForgetDevice(device(who)?, owner.to_owned()))),

@@ -247,6 +247,7 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
             Ask::Command(
                 order @ (Command::Describe(..)
                 | Command::Merge(..)
+                | Command::Distinct(..)
                 | Command::Split(..)
                 | Command::ForgetDevice(..)
                 | Command::Drill(_)),
@@ -349,6 +350,7 @@ async fn what_people_say_of_devices_is_passed_on_and_what_makes_no_sense_is_refu
         ("device_edit", json!([{ "device": "" }]), "device"),
         ("device_edit", json!([{ "device": "7", "colour": "red" }]), "colour"),
         ("device_merge", json!({ "into": "a", "device": "b" }), "Merge(\"a\", \"b\""),
+        ("device_distinct", json!({ "device": "a", "other": "b" }), "Distinct(\"a\", \"b\""),
         ("device_split", json!("10.0.0.7"), "Split(\"10.0.0.7\""),
         ("device_forget", json!("7"), "ForgetDevice(\"7\""),
         ("drill_begin", json!(null), "Drill("),

@@ -10,7 +10,8 @@ use crate::label;
 
 /// The fields of the event.
 pub fn fields(object: &mut Map<String, Value>, change: &CardChange) {
-    let Card { id, keys, name, place, owner, note, class, criticality, approved, parts: _ } = &*change.card;
+    let Card { id, keys, name, place, owner, note, class, criticality, approved, parts: _, distinct } =
+        &*change.card;
     let keys: Vec<String> = keys.iter().map(address).collect();
     object.insert("device".into(), serde_json::to_value(&change.device).unwrap_or_default());
     object.insert(
@@ -29,6 +30,9 @@ pub fn fields(object: &mut Map<String, Value>, change: &CardChange) {
             "by": change.by,
         }),
     );
+    if let Some(inventory) = object.get_mut("inventory").filter(|_| !distinct.is_empty()) {
+        inventory["distinct_from"] = distinct.iter().map(address).collect();
+    }
 }
 
 /// The sentence.

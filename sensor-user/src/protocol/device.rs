@@ -41,6 +41,16 @@ pub struct DeviceMerge {
     pub device: String,
 }
 
+/// Two that are not one device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceDistinct {
+    /// One.
+    pub device: String,
+    /// The other one.
+    pub other: String,
+}
+
 /// Two that are one device now, or one that is two.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Regrouped {

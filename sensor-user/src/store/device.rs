@@ -58,6 +58,7 @@ pub const TO_5: &str = "
 /// What brings a database of layout 5 to layout 6.
 pub const TO_6: &str = "
     ALTER TABLE card ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'; -- JSON list of cards: what each of several keys was by itself
+    ALTER TABLE card ADD COLUMN distinct_from TEXT NOT NULL DEFAULT '[]'; -- JSON list of keys of other devices that it is not
     PRAGMA user_version = 6;";
 
 const PUT_DEVICE: &str = "
@@ -69,10 +70,9 @@ const DEVICES: &str = "
         last_unix_ns, port, vlan, roles, facts, kind, times_told
     FROM device ORDER BY key";
 const PUT_CARD: &str = "
-    INSERT OR REPLACE INTO card (id, keys, name, place, owner, note, class, criticality, approved, parts)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-const CARDS: &str =
-    "SELECT id, keys, name, place, owner, note, class, criticality, approved, parts FROM card ORDER BY id";
+    INSERT OR REPLACE INTO card (id, keys, name, place, owner, note, class, criticality, approved, parts, distinct_from)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+const CARDS: &str = "SELECT id, keys, name, place, owner, note, class, criticality, approved, parts, distinct_from FROM card ORDER BY id";
 
 /// A row that may not be understood: what it is about, and why not.
 pub type Read<T> = Result<T, (String, String)>;
@@ -244,7 +244,7 @@ pub fn put_card(db: &Connection, card: &Card) -> rusqlite::Result<()> {
     let parts: Vec<Value> = card.parts.iter().map(part_value).collect();
     db.prepare_cached(PUT_CARD)?.execute(params![
         number(card.id),
-        json!(keys_text(card)).to_string(),
+        json!(keys_text(&card.keys)).to_string(),
         card.name,
         card.place,
         card.owner,
@@ -253,18 +253,19 @@ pub fn put_card(db: &Connection, card: &Card) -> rusqlite::Result<()> {
         card.criticality.map(Kind::name),
         card.approved,
         Value::from(parts).to_string(),
+        json!(keys_text(&card.distinct)).to_string(),
     ])?;
     Ok(())
 }
 
-fn keys_text(card: &Card) -> Vec<String> {
-    card.keys.iter().map(|key| key_text(*key)).collect()
+fn keys_text(keys: &[DeviceKey]) -> Vec<String> {
+    keys.iter().map(|key| key_text(*key)).collect()
 }
 
 fn part_value(card: &Card) -> Value {
     json!({
         "id": card.id,
-        "keys": keys_text(card),
+        "keys": keys_text(&card.keys),
         "name": card.name,
         "place": card.place,
         "owner": card.owner,
@@ -272,6 +273,7 @@ fn part_value(card: &Card) -> Value {
         "class": card.class,
         "criticality": card.criticality,
         "approved": card.approved,
+        "distinct_from": keys_text(&card.distinct),
     })
 }
 
@@ -287,6 +289,7 @@ struct PartRow {
     class: Option<String>,
     criticality: Option<String>,
     approved: bool,
+    distinct_from: Vec<String>,
 }
 
 /// Deletes a card.
@@ -317,16 +320,18 @@ fn card(row: &Row<'_>) -> Result<Card, String> {
         class: column(row, "class")?,
         criticality: column(row, "criticality")?,
         approved: column(row, "approved")?,
+        distinct_from: json_of(row, "distinct_from")?,
     };
     let parts = parts.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
     Ok(Card { parts, ..part(whole)? })
 }
 
 fn part(row: PartRow) -> Result<Card, String> {
-    let PartRow { id, keys, name, place, owner, note, class, criticality, approved } = row;
+    let PartRow { id, keys, name, place, owner, note, class, criticality, approved, distinct_from } = row;
+    let read = |texts: &[String]| texts.iter().map(|text| key(text)).collect::<Result<Vec<_>, _>>();
     Ok(Card {
         id,
-        keys: keys.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
+        keys: read(&keys)?,
         name,
         place,
         owner,
@@ -335,5 +340,6 @@ fn part(row: PartRow) -> Result<Card, String> {
         criticality: criticality.map(|text| text.parse()).transpose()?,
         approved,
         parts: Vec::new(),
+        distinct: read(&distinct_from)?,
     })
 }

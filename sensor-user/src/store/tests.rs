@@ -513,6 +513,7 @@ fn devices_and_what_is_said_of_them_survive_a_restart_until_they_are_forgotten()
         criticality: Some(Criticality::LifeCritical),
         approved: true,
         parts: Vec::new(),
+        distinct: vec![DeviceKey::Routed("10.9.0.2".parse().unwrap())],
     };
     let part = Card { id: 18, keys: vec![card.keys[1]], name: None, ..card.clone() };
     let card = Card { parts: vec![Card { keys: vec![device.key], ..card.clone() }, part], ..card };

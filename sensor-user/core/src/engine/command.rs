@@ -40,6 +40,8 @@ pub enum Command {
     Describe(Vec<(String, Edit)>, String),
     /// These two are one device; the account that says so.
     Merge(String, String, String),
+    /// These two are not one device, whatever speaks for it; the account that says so.
+    Distinct(String, String, String),
     /// This address is a device of its own; the account that says so.
     Split(String, String),
     /// Forget this device; the account that says so.
@@ -300,6 +302,7 @@ impl Engine {
             Command::EndWindow(id, by) => self.end_window(id, &by, now, out),
             Command::Describe(edits, by) => self.describe_devices(&edits, &by, now, out),
             Command::Merge(into, other, by) => self.merge_devices((&into, &other), &by, now, out),
+            Command::Distinct(one, other, by) => self.tell_apart((&one, &other), &by, now, out),
             Command::Split(address, by) => self.split_device(&address, &by, now, out),
             Command::ForgetDevice(who, by) => self.forget_device(&who, &by, now, out),
             Command::Drill(mac) => {

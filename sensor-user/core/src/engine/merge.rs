@@ -101,6 +101,26 @@ impl Engine {
         Ok(Reply::Regrouped { devices: changed.into_iter().collect(), remarks })
     }
 
+    /// Says that two are not one device, whatever speaks for it; until they are merged.
+    pub(super) fn tell_apart(
+        &mut self,
+        (one, other): (&str, &str),
+        by: &str,
+        now: Time,
+        out: &mut Output,
+    ) -> Result<Reply, CommandError> {
+        let (one, other) = (self.card_of(one)?, self.card_of(other)?);
+        if one.id == other.id {
+            return Err(CommandError::SameDevice(one.id));
+        }
+        let card = self.inventory.cards().parted_from(&one, &other.keys);
+        let card = card.map_err(|error| CommandError::Card { who: one.id.to_string(), error })?;
+        let before = self.inventory.cards().get(one.id).cloned();
+        self.inventory.put_card(card);
+        let changed = self.card_changed(one.id, before, (CardStep::Described, by), now, out);
+        Ok(Reply::Described(changed.into_iter().collect()))
+    }
+
     /// The card of two that are one: if a life depends on one of them, it does on both.
     fn one_card(&self, into: &Card, other: &Card) -> Result<Card, CardError> {
         let mut merged = Cards::merged(into, other)?;

@@ -90,14 +90,15 @@ impl Engine {
         }
     }
 
-    /// Who is perhaps the same device as another one; a gateway is nobody else.
+    /// Who is perhaps the same device as another one; a gateway is nobody else, nor is who is not by word of a person.
     fn perhaps(&self, device: &inventory::Device, alike: &Alike<'_>) -> Vec<Perhaps> {
         let facts = self.identities.facts(device.key).filter(|_| !device.gateway);
         let others = alike.to(facts.map(|facts| &facts.clients[..]).unwrap_or_default());
         let mut perhaps: Vec<Perhaps> = Vec::new();
         for (other, id) in others.filter_map(|(key, id)| Some((self.inventory.get(key)?, id))) {
             let told = perhaps.iter().any(|perhaps| perhaps.device.id == other.id);
-            if other.id != device.id && !other.gateway && !told {
+            let distinct = self.inventory.are_distinct(device.key, other.key);
+            if other.id != device.id && !other.gateway && !told && !distinct {
                 let device = inventory::describe(other, &self.settings);
                 perhaps.push(Perhaps { device, client_id: id.to_string() });
             }

@@ -19,6 +19,8 @@ pub type DeviceId = u64;
 pub const MAX_CARDS: usize = 65_536;
 /// Most addresses that are one device.
 pub const MAX_KEYS: usize = 16;
+/// Most addresses of others of which a device is said to be none.
+pub const MAX_DISTINCT: usize = 64;
 /// Longest name, place or owner, in characters.
 pub const MAX_WORDS: usize = 64;
 /// Longest note, in characters.
@@ -47,6 +49,8 @@ pub struct Card {
     pub approved: bool,
     /// What each of several addresses was by itself, in their order: it is that again once they are parted.
     pub parts: Vec<Card>,
+    /// Other devices that it is not, though they may ask under its identifier.
+    pub distinct: Vec<DeviceKey>,
 }
 
 /// The texts of a card.
@@ -62,6 +66,7 @@ impl Card {
             && self.class.is_none()
             && self.criticality.is_none()
             && !self.approved
+            && self.distinct.is_empty()
     }
 
     /// Takes over what it does not say itself.
@@ -74,6 +79,12 @@ impl Card {
         self.class = self.class.or(other.class);
         // Of two words about how much depends on it the one that spares it more counts.
         self.criticality = self.criticality.max(other.criticality);
+    }
+
+    /// Notes that it is none of these.
+    fn part_from(&mut self, keys: &[DeviceKey]) {
+        let new: Vec<_> = keys.iter().filter(|key| !self.distinct.contains(key)).copied().collect();
+        self.distinct.extend(new);
     }
 
     /// What each of its addresses was by itself.
@@ -114,6 +125,7 @@ impl Card {
             parts.get_mut(said).into_iter().for_each(|part| word(part).clone_from(word(&mut whole)));
         }
         for part in &mut parts {
+            part.part_from(&self.distinct);
             if approved != Some(self.approved) {
                 part.approved = self.approved;
             }
@@ -187,6 +199,9 @@ pub enum CardError {
     /// Too many addresses.
     #[error("{MAX_KEYS} addresses are one device at most")]
     Keys,
+    /// Too many others.
+    #[error("it is said to be none of {MAX_DISTINCT} others already")]
+    Distinct,
 }
 
 /// All cards.
@@ -290,7 +305,20 @@ impl Cards {
         }
         card.parts = [into.parts(), other.parts()].concat();
         card.complete(other.clone());
+        card.part_from(&other.distinct);
+        card.distinct.retain(|key| !card.keys.contains(key));
         Ok(card)
+    }
+
+    /// The card of a device that is found to be another one than these, without a change to anything.
+    ///
+    /// # Errors
+    ///
+    /// [`CardError::Full`] and [`CardError::Distinct`].
+    pub fn parted_from(&self, card: &Card, keys: &[DeviceKey]) -> Result<Card, CardError> {
+        let mut card = self.edited(card, &Edit::default())?;
+        card.part_from(keys);
+        if card.distinct.len() > MAX_DISTINCT { Err(CardError::Distinct) } else { Ok(card) }
     }
 }
 

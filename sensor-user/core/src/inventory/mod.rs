@@ -329,6 +329,12 @@ impl Inventory {
         &self.cards
     }
 
+    /// Whether a person said that two are not one device.
+    pub fn are_distinct(&self, one: DeviceKey, other: DeviceKey) -> bool {
+        let says = |one, other| self.cards.of(one).is_some_and(|card| card.distinct.contains(&other));
+        says(one, other) || says(other, one)
+    }
+
     /// Puts a card in the place of the one of its number: its devices are what it says from then on.
     pub fn put_card(&mut self, card: Card) {
         let keys = card.keys.clone();

@@ -235,6 +235,33 @@ fn two_that_ask_under_one_identifier_are_perhaps_one_and_only_a_person_says_so()
 }
 
 #[test]
+fn two_that_a_person_says_are_two_are_no_longer_taken_for_one_until_they_are_merged() {
+    let mut lan = Lan::new(decisive());
+    lan.populate(1..=3);
+    (1..=3).for_each(|n| lan.asks_as(n, &[0, b'x']));
+    let words = |n, m| (host(n).to_string(), host(m).to_string(), "root".to_owned());
+    let carry = |lan: &mut Lan, command| lan.engine.command(lan.now, command, &mut lan.out);
+    let distinct = |n, m| {
+        let (one, other, by) = words(n, m);
+        Command::Distinct(one, other, by)
+    };
+    assert!(matches!(carry(&mut lan, distinct(1, 2)), Ok(Reply::Described(devices)) if devices.len() == 1));
+    assert_eq!(carry(&mut lan, distinct(1, 2)), Ok(Reply::Described(vec![])), "it is said already");
+    assert!(matches!(carry(&mut lan, distinct(1, 1)), Err(CommandError::SameDevice(_))));
+    lan.pass(2 * MINUTE);
+    (1..=3).for_each(|n| lan.arp(n, 254));
+    lan.pass(MINUTE);
+    let mut lan = lan.restarted(|settings| settings);
+    assert_eq!([1, 2, 3].map(|n| lan.perhaps(n)), [vec![mac(3)], vec![mac(3)], vec![mac(1), mac(2)]]);
+    let (into, other, by) = words(2, 1);
+    carry(&mut lan, Command::Merge(into, other, by)).unwrap();
+    let cards = lan.engine.snapshot(lan.now).cards;
+    assert!(cards.iter().all(|(card, _)| card.distinct.is_empty()), "{cards:?}");
+    carry(&mut lan, Command::Split(host(1).to_string(), "root".to_owned())).unwrap();
+    assert_eq!(lan.perhaps(1), [mac(3)], "they are two again");
+}
+
+#[test]
 fn an_identifier_that_many_have_is_that_of_a_disk_image_and_a_gateways_is_nobodys() {
     let mut lan = Lan::new(Settings { gateways: [mac(9)].into(), ..Settings::default() });
     lan.populate(1..=9);
