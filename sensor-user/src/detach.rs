@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bpf::{self, Detached, Offloads};
+use crate::say;
 
 /// Detaches one bridge, or all that have something pinned in `pin_dir`. True: all is gone.
 ///
@@ -30,10 +31,7 @@ pub fn run(pin_dir: &Path, bridge: Option<&str>, json: bool) -> Result<bool> {
         bridges.join(", "),
         pin_dir.display()
     );
-    println!(
-        "{}",
-        if json { object(&bridges, &gone).to_string() } else { sentence(pin_dir, &bridges, &gone) }
-    );
+    say::out(if json { object(&bridges, &gone).to_string() } else { sentence(pin_dir, &bridges, &gone) });
     Ok(true)
 }
 

@@ -21,6 +21,7 @@ use crate::incident::assemble;
 use crate::protocol::IncidentInfo;
 use crate::record;
 use crate::record::again::{self, Again};
+use crate::say;
 use crate::source::replay;
 
 /// Most lines of one incident: each is an alert or a change of the block list.
@@ -137,14 +138,13 @@ impl Bar {
         let percent = (part * 100.0) as u32;
         if io::stderr().is_terminal() && self.percent != Some(percent) {
             self.percent = Some(percent);
-            // Progress that cannot be shown is none the less made.
-            let _ = write!(io::stderr(), "\rdeciding anew: {percent} %");
+            say::progress(format_args!("deciding anew: {percent} %"));
         }
     }
 
     fn clear(&self) {
         if self.percent.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            say::progress("");
         }
     }
 }

@@ -3,6 +3,9 @@
 //! `bpf` is the only user of aya, `source` feeds captures, `pipeline` owns the engine of the live daemon; `store`,
 //! `control`, `telemetry` and `eve` are leaves and do not know one another. `app` builds all of it.
 
+// They panic when their reader hung up: see `say`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod adopt;
 pub mod app;
 pub mod bpf;
@@ -33,6 +36,7 @@ pub mod protocol;
 pub mod record;
 pub mod replay;
 pub mod ruling;
+mod say;
 pub mod source;
 mod stage;
 pub mod store;

@@ -12,6 +12,7 @@ use super::{CliError, when};
 use crate::clock::Stamp;
 use crate::config;
 use crate::flows::{self, FlowQuery};
+use crate::say;
 
 /// What to do with the log of conversations.
 #[derive(Subcommand, Debug)]
@@ -123,10 +124,10 @@ pub fn flows(task: &FlowsTask) -> Result<bool, CliError> {
     let out = BufWriter::with_capacity(1 << 16, io::stdout());
     let scanned = flows::query(&ask, &settings, Stamp::now(), &TimeZone::system(), out)?;
     if scanned.rows == 0 && args.output == Form::Human {
-        println!("no conversation in that time");
+        say::out("no conversation in that time");
     }
     if scanned.unread.count > 0 {
-        eprintln!("{}", scanned.unread);
+        say::err(&scanned.unread);
     }
     Ok(scanned.unread.count == 0)
 }

@@ -43,6 +43,7 @@ use crate::config::ConfigError;
 use crate::flows::QueryError;
 use crate::pack::PackingError;
 use crate::protocol::RefusalKind;
+use crate::say;
 
 pub(crate) use client::Client;
 
@@ -226,6 +227,6 @@ pub fn run(task: &ClientTask) -> ExitCode {
 
 /// Tells why a command failed.
 pub fn fail(error: &dyn Display) -> ExitCode {
-    eprintln!("sekisho: {error}");
+    say::err(format_args!("sekisho: {error}"));
     ExitCode::FAILURE
 }

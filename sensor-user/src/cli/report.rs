@@ -27,7 +27,7 @@ use super::pack::host;
 use super::{CliError, show};
 use crate::clock::Stamp;
 use crate::protocol::{DEFAULT_SOCKET, DeviceInfo, Request};
-use crate::{disk, drill, flows, label};
+use crate::{disk, drill, flows, label, say};
 
 /// Services that send passwords in the clear, or let in whoever knows the protocol: FTP, Telnet, rexec, rlogin, rsh, VNC.
 const WEAK: [(u16, &str); 6] =
@@ -119,7 +119,7 @@ pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
                 path: file.clone(),
                 source,
             })?;
-            println!("The report of {month} is in {}.", file.display());
+            say::out(format_args!("The report of {month} is in {}.", file.display()));
         }
     }
     Ok(true)
@@ -192,7 +192,7 @@ fn known(socket: &Path) -> Option<Vec<DeviceInfo>> {
         let answer = client.ask(Request::Devices)?;
         client.read(answer)
     });
-    asked.inspect_err(|error| eprintln!("the report is made without devices: {error}")).ok()
+    asked.inspect_err(|error| say::err(format_args!("the report is made without devices: {error}"))).ok()
 }
 
 /// What passed by the log of conversations; none if there is no log.
@@ -203,16 +203,16 @@ fn traffic(dir: &Path, time: (i64, i64)) -> Result<Option<Totals>, CliError> {
         let percent = (part * 100.0) as u32;
         if shows && percent > told {
             told = percent;
-            eprint!("\rreading the log of conversations: {percent:3} %");
+            say::progress(format_args!("reading the log of conversations: {percent:3} %"));
         }
     });
     if told > 0 {
-        eprintln!();
+        say::progress("");
     }
     match added {
         Ok(totals) => {
             if totals.unread.count > 0 {
-                eprintln!("{}", totals.unread);
+                say::err(&totals.unread);
             }
             Ok(Some(totals).filter(|totals| totals.hours > 0))
         }

@@ -23,6 +23,7 @@ use crate::bpf::Ports;
 use crate::cli::Client;
 use crate::clock::Stamp;
 use crate::protocol::{BlockInfo, BlockSelect, DeviceEdit, DrillDone, NotifyChannel, Request, Status};
+use crate::say;
 use crate::stage::Stage;
 use actor::{ADDRESS, Actors};
 
@@ -171,7 +172,7 @@ impl Drill {
         let what = play(self).with_context(|| format!("the stage `{stage}` failed"))?;
         let done = Done { stage, seconds: begun.elapsed().as_secs_f64(), what };
         if !self.json {
-            println!("{done}");
+            say::out(&done);
         }
         self.done.push(done);
         Ok(())
@@ -317,12 +318,12 @@ impl Drill {
                 "released": self.entry.is_none(),
                 "error": failed,
             });
-            println!("{told}");
+            say::out(told);
             return;
         }
         match failed {
-            None => println!("The drill is over: all is as it should be, and as it was before."),
-            Some(error) => println!("THE DRILL FAILED: {error}\n{}", self.release()),
+            None => say::out("The drill is over: all is as it should be, and as it was before."),
+            Some(error) => say::out(format_args!("THE DRILL FAILED: {error}\n{}", self.release())),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::bpf::{self, OBJECT, Pins, Ports, Sensor, SensorLock, TestRule};
 use crate::clock::Now;
 use crate::label;
+use crate::say;
 use crate::stage::Stage;
 use stream::{ISOLATED, Outcome, Streams};
 
@@ -173,15 +174,16 @@ fn tell(options: &UpgradeOptions, told: &Told) {
         let proof = outcome.map(|outcome| outcome.json());
         let told =
             json!({ "bridge": bridge, "swapped": ports, "took_ms": ms, "proof": proof, "notes": notes });
-        println!("{told}");
+        say::out(told);
         return;
     }
     if let Some(outcome) = outcome {
-        println!("{outcome}");
+        say::out(outcome);
     }
     let Some(ports) = ports else {
-        return println!("NOT swapped: all ports of {bridge} have the program they had before");
+        return say::out(format_args!("NOT swapped: all ports of {bridge} have the program they had before"));
     };
-    notes.iter().for_each(|note| println!("{note}"));
-    println!("swapped: {} of {bridge} in {ms} ms", label::count(*ports as u64, "port", "ports"));
+    notes.iter().for_each(say::out);
+    let ports = label::count(*ports as u64, "port", "ports");
+    say::out(format_args!("swapped: {ports} of {bridge} in {ms} ms"));
 }

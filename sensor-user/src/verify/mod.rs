@@ -7,7 +7,6 @@
 mod kernel;
 mod wire;
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::clock::Now;
 use crate::config;
 use crate::protocol::{Request, Status};
 use crate::store::Store;
-use crate::{detach, duration, label};
+use crate::{detach, duration, label, say};
 
 use kernel::Intent;
 use wire::Wire;
@@ -105,8 +104,7 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
         }
         Err(error) => (format!("SEKISHO UNKNOWN - {error:#}"), State::Unknown),
     };
-    // Whoever hung up has the exit code.
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    say::out(text);
     ExitCode::from(state as u8)
 }
 
