@@ -113,7 +113,7 @@ pub enum Request {
     NotifyList,
     /// Have a channel tell a test. Answer: [`NotifyTested`], when its server said something.
     NotifyTest(String),
-    /// A person knows of an incident, or of all of them: lamps go dark. Answer: true.
+    /// A person knows of an incident, or of all of them: lamps go dark. Answer: true. Refused if no lamp shows the incident.
     NotifyAck(Option<u64>),
 }
 

@@ -17,6 +17,7 @@ use sensor_core::observation::FlowId;
 
 use crate::clock;
 use crate::error::NotifyError;
+use crate::known::{Acknowledgement, OnKnown};
 use crate::lamp::keeper::LampKeeper;
 use crate::notice::{Notice, unix_ns};
 use crate::outbox::Outbox;
@@ -40,11 +41,14 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long the end waits for the channels.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+const STOPPING: &str = "the daemon is stopping";
+const TOO_MANY: &str = "too many notices wait; try again";
+
 /// What goes into the thread.
 enum Input {
     Notice(Box<Notice>),
     Test { name: String, by: String, reply: Reply },
-    Acknowledge(Option<u64>),
+    Acknowledge(Option<u64>, OnKnown),
 }
 
 /// Tells people. The loop of the daemon owns it.
@@ -163,22 +167,30 @@ impl Notifier {
 
     /// Has a channel tell a test, and passes on what came of it.
     pub fn test(&self, name: String, by: String, reply: Reply) {
-        let Some(inputs) = &self.inputs else { return reply(Err("the daemon is stopping".to_owned())) };
+        let Some(inputs) = &self.inputs else { return reply(Err(STOPPING.to_owned())) };
         match inputs.try_send(Input::Test { name, by, reply }) {
             Ok(()) => {}
             Err(
                 TrySendError::Full(Input::Test { reply, .. })
                 | TrySendError::Disconnected(Input::Test { reply, .. }),
             ) => {
-                reply(Err("too many notices wait; try again".to_owned()));
+                reply(Err(TOO_MANY.to_owned()));
             }
             Err(_) => {}
         }
     }
 
-    /// A person knows of an incident, or of everything. Gives whether that was taken.
-    pub fn acknowledge(&self, incident: Option<u64>) -> bool {
-        self.inputs.as_ref().is_some_and(|inputs| inputs.try_send(Input::Acknowledge(incident)).is_ok())
+    /// A person knows of an incident, or of everything. Passes on what the lamps say of that.
+    pub fn acknowledge(&self, incident: Option<u64>, told: OnKnown) {
+        let Some(inputs) = &self.inputs else { return told(Err(STOPPING.to_owned())) };
+        match inputs.try_send(Input::Acknowledge(incident, told)) {
+            Ok(()) => {}
+            Err(
+                TrySendError::Full(Input::Acknowledge(_, told))
+                | TrySendError::Disconnected(Input::Acknowledge(_, told)),
+            ) => told(Err(TOO_MANY.to_owned())),
+            Err(_) => {}
+        }
     }
 
     /// How the channels do.
@@ -268,9 +280,7 @@ impl Dispatcher {
             match inputs.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
                 Ok(Input::Notice(notice)) => self.route(&notice),
                 Ok(Input::Test { name, by, reply }) => self.test(&name, &by, reply),
-                Ok(Input::Acknowledge(incident)) => {
-                    self.inboxes.values().for_each(|inbox| inbox.give(Job::Acknowledge(incident)));
-                }
+                Ok(Input::Acknowledge(incident, told)) => self.acknowledge(incident, told),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -286,11 +296,24 @@ impl Dispatcher {
         let told = rules::channels(&self.settings, notice, &self.zone);
         for (name, inbox) in &self.inboxes {
             let ruled = told.contains(name.as_str());
-            let lamp = self.settings.channels.get(name).is_some_and(|c| matches!(c.means, Means::Lamp(_)));
-            if ruled || lamp {
+            if ruled || self.is_lamp(name) {
                 inbox.give(Job::Tell(notice.clone(), ruled));
             }
         }
+    }
+
+    /// Gives the lamps to know that a person knows.
+    fn acknowledge(&self, incident: Option<u64>, told: OnKnown) {
+        let order = Arc::new(Acknowledgement::new(incident, told));
+        for (name, inbox) in &self.inboxes {
+            if self.is_lamp(name) {
+                inbox.give(Job::Acknowledge(Arc::clone(&order)));
+            }
+        }
+    }
+
+    fn is_lamp(&self, name: &str) -> bool {
+        self.settings.channels.get(name).is_some_and(|channel| matches!(channel.means, Means::Lamp(_)))
     }
 
     fn test(&mut self, name: &str, by: &str, reply: Reply) {

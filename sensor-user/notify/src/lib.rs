@@ -8,6 +8,7 @@
 mod clock;
 pub mod dispatch;
 pub mod error;
+mod known;
 pub mod lamp;
 pub mod notice;
 mod outbox;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use dispatch::Notifier;
 pub use error::NotifyError;
+pub use known::{Known, OnKnown};
 pub use settings::Settings;
 pub use state::ChannelInfo;
 pub use worker::Reply;

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::known::Acknowledgement;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
@@ -35,7 +36,7 @@ pub enum Job {
     /// To tell this at once, and say what came of it.
     Test(Notice, Reply),
     /// That a person knows of an incident, or of everything (a lamp).
-    Acknowledge(Option<u64>),
+    Acknowledge(Arc<Acknowledgement>),
 }
 
 /// What came of a try.

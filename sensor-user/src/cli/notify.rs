@@ -31,7 +31,8 @@ Examples:
     Test(NotifyTestArgs),
     /// Say that you know of an incident, or of all there is: lamps go dark, until something new happens
     #[command(after_long_help = "\
-It releases nobody and judges nothing; see `sekisho block remove` and `sekisho incidents judge`, which also has lamps go dark.
+It releases nobody and judges nothing; see `sekisho block remove` and `sekisho incidents judge`, which also has lamps go dark. \
+Exit code 1 if no lamp shows that incident.
 
 Examples:
   sekisho notify ack 12
@@ -75,9 +76,14 @@ pub fn notify(task: &NotifyTask) -> Result<String, CliError> {
             Ok(format!("{} took it and says: {}\n", label::plain(&channel), label::plain(&answer)))
         }
         NotifyTask::Ack(args) => {
-            run::ask(&args.ask, Request::NotifyAck(args.incident), |_: bool, _| match args.incident {
-                Some(id) => format!("You know of incident {id}: lamps do not show it any more.\n"),
-                None => "You know of all there is: lamps go dark.\n".to_owned(),
+            let mut client = Client::connect_for(&args.ask.socket, TRY_PATIENCE)?;
+            let answer = client.ask(Request::NotifyAck(args.incident))?;
+            Ok(match (args.ask.output.output, args.incident) {
+                (Output::Json, _) => run::json(&answer),
+                (Output::Human, Some(id)) => {
+                    format!("You know of incident {id}: lamps do not show it any more.\n")
+                }
+                (Output::Human, None) => "You know of all there is: lamps go dark.\n".to_owned(),
             })
         }
     }

@@ -272,7 +272,8 @@ impl Client {
             }
             Wish::Notify(ask) => {
                 let (sender, receiver) = oneshot::channel();
-                let patience = if matches!(ask, NotifyAsk::Test(_)) { TRY_PATIENCE } else { self.patience };
+                // A channel answers when it has done what it is about.
+                let patience = if matches!(ask, NotifyAsk::List) { self.patience } else { TRY_PATIENCE };
                 let ask = Ask::Notify(ask, self.owner.clone(), sender);
                 let said = self.ask_for(patience, ask, receiver).await?;
                 said.map_err(|message| Refusal { kind: RefusalKind::Refused, message })

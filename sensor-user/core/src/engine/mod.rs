@@ -238,6 +238,11 @@ impl Engine {
         }
     }
 
+    /// The highest number of an incident so far; 0 if there was none.
+    pub fn last_incident(&self) -> u64 {
+        self.incidents.last()
+    }
+
     /// Ends the run: contacts that wait are judged at `now`, all conversations end.
     pub fn finish(&mut self, now: Time, out: &mut Output) {
         self.note(|| Input::Finish(now));

@@ -50,6 +50,11 @@ impl Alarms {
         self.0.values().min().copied()
     }
 
+    /// The incidents that are open.
+    pub fn incidents(&self) -> impl Iterator<Item = u64> {
+        self.0.keys().filter_map(|about| if let About::Incident(id) = about { Some(*id) } else { None })
+    }
+
     /// A notice came; `ruled` if the lamp is to be lit by it, otherwise it only ends what was open. Gives whether it is a
     /// new alarm, or a graver one.
     pub fn hear(&mut self, notice: &Notice, ruled: bool) -> bool {

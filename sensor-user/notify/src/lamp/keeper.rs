@@ -102,9 +102,13 @@ impl LampKeeper {
                     self.not_before = self.not_before.min(now);
                 }
             }
-            Job::Acknowledge(incident) => {
-                self.alarms.acknowledge(incident);
-                self.sounds_until = Time(0);
+            Job::Acknowledge(order) => {
+                let ended = self.alarms.acknowledge(order.incident);
+                // What nobody was told of silences nothing.
+                if ended > 0 || order.incident.is_none() {
+                    self.sounds_until = Time(0);
+                }
+                order.done(ended, self.alarms.incidents());
             }
             Job::Test(_, reply) => self.test(reply),
         }

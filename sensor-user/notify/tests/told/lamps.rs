@@ -39,7 +39,9 @@ fn a_lamp_shows_the_gravest_until_somebody_knows() {
     house.wait("desk", "told", 5, |desk| desk.sent == 2);
     house.tell(&judgement(16));
     lamp.wait([0, 1, 0, 0, 0, 0]);
-    assert!(house.notifier.acknowledge(Some(15)));
+    for (incident, want) in [(16, (0, vec![15])), (99, (0, vec![15])), (15, (1, vec![])), (15, (0, vec![]))] {
+        assert_eq!(house.acknowledge(Some(incident)), want, "{incident}");
+    }
     until("dark", 5, || (lamp.lights() == [0; 6]).then_some(()));
     let orders = lamp.orders();
     let want: [&[u8]; 5] = [
@@ -69,7 +71,7 @@ fn a_lamp_goes_on_after_a_restart_and_is_dark_when_all_is_known() {
     // Lit again, and silent: nothing is new.
     lamp.wait([2, 0, 0, 0, 0, 0]);
     assert_eq!(house.channel("desk").waiting, 1);
-    assert!(house.notifier.acknowledge(None));
+    assert_eq!(house.acknowledge(None), (1, vec![]));
     lamp.wait([0; 6]);
     fs::write(dir.path().join("desk/open.alarms"), "broken").unwrap();
     house.notifier.close();
@@ -107,7 +109,7 @@ fn a_lamp_is_told_by_http() {
     web.wait(1);
     house.tell(&alert(15, 1));
     let requests = web.wait(3);
-    house.notifier.acknowledge(None);
+    house.acknowledge(None);
     let last = web.wait(4).pop().unwrap();
     let line = |request: &str| request.lines().next().unwrap().to_owned();
     assert_eq!(
@@ -147,6 +149,6 @@ fn a_lamp_is_told_by_snmp() {
     let seen = |want: &Vec<String>| sets.lock().unwrap().last() == Some(want);
     until("sounding", 10, || seen(&lit(2)).then_some(()));
     until("silent", 10, || seen(&lit(1)).then_some(()));
-    house.notifier.acknowledge(None);
+    house.acknowledge(None);
     until("dark", 10, || seen(&dark).then_some(()));
 }

@@ -70,6 +70,14 @@ impl House {
         peers::until(what, seconds, || Some(self.channel(name)).filter(|channel| holds(channel)))
     }
 
+    /// What comes of it that a person knows: how many alarms ended, and the incidents that are still shown.
+    fn acknowledge(&self, incident: Option<u64>) -> (usize, Vec<u64>) {
+        let (said, answer) = std::sync::mpsc::channel();
+        self.notifier.acknowledge(incident, Box::new(move |known| said.send(known).unwrap()));
+        let known = answer.recv_timeout(std::time::Duration::from_secs(60)).unwrap().unwrap();
+        (known.ended, known.open.into_iter().collect())
+    }
+
     /// What comes of a test.
     fn test(&self, name: &str) -> Result<String, String> {
         let (said, answer) = std::sync::mpsc::channel();
