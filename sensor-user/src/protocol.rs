@@ -352,6 +352,35 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// For people, with what to do.
     pub message: String,
+    /// What is wrong with a list of devices, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<MistakeInfo>,
+    /// So many mistakes besides.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_mistakes: usize,
+}
+
+impl Refusal {
+    /// One that is no list of mistakes.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), mistakes: Vec::new(), more_mistakes: 0 }
+    }
+}
+
+/// One thing that is wrong with a list of devices.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MistakeInfo {
+    /// The place in the list with its parts, from 0.
+    pub at: usize,
+    /// The key of [`DeviceEdit`] it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What is wrong, and what to do.
+    pub what: String,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Kind of refusal.

@@ -60,7 +60,7 @@ impl Client {
         let answer: Envelope<Answer> =
             serde_json::from_slice(&line).map_err(|error| self.misunderstood(error.to_string()))?;
         match answer.body {
-            Answer::Error(refusal) => Err(CliError::Refused { kind: refusal.kind, message: refusal.message }),
+            Answer::Error(refusal) => Err(CliError::Refused(refusal)),
             Answer::Ok(_) if answer.version != VERSION => {
                 Err(self.misunderstood(format!("version {} instead of {VERSION}", answer.version)))
             }

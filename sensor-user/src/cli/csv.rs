@@ -1,19 +1,23 @@
 //! Devices as CSV (RFC 4180): written for stock-taking, read back with what people changed.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use csv::{ReaderBuilder, StringRecord, Writer};
 
+use sensor_core::addr::Mac;
 use sensor_core::inventory::cards::{Card, CardError, Cards};
 use sensor_report::csv::{bare, guarded};
 
+use super::show::name;
 use crate::control::edit as checked;
-use crate::protocol::{DeviceEdit, DeviceInfo, SwitchInfo};
+use crate::protocol::{DeviceEdit, DeviceInfo, MistakeInfo, Refusal, SwitchInfo};
 
 /// The columns, in the order in which they are written.
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "id",
     "name",
     "mac",
@@ -29,6 +33,7 @@ const COLUMNS: [&str; 19] = [
     "approved",
     "port",
     "vlan",
+    "segment",
     "switch",
     "first_seen",
     "last_seen",
@@ -64,6 +69,59 @@ impl fmt::Display for Problem {
         }
         write!(f, ": {}", self.what)
     }
+}
+
+/// What is wrong with a file, up to some number.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Problems {
+    /// In the order of the lines.
+    pub told: Vec<Problem>,
+    /// So many besides.
+    pub more: usize,
+}
+
+impl Problems {
+    /// One, after which nothing more can be said.
+    fn one(line: u64, column: Option<&str>, what: &str) -> Self {
+        let mut problems = Self::default();
+        problems.add(line, column, what);
+        problems
+    }
+
+    /// One more.
+    pub fn add(&mut self, line: u64, column: Option<&str>, what: impl Into<String>) {
+        if self.told.len() < MISTAKES {
+            self.told.push(Problem { line, column: column.map(str::to_owned), what: what.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// What was read, if nothing is wrong with it.
+    pub fn or<T>(self, read: T) -> Result<T, Self> {
+        if self.told.is_empty() { Ok(read) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told: Vec<_> = self.told.iter().map(ToString::to_string).collect();
+        write!(f, "{}", told.join("\n"))?;
+        if self.more > 0 { write!(f, "\nand {} more", self.more) } else { Ok(()) }
+    }
+}
+
+/// What a line says of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column that says which device it is.
+    pub who: &'static str,
+    /// All addresses in it, if it is that of addresses: the edit names the first.
+    pub addresses: Vec<String>,
+    /// What it says.
+    pub edit: DeviceEdit,
 }
 
 /// All devices as CSV.
@@ -106,6 +164,7 @@ fn row(info: &DeviceInfo) -> [String; COLUMNS.len()] {
         if card.approved { "yes" } else { "no" }.to_owned(),
         text(&info.port),
         info.vlan.to_string(),
+        text(&info.segment),
         info.switch.as_ref().map(switch).unwrap_or_default(),
         info.first_seen.map(|at| at.to_string()).unwrap_or_default(),
         info.last_seen.map(|at| at.to_string()).unwrap_or_default(),
@@ -118,41 +177,38 @@ fn switch(info: &SwitchInfo) -> String {
     [&info.name, &info.port].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// What a file says of devices, with the line of each.
+/// What a file says of devices.
 ///
 /// # Errors
 ///
 /// All mistakes, up to some number.
-pub fn import(bytes: &[u8]) -> Result<Vec<(u64, DeviceEdit)>, Vec<Problem>> {
-    let at = |line, what: &str| Problem { line, column: None, what: what.to_owned() };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-        vec![at(line, "this is no UTF-8; save it as \"CSV UTF-8\"")]
-    })?;
-    let text = format!("{}\n{END}", text.strip_prefix(MARK).unwrap_or(text));
+pub fn import(bytes: &[u8]) -> Result<Vec<Row>, Problems> {
+    // What is no UTF-8 is told where it is; until there all can be read.
+    let text = String::from_utf8_lossy(bytes);
+    let broken = matches!(text, Cow::Owned(_));
+    let text = format!("{}\n{END}", text.strip_prefix(MARK).unwrap_or(&text));
     let mut reader = ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
     let mut records = reader.records();
     let head = match records.next() {
         Some(Ok(head)) if head == [END][..] => {
-            return Err(vec![at(1, "the file is empty; the first line must name the columns")]);
+            return Err(Problems::one(1, None, "the file is empty; the first line must name the columns"));
         }
         Some(Ok(head)) => head,
-        Some(Err(error)) => return Err(vec![at(1, &error.to_string())]),
-        None => return Err(vec![at(1, "nothing can be read")]),
+        Some(Err(error)) => return Err(Problems::one(1, None, &error.to_string())),
+        None => return Err(Problems::one(1, None, "nothing can be read")),
     };
+    if broken && head.iter().any(is_broken) {
+        return Err(Problems::one(1, None, NO_UTF_8));
+    }
     let (names, head) = (&head, columns(&head)?);
-    let (mut edits, mut problems) = (Vec::new(), Vec::new());
+    let (mut rows, mut problems) = (Vec::new(), Problems::default());
     let (mut known, mut cards) = (BTreeMap::new(), Cards::default());
     let mut place = Place { text: &text, byte: 0, line: 1 };
     for record in records {
-        if problems.len() >= MISTAKES {
-            break;
-        }
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let line = place.line_at(error.position());
-                problems.push(at(line, &error.to_string()));
+                problems.add(place.line_at(error.position()), None, error.to_string());
                 break;
             }
         };
@@ -161,9 +217,13 @@ pub fn import(bytes: &[u8]) -> Result<Vec<(u64, DeviceEdit)>, Vec<Problem>> {
             continue;
         }
         if let Some(open) = record.iter().position(|field| field.ends_with(END)) {
-            let column = names.get(open).map(str::to_owned);
-            let what = "a quote (\") is opened here and not closed before the end of the file".to_owned();
-            problems.push(Problem { line, column, what });
+            let what = "a quote (\") is opened here and not closed before the end of the file";
+            problems.add(line, names.get(open), what);
+            break;
+        }
+        // The whole file was saved in another encoding: one place says it as well as all.
+        if let Some(at) = record.iter().position(is_broken).filter(|_| broken) {
+            problems.add(line, names.get(at), NO_UTF_8);
             break;
         }
         if record.iter().skip(names.len()).any(|field| !field.trim().is_empty()) {
@@ -172,35 +232,106 @@ pub fn import(bytes: &[u8]) -> Result<Vec<(u64, DeviceEdit)>, Vec<Problem>> {
                 record.len(),
                 names.len()
             );
-            problems.push(at(line, &what));
+            problems.add(line, None, what);
             continue;
         }
-        let edit = edit(&head, &record, line).and_then(|edit| {
-            fits(&edit, line, &mut cards).map_err(|what| at(line, &what))?;
-            Ok(edit)
-        });
-        match edit {
-            Ok(edit) => {
-                if let Some(first) = known.insert(edit.device.clone(), line) {
-                    problems.push(at(line, &format!("{} is in line {first} already", edit.device)));
-                }
-                edits.push((line, edit));
-            }
-            Err(problem) => problems.push(problem),
+        let Some(row) = row_of(&head, &record, line, &mut problems) else { continue };
+        fits(&row, &mut cards, &mut problems);
+        if let Some(first) = known.insert(row.edit.device.clone(), line) {
+            problems.add(line, Some(row.who), format!("{} is in line {first} already", row.edit.device));
         }
+        rows.push(row);
     }
-    if problems.is_empty() { Ok(edits) } else { Err(problems) }
+    problems.or(rows)
 }
 
-/// Whether a card can say that, and no other line has the name.
-fn fits(edit: &DeviceEdit, line: u64, cards: &mut Cards) -> Result<(), String> {
-    let (_, edit) = checked(edit.clone()).map_err(|refusal| refusal.message)?;
-    let card = cards.edited(&Card { id: line, ..Card::default() }, &edit).map_err(|error| match error {
-        CardError::Taken { name, id } => format!("{name} is the name in line {id} already"),
-        other => other.to_string(),
-    })?;
+const NO_UTF_8: &str = "this is no UTF-8; save it as \"CSV UTF-8\"";
+
+/// Whether something in it could not be read.
+fn is_broken(field: &str) -> bool {
+    field.contains(char::REPLACEMENT_CHARACTER)
+}
+
+/// Tells what a card cannot say, and a name that another line has.
+fn fits(row: &Row, cards: &mut Cards, problems: &mut Problems) {
+    let Row { line, who, edit, .. } = row;
+    let nothing = DeviceEdit { device: edit.device.clone(), ..DeviceEdit::default() };
+    if let Err(refusal) = checked(nothing.clone()) {
+        return problems.add(*line, Some(who), refusal.message);
+    }
+    let mut card = Card { id: *line, ..Card::default() };
+    // One by one: each may be wrong, and has its column.
+    let parts = [
+        ("name", DeviceEdit { name: edit.name.clone(), ..nothing.clone() }),
+        ("place", DeviceEdit { place: edit.place.clone(), ..nothing.clone() }),
+        ("owner", DeviceEdit { owner: edit.owner.clone(), ..nothing.clone() }),
+        ("note", DeviceEdit { note: edit.note.clone(), ..nothing.clone() }),
+        ("class", DeviceEdit { class: edit.class.clone(), ..nothing.clone() }),
+        ("criticality", DeviceEdit { criticality: edit.criticality.clone(), ..nothing }),
+    ];
+    for (column, part) in parts {
+        let edited = checked(part).map_err(|refusal| refusal.message).and_then(|(_, edit)| {
+            cards.edited(&card, &edit).map_err(|error| match error {
+                CardError::Taken { name, id } => format!("{name} is the name in line {id} already"),
+                other => other.to_string(),
+            })
+        });
+        match edited {
+            Ok(edited) => card = edited,
+            Err(what) => problems.add(*line, Some(column), what),
+        }
+    }
     cards.put(card);
-    Ok(())
+}
+
+/// Tells lines that name several devices by their addresses.
+///
+/// # Errors
+///
+/// Those lines, up to some number.
+pub fn of_one_device(rows: &[Row], devices: &[DeviceInfo]) -> Result<(), Problems> {
+    let mut owners: HashMap<&str, Vec<&DeviceInfo>> = HashMap::new();
+    // A gateway's MAC address carries the addresses of others.
+    for info in devices.iter().filter(|info| !info.gateway) {
+        for address in info.device.ips.iter().chain([&info.device.mac]) {
+            owners.entry(address).or_default().push(info);
+        }
+    }
+    let mut problems = Problems::default();
+    for row in rows {
+        let mut known = row.addresses.iter().filter_map(|address| Some((address, owners.get(&**address)?)));
+        let Some((first, mine)) = known.next() else { continue };
+        let of_mine = |info: &&DeviceInfo| mine.iter().any(|own| own.device.id == info.device.id);
+        if let Some((other, theirs)) = known.find(|(_, theirs)| !theirs.iter().any(|info| of_mine(info))) {
+            let name = |infos: &[&DeviceInfo]| {
+                let names =
+                    infos.iter().map(|info| format!("device {}, {}", info.device.id, name(&info.device)));
+                names.collect::<Vec<_>>().join(" or ")
+            };
+            let what = format!(
+                "{first} is {}, and {other} is {}; write the addresses of one of them",
+                name(mine),
+                name(theirs)
+            );
+            problems.add(row.line, Some(row.who), what);
+        }
+    }
+    problems.or(())
+}
+
+/// What the daemon says is wrong, in the lines and columns of the file.
+pub fn placed(refusal: Refusal, rows: &[Row]) -> Problems {
+    let mut problems = Problems::default();
+    for MistakeInfo { at, key, what } in refusal.mistakes {
+        let row = rows.get(at);
+        let column = match key.as_deref() {
+            Some("device") => row.map(|row| row.who),
+            key => key,
+        };
+        problems.add(row.map_or(0, |row| row.line), column, what);
+    }
+    problems.more += refusal.more_mistakes;
+    problems
 }
 
 /// How far a file is read.
@@ -226,59 +357,70 @@ impl Place<'_> {
 }
 
 /// Which column is where.
-fn columns(head: &StringRecord) -> Result<BTreeMap<&'static str, usize>, Vec<Problem>> {
-    let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
-    let mut wrong = |column: &str, what: String| {
-        problems.push(Problem { line: 1, column: Some(column.to_owned()), what });
-    };
+fn columns(head: &StringRecord) -> Result<BTreeMap<&'static str, usize>, Problems> {
+    let (mut found, mut problems) = (BTreeMap::new(), Problems::default());
     for (at, name) in head.iter().enumerate() {
         let name = name.trim().to_lowercase();
         match COLUMNS.into_iter().find(|known| *known == name) {
-            Some(known) if found.insert(known, at).is_some() => wrong(known, "it is there twice".to_owned()),
+            Some(known) if found.insert(known, at).is_some() => {
+                problems.add(1, Some(known), "it is there twice");
+            }
             Some(_) => {}
-            None => wrong(&name, format!("there is no such column; there are {}", COLUMNS.join(", "))),
+            None => {
+                let what = format!("there is no such column; there are {}", COLUMNS.join(", "));
+                problems.add(1, Some(&name), what);
+            }
         }
     }
-    if problems.is_empty() && !WHO.iter().any(|who| found.contains_key(who)) {
-        let what = format!("no column says which device it is: {}", WHO.join(", "));
-        problems.push(Problem { line: 1, column: None, what });
+    if problems.told.is_empty() && !WHO.iter().any(|who| found.contains_key(who)) {
+        problems.add(1, None, format!("no column says which device it is: {}", WHO.join(", ")));
     }
-    if problems.is_empty() && !READ.iter().any(|read| found.contains_key(read)) {
-        let what = format!("no column says anything of a device: {}", READ.join(", "));
-        problems.push(Problem { line: 1, column: None, what });
+    if problems.told.is_empty() && !READ.iter().any(|read| found.contains_key(read)) {
+        problems.add(1, None, format!("no column says anything of a device: {}", READ.join(", ")));
     }
-    if problems.is_empty() { Ok(found) } else { Err(problems) }
+    problems.or(found)
 }
 
-fn edit(
+/// What a line says, if it can be said of whom.
+fn row_of(
     head: &BTreeMap<&'static str, usize>,
     record: &StringRecord,
     line: u64,
-) -> Result<DeviceEdit, Problem> {
-    let wrong = |column: &str, what: String| Problem { line, column: Some(column.to_owned()), what };
+    problems: &mut Problems,
+) -> Option<Row> {
     if let Some((column, at)) = head.iter().find(|(_, at)| **at >= record.len()) {
         let what = format!("the line ends before it: it has {} of {} fields", record.len(), at + 1);
-        return Err(wrong(column, what));
+        problems.add(line, Some(column), what);
+        return None;
     }
     let field = |column: &str| head.get(column).and_then(|at| record.get(*at)).map(|text| bare(text.trim()));
     let who = WHO.iter().find_map(|column| Some((*column, field(column).filter(|text| !text.is_empty())?)));
     let Some((column, who)) = who else {
-        let what = format!("nothing says which device it is: {} are empty", WHO.join(", "));
-        return Err(Problem { line, column: None, what });
+        problems.add(line, None, format!("nothing says which device it is: {} are empty", WHO.join(", ")));
+        return None;
     };
-    // Of several addresses the first is as good as any.
-    let who = who.split_whitespace().next().unwrap_or_default();
+    let parts = who.split_whitespace();
+    // As the daemon writes them.
+    let same = |text: &str| {
+        let ip = text.parse::<IpAddr>().map(|ip| ip.to_canonical().to_string());
+        ip.or_else(|_| text.parse::<Mac>().map(|mac| mac.to_string())).unwrap_or_else(|_| text.to_owned())
+    };
+    let addresses = if column == "addresses" { parts.clone().map(same).collect() } else { Vec::new() };
+    let who = parts.clone().next().unwrap_or_default();
     if column == "id" && who.parse::<u64>().is_err() {
-        return Err(wrong(column, format!("{who} is no number")));
+        problems.add(line, Some(column), format!("{who} is no number"));
     }
     let approved = match field("approved").map(str::to_lowercase).as_deref() {
         None => None,
         Some("yes" | "true" | "1") => Some(true),
         Some("no" | "false" | "0" | "") => Some(false),
-        Some(other) => return Err(wrong("approved", format!("{other} is neither yes nor no"))),
+        Some(other) => {
+            problems.add(line, Some("approved"), format!("{other} is neither yes nor no"));
+            None
+        }
     };
     let text = |column: &str| field(column).map(str::to_owned);
-    Ok(DeviceEdit {
+    let edit = DeviceEdit {
         device: who.to_owned(),
         name: text("name"),
         place: text("place"),
@@ -287,7 +429,8 @@ fn edit(
         class: text("class"),
         criticality: text("criticality"),
         approved,
-    })
+    };
+    Some(Row { line, who: column, addresses, edit })
 }
 
 #[cfg(test)]
@@ -317,7 +460,7 @@ mod tests {
             last_seen: None,
             port: Some("eth1".to_owned()),
             vlan: 0,
-            segment: None,
+            segment: Some("radiology".to_owned()),
             switch: Some(SwitchInfo {
                 name: Some("sw-3f".to_owned()),
                 port: Some("Gi0/13".to_owned()),
@@ -343,12 +486,12 @@ mod tests {
         let text = export(&[info(7, "MRI \"2\", A", "=cmd|' /C calc'!A0")], true).unwrap();
         assert_eq!(
             text,
-            "\u{feff}id,name,mac,addresses,maker,kind,sure,class,criticality,place,owner,note,approved,port,vlan,switch,first_seen,\
+            "\u{feff}id,name,mac,addresses,maker,kind,sure,class,criticality,place,owner,note,approved,port,vlan,segment,switch,first_seen,\
              last_seen,state\n7,\"MRI \"\"2\"\", A\",00:1b:21:00:00:07,10.0.0.7 fe80::7,\"Siemens, AG\",modality,0.98,,,,,'=cmd|' /C calc'!A0,yes,\
-             eth1,0,sw-3f Gi0/13,1970-01-01T00:00:00.000000+0000,,\"protected, never seen\"\n"
+             eth1,0,radiology,sw-3f Gi0/13,1970-01-01T00:00:00.000000+0000,,\"protected, never seen\"\n"
         );
         let read = import(text.as_bytes()).unwrap();
-        let [(2, edit)] = &read[..] else { panic!("{read:?}") };
+        let [Row { line: 2, who: "id", edit, .. }] = &read[..] else { panic!("{read:?}") };
         assert_eq!((edit.device.as_str(), edit.name.as_deref()), ("7", Some("MRI \"2\", A")));
         assert_eq!((edit.note.as_deref(), edit.approved), (Some("=cmd|' /C calc'!A0"), Some(true)));
     }
@@ -361,7 +504,7 @@ mod tests {
                 "mac,nme\n",
                 &[
                     "line 1, column nme: there is no such column; there are id, name, mac, addresses, maker, kind, sure, \
-                class, criticality, place, owner, note, approved, port, vlan, switch, first_seen, last_seen, state",
+                class, criticality, place, owner, note, approved, port, vlan, segment, switch, first_seen, last_seen, state",
                 ],
             ),
             ("mac,mac,name\n", &["line 1, column mac: it is there twice"]),
@@ -386,11 +529,11 @@ mod tests {
                     "line 3, column approved: maybe is neither yes nor no",
                 ],
             ),
-            ("id,name\n7,a\n8,b\n7,c\n", &["line 4: 7 is in line 2 already"]),
+            ("id,name\n7,a\n8,b\n7,c\n", &["line 4, column id: 7 is in line 2 already"]),
             (
                 "id,name\n7,\"a\nb\"\n",
                 &[
-                    "line 2: the name holds a character that cannot be shown; write letters, digits, signs and spaces",
+                    "line 2, column name: the name holds a character that cannot be shown; write letters, digits, signs and spaces",
                 ],
             ),
             (
@@ -406,24 +549,52 @@ mod tests {
                 ],
             ),
             ("id,name\n7,a,,\n", &[]),
-            ("id,name\n7,a\n8,A\n", &["line 3: A is the name in line 2 already"]),
+            ("id,name\n7,a\n8,A\n", &["line 3, column name: A is the name in line 2 already"]),
             (
                 "id,criticality\n7,huge\n",
-                &["line 2: device 7: huge is not one of other, server, life-critical"],
+                &["line 2, column criticality: device 7: huge is not one of other, server, life-critical"],
             ),
             (
                 "id,name\n7,12\n",
-                &["line 2: 12 cannot be a name, for it is a number or an address; put a word before it"],
+                &[
+                    "line 2, column name: 12 cannot be a name, for it is a number or an address; put a word before it",
+                ],
             ),
         ];
         for (text, expected) in cases {
-            let found = import(text.as_bytes()).err().unwrap_or_default();
+            let found = import(text.as_bytes()).err().unwrap_or_default().told;
             assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{text:?}");
         }
         let latin = import(b"id,name\n7,a\n8,\xfcber\n").unwrap_err();
-        assert_eq!(latin[0].to_string(), "line 3: this is no UTF-8; save it as \"CSV UTF-8\"");
+        assert_eq!(latin.to_string(), "line 3, column name: this is no UTF-8; save it as \"CSV UTF-8\"");
         let many = format!("id,name\n{}", "x,a\n".repeat(1_000));
-        assert_eq!(import(many.as_bytes()).unwrap_err().len(), MISTAKES);
+        let many = import(many.as_bytes()).unwrap_err();
+        // The number is none, the device is there already, and so is the name.
+        assert_eq!((many.told.len(), many.more), (MISTAKES, 3_000 - 2 - MISTAKES));
+        assert!(many.to_string().ends_with("\nand 2978 more"), "{many}");
+        let several =
+            import("id,name,place,approved\nx,12,{},maybe\n".replace("{}", &"p".repeat(65)).as_bytes());
+        let columns: Vec<_> = several.unwrap_err().told.into_iter().filter_map(|told| told.column).collect();
+        assert_eq!(columns, ["id", "approved", "name", "place"]);
+    }
+
+    #[test]
+    fn a_line_with_addresses_of_two_devices_is_refused() {
+        let mut ct = info(18, "CT 1", "");
+        (ct.device.mac, ct.device.ips) = ("00:1b:21:00:00:08".to_owned(), vec!["10.0.0.8".to_owned()]);
+        let mut gateway = info(1, "", "");
+        (gateway.device.ips, gateway.gateway) = (vec!["10.0.0.8".to_owned()], true);
+        let devices = [gateway, info(17, "MRI 2", ""), ct];
+        let told = |addresses: &str| {
+            let rows = import(format!("addresses,name\n\n{addresses},x\n").as_bytes()).unwrap();
+            of_one_device(&rows, &devices).map_err(|problems| problems.to_string())
+        };
+        for one in ["10.0.0.7 fe80::7", "10.0.0.99 10.0.0.8", "10.0.0.7", "FE80:0::7 00:1B:21:00:00:07"] {
+            assert_eq!(told(one), Ok(()), "{one}");
+        }
+        let want = "line 3, column addresses: 10.0.0.7 is device 17, MRI 2, and 10.0.0.8 is device 18, CT 1; write the \
+                    addresses of one of them";
+        assert_eq!(told("10.0.0.7 fe80::7 10.0.0.8"), Err(want.to_owned()));
     }
 
     proptest! {
@@ -437,8 +608,8 @@ mod tests {
         fn what_people_write_survives_the_way_out_and_back(name in "([=+@＝＠-]?[A-Za-zあ-ん][ -~あ-ん]{0,20})?", note in "\\PC{0,40}") {
             let text = export(&[info(7, &name, &note)], false).unwrap();
             let read = import(text.as_bytes()).unwrap();
-            prop_assert_eq!(read[0].1.name.as_deref().unwrap(), name.trim());
-            prop_assert_eq!(read[0].1.note.as_deref().unwrap(), note.trim());
+            prop_assert_eq!(read[0].edit.name.as_deref().unwrap(), name.trim());
+            prop_assert_eq!(read[0].edit.note.as_deref().unwrap(), note.trim());
         }
     }
 }

@@ -5,14 +5,15 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::{AskArgs, Output};
 use super::client::Client;
+use super::csv::Problems;
 use super::{CliError, csv, run, show};
 use crate::label;
 use crate::protocol::{
-    DeviceDistinct, DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_REQUEST, Regrouped, Request,
+    DeviceDistinct, DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, MAX_REQUEST, Refusal, Regrouped, Request,
 };
 
 /// Largest file that is imported, bytes.
@@ -76,9 +77,10 @@ Example:
     Forget(DeviceArgs),
     /// Write all devices as CSV, for stock-taking
     #[command(after_long_help = "\
-Columns: id, name, mac, addresses, maker, kind, sure (0 to 1), class, criticality, place, owner, note, approved, port, vlan, switch, \
-first_seen, last_seen, state. What `import` reads can be changed in between. A text that a spreadsheet would take for a formula begins with an \
-apostrophe, which `import` takes away.
+Columns: id, name, mac, addresses, maker, kind, sure (0 to 1), class, criticality, place, owner, note, approved, port, vlan, segment, \
+switch, first_seen, last_seen, state. What `import` reads can be changed in between. A text that a spreadsheet would take for a formula begins with an \
+apostrophe, which `import` takes away. With -o json the list is as `sekisho devices -o json` shows it; with -f the file is CSV all \
+the same, and what was written is told.
 
 Examples:
   sekisho devices export > devices.csv
@@ -90,7 +92,8 @@ The first line names the columns, in any order. One of id, mac and addresses say
 empty); name, place, owner, note, class, criticality and approved (yes or no) are read, where there is such a column; an empty field \
 takes the entry away. The others that `export` writes are left alone. Every line is checked before anything is sent; what only the \
 daemon knows (whether there is such a device, such a class, the name is free) it says then, and takes over all lines or none: two \
-devices can swap their names.
+devices can swap their names. Every mistake is told with its line and column. Several addresses are of one device, or the line is \
+refused.
 
 Examples:
   sekisho devices import devices.csv
@@ -317,11 +320,15 @@ fn is(info: &DeviceInfo, wanted: &str) -> bool {
 fn export(args: &ExportArgs) -> Result<String, CliError> {
     let mut client = Client::connect(&args.ask.socket)?;
     let answer = client.ask(Request::Devices)?;
-    let devices: Vec<DeviceInfo> = client.read(answer)?;
+    let devices: Vec<DeviceInfo> = client.read(answer.clone())?;
+    let json = args.ask.output.output == Output::Json;
     let text = csv::export(&devices, args.excel)?;
-    let Some(file) = &args.file else { return Ok(text) };
+    let Some(file) = &args.file else { return Ok(if json { run::json(&answer) } else { text }) };
     let failed = |source| CliError::File { doing: "write", path: file.clone(), source };
     crate::disk::write(file, text.as_bytes()).map_err(failed)?;
+    if json {
+        return Ok(run::json(&json!({ "file": file, "devices": devices.len() })));
+    }
     Ok(format!(
         "{} written to {}.\n",
         label::count(devices.len() as u64, "device", "devices"),
@@ -330,31 +337,39 @@ fn export(args: &ExportArgs) -> Result<String, CliError> {
 }
 
 fn import(args: &ImportArgs) -> Result<String, CliError> {
-    let lines = csv::import(&read(&args.file)?).map_err(|problems| CliError::Csv {
-        path: args.file.clone(),
-        what: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
-    })?;
-    let all = label::count(lines.len() as u64, "device", "devices");
+    let wrong = |problems: Problems| CliError::Csv { path: args.file.clone(), what: problems.to_string() };
+    let rows = csv::import(&read(&args.file)?).map_err(wrong)?;
+    let all = label::count(rows.len() as u64, "device", "devices");
+    let json = args.ask.output.output == Output::Json;
     if args.check {
-        return Ok(format!(
-            "{} has no mistake: {all}. Whether they are known, and their class is, the daemon says.\n",
-            args.file.display()
-        ));
+        return Ok(match json {
+            true => run::json(&json!({ "file": args.file, "devices": rows.len(), "problems": [] })),
+            false => format!(
+                "{} has no mistake: {all}. Whether they are known, and their class is, the daemon says.\n",
+                args.file.display()
+            ),
+        });
     }
     let mut client = Client::connect(&args.ask.socket)?;
+    if rows.iter().any(|row| row.addresses.len() > 1) {
+        let answer = client.ask(Request::Devices)?;
+        let devices: Vec<DeviceInfo> = client.read(answer)?;
+        csv::of_one_device(&rows, &devices).map_err(wrong)?;
+    }
     let mut changed = 0;
-    for request in requests(lines.iter().map(|(_, edit)| edit.clone())) {
+    for request in requests(rows.iter().map(|row| row.edit.clone())) {
         let answer = client.ask(request).map_err(|error| match error {
-            CliError::Refused { kind, message } => {
-                CliError::Refused { kind, message: format!("{message}; nothing was changed") }
+            CliError::Refused(refusal) if !refusal.mistakes.is_empty() => wrong(csv::placed(refusal, &rows)),
+            CliError::Refused(Refusal { message, kind, .. }) => {
+                CliError::Refused(Refusal::new(kind, format!("{message}; nothing was changed")))
             }
             other => other,
         })?;
         changed = answer.as_array().map_or(0, Vec::len);
     }
-    Ok(match args.ask.output.output {
-        Output::Json => run::json(&serde_json::json!({ "devices": lines.len(), "changed": changed })),
-        Output::Human => format!("{all} read, {changed} changed.\n"),
+    Ok(match json {
+        true => run::json(&json!({ "devices": rows.len(), "changed": changed })),
+        false => format!("{all} read, {changed} changed.\n"),
     })
 }
 

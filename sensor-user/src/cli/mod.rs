@@ -42,7 +42,7 @@ use crate::clock::Stamp;
 use crate::config::ConfigError;
 use crate::flows::QueryError;
 use crate::pack::PackingError;
-use crate::protocol::RefusalKind;
+use crate::protocol::Refusal;
 use crate::say;
 
 pub(crate) use client::Client;
@@ -110,13 +110,8 @@ pub enum CliError {
         what: String,
     },
     /// The daemon refuses.
-    #[error("{message}")]
-    Refused {
-        /// What kind of refusal.
-        kind: RefusalKind,
-        /// Why, and what to do.
-        message: String,
-    },
+    #[error("{}", .0.message)]
+    Refused(Refusal),
     /// There is no such device.
     #[error("no device is known as {0}; `sekisho devices` shows those there are")]
     NoDevice(String),

@@ -665,6 +665,27 @@ fn a_file_of_devices_is_sent_whole_or_not_at_all() {
     let refused = json!({ "version": 1, "error": { "kind": "refused", "message": "there is no class icu" } });
     let (text, _) = command(&import, vec![ok(json!(500)), refused]);
     assert_eq!(text.unwrap_err(), "there is no class icu; nothing was changed");
+    let mistakes = json!([
+        { "at": 0, "key": "device", "what": "no device is known as x" },
+        { "at": 598, "key": "name", "what": "host 598 is the name of device 3 already" },
+        { "at": 599, "what": "there are 65536 devices" },
+    ]);
+    let refused = json!({ "kind": "refused", "message": "", "mistakes": mistakes, "more_mistakes": 7 });
+    let (text, _) = command(&import, vec![ok(json!(500)), json!({ "version": 1, "error": refused })]);
+    let want = format!(
+        "{} is not taken over; nothing was changed:\nline 2, column mac: no device is known as x\nline 600, column name: \
+         host 598 is the name of device 3 already\nline 601: there are 65536 devices\nand 7 more",
+        file.display()
+    );
+    assert_eq!(text.unwrap_err(), want);
+    let check = format!("sekisho {import} --check -o json");
+    let Task::Client(task) = parse(&check).unwrap().task else { panic!() };
+    let mut checked = Vec::new();
+    run::run(&task, &mut checked).unwrap();
+    let checked: Value = serde_json::from_slice(&checked).unwrap();
+    assert_eq!((&checked["devices"], &checked["problems"]), (&json!(600), &json!([])));
+    let (text, _) = command("devices export -o json", vec![ok(json!([device()]))]);
+    assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), json!([device()]));
     let (text, _) = command(&format!("devices export -f {}", file.display()), vec![ok(json!([device()]))]);
     assert_eq!(text.unwrap(), format!("1 device written to {}.\n", file.display()));
     let written = std::fs::read_to_string(&file).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sensor_core::engine::Reply;
+use sensor_core::engine::{CommandError, Mistake, Mistakes, Reply};
 use sensor_core::event::{DeviceRef, Said, Verdict};
 use sensor_core::identify::neighbour::Neighbour;
 use sensor_core::inventory::cards::Card;
@@ -20,8 +20,8 @@ use crate::clock::WallClock;
 use crate::eve::card::address;
 use crate::protocol::{
     Added, Approved, BlockInfo, CardInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo,
-    JudgedInfo, KindInfo, LiveStatus, PerhapsInfo, Regrouped, ReviewInfo, Status, SuccessInfo, SwitchInfo,
-    VerdictInfo, WaitInfo, WindowInfo,
+    JudgedInfo, KindInfo, LiveStatus, MistakeInfo, PerhapsInfo, Refusal, RefusalKind, Regrouped, ReviewInfo,
+    Status, SuccessInfo, SwitchInfo, VerdictInfo, WaitInfo, WindowInfo,
 };
 
 /// One part of the view.
@@ -37,6 +37,18 @@ pub fn part(view: &View, part: Part, clock: &WallClock) -> Value {
         }
         Part::Blocks => json(&blocks(snapshot, live, clock)),
     }
+}
+
+/// Why an order was refused.
+pub fn refusal(error: &CommandError) -> Refusal {
+    let refusal = Refusal::new(RefusalKind::Refused, error.to_string());
+    let CommandError::Mistakes(Mistakes { told, more }) = error else { return refusal };
+    let info = |mistake: &Mistake| MistakeInfo {
+        at: mistake.at,
+        key: mistake.field.map(str::to_owned),
+        what: mistake.error.to_string(),
+    };
+    Refusal { mistakes: told.iter().map(info).collect(), more_mistakes: *more, ..refusal }
 }
 
 /// What an order brought about.

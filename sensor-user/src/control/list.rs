@@ -35,8 +35,8 @@ impl List {
 
     fn try_add(&mut self, part: Vec<(String, Edit)>, bytes: usize) -> Result<usize, Refusal> {
         if self.seat.is_none() {
-            let message = "somebody else sends a list of devices; try again in a moment".to_owned();
-            let busy = |_| Refusal { kind: RefusalKind::Busy, message };
+            let message = "somebody else sends a list of devices; try again in a moment";
+            let busy = |_| Refusal::new(RefusalKind::Busy, message);
             self.seat = Some(Arc::clone(&self.desk).try_acquire_owned().map_err(busy)?);
         }
         self.bytes = self.bytes.saturating_add(bytes);

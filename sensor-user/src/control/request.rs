@@ -60,7 +60,7 @@ pub enum Part {
 
 /// A refusal of something that could not be understood.
 pub fn bad(message: impl Into<String>) -> Refusal {
-    Refusal { kind: RefusalKind::BadRequest, message: message.into() }
+    Refusal::new(RefusalKind::BadRequest, message)
 }
 
 /// Reads a line. `owner` is the account that sent it.

@@ -155,7 +155,7 @@ fn give_to_group(path: &Path, group: &str) {
 /// Tells a client that there are too many.
 async fn turn_away(mut stream: UnixStream) {
     let message = format!("{MAX_CLIENTS} clients are connected already; try again in a moment");
-    let line = line(Err(Refusal { kind: RefusalKind::Busy, message }));
+    let line = line(Err(Refusal::new(RefusalKind::Busy, message)));
     // One who does not read it has left, and missed nothing.
     drop(timeout(Duration::from_secs(1), stream.write_all(&line)).await);
 }
@@ -247,17 +247,14 @@ impl Client {
                 let command = self.with_former(command).await;
                 let (sender, receiver) = oneshot::channel();
                 let reply = self.ask(Ask::Command(command, sender), receiver).await?;
-                let reply = reply.map_err(|refused| Refusal {
-                    kind: RefusalKind::Refused,
-                    message: refused.to_string(),
-                })?;
+                let reply = reply.map_err(|error| answer::refusal(&error))?;
                 Ok(answer::reply(&reply, &(self.clock)()))
             }
             Wish::Part(_) => Err(bad("a part of a list is no order by itself")),
             Wish::Bypass(on) => {
                 let (sender, receiver) = oneshot::channel();
                 let switched = self.ask(Ask::Bypass(on, self.uid, sender), receiver).await?;
-                let switched = switched.map_err(|message| Refusal { kind: RefusalKind::Refused, message })?;
+                let switched = switched.map_err(refused)?;
                 Ok(serde_json::to_value(switched).unwrap_or_default())
             }
             Wish::Drilled(good) => {
@@ -268,7 +265,7 @@ impl Client {
             Wish::Model(ask) => {
                 let (sender, receiver) = oneshot::channel();
                 let said = self.ask(Ask::Model(ask, sender), receiver).await?;
-                said.map_err(|message| Refusal { kind: RefusalKind::Refused, message })
+                said.map_err(refused)
             }
             Wish::Notify(ask) => {
                 let (sender, receiver) = oneshot::channel();
@@ -276,7 +273,7 @@ impl Client {
                 let patience = if matches!(ask, NotifyAsk::List) { self.patience } else { TRY_PATIENCE };
                 let ask = Ask::Notify(ask, self.owner.clone(), sender);
                 let said = self.ask_for(patience, ask, receiver).await?;
-                said.map_err(|message| Refusal { kind: RefusalKind::Refused, message })
+                said.map_err(refused)
             }
         }
     }
@@ -320,8 +317,10 @@ impl Client {
 }
 
 fn busy() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Busy,
-        message: "the daemon does not answer: it is stopping or has too much to do; try again".to_owned(),
-    }
+    let message = "the daemon does not answer: it is stopping or has too much to do; try again";
+    Refusal::new(RefusalKind::Busy, message)
+}
+
+fn refused(message: String) -> Refusal {
+    Refusal::new(RefusalKind::Refused, message)
 }

@@ -1,5 +1,6 @@
 //! Orders of an operator: block, and take back.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -18,6 +19,9 @@ use super::{Add, Announce, Engine, Input, MAX_EDITS, Output, Remark};
 
 /// A fire drill lasts so long at most, ns.
 const DRILL: u64 = 10 * MINUTE;
+
+/// Mistakes of a list of devices that are told at once.
+const MAX_MISTAKES: usize = 20;
 
 /// An operator's order.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -163,6 +167,46 @@ pub enum Reply {
     },
 }
 
+/// What is wrong with a list of devices, up to some number.
+#[derive(Clone, PartialEq, Eq, Debug, Default, thiserror::Error)]
+pub struct Mistakes {
+    /// In the order of the list.
+    pub told: Vec<Mistake>,
+    /// So many besides.
+    pub more: usize,
+}
+
+/// One thing that is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mistake {
+    /// The place in the list, from 0.
+    pub at: usize,
+    /// The entry, or `device` if it is about which one that is; none if it is about no entry.
+    pub field: Option<&'static str>,
+    /// What is wrong.
+    pub error: CommandError,
+}
+
+impl Mistakes {
+    pub(super) fn add(&mut self, at: usize, field: Option<&'static str>, error: CommandError) {
+        if self.told.len() < MAX_MISTAKES {
+            self.told.push(Mistake { at, field, error });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.told.iter().enumerate() {
+            let between = if index > 0 { "; " } else { "" };
+            write!(f, "{between}{}", mistake.error)?;
+        }
+        if self.more > 0 { write!(f, "; and {} more", self.more) } else { Ok(()) }
+    }
+}
+
 /// Why a command was refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CommandError {
@@ -260,6 +304,9 @@ pub enum CommandError {
         /// Why.
         error: CardError,
     },
+    /// What is wrong with what is said of devices.
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
     /// Too many devices in one order.
     #[error("one order says something of {MAX_EDITS} devices at most; give several")]
     Edits,

@@ -9,7 +9,7 @@ use crate::policy::{Save, Target};
 use crate::time::{SECOND, Time};
 
 use super::add::unknown;
-use super::command::{CommandError, Reply};
+use super::command::{CommandError, Mistakes, Reply};
 use super::{Engine, Output};
 
 /// Most devices in one order.
@@ -46,19 +46,24 @@ impl Engine {
         if edits.len() > MAX_EDITS {
             return Err(CommandError::Edits);
         }
-        let keys = self.keys_named(edits)?;
+        let keys = self.keys_named(edits);
         let mut before: BTreeMap<DeviceId, Option<Card>> = BTreeMap::new();
         for (key, (_, edit)) in keys.iter().zip(edits) {
-            self.free_name(*key, edit, &mut before);
+            key.iter().for_each(|key| self.free_name(*key, edit, &mut before));
         }
-        for (key, (who, edit)) in keys.into_iter().zip(edits) {
-            if let Err(error) = self.edit(who, key, edit, &mut before) {
-                for (id, card) in before {
-                    self.inventory.remove_card(id);
-                    card.into_iter().for_each(|card| self.inventory.put_card(card));
-                }
-                return Err(error);
+        let mut mistakes = Mistakes::default();
+        for (at, (key, (who, edit))) in keys.into_iter().zip(edits).enumerate() {
+            match key {
+                Ok(key) => self.edit((at, who), key, edit, &mut before, &mut mistakes),
+                Err(error) => mistakes.add(at, Some("device"), error),
             }
+        }
+        if !mistakes.told.is_empty() {
+            for (id, card) in before {
+                self.inventory.remove_card(id);
+                card.into_iter().for_each(|card| self.inventory.put_card(card));
+            }
+            return Err(mistakes.into());
         }
         let mut changed = Vec::new();
         for (id, card) in before {
@@ -69,10 +74,10 @@ impl Engine {
     }
 
     /// The devices an order is about.
-    fn keys_named(&self, edits: &[(String, Edit)]) -> Result<Vec<DeviceKey>, CommandError> {
+    fn keys_named(&self, edits: &[(String, Edit)]) -> Vec<Result<DeviceKey, CommandError>> {
         // One is looked for; of many each would be.
         if let [(who, _)] = edits {
-            return Ok(vec![self.key_named(who)?]);
+            return vec![self.key_named(who)];
         }
         let ids: HashMap<DeviceId, DeviceKey> =
             self.inventory.iter().map(|device| (device.id, device.key)).collect();
@@ -88,29 +93,36 @@ impl Engine {
         }
     }
 
+    /// Writes the card of one of the list, whatever is wrong with others: all mistakes are told at once.
     fn edit(
         &mut self,
-        who: &str,
+        (at, who): (usize, &str),
         key: DeviceKey,
         edit: &Edit,
         before: &mut BTreeMap<DeviceId, Option<Card>>,
-    ) -> Result<(), CommandError> {
-        let wrong = |error| CommandError::Card { who: who.to_owned(), error };
+        mistakes: &mut Mistakes,
+    ) {
         if let Some(Some(class)) = edit.class
             && !self.settings.classes.contains_key(&class)
         {
-            return Err(unknown("class", class, self.settings.classes.keys().copied().collect()));
+            let known = self.settings.classes.keys().copied().collect();
+            mistakes.add(at, Some("class"), unknown("class", class, known));
         }
         let card = self.card_of_key(key);
         let edit = &self.news(&card, edit);
-        let edited = self.inventory.cards().edited(&card, edit).map_err(wrong)?;
+        let edited = match self.inventory.cards().edited(&card, edit) {
+            Ok(edited) => edited,
+            Err(error) => {
+                let wrong = CommandError::Card { who: who.to_owned(), error: error.clone() };
+                return mistakes.add(at, error.field(), wrong);
+            }
+        };
         before.entry(card.id).or_insert_with(|| self.inventory.cards().get(card.id).cloned());
         if edited.is_blank() {
             self.inventory.remove_card(card.id);
         } else {
             self.inventory.put_card(edited);
         }
-        Ok(())
     }
 
     /// An edit without what the configuration says already: a list that was exported and is read back changes nothing.

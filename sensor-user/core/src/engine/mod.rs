@@ -57,7 +57,7 @@ use crate::time::{MINUTE, SECOND, Time};
 
 pub use add::Add;
 use approve::Waitings;
-pub use command::{Command, CommandError, Former, Impact, Judge, Reply, Which, Who};
+pub use command::{Command, CommandError, Former, Impact, Judge, Mistake, Mistakes, Reply, Which, Who};
 pub use devices::MAX_EDITS;
 use follow::Following;
 pub use input::{Input, Notes};

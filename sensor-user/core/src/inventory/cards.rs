@@ -204,6 +204,17 @@ pub enum CardError {
     Distinct,
 }
 
+impl CardError {
+    /// The entry it is about, if it is about one.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Long { field, .. } | Self::Control(field) => Some(field),
+            Self::Ambiguous(_) | Self::Taken { .. } => Some("name"),
+            Self::Full | Self::Keys => None,
+        }
+    }
+}
+
 /// All cards.
 #[derive(Debug, Default)]
 pub struct Cards {

@@ -1,6 +1,6 @@
 //! Devices keep their numbers, and what people say of them, over restarts; several addresses can be one device.
 
-use sensor_core::engine::Remark;
+use sensor_core::engine::{Mistake, Mistakes, Remark};
 use sensor_core::event::CardStep;
 use sensor_core::inventory::cards::{CardError, Edit};
 use sensor_core::policy::class::{Class, Kind as Criticality};
@@ -100,14 +100,44 @@ fn of_many_all_or_none_is_said() {
         ("10.0.0.3".to_owned(), name("CT 1")),
     ];
     let error = lan.carry(Command::Describe(edits, "root".to_owned())).unwrap_err();
-    let CommandError::Card { who, error: CardError::Taken { .. } } = error else { panic!("{error:?}") };
+    let (2, Some("name"), CommandError::Card { who, error: CardError::Taken { .. } }) = only(error) else {
+        panic!()
+    };
     assert_eq!(who, "10.0.0.3");
     let cards = lan.engine.snapshot(lan.now).cards;
     let names: Vec<_> = cards.iter().map(|(card, _)| card.name.as_deref()).collect();
     assert_eq!((names, lan.card_steps()), (vec![Some("PACS")], vec![CardStep::Described]));
     let class = Edit { class: Some(Some("icu".parse().unwrap())), ..Edit::default() };
-    assert!(matches!(lan.card("PACS", class), Err(CommandError::Unknown { what: "class", .. })));
-    assert!(matches!(lan.card("10.0.0.99", name("x")), Err(CommandError::NoDevice(_))));
+    let wrong = only(lan.card("PACS", class.clone()).unwrap_err());
+    assert!(matches!(wrong, (0, Some("class"), CommandError::Unknown { what: "class", .. })), "{wrong:?}");
+    let wrong = only(lan.card("10.0.0.99", name("x")).unwrap_err());
+    assert!(matches!(wrong, (0, Some("device"), CommandError::NoDevice(_))), "{wrong:?}");
+}
+
+/// The one mistake of an order.
+fn only(error: CommandError) -> (usize, Option<&'static str>, CommandError) {
+    let CommandError::Mistakes(Mistakes { mut told, more: 0 }) = error else { panic!("{error:?}") };
+    let Mistake { at, field, error } = told.pop().unwrap();
+    assert!(told.is_empty(), "{told:?}");
+    (at, field, error)
+}
+
+#[test]
+fn all_that_is_wrong_with_a_list_is_told_up_to_a_bound() {
+    let mut lan = Lan::settled(enforcing());
+    lan.card("10.0.0.1", name("PACS")).unwrap();
+    let class = |text: &str| Edit { class: Some(Some(text.parse().unwrap())), ..name(text) };
+    let edits =
+        [("zz", name("a")), ("10.0.0.2", class("pacs")), ("10.0.0.3", name("b")), ("10.0.0.99", name("c"))];
+    let edits = edits.map(|(who, edit)| (who.to_owned(), edit)).to_vec();
+    let error = lan.carry(Command::Describe(edits, "root".to_owned())).unwrap_err();
+    let CommandError::Mistakes(Mistakes { told, more: 0 }) = error else { panic!("{error:?}") };
+    let places: Vec<_> = told.iter().map(|mistake| (mistake.at, mistake.field)).collect();
+    assert_eq!(places, [(0, Some("device")), (1, Some("class")), (1, Some("name")), (3, Some("device"))]);
+    let many = (0..1_000).map(|n| (format!("z{n}"), name("a"))).collect();
+    let error = lan.carry(Command::Describe(many, "root".to_owned())).unwrap_err();
+    assert!(error.to_string().ends_with("; and 980 more"), "{error}");
+    assert_eq!(lan.engine.snapshot(lan.now).cards.len(), 1);
 }
 
 #[test]
@@ -126,8 +156,8 @@ fn names_are_swapped_in_one_order_or_not_at_all() {
             |n| devices.iter().find(|device| device.mac == mac(n)).and_then(|device| device.name.clone());
         (1..=3).map(|n| of(n).unwrap_or_default()).collect::<Vec<_>>()
     };
-    let error = lan.carry(swap("PACS")).unwrap_err();
-    assert!(matches!(error, CommandError::Card { error: CardError::Taken { .. }, .. }), "{error:?}");
+    let error = only(lan.carry(swap("PACS")).unwrap_err());
+    assert!(matches!(error, (2, _, CommandError::Card { error: CardError::Taken { .. }, .. })), "{error:?}");
     assert_eq!(names(&lan), ["CT 1", "CT 2", ""]);
     lan.carry(swap("CT 3")).unwrap();
     assert_eq!(names(&lan), ["CT 2", "ct 1", "CT 3"]);
