@@ -28,8 +28,8 @@ pub struct Query {
     pub to_ns: Option<i64>,
     /// Of one of these kinds; empty: of all.
     pub kinds: Vec<String>,
-    /// About a device: its name, MAC address or an IP address it had.
-    pub device: Option<String>,
+    /// About one of these devices: its number, name, MAC address or an IP address it had; empty: about any, or none.
+    pub devices: Vec<String>,
     /// Of this incident.
     pub incident: Option<u64>,
     /// So many at most, the newest; none: all.
@@ -229,13 +229,17 @@ fn conditions(query: &Query) -> (String, Vec<Box<dyn ToSql>>) {
             query.kinds.iter().map(|kind| format!("?{}", put(Box::new(kind.clone())))).collect();
         parts.push(format!("e.kind IN ({})", kinds.join(", ")));
     }
-    if let Some(device) = &query.device {
+    if !query.devices.is_empty() {
+        let is = |device: &String| {
+            format!(
+                "e.mac = lower(?{0}) OR e.name = ?{0} COLLATE NOCASE OR CAST(e.device AS TEXT) = ?{0} OR EXISTS (
+                    SELECT 1 FROM json_each(e.body, '$.device.ips') WHERE value = lower(?{0}))",
+                put(Box::new(device.clone()))
+            )
+        };
+        let any: Vec<_> = query.devices.iter().map(is).collect();
         // A MAC address is found by its index; whatever has no device is not looked into.
-        parts.push(format!(
-            "e.mac IS NOT NULL AND (e.mac = lower(?{0}) OR e.name = ?{0} COLLATE NOCASE OR EXISTS (
-                SELECT 1 FROM json_each(e.body, '$.device.ips') WHERE value = lower(?{0})))",
-            put(Box::new(device.clone()))
-        ));
+        parts.push(format!("e.mac IS NOT NULL AND ({})", any.join(" OR ")));
     }
     (parts.join(" AND "), values)
 }

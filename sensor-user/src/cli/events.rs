@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use sensor_core::policy::Target;
 use sensor_journal::{DATABASE, Query, Reader, Record};
 
 use super::args::{DEFAULT_STATE_DIR, Output, OutputArgs};
+use super::known::Known;
 use super::show::Here;
 use super::when::SpanArgs;
 use super::{CliError, run};
@@ -62,7 +64,7 @@ pub struct EventsArgs {
     /// When.
     #[command(flatten)]
     pub span: SpanArgs,
-    /// About this device: its name, MAC address, or an IP address it had
+    /// About this device: its number, name, MAC address, or an IP address it had
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Of these kinds only
@@ -89,11 +91,12 @@ fn kind() -> impl TypedValueParser<Value = String> {
 /// Shows the events that are asked for, line by line.
 pub fn events(args: &EventsArgs, out: &mut impl Write) -> Result<(), CliError> {
     let span = args.span.checked()?;
+    let journal = args.state.journal()?;
     let query = Query {
         from_ns: span.from.map(|from| from.0),
         to_ns: span.to.map(|to| to.0),
         kinds: args.kinds.clone(),
-        device: args.device.clone(),
+        devices: devices(args, &journal)?,
         incident: args.incident,
         newest: (args.newest > 0).then_some(args.newest),
     };
@@ -101,7 +104,7 @@ pub fn events(args: &EventsArgs, out: &mut impl Write) -> Result<(), CliError> {
     let human = args.output.output == Output::Human;
     let line =
         |record: &Record| if human { sentence(record, &here) } else { format!("{}\n", record.entry.body) };
-    let count = each(&args.state.journal()?, &query, out, line)?;
+    let count = each(&journal, &query, out, line)?;
     if human && count == 0 {
         writeln!(out, "No events.")?;
     }
@@ -109,6 +112,30 @@ pub fn events(args: &EventsArgs, out: &mut impl Write) -> Result<(), CliError> {
         writeln!(out, "These are the newest {count}; with --newest 0 all are shown.")?;
     }
     Ok(())
+}
+
+/// What rows may call the device that is asked for: as it is given, and the addresses that it is known by.
+fn devices(args: &EventsArgs, journal: &Reader) -> Result<Vec<String>, CliError> {
+    let Some(text) = args.device.as_deref().map(str::trim) else { return Ok(Vec::new()) };
+    let mut devices = vec![text.to_owned()];
+    // An address need not have been heard.
+    if text.parse::<Target>().is_ok() {
+        return Ok(devices);
+    }
+    // What the journal says can be shown also where there is no database, as of a copy.
+    let known = Known::read(&args.state.state_dir).map(|known| known.called(text));
+    let mut heard = false;
+    journal.each(&Query { devices: devices.clone(), newest: Some(1), ..Query::default() }, |_| {
+        heard = true;
+        false
+    })?;
+    match known {
+        Ok(known) if known.is_empty() && !heard => return Err(CliError::NoDevice(label::plain(text))),
+        Ok(known) => devices.extend(known.iter().map(Target::to_string)),
+        Err(error) if !heard => return Err(error),
+        Err(_) => {}
+    }
+    Ok(devices)
 }
 
 /// Writes a line for each row. Gives how many.

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use sensor_flowlog::export::Format;
 
 use super::args::DEFAULT_STATE_DIR;
+use super::known::Known;
 use super::{CliError, when};
 use crate::clock::Stamp;
 use crate::config;
@@ -78,7 +79,7 @@ pub struct FlowsQueryArgs {
     /// Until when [default: now]
     #[arg(long, value_name = "TIME", value_parser = when::to)]
     pub to: Option<Stamp>,
-    /// One end: an IP address, a network, a MAC address, or a name that the configuration gives
+    /// One end: an IP address, a network, a MAC address, or a device's name or number
     #[arg(long, value_name = "DEVICE")]
     pub host: Option<String>,
     /// The other end
@@ -104,11 +105,19 @@ pub struct FlowsQueryArgs {
 /// Carries it out.
 pub fn flows(task: &FlowsTask) -> Result<bool, CliError> {
     let FlowsTask::Query(args) = task;
-    let settings = config::load(args.config.as_deref())?.settings;
+    let mut settings = config::load(args.config.as_deref())?.settings;
+    // Without its database, as of a copy of the log, there are the names of the configuration.
+    let known = Known::read(&args.state_dir);
+    let said = known.iter().flat_map(Known::names);
+    settings.names.extend(said.map(|(target, name)| (target, name.clone())));
+    let number = |text: &Option<String>| text.as_deref().and_then(|text| text.trim().parse::<u64>().ok());
+    let numbers = [number(&args.host), number(&args.peer)].into_iter().flatten();
+    let numbered = |id| known.iter().flat_map(move |known| known.numbered(id)).collect();
     let ask = FlowQuery {
         dir: args.state_dir.join(flows::DIR),
         from: args.from,
         to: args.to,
+        numbers: numbers.map(|id| (id, numbered(id))).collect(),
         host: args.host.clone(),
         peer: args.peer.clone(),
         port: args.port,

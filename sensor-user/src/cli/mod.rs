@@ -17,6 +17,7 @@ mod flows;
 mod history;
 mod incidents;
 mod kernel_args;
+mod known;
 mod model;
 mod notify;
 mod pack;
@@ -44,6 +45,7 @@ use crate::flows::QueryError;
 use crate::pack::PackingError;
 use crate::protocol::Refusal;
 use crate::say;
+use crate::store::StoreError;
 
 pub(crate) use client::Client;
 
@@ -166,6 +168,12 @@ pub enum CliError {
         /// Its end.
         to: Stamp,
     },
+    /// A time that is not yet.
+    #[error("--from {0} is in the future: nothing can be in the journal yet")]
+    Future(Stamp),
+    /// The daemon's database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),

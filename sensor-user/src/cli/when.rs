@@ -25,10 +25,11 @@ impl SpanArgs {
     ///
     /// # Errors
     ///
-    /// If it ends before it begins.
+    /// If it ends before it begins, or begins in the future.
     pub fn checked(self) -> Result<Self, CliError> {
         match (self.from, self.to) {
             (Some(from), Some(to)) if from > to => Err(CliError::Span { from, to }),
+            (Some(from), _) if from > Stamp::now() => Err(CliError::Future(from)),
             _ => Ok(self),
         }
     }
@@ -141,6 +142,9 @@ mod tests {
         let span = |from, to| SpanArgs { from: Some(Stamp(from)), to: Some(Stamp(to)) };
         assert!(span(1, 1).checked().is_ok() && span(2, 1).checked().is_err());
         assert!(span(1, 3).holds(Stamp(1)) && span(1, 3).holds(Stamp(3)) && !span(1, 3).holds(Stamp(4)));
+        let tomorrow = SpanArgs { from: Some(Stamp(Stamp::now().0 + 86_400_000_000_000)), to: None };
+        let error = tomorrow.checked().unwrap_err().to_string();
+        assert!(error.ends_with(" is in the future: nothing can be in the journal yet"), "{error}");
         assert!(SpanArgs::default().checked().unwrap().is_open());
     }
 }

@@ -1,6 +1,6 @@
 //! `sekisho flows query`: conversations of the log, told. It needs no daemon, and changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -23,6 +23,8 @@ pub struct FlowQuery {
     pub from: Stamp,
     /// Until when; none: now.
     pub to: Option<Stamp>,
+    /// The addresses of devices that are asked for by number.
+    pub numbers: BTreeMap<u64, Vec<Target>>,
     /// One end.
     pub host: Option<String>,
     /// The other end.
@@ -51,8 +53,8 @@ pub enum QueryError {
     Future(String),
     /// Neither an address nor a name.
     #[error(
-        "{0:?} is neither an address nor a device that the configuration names{1}; give an IP address, a network, a MAC \
-         address, or a name from [names]"
+        "{0:?} is neither an address nor a known device{1}; give an IP address, a network, a MAC address, or a name or number \
+         that `sekisho devices` shows"
     )]
     Unknown(String, String),
     /// Binary on a screen.
@@ -95,7 +97,9 @@ pub fn query(
     if ask.format == Format::Parquet && io::stdout().is_terminal() {
         return Err(QueryError::Screen);
     }
-    let ends = |text: &Option<String>| text.as_deref().map_or(Ok(Vec::new()), |text| ends(text, settings));
+    let ends = |text: &Option<String>| {
+        text.as_deref().map_or(Ok(Vec::new()), |text| ends(text, &ask.numbers, settings))
+    };
     let wanted = Query {
         from: from.0 / 1_000,
         to: to.0 / 1_000,
@@ -116,7 +120,11 @@ fn names(settings: &Settings) -> HashMap<String, String> {
 }
 
 /// The ends a text means.
-fn ends(text: &str, settings: &Settings) -> Result<Vec<End>, QueryError> {
+fn ends(
+    text: &str,
+    numbers: &BTreeMap<u64, Vec<Target>>,
+    settings: &Settings,
+) -> Result<Vec<End>, QueryError> {
     let text = text.trim();
     if let Ok(ip) = text.parse::<std::net::IpAddr>() {
         return Ok(vec![End::Ip(ip.to_canonical())]);
@@ -131,8 +139,11 @@ fn ends(text: &str, settings: &Settings) -> Result<Vec<End>, QueryError> {
     }
     let same = |name: &&String| name.to_lowercase() == text.to_lowercase();
     let named = settings.names.iter().filter(|(_, name)| same(name));
+    let numbered = text.parse().ok().and_then(|id: u64| numbers.get(&id));
     let named: Vec<_> = named
-        .filter_map(|(target, _)| match target {
+        .map(|(target, _)| target)
+        .chain(numbered.into_iter().flatten())
+        .filter_map(|target| match target {
             Target::Ip(ip) => Some(End::Ip(*ip)),
             Target::Mac(mac) => Some(End::Mac(*mac)),
             _ => None,
@@ -170,6 +181,7 @@ mod tests {
                 dir: dir.path().to_owned(),
                 from,
                 to,
+                numbers: [(17, vec![Target::Ip("10.0.0.7".parse().unwrap())])].into(),
                 host: host.map(str::to_owned),
                 peer: None,
                 port: None,
@@ -191,10 +203,10 @@ mod tests {
         );
         assert_eq!(
             told(ask(ago(2), None, Some("MRI 2 building A"))),
-            "\"MRI 2 building A\" is neither an address nor a device that the configuration names (did you mean \"MRI 2, \
-             building A\"?); give an IP address, a network, a MAC address, or a name from [names]"
+            "\"MRI 2 building A\" is neither an address nor a known device (did you mean \"MRI 2, building A\"?); give an IP \
+             address, a network, a MAC address, or a name or number that `sekisho devices` shows"
         );
-        for host in ["mri 2, building a", "10.0.0.7", "10.0.0.0/8", "00:1b:21:0a:0b:0c", "fd00::7"] {
+        for host in ["mri 2, building a", "17", "10.0.0.7", "10.0.0.0/8", "00:1b:21:0a:0b:0c", "fd00::7"] {
             assert_eq!(ask(ago(2), None, Some(host)), Ok(0), "{host}");
         }
     }
@@ -202,7 +214,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC{0,40}|[0-9TZ:. +-]{0,30}") {
-            let _ = ends(&text, &Settings::default());
+            let _ = ends(&text, &BTreeMap::new(), &Settings::default());
         }
     }
 }

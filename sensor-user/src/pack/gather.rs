@@ -36,7 +36,7 @@ pub fn gather(reader: &Reader, places: &Places, id: u64) -> Result<Gathered, Pac
     let incident = assemble(&events(&own)).map_err(|_| PackingError::NoIncident(id))?;
     let (from, to) = (incident.opened.0.saturating_sub(AROUND), incident.updated.0.saturating_add(AROUND));
     let around = Query { from_ns: Some(from), to_ns: Some(to), newest: Some(MAX_AROUND), ..Query::default() };
-    let device = Query { device: Some(incident.device.mac.clone()), ..around.clone() };
+    let device = Query { devices: vec![incident.device.mac.clone()], ..around.clone() };
     // What the sensor did not see then, and what nobody was cut off for.
     let kinds = ["blind", "bypass", "window", "daemon", "journal"];
     let besides = Query { kinds: kinds.map(str::to_owned).to_vec(), ..around };

@@ -184,9 +184,30 @@ impl Store {
     /// The entries in `dir` that still hold, oldest first, without a change to anything: a daemon may be using it. None if
     /// there never was a daemon.
     pub fn peek(dir: &Path, now: Now) -> Result<Vec<Block>, StoreError> {
+        let Some((store, _)) = Self::look(dir)? else { return Ok(Vec::new()) };
+        let mut blocks = Vec::new();
+        for row in store.rows().map_err(|error| StoreError::of(&store.path, error))? {
+            match row.read(&store.boot_id, now) {
+                Ok(block) => blocks.extend(block),
+                Err(what) => return Err(StoreError::Row { path: store.path, id: row.id, what }),
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// The devices in `dir` and what people say of them, likewise. None of a database of an earlier release.
+    pub fn peek_devices(dir: &Path, now: Now) -> Result<(Vec<Kept>, Vec<Card>), StoreError> {
+        match Self::look(dir)? {
+            Some((store, LAYOUT)) => store.devices(now),
+            _ => Ok((Vec::new(), Vec::new())),
+        }
+    }
+
+    /// Opens the database in `dir` to read, if there is one, and gives its layout.
+    fn look(dir: &Path) -> Result<Option<(Self, i64)>, StoreError> {
         let path = dir.join("sekisho.db");
         if !path.exists() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let failed = |error| StoreError::of(&path, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -198,15 +219,7 @@ impl Store {
         }
         let boot_id = boot_id();
         let _lock = File::open(&path).map_err(|source| StoreError::Dir { dir: dir.to_owned(), source })?;
-        let store = Self { db, path, boot_id, pending: BTreeMap::new(), _lock };
-        let mut blocks = Vec::new();
-        for row in store.rows().map_err(|error| StoreError::of(&store.path, error))? {
-            match row.read(&store.boot_id, now) {
-                Ok(block) => blocks.extend(block),
-                Err(what) => return Err(StoreError::Row { path: store.path, id: row.id, what }),
-            }
-        }
-        Ok(blocks)
+        Ok(Some((Self { db, path, boot_id, pending: BTreeMap::new(), _lock }, found)))
     }
 
     /// The entries that still hold, oldest first; those whose time is up are deleted. One that cannot be understood is

@@ -116,13 +116,13 @@ fn rows_are_found_by_what_is_asked() {
         [20, 23, 26, 29]
     );
     for device in ["02:00:00:00:00:07", "10.0.0.7", "fd00::7"] {
-        assert_eq!(ask(&Query { device: Some(device.to_owned()), ..query.clone() }), [7], "{device}");
+        assert_eq!(ask(&Query { devices: vec![device.to_owned()], ..query.clone() }), [7], "{device}");
     }
     for device in ["pump 8", "FD00::8", "02:00:00:00:00:08"] {
-        assert_eq!(ask(&Query { device: Some(device.to_owned()), ..query.clone() }), [8], "{device}");
+        assert_eq!(ask(&Query { devices: vec![device.to_owned()], ..query.clone() }), [8], "{device}");
     }
     for device in ["", "%", "' OR 1 --", "10.0.0"] {
-        assert_eq!(ask(&Query { device: Some(device.to_owned()), ..query.clone() }), [0; 0], "{device}");
+        assert_eq!(ask(&Query { devices: vec![device.to_owned()], ..query.clone() }), [0; 0], "{device}");
     }
     let never = Query { from_ns: Some(i64::MAX), to_ns: Some(i64::MIN), ..query };
     assert_eq!(ask(&never), [0; 0]);
