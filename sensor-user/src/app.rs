@@ -132,6 +132,7 @@ impl Outside {
 
 async fn live(options: RunOptions) -> Result<()> {
     let config = configure(options.config.as_deref(), options.mode)?;
+    config::files(&config).iter().for_each(|problem| log::warn!("configuration: {problem}"));
     let ports = Ports::open(&options.bridge).await?;
     let may_load = may_load(&options)?;
     let lock = SensorLock::acquire(LOCK_DIR.as_ref(), &options.bridge, ports.bridge_ifindex())?;

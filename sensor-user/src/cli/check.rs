@@ -17,7 +17,10 @@ use crate::{duration, label};
 /// Checks a configuration. Gives whether it is good.
 pub fn check(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CliError> {
     let file: PathBuf = args.file.clone().unwrap_or_else(|| config::DEFAULT_PATH.into());
-    let result = config::load(args.file.as_deref());
+    let result = config::load(args.file.as_deref()).and_then(|config| match config::files(&config) {
+        problems if problems.is_empty() => Ok(config),
+        problems => Err(ConfigError::Wrong { file: file.clone(), problems }),
+    });
     match (args.output.output, result) {
         (Output::Human, Ok(config)) => {
             writeln!(out, "{}", summary(&file, &config))?;

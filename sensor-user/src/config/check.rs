@@ -1,6 +1,6 @@
 //! From the text of the file to checked settings, or to everything that is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -26,7 +26,8 @@ pub fn over(config: Config, text: &str) -> Result<Config, Vec<Problem>> {
     let source = Source::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     let (mut problems, understood) = syntax(&source, &errors);
-    let mut walk = Walk { source: &source, config, lines: BTreeMap::new(), problems: Vec::new() };
+    let (lines, channels) = (BTreeMap::new(), BTreeSet::new());
+    let mut walk = Walk { source: &source, config, lines, channels, problems: Vec::new() };
     walk.table("", document.get_ref());
     walk.agree();
     // After a line that cannot be understood the parser's guess of what belongs where would give problems nobody has.
@@ -69,6 +70,8 @@ struct Walk<'a> {
     config: Config,
     /// Where the keys stood that were read without a problem.
     lines: BTreeMap<&'static str, usize>,
+    /// The names of channels in the file, also of those with a mistake.
+    channels: BTreeSet<String>,
     problems: Vec<Problem>,
 }
 
@@ -96,6 +99,9 @@ impl<'a> Walk<'a> {
 
     fn key(&mut self, key: &'static Key, path: String, value: &'a Spanned<DeValue<'a>>) {
         let item = Item { source: self.source, path, example: key.example, value };
+        if let ("notify.channels", DeValue::Table(table)) = (key.path, value.get_ref()) {
+            self.channels.extend(table.keys().map(|name| name.get_ref().to_string()));
+        }
         match key.set(&mut self.config, &item) {
             Ok(()) => drop(self.lines.insert(key.path, item.line())),
             Err(more) => self.problems.extend(more),
@@ -194,18 +200,15 @@ impl Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// Channels and segments that rules of notices name, and that the file does not have. If those could not be read
-    /// nothing is said of it.
+    /// Channels and segments that rules of notices name, and that the file does not have. A channel with a mistake is there
+    /// all the same; if the segments could not be read nothing is said of them.
     fn unknown_in_rules(&self) -> Vec<Problem> {
-        let unread = |problem: &Problem| {
-            ["segments", "notify.channels"].iter().any(|key| problem.key.starts_with(key))
-        };
         let Some(line) = self.lines.get("notify.rules") else { return Vec::new() };
-        if self.problems.iter().any(unread) {
-            return Vec::new();
-        }
+        let unread = self.problems.iter().any(|problem| problem.key.starts_with("segments"));
         let segments = self.config.settings.segments.keys().map(ToString::to_string).collect();
-        let unknown = notify_rules::unknown(&self.config.daemon.notify, &segments);
+        let notify = &self.config.daemon.notify;
+        let channels = notify.channels.keys().chain(&self.channels).cloned().collect();
+        let unknown = notify_rules::unknown(&notify.rules, &channels, Some(&segments).filter(|_| !unread));
         unknown.into_iter().map(|(key, what, hint)| Problem { line: *line, key, what, hint }).collect()
     }
 }

@@ -6,6 +6,7 @@
 mod approve;
 mod check;
 mod classes;
+mod files;
 mod flows;
 mod item;
 mod keys;
@@ -28,6 +29,7 @@ use crate::eve::EventType;
 
 use crate::flows::FlowSettings;
 
+pub use files::files;
 pub use keys::{KEYS, Key};
 pub use problem::{Problem, told};
 

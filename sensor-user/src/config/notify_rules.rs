@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sensor_notify::notice::Kind;
-use sensor_notify::settings::{MAX_RULES, Rule, Settings};
+use sensor_notify::settings::{MAX_RULES, Rule};
 
 use super::item::{Item, Read, quoted};
 use super::notify::Fields;
@@ -55,17 +55,23 @@ fn rule(item: &Item) -> Read<Rule> {
 }
 
 /// Names that rules give and that there are not: which rule, what is wrong, what there is.
-pub fn unknown(settings: &Settings, segments: &BTreeSet<String>) -> Vec<(String, String, String)> {
+/// Segments are none if they could not be read.
+pub fn unknown(
+    rules: &[Rule],
+    channels: &BTreeSet<String>,
+    segments: Option<&BTreeSet<String>>,
+) -> Vec<(String, String, String)> {
     let list =
         |names: Vec<&str>| if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
     let mut unknown = Vec::new();
-    for (index, rule) in settings.rules.iter().enumerate() {
+    for (index, rule) in rules.iter().enumerate() {
         let key = format!("notify.rules[{index}]");
-        for channel in rule.channels.iter().filter(|name| !settings.channels.contains_key(*name)) {
-            let known = list(settings.channels.keys().map(String::as_str).collect());
+        for channel in rule.channels.difference(channels) {
+            let known = list(channels.iter().map(String::as_str).collect());
             let what = format!("there is no channel {}", quoted(channel));
             unknown.push((key.clone(), what, format!("channels: {known}")));
         }
+        let Some(segments) = segments else { continue };
         for segment in rule.segments.difference(segments) {
             let known = list(segments.iter().map(String::as_str).collect());
             unknown.push((

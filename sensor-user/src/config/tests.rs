@@ -472,6 +472,13 @@ fn wrong_channels_and_rules_are_told() {
             format!("[notify]\nrules = [{{ channels = [\"it\", \"him\"] }}]\n{mail}"),
             "there is no channel \"him\" | channels: it",
         ),
+        // Also if another channel has a mistake.
+        (
+            format!(
+                "[notify]\nrules = [{{ channels = [\"it\", \"nms\", \"him\"] }}]\n{mail}[notify.channels.nms]\nkind = 1\n"
+            ),
+            "there is no channel \"him\" | channels: it, nms",
+        ),
         (
             format!("{mail}[[notify.rules]]\nchannels = [\"it\"]\nsegments = [\"ward\"]\n"),
             "there is no segment ward | segments: there are none",
