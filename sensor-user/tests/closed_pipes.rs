@@ -1,5 +1,8 @@
 //! Whoever reads what a command writes may hang up at any time, as `head` does.
 
+// Tests may.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io;
 use std::process::{Command, Stdio};

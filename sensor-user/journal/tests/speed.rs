@@ -48,7 +48,7 @@ fn rows_a_second_and_bytes_a_row() {
     timed("verified", &|| verify(&reader, None, &[]).unwrap().records as usize);
     let hour = Query { from_ns: Some(3_600_000_000_000), to_ns: Some(7_200_000_000_000), ..Query::default() };
     timed("rows of an hour", &|| reader.all(&hour).unwrap().len());
-    let ip = Query { device: Some("10.0.0.7".to_owned()), ..Query::default() };
+    let ip = Query { devices: vec!["10.0.0.7".to_owned()], ..Query::default() };
     timed("rows of an IP address in all of it", &|| reader.all(&ip).unwrap().len());
     timed("the newest incidents", &|| reader.incidents(i64::MIN, i64::MAX, 1_000).unwrap().len());
     drop(reader);

@@ -302,7 +302,7 @@ pub fn of_one_device(rows: &[Row], devices: &[DeviceInfo]) -> Result<(), Problem
         let mut known = row.addresses.iter().filter_map(|address| Some((address, owners.get(&**address)?)));
         let Some((first, mine)) = known.next() else { continue };
         let of_mine = |info: &&DeviceInfo| mine.iter().any(|own| own.device.id == info.device.id);
-        if let Some((other, theirs)) = known.find(|(_, theirs)| !theirs.iter().any(|info| of_mine(info))) {
+        if let Some((other, theirs)) = known.find(|(_, theirs)| !theirs.iter().any(of_mine)) {
             let name = |infos: &[&DeviceInfo]| {
                 let names =
                     infos.iter().map(|info| format!("device {}, {}", info.device.id, name(&info.device)));
