@@ -210,7 +210,7 @@ impl CardError {
         match self {
             Self::Long { field, .. } | Self::Control(field) => Some(field),
             Self::Ambiguous(_) | Self::Taken { .. } => Some("name"),
-            Self::Full | Self::Keys => None,
+            Self::Full | Self::Keys | Self::Distinct => None,
         }
     }
 }
