@@ -350,7 +350,7 @@ fn what_cannot_be_asked_of_the_log_is_told() -> Result<()> {
         fs::create_dir(site.path("flows"))?;
         ask(&home, &["--from", "1h", "--to", "2h"])?.check_failed(&["--to", "is not after --from"])?;
         ask(&home, &["--from", "1h", "--host", "PAC"])?
-            .check_failed(&["neither an address nor a device", "did you mean \"PACS\"?"])?;
+            .check_failed(&["neither an address nor a known device", "did you mean \"PACS\"?"])?;
         let told = ask(&home, &["--from", "noon"])?;
         ensure!(told.code == Some(2) && told.err.contains("`noon` is no time"), "{told:?}");
         ensure!(ask(&home, &["--from", "1h", "--port", "70000"])?.code == Some(2), "a port that is none");

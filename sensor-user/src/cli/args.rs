@@ -118,7 +118,7 @@ Examples:
     #[command(after_long_help = "\
 Two ports are made on the bridge and removed again. Between them, and to nobody else, a made-up device scans; the running daemon \
 finds it, cuts it off and tells people as it would anybody; then it is released, and all is as before but for the incident. Each stage \
-is timed. It spends nothing of isolation.budget. Needs root, and 169.254.0.0/16 among network.internal, as by default. One that went well sets the metric \
+is timed. Every channel must tell of it: one that the rules never give an isolation to, or not at this hour, is named as silent, and that is a failure. It spends nothing of isolation.budget. Needs root, and 169.254.0.0/16 among network.internal, as by default. One that went well sets the metric \
 sekisho_drill_last_success_timestamp_seconds; sekisho-drill.timer plays one each week.
 
 Exit codes: 0 all went well, 1 a stage failed, which is named.
