@@ -52,8 +52,10 @@ fn a_lamp_shows_the_gravest_until_somebody_knows() {
         b"XXC\0\0\0",
     ];
     assert_eq!(orders[1..], want);
-    // Each order is followed by a look at what came of it.
-    let heard = lamp.heard.lock().unwrap().requests.clone();
+    // Each order is followed by a look at what came of it, the last one a moment after the lamp is dark.
+    let heard = || lamp.heard.lock().unwrap().requests.clone();
+    until("a look", 5, || heard().len().is_multiple_of(2).then_some(()));
+    let heard = heard();
     assert!(heard.chunks(2).all(|pair| pair[1] == b"XXG\0\0\0"), "{heard:x?}");
 }
 
