@@ -1,11 +1,12 @@
 //! What people say of devices is known again after the daemon was killed.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bpf_tests::daemon::{Site, site};
 use bpf_tests::lab::mac;
-use bpf_tests::traffic::check_ways;
+use bpf_tests::traffic::{check_ways, until};
 use serde_json::Value;
 
 /// Ways that are closed while host 1 is cut off.
@@ -84,6 +85,10 @@ fn what_is_merged_parted_and_forgotten_outlives_a_kill_right_after_and_is_cut_of
         let daemon = start()?;
         check_ways(site.lab, "before", true, &[(1, "10.77.0.2"), (3, "10.77.0.2"), (4, "10.77.0.2")])?;
         // All hosts are on the disk from here on: whoever was not is unknown after a kill until it begins a new conversation.
+        for n in 1..=4 {
+            let known = || Ok(site.ask(&["devices", "show", &mac(n)]).ok());
+            until("each host is known", Duration::from_secs(10), known)?;
+        }
         daemon.stop()?;
         let daemon = start()?;
         let set = ["--name", "Vent 1", "--criticality", "life-critical", "--approved"];
