@@ -67,4 +67,8 @@ fn devices_are_known_by_name_and_number_without_a_daemon() {
     }
     let (code, said) = says(state, &["events", "--from", "2200-01-01"]);
     assert!(code == Some(1) && said.contains("is in the future"), "{said}");
+    // Where it cannot be read who that is, that is what is wrong.
+    fs::write(state.join("sekisho.db"), "no database at all").unwrap();
+    let (code, said) = says(state, &["flows", "query", "--from", "2h", "--host", "MRI B"]);
+    assert!(code == Some(1) && said.contains("sekisho.db"), "{said}");
 }

@@ -12,7 +12,7 @@ use super::known::Known;
 use super::{CliError, when};
 use crate::clock::Stamp;
 use crate::config;
-use crate::flows::{self, FlowQuery};
+use crate::flows::{self, FlowQuery, QueryError};
 use crate::say;
 
 /// What to do with the log of conversations.
@@ -131,7 +131,11 @@ pub fn flows(task: &FlowsTask) -> Result<bool, CliError> {
     };
     // What is written to it is locked line by line: a locked one cannot go to another thread, as writers of Parquet may.
     let out = BufWriter::with_capacity(1 << 16, io::stdout());
-    let scanned = flows::query(&ask, &settings, Stamp::now(), &TimeZone::system(), out)?;
+    let scanned = match (flows::query(&ask, &settings, Stamp::now(), &TimeZone::system(), out), known) {
+        // Who it is may be in the database that could not be read.
+        (Err(QueryError::Unknown(..)), Err(error)) => return Err(error),
+        (scanned, _) => scanned?,
+    };
     if scanned.rows == 0 && args.output == Form::Human {
         say::out("no conversation in that time");
     }

@@ -430,9 +430,16 @@ impl Engine {
                 std::iter::once(Target::Mac(mac)).chain(ips).collect()
             }
         };
-        let others = self.inventory.others(device);
-        targets.extend(others.into_iter().filter(|other| !self.is_barred(*other)));
+        targets.extend(self.merged_with(device));
         targets
+    }
+
+    /// What is cut off with a device: all that a person merged with it, but for whom it is protected, or a gateway; of these
+    /// nothing, for an address of theirs may be listed nowhere.
+    pub(super) fn merged_with(&self, device: &Device) -> Vec<Target> {
+        let keys = self.inventory.cards().of(device.key).map(|card| &card.keys[..]).unwrap_or_default();
+        let others = keys.iter().filter(|key| **key != device.key).map(|key| self.inventory.belongings(*key));
+        others.filter(|targets| !targets.iter().any(|target| self.is_barred(*target))).flatten().collect()
     }
 
     /// The same of one that has a card: what a person entered counts also if it was not heard yet.

@@ -134,8 +134,7 @@ impl Engine {
         let Some(known) = self.inventory.get(finding.device) else { return };
         let mut targets = self.inventory.cut(known, finding.flow.src);
         if targets.iter().any(|target| matches!(target, Target::Mac(_))) {
-            let others = self.inventory.others(known);
-            targets.extend(others.into_iter().filter(|other| !self.is_barred(*other)));
+            targets.extend(self.merged_with(known));
         }
         let weaker = self.own_entry(&targets).filter(|block| block.level < level).cloned();
         targets.retain(|target| !self.is_under(*target, level));

@@ -78,10 +78,7 @@ impl Engine {
         now: Time,
         out: &mut Output,
     ) -> Result<Reply, CommandError> {
-        let (into, other) = (self.card_of(into)?, self.card_of(other)?);
-        if into.id == other.id {
-            return Err(CommandError::SameDevice(into.id));
-        }
+        let (into, other) = self.two_cards(into, other)?;
         for key in into.keys.iter().chain(&other.keys) {
             if self.inventory.get(*key).is_some_and(|device| device.gateway) {
                 return Err(CommandError::MergesGateway(target(*key)));
@@ -109,16 +106,19 @@ impl Engine {
         now: Time,
         out: &mut Output,
     ) -> Result<Reply, CommandError> {
-        let (one, other) = (self.card_of(one)?, self.card_of(other)?);
-        if one.id == other.id {
-            return Err(CommandError::SameDevice(one.id));
-        }
+        let (one, other) = self.two_cards(one, other)?;
         let card = self.inventory.cards().parted_from(&one, &other.keys);
         let card = card.map_err(|error| CommandError::Card { who: one.id.to_string(), error })?;
         let before = self.inventory.cards().get(one.id).cloned();
         self.inventory.put_card(card);
         let changed = self.card_changed(one.id, before, (CardStep::Described, by), now, out);
         Ok(Reply::Described(changed.into_iter().collect()))
+    }
+
+    /// The cards of two that are not one already.
+    fn two_cards(&mut self, one: &str, other: &str) -> Result<(Card, Card), CommandError> {
+        let (one, other) = (self.card_of(one)?, self.card_of(other)?);
+        if one.id == other.id { Err(CommandError::SameDevice(one.id)) } else { Ok((one, other)) }
     }
 
     /// The card of two that are one: if a life depends on one of them, it does on both.

@@ -548,6 +548,22 @@ fn merging_cuts_off_nobody_who_must_not_be_and_widens_no_entry_for_an_address_al
     assert_eq!(lan.engine.snapshot(lan.now).blocks, before);
 }
 
+/// An address of a protected device is listed nowhere if the device is by its MAC address.
+#[test]
+fn who_is_merged_with_a_protected_device_is_cut_off_without_it() {
+    for listed in [Target::Mac(mac(2)), Target::Ip(host(2))] {
+        let mut lan = Lan::settled(Settings { protected: [listed].into(), ..decisive() });
+        lan.carry(merge("10.0.0.66", "10.0.0.2")).unwrap();
+        let entry = lan.add(block_device("10.0.0.66"));
+        assert!(
+            entry.targets.contains(&Target::Mac(mac(66))) && entry.targets.contains(&Target::Ip(host(66)))
+        );
+        assert!(
+            !entry.targets.iter().any(|target| [Target::Mac(mac(2)), Target::Ip(host(2))].contains(target))
+        );
+    }
+}
+
 #[test]
 fn one_that_is_merged_with_a_pinned_device_may_go_on_with_what_it_did() {
     let mut lan = Lan::settled(enforcing());
