@@ -48,6 +48,7 @@ const PACKAGES: &[Package] = &[
     (Part::Run, "iproute2", "bridges and namespaces"),
     (Part::Lab, "nmap", "the scan of the lab's infected host"),
     (Part::Lab, "iputils-ping", "shows who can talk to whom"),
+    (Part::Tests, "g++", "compiles libFuzzer, which the fuzz targets are linked to"),
     (Part::Tests, "prometheus", "a real server scrapes the metrics; promtool checks them"),
     (Part::Tests, "xdp-tools", "xdp-filter, a peer of the benchmark"),
     (Part::Tests, "nftables", "a peer of the benchmark"),

@@ -19,5 +19,5 @@ fuzz_target!(|input: &[u8]| {
         // A message is a line.
         assert!(!syslog::message(format, 0, ENTERPRISE, "host", &notice).contains(&b'\n'));
     }
-    let _ = trap::message(ENTERPRISE, &notice, "public", 1);
+    trap::objects(&notice);
 });

@@ -101,8 +101,8 @@ fn security(user: &User) -> Result<UsmConfig, SendError> {
     config.map_err(|error| SendError::Form(error.to_string()))
 }
 
-/// The objects of a notice, by their number.
-fn objects(notice: &Notice) -> Vec<(u32, Value)> {
+/// The objects of a notice, by their number below the enterprise's own.
+pub fn objects(notice: &Notice) -> Vec<(u32, Value)> {
     let cut = |text: &str, most: usize| {
         let end = (0..=text.len().min(most)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         Value::from(&text[..end])
