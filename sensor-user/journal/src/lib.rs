@@ -20,6 +20,7 @@ mod prune;
 mod queue;
 mod read;
 mod schema;
+pub mod sqlite;
 mod verify;
 
 pub use chain::{Hash, hex, sha256, unhex};

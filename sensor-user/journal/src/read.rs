@@ -10,7 +10,8 @@ use crate::entry::{Entry, Link, Record};
 use crate::error::JournalError;
 use crate::head::{self, Head};
 use crate::journal::DATABASE;
-use crate::schema::{BUSY, LAYOUT};
+use crate::schema::LAYOUT;
+use crate::sqlite::BUSY;
 
 /// Rows of one incident, at most; the newest of them.
 const MAX_OF_INCIDENT: i64 = 10_000;

@@ -4,17 +4,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use crate::error::JournalError;
+use crate::sqlite::{connect, layout};
 
 /// Number of the database's layout (`PRAGMA user_version`).
 pub const LAYOUT: i64 = 1;
-
-/// How long to wait for somebody who reads the database, as a backup does.
-pub const BUSY: Duration = Duration::from_secs(2);
 
 /// Bytes of the disk that are left to others: the block list goes before anything that is told.
 const SPARED: u64 = 16 << 20;
@@ -70,27 +67,6 @@ pub fn open(path: &Path) -> Result<Connection, JournalError> {
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))
         .map_err(JournalError::file("make readable", path))?;
     Ok(db)
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    db.busy_timeout(BUSY)?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    Ok(db)
-}
-
-/// The layout's number, after a look whether the file is whole.
-fn layout(db: &Connection) -> rusqlite::Result<i64> {
-    let whole: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if whole != "ok" {
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        return Err(rusqlite::Error::SqliteFailure(code, Some(whole)));
-    }
-    db.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 /// Refuses to fill the disk.

@@ -16,13 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::cards::{Card, DeviceId};
 use sensor_core::inventory::kept::Kept;
 use sensor_core::policy::{Block, BlockId, Memory, MemoryKey, Save};
+use sensor_journal::sqlite::{BUSY, connect, layout};
 
 use crate::clock::Now;
 use crate::patience;
@@ -34,9 +34,6 @@ pub use error::StoreError;
 
 /// Number of the database's layout (`PRAGMA user_version`).
 const LAYOUT: i64 = 6;
-
-/// How long to wait for somebody who reads the database, as a backup does.
-const BUSY: Duration = Duration::from_secs(2);
 
 const CREATE: &str = "
     CREATE TABLE block (
@@ -424,25 +421,4 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(wrong(source)),
     }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    db.busy_timeout(BUSY)?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    Ok(db)
-}
-
-/// The layout's number, after a look whether the file is whole.
-fn layout(db: &Connection) -> rusqlite::Result<i64> {
-    let whole: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if whole != "ok" {
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        return Err(rusqlite::Error::SqliteFailure(code, Some(whole)));
-    }
-    db.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
