@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use sensor_core::settings::Mode;
-use sensor_core::time::{HOUR, MINUTE};
+use sensor_core::time::HOUR;
 
 use crate::attack::{self, KINDS, Planned};
 use crate::figure::quantile;
@@ -64,8 +64,8 @@ pub fn hold(seed: u64, hosts: usize, each: usize, split: Split) -> Contest {
         let mut world = World::new(site, seed, &mut rivals);
         world.open();
         confound::plan(&mut world, 1, START, first, &mut Chance::new(seed, 4));
-        let planned = attack::plan(&mut world, each, first, 20 * MINUTE);
-        world.run(first.plus(planned.len() as u64 * 20 * MINUTE + 26 * HOUR));
+        let planned = attack::plan(&mut world, each, first);
+        world.run(planned.last().map_or(first, |last| last.time).plus(26 * HOUR));
         planned
     };
     let mut scores: BTreeMap<Rival, [Vec<f64>; 2]> = BTreeMap::new();

@@ -5,8 +5,8 @@
 //! sites are labelled by accident and what is found on them is worth nothing (Arp et al., Dos and Don'ts of Machine
 //! Learning in Computer Security, USENIX Security 2022). (The sites have no IP identification.)
 //!
-//! Compared are the frames of the same hosts in the same days, each host and each attack with as many; the tree learns
-//! from one half of the hosts and is asked about the other.
+//! Compared are an attack's frames and as many that the same hosts sent by habit in the same days: else the tree would know
+//! which hosts are attacked from. It learns from one half of the attacks and is asked about the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ use crate::sim::world::{Cause, Sink, Told, World};
 const COLUMNS: usize = 5;
 /// Depth of the tree.
 const DEPTH: usize = 4;
-/// Frames of each host, and of each attack, at most.
+/// Frames of each attack and of each host, at most.
 const EACH: usize = 64;
 /// Places at which a column is tried to be cut.
 const CUTS: usize = 32;
@@ -43,8 +43,7 @@ struct Sample {
 struct Watcher {
     since: Time,
     habits: BTreeMap<IpAddr, Vec<Sample>>,
-    attacks: BTreeMap<u16, Vec<Sample>>,
-    guilty: BTreeSet<IpAddr>,
+    attacks: BTreeMap<u16, (BTreeSet<IpAddr>, Vec<Sample>)>,
 }
 
 impl Sink for Watcher {
@@ -63,8 +62,9 @@ impl Sink for Watcher {
         ];
         let (samples, attack) = match told.cause {
             Cause::Attack(run) => {
-                self.guilty.insert(seen.id.src);
-                (self.attacks.entry(run).or_default(), true)
+                let (hosts, samples) = self.attacks.entry(run).or_default();
+                hosts.insert(seen.id.src);
+                (samples, true)
             }
             _ => (self.habits.entry(seen.id.src).or_default(), false),
         };
@@ -153,29 +153,27 @@ fn area(scored: &mut [(f64, bool)]) -> f64 {
     if below * attacks == 0.0 { 0.5 } else { wins / (below * attacks) }
 }
 
+/// So many of them, spread over all their time.
+fn spread(samples: &[Sample], count: usize) -> impl Iterator<Item = Sample> {
+    (0..count).filter_map(move |at| samples.get(at * samples.len() / count)).copied()
+}
+
 /// The area under the curve on the sites of these seeds together.
 pub fn look(seeds: &[u64], trial: &Trial) -> f64 {
     let mut halves: [Vec<Sample>; 2] = [Vec::new(), Vec::new()];
     for seed in seeds {
         let first = START.plus(trial.learned * DAY);
-        let mut watcher = Watcher {
-            since: first,
-            habits: BTreeMap::new(),
-            attacks: BTreeMap::new(),
-            guilty: BTreeSet::new(),
-        };
+        let mut watcher = Watcher { since: first, habits: BTreeMap::new(), attacks: BTreeMap::new() };
         let mut world = World::new(Site::new(*seed, trial.hosts), *seed, &mut watcher);
         world.open();
-        let planned = attack::plan(&mut world, trial.each, first, 20 * MINUTE);
-        world.run(first.plus(planned.len() as u64 * 20 * MINUTE + HOUR));
-        let Watcher { habits, attacks, guilty, .. } = watcher;
-        let habits = habits.into_iter().filter(|(host, _)| guilty.contains(host)).map(|(_, samples)| samples);
-        for samples in [attacks.into_values().collect::<Vec<_>>(), habits.collect()] {
-            for (at, mut samples) in samples.into_iter().enumerate() {
-                samples.truncate(EACH);
-                if let Some(half) = halves.get_mut(at % 2) {
-                    half.extend(samples);
-                }
+        let planned = attack::plan(&mut world, trial.each, first);
+        world.run(planned.last().map_or(first, |last| last.time).plus(HOUR));
+        for (at, (hosts, attacks)) in watcher.attacks.into_values().enumerate() {
+            let habits: Vec<Sample> =
+                hosts.iter().filter_map(|host| watcher.habits.remove(host)).flatten().collect();
+            let each = habits.len().min(attacks.len()).min(EACH);
+            if let Some(half) = halves.get_mut(at % 2) {
+                half.extend([habits, attacks].iter().flat_map(|samples| spread(samples, each)));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Tier E3: attacks on hosts of simulated sites that go on with their work: how soon each is called, and what it reached.
 
 use sensor_core::settings::Mode;
-use sensor_core::time::{HOUR, MINUTE};
+use sensor_core::time::HOUR;
 
 use crate::attack::{self, KINDS};
 use crate::sim::calendar::{DAY, START};
@@ -46,7 +46,7 @@ pub struct Trial {
     pub each: usize,
 }
 
-/// Attacks on the site of a seed, one each 20 minutes.
+/// Attacks on the site of a seed.
 pub fn attack(seed: u64, trial: &Trial, mode: Mode) -> Vec<Ran> {
     let site = Site::new(seed, trial.hosts);
     let mut product = Product::new(&settings(&site, mode));
@@ -54,9 +54,8 @@ pub fn attack(seed: u64, trial: &Trial, mode: Mode) -> Vec<Ran> {
         let mut world = World::new(site, seed, &mut product);
         world.open();
         let first = START.plus(trial.learned * DAY);
-        let apart = 20 * MINUTE;
-        let planned = attack::plan(&mut world, trial.each, first, apart);
-        let until = first.plus(planned.len() as u64 * apart + 26 * HOUR);
+        let planned = attack::plan(&mut world, trial.each, first);
+        let until = planned.last().map_or(first, |last| last.time).plus(26 * HOUR);
         world.run(until);
         (planned, until)
     };

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use sensor_core::flow::{ICMP, TCP, UDP};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 
-use crate::sim::calendar::DAY;
+use crate::sim::calendar::{DAY, Hours};
 use crate::sim::site::{Class, HostId};
 use crate::sim::world::{Cause, Script, World};
 
@@ -150,17 +150,26 @@ pub struct Planned {
     pub time: Time,
 }
 
-/// Plans every kind so many times, one run after the other `apart` ns; returns what is planned.
-pub fn plan(world: &mut World<'_>, each: usize, from: Time, apart: u64) -> Vec<Planned> {
+/// Between the beginnings of two runs, ns, at least.
+const APART: u64 = 20 * MINUTE;
+
+/// Plans every kind so many times from a time on, one run after the other; returns what is planned. An infection begins where
+/// somebody works, so that few begin at night and on weekends: were they as many, the hour would tell them.
+pub fn plan(world: &mut World<'_>, each: usize, from: Time) -> Vec<Planned> {
     let mut kinds: Vec<usize> = (0..each).flat_map(|_| 0..KINDS.len()).collect();
     world.chance.shuffle(&mut kinds);
     let used = Rc::new(RefCell::new(BTreeMap::new()));
     let mut planned = Vec::new();
+    let mut time = from;
     for (run, kind) in kinds.into_iter().enumerate() {
-        let (time, run) = (from.plus(run as u64 * apart), run as u16);
+        while !world.chance.happens(Hours::Office.busy(time)) {
+            time = time.plus(APART);
+        }
+        let run = run as u16;
         planned.push(Planned { run, kind, time });
         let used = Rc::clone(&used);
         world.after(time.since(world.now), move |world| launch(world, kind, run, &mut used.borrow_mut()));
+        time = time.plus(APART);
     }
     planned
 }
