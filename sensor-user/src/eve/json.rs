@@ -364,7 +364,7 @@ fn signature_id(detector: &str, signature: &str) -> u64 {
 fn category(detector: &str) -> &'static str {
     match detector {
         "scan" | "port_scan" => "Detection of a Network Scan",
-        "lateral" => "Lateral Movement",
+        "lateral" | "exposed" => "Lateral Movement",
         "brute" => "Attempted User Privilege Gain",
         "beacon" => "Malware Command and Control Activity Detected",
         "flood" => "Detection of a Denial of Service Attack",

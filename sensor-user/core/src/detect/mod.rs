@@ -1,5 +1,5 @@
 //! The detectors: each looks at first contacts and their outcome, at flows as they begin and go on, or at conversations
-//! that ended, and says what it finds.
+//! that ended, and says what it finds. All are told who was restricted, and who is absolved of what there was.
 //!
 //! A detector knows neither the others nor what is done about its findings. All of them are listed in [`REGISTRY`], but
 //! for [`unusual`], which learns from all devices and must be told of which it may.
@@ -9,6 +9,7 @@ mod brute;
 mod chain;
 mod clients;
 mod exfil;
+mod exposed;
 mod fanout;
 mod flood;
 mod identity;
@@ -166,6 +167,12 @@ pub trait Detector: State + Send {
     /// Flows were lost, and meanwhile a device asked for new destinations.
     fn reached(&mut self, _reached: &Reached, _now: Time, _found: &mut Vec<Finding>) {}
 
+    /// A device was put under a pin or more by itself, by this finding last, or would be in observe mode.
+    fn restricted(&mut self, _finding: &Finding, _now: Time, _found: &mut Vec<Finding>) {}
+
+    /// What there was against a device is forgotten: what it did before says nothing of others either.
+    fn absolved(&mut self, _device: DeviceKey, _now: Time) {}
+
     /// What is usual for a device, for those that learn it.
     fn usual(&self, _device: DeviceKey) -> Option<Usual> {
         None
@@ -181,11 +188,12 @@ pub fn is_advisory(detector: &str) -> bool {
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
 /// All detectors by name, in the order they are asked.
-pub const REGISTRY: [(&str, Build); 14] = [
+pub const REGISTRY: [(&str, Build); 15] = [
     ("scan", |settings| Box::new(scan::Scan::new(settings))),
     ("port_scan", |settings| Box::new(portscan::PortScan::new(settings))),
     ("lateral", |settings| Box::new(lateral::Lateral::new(settings))),
     ("chain", |settings| Box::new(chain::Chain::new(settings))),
+    ("exposed", |settings| Box::new(exposed::Exposed::new(settings))),
     ("fanout", |settings| Box::new(fanout::Fanout::new(settings))),
     ("novelty", |settings| Box::new(novelty::Novelty::new(settings))),
     ("swarm", |settings| Box::new(swarm::Swarm::new(settings))),

@@ -123,6 +123,7 @@ impl Engine {
         };
         if let Some(id) = waiting.meanwhile.filter(own) {
             self.take_out(id, Change::Released, now, out);
+            self.detectors.absolve(waiting.finding.device, now);
         }
         let level = waiting.level;
         self.refuse_for_good(waiting, Refused::Denied, now, out);
@@ -184,6 +185,7 @@ impl Engine {
         }
         if let (Some(level), Some(device)) = (level, self.describe(waiting.finding.device)) {
             self.restrict(&waiting.finding, waiting.incident, device, level, now, out);
+            self.conclude(now, out);
         }
         out.saves.push(Save::Drop(MemoryKey::Asked(waiting.incident)));
     }

@@ -13,22 +13,29 @@ use super::{Engine, Output};
 impl Engine {
     /// Turns findings into incidents, and those into decisions.
     pub(super) fn conclude(&mut self, now: Time, out: &mut Output) {
-        for finding in std::mem::take(&mut self.found) {
-            if self.is_silenced(&finding) {
-                continue;
+        // What is done about one device may tell something of another.
+        while !self.found.is_empty() {
+            for finding in std::mem::take(&mut self.found) {
+                self.conclude_one(&finding, now, out);
             }
-            let evidence = match self.review_of(&finding) {
-                Some(_) => self.ledger.sum(finding.device, now),
-                None => self.ledger.add(&finding, now),
-            };
-            let (id, news) = self.incidents.add(&finding, evidence, now);
-            self.reserve_numbers(out);
-            let (action, ruling) = self.weigh(id, &finding, now, out);
-            let allowed = ruling.as_ref().and_then(Ruling::allowed);
-            let rose = self.incidents.rises(id, &action) || self.is_unasked(id, &action, allowed);
-            if news || rose || action.acts() {
-                self.act(id, &finding, (action, ruling), now, out);
-            }
+        }
+    }
+
+    fn conclude_one(&mut self, finding: &Finding, now: Time, out: &mut Output) {
+        if self.is_silenced(finding) {
+            return;
+        }
+        let evidence = match self.review_of(finding) {
+            Some(_) => self.ledger.sum(finding.device, now),
+            None => self.ledger.add(finding, now),
+        };
+        let (id, news) = self.incidents.add(finding, evidence, now);
+        self.reserve_numbers(out);
+        let (action, ruling) = self.weigh(id, finding, now, out);
+        let allowed = ruling.as_ref().and_then(Ruling::allowed);
+        let rose = self.incidents.rises(id, &action) || self.is_unasked(id, &action, allowed);
+        if news || rose || action.acts() {
+            self.act(id, finding, (action, ruling), now, out);
         }
     }
 
@@ -40,6 +47,7 @@ impl Engine {
                 self.act(id, &finding, (action, ruling), now, out);
             }
         }
+        self.conclude(now, out);
     }
 
     /// What is to be done about a device by what there is against it with this finding, and how that came about.

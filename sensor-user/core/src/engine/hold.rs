@@ -121,7 +121,8 @@ impl Engine {
         }
     }
 
-    /// Puts the device of a finding under a level. The entry it has by itself for a weaker one is raised in place.
+    /// Puts the device of a finding under a level. The entry it has by itself for a weaker one is raised in place. What
+    /// detectors find by that is to be concluded.
     pub(super) fn restrict(
         &mut self,
         finding: &Finding,
@@ -172,6 +173,11 @@ impl Engine {
         if !self.is_drill(finding.device, now) {
             let (device, infected) = (finding.device, infected_by.is_some());
             self.recent.push_back(Begun { time: now, device, level, infected });
+            if level >= Level::Pin {
+                for detector in &mut self.detectors.registered {
+                    detector.restricted(finding, now, &mut self.found);
+                }
+            }
         }
         let mut isolation = tell(&block, change, Some(device));
         self.enter(block, out);
@@ -248,6 +254,7 @@ impl Engine {
     pub(super) fn absolve(&mut self, key: DeviceKey, now: Time) {
         self.incidents.close(key);
         self.ledger.absolve(key);
+        self.detectors.absolve(key, now);
         self.inventory.absolve(key, now);
         // Who was released stays so, also if the daemon dies right now.
         self.next_keep = now;

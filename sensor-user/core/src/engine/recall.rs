@@ -28,6 +28,7 @@ impl Engine {
         (self.ledger, self.begun, self.heard_since) = (ledger, begun, heard_since);
         for device in self.inventory.iter().filter(|device| device.clean_since >= saved) {
             self.ledger.absolve(device.key);
+            self.detectors.absolve(device.key, device.clean_since);
         }
         Ok(())
     }

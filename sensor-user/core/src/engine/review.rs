@@ -98,6 +98,7 @@ impl Engine {
             for (_, finding) in &findings {
                 self.ledger.strike(device, finding.family, finding.signature);
             }
+            self.detectors.absolve(device, now);
         }
         if let Some(incident) = self.incidents.get_mut(*id) {
             incident.judged = Some(said.clone());

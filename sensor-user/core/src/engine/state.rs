@@ -5,7 +5,9 @@ use std::io;
 use super::Engine;
 use crate::detect::Detector;
 use crate::detect::unusual::Unusual;
+use crate::inventory::DeviceKey;
 use crate::state::{State, state};
+use crate::time::Time;
 
 state!(Engine {
     inventory, conversations, contacts, services, success, hearing, identities, detectors, incidents, ledger, repeats, blocks,
@@ -19,6 +21,15 @@ pub(super) struct Detectors {
     pub registered: Vec<Box<dyn Detector>>,
     /// Away only while it is asked.
     pub unusual: Option<Box<Unusual>>,
+}
+
+impl Detectors {
+    /// What there was against a device is forgotten.
+    pub fn absolve(&mut self, device: DeviceKey, now: Time) {
+        for detector in &mut self.registered {
+            detector.absolved(device, now);
+        }
+    }
 }
 
 impl State for Detectors {

@@ -9,6 +9,7 @@ mod called;
 mod chains;
 mod classes;
 mod evidence;
+mod exposed;
 mod floods;
 mod followed;
 mod fuse;

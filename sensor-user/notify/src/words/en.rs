@@ -100,6 +100,7 @@ fn detector(name: &str) -> &str {
         "port_scan" => "port scan",
         "lateral" => "lateral movement",
         "chain" => "chain of lateral movements",
+        "exposed" => "goes on by what reached it",
         "fanout" => "more destinations than usual",
         "novelty" => "many new destinations",
         "swarm" => "many hosts outside",

@@ -8,6 +8,7 @@ pub fn detector(detector: &str) -> Option<&'static str> {
         "port_scan" => "ポートスキャン (1 台の多数のポートを探る通信)",
         "lateral" => "横展開の疑い (管理・ファイル共有サービスで初めての機器へ次々に接続)",
         "chain" => "横展開の連鎖 (管理サービスで接続された後、別の機器へ接続)",
+        "exposed" => "感染の拡大の疑い (制限された機器から接続された後、同じサービスで別の機器へ接続)",
         "fanout" => "通信先の急増",
         "novelty" => "初めての通信先が多い",
         "swarm" => "外部の多数のホストと通信",
@@ -94,6 +95,10 @@ const SIGNATURES: &[(&str, &str)] = &[
     (
         "lateral chain: turned to by a service for administration, it turns to a new host by one",
         "横展開の連鎖: 管理サービスで接続された後、管理サービスで初めての機器へ接続しました",
+    ),
+    (
+        "exposed: reached by a device that was restricted as a scanner, it goes on by the same service",
+        "感染の拡大の疑い: スキャンのため制限された機器から接続された後、同じサービスで別の機器へ接続しました",
     ),
     ("fan-out: more destinations than usual", "通信先の急増: 普段より多くの宛先と通信しています"),
     (
