@@ -21,6 +21,7 @@ impl Engine {
         }
     }
 
+    /// Turns a finding into an incident, and that into a decision.
     fn conclude_one(&mut self, finding: &Finding, now: Time, out: &mut Output) {
         if self.is_silenced(finding) {
             return;

@@ -174,9 +174,7 @@ impl Engine {
             let (device, infected) = (finding.device, infected_by.is_some());
             self.recent.push_back(Begun { time: now, device, level, infected });
             if level >= Level::Pin {
-                for detector in &mut self.detectors.registered {
-                    detector.restricted(finding, now, &mut self.found);
-                }
+                self.detectors.restricted(finding, now, &mut self.found);
             }
         }
         let mut isolation = tell(&block, change, Some(device));

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::Engine;
-use crate::detect::Detector;
 use crate::detect::unusual::Unusual;
+use crate::detect::{Detector, Finding};
 use crate::inventory::DeviceKey;
 use crate::state::{State, state};
 use crate::time::Time;
@@ -24,6 +24,13 @@ pub(super) struct Detectors {
 }
 
 impl Detectors {
+    /// A device was put under a pin or more by this finding.
+    pub fn restricted(&mut self, finding: &Finding, now: Time, found: &mut Vec<Finding>) {
+        for detector in &mut self.registered {
+            detector.restricted(finding, now, found);
+        }
+    }
+
     /// What there was against a device is forgotten.
     pub fn absolve(&mut self, device: DeviceKey, now: Time) {
         for detector in &mut self.registered {

@@ -2,6 +2,7 @@
 
 use sensor_core::engine::Judge;
 use sensor_core::event::{Said, Verdict};
+use sensor_core::settings::{ApproveSettings, Otherwise};
 use sensor_core::state::State as _;
 use sensor_core::time::MINUTE;
 
@@ -29,9 +30,9 @@ fn infected(settings: Settings, port: u16) -> Lan {
 }
 
 impl Lan {
-    /// Host n finds eight hosts silent.
+    /// Host n finds twelve hosts silent.
     fn fails(&mut self, n: u8, port: u16) {
-        for m in 200..208 {
+        for m in 200..212 {
             self.tcp(n, m, port, None);
             self.pass(200 * MILLISECOND);
         }
@@ -91,14 +92,76 @@ fn what_an_exposed_host_did_before_the_scanner_was_restricted_is_told_with_that(
     lan.fails(5, 445);
     assert_eq!(lan.exposed(), [6]);
     assert!(lan.restrictions().contains(&(6, Level::Pin)), "{:?}", lan.restrictions());
-    // Nothing is held back until the next frame, so that it may be saved at any time.
-    let mut other = Engine::new(enforcing());
+}
+
+#[test]
+fn what_is_told_of_many_is_told_in_the_same_order_once_it_was_saved_and_loaded() {
+    let mut lan = ward(enforcing());
+    for m in [6, 7, 8] {
+        lan.tcp(5, m, 445, Some(SYN_ACK));
+        lan.pass(MINUTE);
+    }
+    // Used last, it lies elsewhere in a table that is loaded.
+    lan.tcp(9, 6, 445, Some(SYN_ACK));
+    for m in [8, 6, 7] {
+        lan.tcp(m, 50 + m, 445, Some(SYN_ACK));
+        lan.pass(MINUTE);
+    }
     let mut state = Vec::new();
     lan.engine.save(&mut state).unwrap();
-    other.load(&mut &state[..]).unwrap();
-    let mut again = Vec::new();
-    other.save(&mut again).unwrap();
-    assert!(state == again, "saved and loaded it is the same");
+    let mut engine = Engine::new(enforcing());
+    engine.load(&mut &state[..]).unwrap();
+    let (now, sport, place) = (lan.now, lan.sport, lan.place);
+    let mut loaded = Lan { engine, settings: enforcing(), now, out: Output::default(), sport, place };
+    lan.out = Output::default();
+    for lan in [&mut lan, &mut loaded] {
+        lan.fails(5, 445);
+        lan.fails(5, 445);
+        assert_eq!(lan.exposed(), [6, 7, 8]);
+    }
+    assert_eq!(lan.out.events, loaded.out.events);
+}
+
+#[test]
+fn what_a_person_denies_and_takes_back_exposes_nobody() {
+    let approve = ApproveSettings {
+        from: Some(Level::Isolate),
+        within_ns: 15 * MINUTE,
+        otherwise: Otherwise::Alert,
+        meanwhile: Some(Level::Pin),
+    };
+    for denied in [false, true] {
+        let mut lan = infected(Settings { approve, ..decisive() }, 445);
+        lan.fails(5, 445);
+        assert_eq!(lan.restrictions(), [(5, Level::Pin)]);
+        if denied {
+            let incident = lan.engine.snapshot(lan.now).incidents[0].id;
+            let order = Command::Approve(incident, false, "tanaka".to_owned());
+            lan.engine.command(lan.now, order, &mut lan.out).unwrap();
+        }
+        lan.tcp(6, 50, 445, Some(SYN_ACK));
+        assert_eq!(lan.exposed().is_empty(), denied, "{denied}");
+    }
+}
+
+#[test]
+fn it_goes_on_in_the_next_daemon_but_for_who_was_released_since_it_was_saved() {
+    for released in [false, true] {
+        let mut lan = infected(enforcing(), 445);
+        lan.arp(6, 1);
+        lan.pass(2 * MINUTE);
+        let (saved, mut state) = (lan.now, Vec::new());
+        lan.engine.save(&mut state).unwrap();
+        lan.pass(SECOND);
+        if released {
+            lan.release("10.0.0.5");
+            lan.pass(SECOND);
+        }
+        let mut next = lan.restarted(|settings| settings);
+        next.engine.take_up(saved, &state).unwrap();
+        next.tcp(6, 50, 445, Some(SYN_ACK));
+        assert_eq!(next.exposed().is_empty(), released, "{released}");
+    }
 }
 
 #[test]
