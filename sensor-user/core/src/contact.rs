@@ -415,10 +415,14 @@ impl Contacts {
         Some((contact, Outcome::Answered))
     }
 
-    /// Whether a device turned to an address by TCP or UDP for the first time since then, and was answered.
-    pub fn reached(&self, device: DeviceKey, ip: IpAddr, since: Time) -> bool {
-        let tried = [Way::Tcp, Way::Udp].into_iter().filter_map(|way| self.peers.peek(&(device, ip, way)));
-        tried.into_iter().any(|tried| tried.answered && tried.first >= since)
+    /// Who turned to a service of any of these addresses for the first time since then, by TCP or UDP, and was answered.
+    pub fn reached_by(&self, at: &BTreeSet<IpAddr>, since: Time) -> BTreeSet<DeviceKey> {
+        let marks = at.iter().copied().map(mark).collect();
+        let reached = self.services.marked(&marks).filter(|((_, dst, way, _), tried)| {
+            let meant = matches!(way, Way::Tcp | Way::Udp) && at.contains(dst);
+            meant && tried.answered && tried.first >= since
+        });
+        reached.map(|((device, ..), _)| *device).collect()
     }
 
     /// The services that answered whoever tried them, of some devices or at some addresses; the last tried first.

@@ -1,9 +1,9 @@
 //! The fuse: how many devices may be restricted automatically in a short time, so that a mistake that hits everybody, like a
 //! broken switch or forged addresses, cuts off a few and calls a person.
 //!
-//! An infection that spreads is no such mistake. A device that another one, restricted a moment ago, had reached for the
-//! first time within a day before (by TCP or UDP, and was answered) is of its *infection tree*, and a tree counts as one.
-//! Who merely was asked, by a scan that nobody answered, is not; nor are clients of a server that was restricted, or those
+//! An infection that spreads is no such mistake. A device that another one, restricted a moment ago, had reached by a service
+//! for the first time within a day before (by TCP or UDP, and was answered) is of its *infection tree*, and a tree counts as
+//! one. Who merely was asked, by a scan that nobody answered, is not; nor are clients of a server that was restricted, or those
 //! that a station polls since long. So that a station that reached everybody on its first day cannot open the fuse for
 //! all, trees have a bound too.
 
@@ -66,17 +66,18 @@ impl Engine {
         ((devices as f64 * self.settings.budget_share) as usize).max(1)
     }
 
-    /// The device, restricted lately, that reached this one before.
+    /// The device, restricted lately, that reached a service of this one for the first time before.
     pub(super) fn infected_by(&self, device: DeviceKey, now: Time) -> Option<DeviceKey> {
-        let since = Time(now.0.saturating_sub(INFECTS_WITHIN));
-        let ips: Vec<IpAddr> = match device {
-            DeviceKey::Routed(ip) => vec![ip],
+        let mut others =
+            self.recent.iter().map(|begun| begun.device).filter(|other| *other != device).peekable();
+        others.peek()?;
+        let ips: BTreeSet<IpAddr> = match device {
+            DeviceKey::Routed(ip) => BTreeSet::from([ip]),
             // All it speaks from, also where no ARP is seen that would show whose they are: who lies about them is found
             // out by what it does itself, and only itself.
             DeviceKey::Local(_) => self.inventory.get(device)?.ips().collect(),
         };
-        let others = self.recent.iter().map(|begun| begun.device).filter(|other| *other != device);
-        let reached = |other: &DeviceKey| ips.iter().any(|ip| self.contacts.reached(*other, *ip, since));
-        others.into_iter().find(reached)
+        let reached = self.contacts.reached_by(&ips, Time(now.0.saturating_sub(INFECTS_WITHIN)));
+        others.find(|other| reached.contains(other))
     }
 }

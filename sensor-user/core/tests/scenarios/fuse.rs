@@ -66,6 +66,18 @@ fn an_infection_is_followed_from_device_to_device() {
 }
 
 #[test]
+fn who_is_known_since_long_is_of_the_tree_if_it_was_reached_by_another_service() {
+    let mut lan = lan(20, decisive());
+    lan.tcp(10, 11, 8080, Some(SYN_ACK));
+    lan.pass(25 * HOUR);
+    lan.tcp(10, 11, 445, Some(SYN_ACK));
+    lan.pass(SECOND);
+    lan.scan(10);
+    lan.scan(11);
+    assert_eq!(lan.isolated(), [10, 11], "{:?}", lan.alerts());
+}
+
+#[test]
 fn who_only_had_to_do_with_it_is_of_no_tree() {
     type Before = fn(&mut Lan);
     let cases: [(&str, Before); 5] = [
