@@ -9,8 +9,9 @@
 //! brought no finding, and what 999 in 1,000 windows of the devices of its class stayed within, or of all devices where the
 //! class has too few windows. A quarter and two more are let off, and floors: 8 an hour, 12 a day; services for
 //! administration, of which nobody needs many: 5 an hour, 8 a day.
-//! The usual of others counts for at most twice the floor, and each device's windows are in it once an hour, so that a few
-//! that are taken over cannot raise it beyond that.
+//! The window moves on by halves, so that what comes in a row is seen whole whenever it begins. The usual of others counts for
+//! at most twice the floor, and each device's window is in it once a half, so that a few that are taken over cannot raise it
+//! beyond that.
 //! Cold start: for a day after the sensor began, and after a device was first heard, everything is new, and nothing is
 //! called. Recovery: the window ends; a release forgets it.
 //! Held back: what others use too (a server that moved, a new one), what was under way when the sensor began, who comes from
@@ -88,15 +89,24 @@ const SPANS: [Span; 4] = [
     },
 ];
 
-/// A device's window of one span.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
-struct Window {
-    start: Time,
+/// What came in half a window.
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
+struct Half {
     count: u32,
-    /// Most in a window that brought no finding.
-    usual: u32,
     told: bool,
     examples: Vec<std::net::IpAddr>,
+}
+
+/// A device's window of one span. It moves on by halves, so that what comes in a row is seen whole whenever it begins.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+struct Window {
+    /// When the second half begins.
+    start: Time,
+    halves: [Half; 2],
+    /// Most in a window that brought no finding...
+    usual: u32,
+    /// ...and in the last one, half of which goes on: what begins in it must not excuse itself.
+    last: u32,
 }
 
 #[derive(Debug, BorshSerialize, BorshDeserialize)]
@@ -168,15 +178,16 @@ impl Detector for Novelty {
             if !counts {
                 continue;
             }
-            window.count += 1;
-            if window.examples.len() < EXAMPLES {
-                window.examples.push(contact.id.dst);
+            let [_, half] = &mut window.halves;
+            half.count += 1;
+            if half.examples.len() < EXAMPLES {
+                half.examples.push(contact.id.dst);
             }
             let others = self.others.usual(contact.class, at).min(2 * span.floor);
             let usual = window.usual.max(others);
             let limit = span.floor.max(usual + usual.div_ceil(4) + 2);
-            if learned && !window.told && window.count >= limit {
-                window.told = true;
+            if learned && !window.is_told() && window.count() >= limit {
+                window.halves[1].told = true;
                 found.push(finding(contact, span, window, limit, others));
             }
         }
@@ -204,7 +215,7 @@ fn is_news(contact: &Contact, habit: &Habit, clients: &mut Clients) -> bool {
 
 impl Habit {
     fn new(now: Time) -> Self {
-        let window = Window { start: now, count: 0, usual: 0, told: false, examples: Vec::new() };
+        let window = Window { start: now, halves: Default::default(), usual: 0, last: 0 };
         Self { born: now, first: now, asked: None, windows: std::array::from_fn(|_| window.clone()) }
     }
 
@@ -212,27 +223,48 @@ impl Habit {
     fn forget(&mut self, now: Time) {
         self.born = now;
         for window in &mut self.windows {
-            *window = Window { start: now, count: 0, told: false, examples: Vec::new(), ..*window };
+            *window = Window { start: now, halves: Default::default(), usual: window.usual, last: 0 };
         }
     }
 }
 
 impl Window {
-    /// Ends the window if it is over; gives its count if that says what is usual.
+    fn count(&self) -> u32 {
+        self.halves.iter().map(|half| half.count).sum()
+    }
+
+    fn is_told(&self) -> bool {
+        self.halves.iter().any(|half| half.told)
+    }
+
+    /// Moves on if half of it is over; gives its count if that says what is usual.
     fn roll(&mut self, now: Time, span: &Span) -> Option<u32> {
-        if now.since(self.start) < span.length_ns {
+        let half = span.length_ns / 2;
+        let gone = now.since(self.start);
+        if gone < half {
             return None;
         }
-        let (count, told) = (self.count, self.told);
+        let (count, told) = (self.count(), self.is_told());
         if !told {
-            self.usual = self.usual.max(count);
+            self.usual = self.usual.max(self.last);
         }
-        *self = Self { start: now, count: 0, usual: self.usual, told: false, examples: Vec::new() };
+        self.last = if told { 0 } else { count };
+        self.halves.rotate_left(1);
+        self.halves[1] = Half::default();
+        self.start = self.start.plus(half);
+        if gone >= 2 * half {
+            (self.start, self.halves[0]) = (now, Half::default());
+            self.usual = self.usual.max(std::mem::take(&mut self.last));
+        }
         (!told).then_some(count)
     }
 }
 
 fn finding(contact: &Contact, span: &Span, window: &Window, limit: u32, others: u32) -> Finding {
+    let [before, _] = &window.halves;
+    let since =
+        if before.count > 0 { Time(window.start.0.saturating_sub(span.length_ns / 2)) } else { window.start };
+    let examples = window.halves.iter().flat_map(|half| &half.examples).take(EXAMPLES);
     Finding {
         detector: "novelty",
         signature: span.signature,
@@ -242,14 +274,14 @@ fn finding(contact: &Contact, span: &Span, window: &Window, limit: u32, others: 
         device: contact.device,
         flow: contact.id,
         evidence: vec![
-            ("new_destinations", Value::Count(u64::from(window.count))),
+            ("new_destinations", Value::Count(u64::from(window.count()))),
             ("limit", Value::Count(u64::from(limit))),
             ("usual", Value::Count(u64::from(window.usual))),
             ("usual_of_others", Value::Count(u64::from(others))),
             ("dest_port", Value::Count(u64::from(contact.id.dport))),
-            ("seconds", seconds(contact.time.since(window.start))),
-            ("destinations", list(&window.examples)),
+            ("seconds", seconds(contact.time.since(since))),
+            ("destinations", list(examples)),
         ],
-        first_evidence: window.start,
+        first_evidence: since,
     }
 }
