@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::error::SendError;
 use crate::known::Acknowledgement;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
@@ -26,6 +27,9 @@ const IDLE: Duration = Duration::from_secs(60);
 const BUSY: Duration = Duration::from_millis(50);
 /// Tests that may wait for an attempt.
 const MAX_TESTS: usize = 8;
+/// An attempt that takes longer is told of as a failure while it goes on: each step has a limit of its own, but a peer that sends a
+/// byte now and then takes as many steps as it likes. Shorter than whoever orders a test is kept waiting.
+const OVERDUE: Duration = Duration::from_secs(45);
 /// How long the end waits for what came of an attempt.
 const FAREWELL: Duration = Duration::from_millis(1_500);
 
@@ -76,8 +80,6 @@ const TOO_MUCH: &str = "the channel has too much to do; try again";
 struct Attempt {
     notices: Vec<Notice>,
     lost: u64,
-    /// Whom to tell what came of it, if it is a test.
-    reply: Option<Reply>,
 }
 
 /// What came of it.
@@ -86,7 +88,6 @@ struct Outcome {
     told: Vec<u64>,
     /// What the peer said, or why it ended, and whether that will last.
     said: Result<String, (Failure, bool)>,
-    test: bool,
 }
 
 /// A channel that tells notices.
@@ -100,8 +101,12 @@ pub struct Worker {
     outcomes: Receiver<Outcome>,
     /// Most notices in an attempt.
     most: usize,
-    /// An attempt goes on.
-    busy: bool,
+    /// Since when an attempt goes on.
+    busy: Option<Instant>,
+    /// That it takes too long, once that was told.
+    overdue: Option<String>,
+    /// It is a test, and whom to tell what comes of it, until that was done.
+    testing: Option<Option<Reply>>,
     tests: VecDeque<(Notice, Reply)>,
     /// Of the notices that were given up, those that the queue knows of.
     known_lost: u64,
@@ -150,7 +155,9 @@ impl Worker {
             attempts,
             outcomes,
             most,
-            busy: false,
+            busy: None,
+            overdue: None,
+            testing: None,
             tests: VecDeque::new(),
             known_lost: 0,
             full: false,
@@ -176,13 +183,14 @@ impl Worker {
                 self.give_up(id);
             }
             self.attempt();
+            self.watch();
             self.state.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
         }
     }
 
     /// How long nothing is to be done.
     fn wait(&self) -> Duration {
-        if self.busy {
+        if self.busy.is_some() {
             return BUSY;
         }
         let now = clock::mono();
@@ -192,7 +200,7 @@ impl Worker {
     /// What is being told now need not be told again, if that is known soon.
     fn part(mut self) {
         let until = Instant::now() + FAREWELL;
-        while self.busy {
+        while self.busy.is_some() {
             let left = until.saturating_duration_since(Instant::now());
             let Ok(outcome) = self.outcomes.recv_timeout(left) else { return };
             self.account(outcome);
@@ -208,6 +216,9 @@ impl Worker {
                 }
             }
             Job::Test(_, reply) if self.tests.len() >= MAX_TESTS => reply(Err(TOO_MUCH.to_owned())),
+            Job::Test(_, reply) if self.overdue.is_some() => {
+                reply(Err(self.overdue.clone().unwrap_or_default()));
+            }
             Job::Test(notice, reply) => self.tests.push_back((notice, reply)),
             // There is nothing to switch off.
             Job::Acknowledge(_) => {}
@@ -252,33 +263,61 @@ impl Worker {
 
     /// Has told what is due, a test first.
     fn attempt(&mut self) {
-        if self.busy {
+        if self.busy.is_some() {
             return;
         }
         let now = clock::mono();
         let attempt = if let Some((notice, reply)) = self.tests.pop_front() {
-            Attempt { notices: vec![notice], lost: 0, reply: Some(reply) }
+            self.testing = Some(Some(reply));
+            Attempt { notices: vec![notice], lost: 0 }
         } else if self.queue.due(now).is_some_and(|due| due <= now) {
             let lost = self.state.lost.load(Ordering::Relaxed);
             self.queue.count_lost(lost.saturating_sub(self.known_lost));
             self.known_lost = lost;
-            Attempt { notices: self.queue.batch(self.most), lost: self.queue.lost(), reply: None }
+            Attempt { notices: self.queue.batch(self.most), lost: self.queue.lost() }
         } else {
             return;
         };
-        self.busy = self.attempts.try_send(attempt).is_ok();
-        if !self.busy {
+        self.busy = self.attempts.try_send(attempt).is_ok().then(Instant::now);
+        if self.busy.is_none() {
+            self.testing = None;
             log::error!("{}: the thread that tells broke down; nobody is told by it", self.name);
             self.queue.failed(true, now);
             self.state.failing.store(true, Ordering::Relaxed);
         }
     }
 
+    /// An attempt that takes too long is a failure, of which the others must be told. What comes of it in the end counts then.
+    fn watch(&mut self) {
+        if self.overdue.is_some() || self.busy.is_none_or(|since| since.elapsed() < OVERDUE) {
+            return;
+        }
+        let what = format!("nothing has come of an attempt within {} s", OVERDUE.as_secs());
+        let error = SendError::Broken {
+            peer: format!("the peer of {}", self.name),
+            source: std::io::Error::new(std::io::ErrorKind::TimedOut, what),
+        };
+        log::warn!("{}: nobody is told: {error}", self.name);
+        self.state.failed(Failure::now(&error));
+        self.state.failing.store(true, Ordering::Relaxed);
+        let said = error.to_string();
+        let testing = self.testing.as_mut().and_then(Option::take);
+        for reply in testing.into_iter().chain(self.tests.drain(..).map(|(_, reply)| reply)) {
+            reply(Err(said.clone()));
+        }
+        self.overdue = Some(said);
+    }
+
     /// Takes note of what came of an attempt.
     fn account(&mut self, outcome: Outcome) {
-        self.busy = false;
+        (self.busy, self.overdue) = (None, None);
         let now = clock::mono();
-        let Outcome { told, said, test } = outcome;
+        let Outcome { told, said } = outcome;
+        let testing = self.testing.take();
+        let test = testing.is_some();
+        if let Some(reply) = testing.flatten() {
+            reply(said.clone().map_err(|(failure, _)| failure.why));
+        }
         if !test {
             self.queue.told(&told, now);
             told.iter().for_each(|id| self.forget(*id));
@@ -304,13 +343,83 @@ impl Worker {
 
 /// Makes an attempt.
 fn talk(send: &mut dyn Send, attempt: Attempt) -> Outcome {
-    let Attempt { notices, lost, reply } = attempt;
+    let Attempt { notices, lost } = attempt;
     let Sent { count, said } = send.send(&notices, lost);
     let told = notices.iter().take(count).map(|notice| notice.id).collect();
     let said = said.map_err(|error| (Failure::now(&error), error.is_lasting()));
-    let test = reply.is_some();
-    if let Some(reply) = reply {
-        reply(said.clone().map_err(|(failure, _)| failure.why.clone()));
+    Outcome { told, said }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::notice::What;
+
+    /// A peer that takes nothing before it is let go.
+    struct Held(Receiver<()>);
+
+    impl Send for Held {
+        fn send(&mut self, notices: &[Notice], _: u64) -> Sent {
+            let _ = self.0.recv();
+            Sent { count: notices.len(), said: Ok("taken".to_owned()) }
+        }
+
+        fn most(&self) -> usize {
+            10
+        }
     }
-    Outcome { told, said, test }
+
+    fn notice(id: u64) -> Notice {
+        let what = What::Test { by: "root".to_owned() };
+        Notice { id, unix_ns: 0, severity: 1, device: None, place: None, incident: None, what }
+    }
+
+    /// Who reads `said` has ordered a test.
+    fn test() -> (Job, Receiver<Result<String, String>>) {
+        let (says, said) = channel();
+        (Job::Test(notice(9), Box::new(move |what| drop(says.send(what)))), said)
+    }
+
+    /// A step of a peer has a limit, their number has none.
+    #[test]
+    fn a_peer_that_never_comes_to_an_end_is_a_failing_channel_until_it_does() {
+        let (go, held) = channel();
+        let state = Arc::new(State::default());
+        let queue = Queue::new(0, None);
+        let mut worker =
+            Worker::new("mail".to_owned(), Box::new(Held(held)), queue, None, Arc::clone(&state)).unwrap();
+        let failing = || state.failing.load(Ordering::Relaxed);
+        worker.take(Job::Tell(notice(1), true));
+        worker.attempt();
+        let (before, said_before) = test();
+        worker.take(before);
+        worker.watch();
+        assert!(!failing() && said_before.try_recv().is_err(), "it has only begun");
+        worker.busy = Instant::now().checked_sub(OVERDUE);
+        worker.watch();
+        worker.watch();
+        let why = state.last().error.unwrap().why;
+        assert!(failing() && why.contains("within 45 s"), "{why}");
+        assert_eq!(state.failed.load(Ordering::Relaxed), 1, "it is told once");
+        let (after, said_after) = test();
+        worker.take(after);
+        assert_eq!((said_before.recv().unwrap(), said_after.recv().unwrap()), (Err(why.clone()), Err(why)));
+        go.send(()).unwrap();
+        let outcome = worker.outcomes.recv().unwrap();
+        worker.account(outcome);
+        assert!(!failing() && state.sent.load(Ordering::Relaxed) == 1 && worker.queue.len() == 0);
+        // A test that is held up is answered too, and is no notice that was told.
+        let (order, said) = test();
+        worker.take(order);
+        worker.attempt();
+        worker.busy = Instant::now().checked_sub(OVERDUE);
+        worker.watch();
+        assert!(failing() && said.recv().unwrap().is_err());
+        go.send(()).unwrap();
+        let outcome = worker.outcomes.recv().unwrap();
+        worker.account(outcome);
+        assert!(!failing() && state.sent.load(Ordering::Relaxed) == 1);
+    }
 }
