@@ -220,23 +220,25 @@ impl Journal {
         self.headless = kept.is_err();
     }
 
-    /// Takes away what need not be kept any more, a part at a time. Gives how many rows went.
+    /// Takes away what need not be kept any more, a part at a time; by age only if the clock is `steady`. Gives how many rows
+    /// went.
     ///
     /// # Errors
     ///
     /// If it cannot be written; then nothing is changed.
-    pub fn prune(&mut self, now_ns: i64) -> Result<u64, JournalError> {
+    pub fn prune(&mut self, now_ns: i64, steady: bool) -> Result<u64, JournalError> {
         let failed = |path: &Path, error| JournalError::of(path, error);
-        let (gone, head) = self.prune_to(now_ns).map_err(|error| failed(&self.path, error))?;
+        let (gone, head) = self.prune_to(now_ns, steady).map_err(|error| failed(&self.path, error))?;
         self.move_head(head);
         Ok(gone)
     }
 
-    fn prune_to(&mut self, now_ns: i64) -> rusqlite::Result<(u64, Head)> {
+    fn prune_to(&mut self, now_ns: i64, steady: bool) -> rusqlite::Result<(u64, Head)> {
+        let trusted = steady.then_some(now_ns);
         let mut head = self.last.clone();
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut gone = prune::unchained(&transaction, self.keeping, now_ns)?;
-        if let Some(Cut { link, hash }) = prune::cut(&transaction, self.keeping, now_ns, head.link)? {
+        let mut gone = prune::unchained(&transaction, self.keeping, trusted)?;
+        if let Some(Cut { link, hash }) = prune::cut(&transaction, self.keeping, trusted, head.link)? {
             let signature = self.key.sign(prune::checkpoint(&head.chain, link, &hash).as_bytes());
             let rows = prune::chained(&transaction, link, &hash, &signature)?;
             gone += rows;

@@ -13,6 +13,7 @@ use crate::error::JournalError;
 use crate::journal::{Journal, Keeping};
 use crate::note::note;
 use crate::queue::Queue;
+use crate::steady::Steady;
 
 /// Rows of so long a time are written together: the disk is waited for a few times a second at most.
 const GATHER: Duration = Duration::from_millis(200);
@@ -48,6 +49,8 @@ impl Keeper {
             told: 0,
             since_prune: 0,
             pruned: None,
+            begun: Instant::now(),
+            steady: Steady::default(),
             failing: None,
         };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
@@ -96,6 +99,8 @@ struct Writer {
     told: u64,
     since_prune: usize,
     pruned: Option<Instant>,
+    begun: Instant,
+    steady: Steady,
     /// What is wrong, so that a lasting fault is logged once.
     failing: Option<String>,
 }
@@ -130,6 +135,7 @@ impl Writer {
     /// Opens the journal if need be, and writes what waits.
     fn step(&mut self) -> Result<(), JournalError> {
         let now = (self.clock)();
+        let steady = self.steady.is(now, self.begun.elapsed());
         if self.waiting.is_empty() {
             self.waiting = self.queue.take();
         }
@@ -152,7 +158,7 @@ impl Writer {
         if idle || self.since_prune >= PRUNE_ROWS {
             self.since_prune = 0;
             self.pruned = Some(Instant::now());
-            journal.prune(now)?;
+            journal.prune(now, steady)?;
         }
         Ok(())
     }
@@ -242,6 +248,19 @@ mod tests {
             words.iter().any(|words| words.contains(&format!("{} events were lost", RESERVED + 3))),
             "{words:?}"
         );
+    }
+
+    /// A box whose clock is years ahead as it starts must not take away what it kept for a year.
+    #[test]
+    fn a_start_with_a_clock_years_ahead_takes_nothing_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |clock: fn() -> i64| {
+            let keeper = Keeper::start(dir.path(), KEEPING, clock).unwrap();
+            (0..PRUNE_ROWS).for_each(|_| keeper.add(Entry { time_ns: clock(), ..row("alert") }));
+        };
+        write(|| 0);
+        write(|| i64::MAX / 2);
+        assert_eq!(words(dir.path()).iter().filter(|words| *words == "alert").count(), 2 * PRUNE_ROWS);
     }
 
     #[test]

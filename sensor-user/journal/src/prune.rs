@@ -1,5 +1,4 @@
-//! What need not be kept any more: by age and by number, a part at a time, so that a clock that was set wrongly takes away a
-//! little and not all. Of the chain a signed checkpoint stays, so that the rest can be verified.
+//! What need not be kept any more: by age and by number, a part at a time, and by age only if the clock can be trusted. Of the chain a signed checkpoint stays, so that the rest can be verified.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -29,13 +28,19 @@ pub fn checkpoint(chain: &str, link: u64, hash: &Hash) -> String {
     format!("sekisho audit checkpoint\n{chain}\n{link}\n{}\n", hex(hash))
 }
 
-fn oldest(keeping: Keeping, now_ns: i64) -> i64 {
+/// What is older than this goes, ns since 1970; nothing by a clock that is not to be trusted.
+fn oldest(keeping: Keeping, now_ns: Option<i64>) -> i64 {
+    let Some(now_ns) = now_ns else { return i64::MIN };
     let age = i64::try_from(keeping.days.saturating_mul(DAY)).unwrap_or(i64::MAX);
     now_ns.saturating_sub(age)
 }
 
 /// Takes away rows that are not in the chain. Gives how many.
-pub fn unchained(transaction: &Transaction<'_>, keeping: Keeping, now_ns: i64) -> rusqlite::Result<u64> {
+pub fn unchained(
+    transaction: &Transaction<'_>,
+    keeping: Keeping,
+    now_ns: Option<i64>,
+) -> rusqlite::Result<u64> {
     let old = "
         DELETE FROM event WHERE id IN (SELECT id FROM event WHERE link IS NULL AND time_ns < ?1 ORDER BY id LIMIT ?2)";
     let old = transaction.execute(old, params![oldest(keeping, now_ns), OLD_AT_ONCE])?;
@@ -52,7 +57,7 @@ pub fn unchained(transaction: &Transaction<'_>, keeping: Keeping, now_ns: i64) -
 pub fn cut(
     transaction: &Transaction<'_>,
     keeping: Keeping,
-    now_ns: i64,
+    now_ns: Option<i64>,
     last: u64,
 ) -> rusqlite::Result<Option<Cut>> {
     let first = "SELECT link FROM event WHERE link IS NOT NULL ORDER BY link LIMIT 1";

@@ -29,7 +29,7 @@ fn write_until_killed(dir: &Path) -> Result<(), JournalError> {
         journal.write(&batch)?;
         println!("at {}", journal.head().link);
         if number % 50 == 49 {
-            journal.prune(0)?;
+            journal.prune(0, true)?;
         }
     }
     Ok(())

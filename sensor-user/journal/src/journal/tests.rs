@@ -343,7 +343,7 @@ fn what_is_taken_away_leaves_a_chain_that_can_be_verified() {
     let keeping = Keeping { days: 400, rows: 100 };
     let mut journal = Journal::open(dir.path(), keeping, START).unwrap();
     journal.write(&(0..6_000).map(entry).collect::<Vec<_>>()).unwrap();
-    let gone = journal.prune(START).unwrap();
+    let gone = journal.prune(START, true).unwrap();
     // One in three is not in the chain.
     assert_eq!(gone, 3_901 + 1_900);
     journal.close().unwrap();
@@ -382,10 +382,10 @@ fn a_clock_that_jumps_ahead_takes_little_away_and_never_the_end() {
     let mut journal = Journal::open(dir.path(), KEEPING, START).unwrap();
     journal.write(&(0..6_000).map(entry).collect::<Vec<_>>()).unwrap();
     let year_2099 = START + 73 * 365 * 86_400 * SECOND;
-    assert_eq!(journal.prune(year_2099).unwrap(), 4_000);
-    assert_eq!(journal.prune(START).unwrap(), 0, "and nothing once it is right");
+    assert_eq!(journal.prune(year_2099, true).unwrap(), 4_000);
+    assert_eq!(journal.prune(START, true).unwrap(), 0, "and nothing once it is right");
     for _ in 0..10 {
-        journal.prune(year_2099).unwrap();
+        journal.prune(year_2099, true).unwrap();
     }
     journal.close().unwrap();
     let found = verified(&dir);
@@ -402,7 +402,7 @@ fn old_rows_before_younger_ones_go_and_old_ones_after_them_stay() {
         ..Entry::default()
     };
     journal.write(&[row(0), row(0), row(9), row(0), row(10)]).unwrap();
-    journal.prune(START + 10 * 86_400 * SECOND).unwrap();
+    journal.prune(START + 10 * 86_400 * SECOND, true).unwrap();
     journal.close().unwrap();
     check_whole(&dir);
     let alerts = reader(&dir).all(&Query { kinds: vec!["alert".to_owned()], ..Query::default() }).unwrap();
@@ -484,7 +484,7 @@ fn it_is_verified_while_a_daemon_writes_and_prunes() {
         scope.spawn(|| {
             for _ in 0..40 {
                 journal.write(&(0..300).map(entry).collect::<Vec<_>>()).unwrap();
-                journal.prune(START).unwrap();
+                journal.prune(START, true).unwrap();
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);
         });
