@@ -16,6 +16,8 @@ pub const MAX_INCIDENTS: usize = 10_000;
 pub const MAX_NEW: usize = 10_000;
 /// Most things found that are told of an incident.
 const MAX_FOUND: usize = 8;
+/// So long a drill lasts at most, as the engine has it, ns: what was killed never says that it is over.
+const DRILL: i64 = 600_000_000_000;
 
 /// An event that was kept.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,8 @@ pub struct Gather {
     zone: TimeZone,
     /// MAC addresses of the made-up devices of fire drills.
     drills: Vec<String>,
+    /// Until when a drill goes on, ns since 1970.
+    drill_until: i64,
     incidents: BTreeMap<u64, Incident>,
     /// Incidents of drills.
     drilled: BTreeSet<u64>,
@@ -89,6 +93,7 @@ impl Gather {
             report,
             zone,
             drills,
+            drill_until: i64::MIN,
             incidents: BTreeMap::new(),
             drilled: BTreeSet::new(),
             others: BTreeSet::new(),
@@ -106,6 +111,9 @@ impl Gather {
     pub fn event(&mut self, event: &Event<'_>) {
         let (from, to) = self.report.range;
         let within = event.time_ns >= from && event.time_ns < to;
+        if event.kind == "order" && event.body["order"]["request"] == "drill_begin" {
+            self.drill_until = event.time_ns.saturating_add(DRILL);
+        }
         match event.kind {
             "alert" => self.alert(event, within),
             "isolation" => self.isolation(event, within),
@@ -115,9 +123,11 @@ impl Gather {
             "daemon" => self.daemon(event),
             "journal" => self.killed(event),
             "device" if within && !self.is_drill(event) => self.appeared(event),
-            "order" if within && event.body["order"]["request"] == "drill_done" => {
-                self.report.drills.0 += 1;
-                self.report.drills.1 += u64::from(event.body["order"]["with"]["good"] == true);
+            "order" if event.body["order"]["request"] == "drill_done" => {
+                self.drill_until = i64::MIN;
+                self.report.drills.0 += u64::from(within);
+                let good = event.body["order"]["with"]["good"] == true;
+                self.report.drills.1 += u64::from(within && good);
             }
             "inventory" if within && !self.is_drill(event) => {
                 self.change(event.body["inventory"]["action"].as_str());
@@ -157,9 +167,11 @@ impl Gather {
         end.min(to).saturating_sub(begin.max(from)).max(0) as f64 / 1e9
     }
 
+    /// Whether it is about what a drill makes up. Whoever takes its MAC address at another time is not.
     fn is_drill(&self, event: &Event<'_>) -> bool {
         let mac = event.body["device"]["mac"].as_str();
-        mac.is_some_and(|mac| self.drills.iter().any(|drill| drill == mac))
+        event.time_ns <= self.drill_until
+            && mac.is_some_and(|mac| self.drills.iter().any(|drill| drill == mac))
     }
 
     fn alert(&mut self, event: &Event<'_>, within: bool) {

@@ -254,15 +254,17 @@ fn what_a_person_was_asked_is_told_as_it_ended() {
 fn time_to_isolation_is_that_of_the_isolation_and_a_drill_is_none() {
     let mut drilled = alert("Sekisho fire drill", 1, "isolated");
     drilled["device"]["mac"] = DRILL.into();
+    let order = |request: &str| json!({ "order": { "request": request, "with": { "good": true } } });
     let report = told(&[
         (day(1), "alert", Some(1), alert("a", 1, "throttled")),
         (day(1), "isolation", Some(1), held("added", "throttle", false, 5.0)),
         (day(1), "isolation", Some(1), held("changed", "isolate", false, 600_000.0)),
         (day(1), "isolation", Some(1), held("changed", "isolate", false, 700_000.0)),
+        (day(2), "order", None, order("drill_begin")),
         (day(2), "alert", Some(2), drilled),
         (day(2), "isolation", Some(2), isolation("added", false, 1.0)),
         (day(2), "isolation", Some(2), isolation("released", false, 0.0)),
-        (day(2), "order", None, json!({ "order": { "request": "drill_done", "with": { "good": true } } })),
+        (day(2), "order", None, order("drill_done")),
         (day(3), "alert", Some(3), alert("a", 1, "pinned")),
         (day(3), "isolation", Some(3), held("added", "pin", false, 2.0)),
     ]);
@@ -271,6 +273,33 @@ fn time_to_isolation_is_that_of_the_isolation_and_a_drill_is_none() {
     assert_eq!(report.latency_ms(), Some((600_000.0, 600_000.0)));
     assert_eq!((report.restricted.iter().sum::<u64>(), report.isolations, report.released), (2, 1, 0));
     assert_eq!(report.drills, (1, 1));
+}
+
+/// An attacker may take the MAC address of a drill's device.
+#[test]
+fn who_has_the_address_of_a_drill_while_there_is_none_is_told() {
+    let mut taken = alert("a", 1, "isolated");
+    taken["device"]["mac"] = DRILL.into();
+    let order = |request: &str| json!({ "order": { "request": request, "with": null } });
+    let new = json!({ "new": true, "device": { "id": 9, "mac": DRILL, "ips": ["10.0.0.9"] } });
+    let minutes = |minutes: i64| day(2) + minutes * DAY / 1_440;
+    let report = told(&[
+        (day(1), "device", None, new),
+        (day(1), "alert", Some(1), taken.clone()),
+        (day(1), "isolation", Some(1), isolation("added", false, 1.0)),
+        (minutes(0), "order", None, order("drill_begin")),
+        (minutes(1), "alert", Some(2), taken.clone()),
+        (minutes(2), "order", None, order("drill_done")),
+        (minutes(3), "alert", Some(3), taken.clone()),
+        // This drill was killed.
+        (minutes(10), "order", None, order("drill_begin")),
+        (minutes(11), "alert", Some(4), taken.clone()),
+        (minutes(21), "alert", Some(5), taken),
+        // The end of what it had brought about is of the drill all the same.
+        (minutes(70), "isolation", Some(4), isolation("expired", false, 0.0)),
+    ]);
+    let ids: Vec<_> = report.incidents.iter().map(|incident| incident.id).collect();
+    assert_eq!((ids, report.isolations, report.expired), (vec![1, 3, 5], 1, 0));
 }
 
 #[test]

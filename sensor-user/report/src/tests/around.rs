@@ -43,6 +43,7 @@ fn a_new_device_that_was_forgotten_since_is_told() {
             (day(4), "device", heard(6, router, "10.9.0.6")),
             (day(4), "device", heard(7, router, "10.9.0.7")),
             (day(5), "device", further),
+            (day(6), "order", json!({ "order": { "request": "drill_begin" } })),
             (day(6), "device", heard(8, DRILL, "10.0.0.8")),
             (day(7), "device", heard(10, a, "10.0.0.2")),
             (day(31), "device", heard(11, "00:1b:21:00:00:11", "10.0.0.11")),
