@@ -1,12 +1,16 @@
 //! The fire drill: played against the real daemon, and all is as before.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bpf_tests::daemon::{Site, signal, site};
-use bpf_tests::traffic::until;
+use bpf_tests::traffic::{Scan, Service, exchange, until};
 use serde_json::{Value, json};
+
+/// The MAC address of a drill's device.
+const SCANNER: &str = "02:53:4b:00:00:04";
 
 fn stages(told: &Value) -> Vec<&str> {
     let stages = told["stages"].as_array().into_iter().flatten();
@@ -34,6 +38,25 @@ fn a_drill_is_found_isolated_proven_and_released_and_leaves_nothing_but_its_inci
         site.metric_becomes("sekisho_drill_last_success_timestamp_seconds", &[], |at| {
             (at - last).abs() <= 1.0
         })?;
+        daemon.stop().map(drop)
+    })
+}
+
+/// Its own proofs must not be taken for a scan: that would be told after its end, and the next drill would find its device judged.
+#[test]
+fn a_drill_is_over_when_it_is_over_and_can_be_played_again_at_once() -> Result<()> {
+    site(2, |site| {
+        let daemon = site.start(&["--mode", "enforce"])?;
+        for _ in 0..4 {
+            let told = site.ask(&["drill"])?;
+            ensure!(told["good"] == true, "{told}");
+        }
+        let incidents = |event: &Value| {
+            let drill = event["device"]["mac"] == SCANNER && event["event_type"] == "alert";
+            drill.then(|| event["incident_id"].as_u64()).flatten()
+        };
+        let told: BTreeSet<_> = daemon.events()?.iter().filter_map(incidents).collect();
+        ensure!(told.len() == 4, "four drills, and incidents {told:?}");
         daemon.stop().map(drop)
     })
 }
@@ -106,6 +129,29 @@ fn a_drill_that_is_interrupted_or_killed_leaves_nothing_the_next_one_does_not_cl
         let says = ["`told` failed: silent: desk (no channel told)", "The device of the drill is released."];
         ensure!(told.code == Some(1) && says.iter().all(|words| told.out.contains(words)), "{told:?}");
         ensure!(held(site)? == 0 && !site.lab.ip("link")?.contains("skprove"), "something is left");
+        daemon.stop().map(drop)
+    })
+}
+
+/// The MAC address of a drill's device is in the source: one that takes it must not be let go by the next drill.
+#[test]
+fn a_drill_does_not_release_who_took_the_mac_address_of_its_device() -> Result<()> {
+    site(2, |site| {
+        site.lab.set_mac(1, SCANNER)?;
+        site.lab.unlearn()?;
+        let _service = Service::start(site.lab, 2, 80)?;
+        let daemon = site.start(&["--mode", "enforce"])?;
+        exchange(site.lab, 1, "10.77.0.2:80")?;
+        let scan = Scan::start(site.lab, 1, &["-sS", "-p", "22,80", "10.77.0.0/24"])?;
+        daemon.event("the isolation", |event| event["isolation"]["action"] == "added")?;
+        drop(scan);
+        let told = site.tell(&["drill"])?;
+        let says = ["a device that is none of a drill has its MAC address", "No device was held."];
+        ensure!(told.code == Some(1) && says.iter().all(|words| told.out.contains(words)), "{told:?}");
+        let blocks = site.ask(&["block", "list"])?;
+        ensure!(blocks[0]["device"]["mac"] == SCANNER, "{blocks}");
+        let devices = site.ask(&["devices"])?.to_string();
+        ensure!(devices.contains(SCANNER) && !devices.contains("fire drill"), "{devices}");
         daemon.stop().map(drop)
     })
 }

@@ -19,6 +19,9 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(169, 254, 96, 0);
 const BLOCKS: u32 = 128;
 /// Hosts of a block that are tried.
 const HOSTS: u32 = 250;
+/// The host of a block that proofs are sent to: all to the same, for many that do not answer would be another scan, which is told
+/// when the drill is over.
+const PROVEN: u32 = 251;
 /// The service that is tried.
 const PORT: u16 = 22;
 /// Flags of TCP.
@@ -75,11 +78,11 @@ impl Actors {
         Ok(arrived)
     }
 
-    /// The scanner sends so many frames, one after the other; how many arrive.
+    /// The scanner sends so many frames to one host, one after the other; how many arrive.
     pub fn probe(&mut self, frames: u32) -> io::Result<u32> {
-        let mut arrived = 0;
+        let (mut arrived, target) = (0, Ipv4Addr::from(self.first + PROVEN));
         for _ in 0..frames {
-            let (number, target) = self.next();
+            let (number, _) = self.next();
             self.scanner.send(&tcp((SCANNER, REFUSER), (ADDRESS, target), (number, PORT), SYN))?;
             arrived += u32::from(self.arrives(number)?);
         }

@@ -22,7 +22,9 @@ use crate::app::shutdown;
 use crate::bpf::Ports;
 use crate::cli::Client;
 use crate::clock::Stamp;
-use crate::protocol::{BlockInfo, BlockSelect, DeviceEdit, DrillDone, NotifyChannel, Request, Status};
+use crate::protocol::{
+    BlockInfo, BlockSelect, DeviceEdit, DeviceName, DrillDone, NotifyChannel, Request, Status,
+};
 use crate::say;
 use crate::stage::Stage;
 use actor::{ADDRESS, Actors};
@@ -111,8 +113,11 @@ pub fn run(options: &DrillOptions) -> Result<bool> {
         json: options.json,
         within: options.within,
     };
-    let played = drill.begin().and_then(|()| drill.play(&stage));
-    let cleared = drill.clear();
+    let (played, cleared) = match drill.begin() {
+        Ok(()) => (drill.play(&stage), drill.clear()),
+        // There is nothing of it yet, and what is there is somebody else's.
+        Err(error) => (Err(error), Ok(())),
+    };
     drop(stage);
     let failed = played.and(cleared).err().map(|error| format!("{error:#}"));
     let report = DrillDone { good: failed.is_none() };
@@ -210,11 +215,12 @@ impl Drill {
         )
     }
 
-    /// The entry that the scanner earned, and nobody else: a real device may have its IP address.
+    /// The entry that the scanner earned, and nobody else: a real device may have its IP address, and who means ill its MAC
+    /// address. That it is one of a drill its name says, which it has from a drill alone.
     fn find(&mut self) -> Result<Option<BlockInfo>> {
-        let scanner = Mac(SCANNER).to_string();
         Ok(self.blocks()?.into_iter().find(|block| {
-            block.incident_id.is_some() && block.device.as_ref().is_some_and(|device| device.mac == scanner)
+            let is_ours = |device: &DeviceName| is_scanner(device) && device.name.as_deref() == Some(NAME);
+            block.incident_id.is_some() && block.device.as_ref().is_some_and(is_ours)
         }))
     }
 
@@ -227,6 +233,14 @@ impl Drill {
     fn begin(&mut self) -> Result<()> {
         if let Some(block) = self.find()? {
             self.client.ask(Request::BlockRemove(BlockSelect::Id(block.id)))?;
+        }
+        if let Some(block) = self.blocks()?.iter().find(|one| one.device.as_ref().is_some_and(is_scanner)) {
+            bail!(
+                "a device that is none of a drill has its MAC address, {}, and is on the block list (entry {}): look who that is; \
+                 no drill can be played as long as it is held",
+                Mac(SCANNER),
+                block.id
+            );
         }
         let address = ADDRESS.to_string();
         if let Some(block) = self.blocks()?.into_iter().find(|block| block.targets.contains(&address)) {
@@ -339,6 +353,10 @@ impl Drill {
             (None, None) => "No device was held.".to_owned(),
         }
     }
+}
+
+fn is_scanner(device: &DeviceName) -> bool {
+    device.mac == Mac(SCANNER).to_string()
 }
 
 /// Before anything is wrong the frames arrive.
