@@ -90,7 +90,22 @@ pub enum Trouble {
     Form,
 }
 
+/// What the TLS library calls the certificate of an authority that a server shows as its own.
+const AUTHORITY: &str = "CaUsedAsEndEntity";
+
 impl SendError {
+    /// That peer is not to be trusted. What openssl makes without being told otherwise has a name in the library alone.
+    pub fn untrusted(peer: String, what: String) -> Self {
+        let what = if what.contains(AUTHORITY) {
+            "its certificate is one of an authority (CA:TRUE), which no server may show; have it made anew with \
+             `-addext basicConstraints=critical,CA:FALSE` for openssl req"
+                .to_owned()
+        } else {
+            what
+        };
+        Self::Untrusted { peer, what }
+    }
+
     /// What kind of trouble it is.
     pub fn trouble(&self) -> Trouble {
         match self {

@@ -100,9 +100,8 @@ impl Mailer {
         let pem = fs::read(path).map_err(file)?;
         let trusted = Certificate::from_pem(&pem)
             .map_err(|error| file(std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())))?;
-        let untrusted = |error: lettre::transport::smtp::Error| SendError::Untrusted {
-            peer: self.mail.server.to_string(),
-            what: error.to_string(),
+        let untrusted = |error: lettre::transport::smtp::Error| {
+            SendError::untrusted(self.mail.server.to_string(), error.to_string())
         };
         TlsParameters::builder(self.mail.server.host.clone())
             .certificate_store(CertificateStore::None)
@@ -131,7 +130,7 @@ impl Mailer {
         let said = crate::notice::plain(&said);
         // A certificate's fault comes as one of the connection.
         if error.is_tls() || said.contains("certificate") {
-            return SendError::Untrusted { peer, what: said };
+            return SendError::untrusted(peer, said);
         }
         if error.is_permanent() || error.is_client() {
             return SendError::Refused { peer, said, lasting: true };

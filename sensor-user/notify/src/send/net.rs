@@ -85,7 +85,7 @@ pub fn connect(peer: &Peer, patience: Duration) -> Result<TcpStream, SendError> 
 /// If the peer's certificate is not to be trusted.
 pub fn tls(peer: &Peer, ca_file: &Path) -> Result<TlsStream, SendError> {
     let config = client_config(ca_file)?;
-    let untrusted = |what: String| SendError::Untrusted { peer: peer.to_string(), what };
+    let untrusted = |what: String| SendError::untrusted(peer.to_string(), what);
     let name = ServerName::try_from(peer.host.clone()).map_err(|error| untrusted(error.to_string()))?;
     let mut connection =
         ClientConnection::new(Arc::new(config), name).map_err(|error| untrusted(error.to_string()))?;

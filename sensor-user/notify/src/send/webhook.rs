@@ -105,7 +105,7 @@ impl Hook {
                 let source = other.into_io();
                 let said = source.to_string();
                 if said.contains("certificate") {
-                    return SendError::Untrusted { peer, what: said };
+                    return SendError::untrusted(peer, said);
                 }
                 SendError::Unreachable { peer, source }
             }

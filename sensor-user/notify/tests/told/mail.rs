@@ -187,6 +187,20 @@ fn nothing_is_said_to_a_server_of_another_authority_or_another_name() {
     }
 }
 
+/// The ca_file is right then, and to be told to give one helps nobody.
+#[test]
+fn what_is_wrong_with_a_certificate_that_openssl_makes_by_itself_is_said() {
+    let post = Post::new();
+    let own = Authority::that_serves(post.dir.path());
+    for (name, security) in [("starttls", Security::StartTls), ("tls", Security::Tls)] {
+        let server = MailServer::start(0, name, &own, &post.dir.path().join(name), "good");
+        let house = post.house(mail(server.port, security, &own.ca, post.dir.path()));
+        let said = house.test("it").unwrap_err();
+        assert!(said.contains("(CA:TRUE)") && said.contains("basicConstraints=critical,CA:FALSE"), "{said}");
+        assert_eq!(server.mails().len(), 0);
+    }
+}
+
 #[test]
 fn a_wrong_password_or_a_missing_file_is_said() {
     let post = Post::new();

@@ -62,6 +62,19 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// An authority whose own certificate is for `localhost`, as openssl makes one unless told otherwise.
+    pub fn that_serves(dir: &Path) -> Self {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key_pair = KeyPair::generate().unwrap();
+        let (cert, key) = (dir.join("own-cert.pem"), dir.join("own-key.pem"));
+        fs::write(&cert, params.self_signed(&key_pair).unwrap().pem()).unwrap();
+        fs::write(&key, key_pair.serialize_pem()).unwrap();
+        Self { ca: cert.clone(), cert, key }
+    }
+}
+
 /// A process that ends with the test.
 pub struct Process(pub Child);
 
