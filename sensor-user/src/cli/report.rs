@@ -34,6 +34,8 @@ const WEAK: [(u16, &str); 6] =
     [(21, "FTP"), (23, "Telnet"), (512, "rexec"), (513, "rlogin"), (514, "rsh"), (5_900, "VNC")];
 /// Judgements of a month's incidents count until so long after it; what began at most so long before it is known, ns: 60 days.
 const AROUND: i64 = 60 * 86_400_000_000_000;
+/// 2026-01-01T00:00:00Z, ns since 1970. What says an earlier time has it of a clock that nobody had set yet: there was no release.
+const RELEASED: i64 = 1_767_225_600_000_000_000;
 /// Printing a page takes some seconds.
 const PRINTS_WITHIN: Duration = Duration::from_secs(60);
 /// Programs that print a page, by the names distributions give them.
@@ -97,6 +99,11 @@ pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
         return Err(CliError::Screen);
     }
     let report = gather(args, month, &zone, now)?;
+    if args.output == Form::Csv
+        && let Some(left_out) = left_out(&report)
+    {
+        say::err(left_out);
+    }
     let page = || {
         let language = match args.lang {
             Lang::Ja => Language::Japanese,
@@ -125,11 +132,20 @@ pub fn report(args: &ReportArgs) -> Result<bool, CliError> {
     Ok(true)
 }
 
+/// That the list of incidents lacks some, which nobody would see in it.
+fn left_out(report: &Report) -> Option<String> {
+    let (more, all) = (report.more_incidents, report.count());
+    let told = report.incidents.len();
+    (more > 0).then(|| {
+        format!("{more} of the month's {all} incidents are not in the list, which has the first {told}; `sekisho incidents --all` shows the others")
+    })
+}
+
 fn gather(args: &ReportArgs, month: Month, zone: &TimeZone, now: Stamp) -> Result<Report, CliError> {
     let (from, to) = month.range(zone);
     let journal = args.state.journal()?;
     let mut first = None;
-    journal.each(&Query::default(), |record| {
+    journal.each(&Query { from_ns: Some(RELEASED), ..Query::default() }, |record| {
         first = Some(record.entry.time_ns);
         false
     })?;
@@ -310,7 +326,54 @@ fn wait(child: &mut Child) -> io::Result<bool> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use sensor_journal::{Entry, Journal, Keeping};
+
     use super::*;
+
+    fn args(state_dir: &Path) -> ReportArgs {
+        ReportArgs {
+            month: None,
+            output: Form::Csv,
+            lang: Lang::En,
+            file: None,
+            excel: false,
+            socket: state_dir.join("socket"),
+            state: StateArgs { state_dir: state_dir.to_owned() },
+        }
+    }
+
+    /// A box without a battery begins in 1970, and had its journal before somebody told it the time.
+    #[test]
+    fn the_time_before_a_clock_was_set_is_not_taken_for_time_that_was_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let begin = "2026-11-10T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_nanosecond() as i64;
+        let mut journal = Journal::open(dir.path(), Keeping { days: 400, rows: 1_000 }, 0).unwrap();
+        let started = Entry {
+            time_ns: begin,
+            kind: "daemon".to_owned(),
+            body: r#"{"daemon":{"action":"start"}}"#.to_owned(),
+            ..Entry::default()
+        };
+        journal.write(&[started]).unwrap();
+        journal.close().unwrap();
+        let now = Stamp(begin + 86_400_000_000_000);
+        let of = |month: &str| gather(&args(dir.path()), month.parse().unwrap(), &TimeZone::UTC, now);
+        assert_eq!(of("2026-11").unwrap().range, (begin, now.0));
+        for month in ["1970-01", "2026-10"] {
+            let error = of(month).unwrap_err().to_string();
+            assert!(error.contains(&format!("there is nothing of {month}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_lacks_incidents_says_so() {
+        let month: Month = "2026-11".parse().unwrap();
+        let mut report = Gather::new(month, TimeZone::UTC, (0, i64::MAX), Vec::new()).finish(None, None);
+        assert_eq!(left_out(&report), None);
+        report.more_incidents = 5;
+        let said = left_out(&report).unwrap();
+        assert!(said.starts_with("5 of the month's 5 incidents are not in the list"), "{said}");
+    }
 
     /// A daemon that does not run, hangs up or talks nonsense is no reason to have no report.
     #[test]
