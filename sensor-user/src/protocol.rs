@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use block::{Added, BlockAdd, BlockInfo, BlockSelect, Hits, ImpactInfo};
 pub use device::{
-    CardInfo, DeviceDistinct, DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, DrillDone, KindInfo,
+    CardInfo, DeviceDistinct, DeviceEdit, DeviceInfo, DeviceMerge, DeviceName, DrillDone, KindInfo, OneInfo,
     PerhapsInfo, Regrouped, SwitchInfo,
 };
 pub use incident::{

@@ -9,7 +9,7 @@ use bpf_tests::daemon::{Site, site};
 use bpf_tests::frame::Frame;
 use bpf_tests::lab::mac;
 use bpf_tests::raw::Raw;
-use bpf_tests::traffic::{Service, exchange, until};
+use bpf_tests::traffic::{Service, check_ways, exchange, until};
 use serde_json::Value;
 
 /// What is said of host n, once it is what is wanted.
@@ -66,6 +66,67 @@ fn what_was_found_out_of_devices_is_known_without_the_record_and_so_is_who_is_pe
         }
         site.ask(&["devices", "merge", &ids.0, &ids.1])?;
         device(site, 1, |device| device.get("perhaps_same").is_none())?;
+        daemon.stop().map(drop)
+    })
+}
+
+/// Takes the cable out of host n.
+fn unplug(site: &Site, n: u8) -> Result<()> {
+    let done = Command::new("ip").args(["-n", &site.lab.host(n), "link", "set", "eth0", "down"]).status();
+    ensure!(done.context("running ip")?.success(), "host {n} cannot be unplugged");
+    Ok(())
+}
+
+/// It takes three minutes: so long it is looked whether they are two.
+#[test]
+fn a_laptop_out_of_its_dock_is_one_device_for_people_also_after_a_kill_and_two_to_cut_off() -> Result<()> {
+    const DUID: &str = "0004000102030405060708090a0b0c0d0e0f";
+    site(3, |site| {
+        let start = || site.start(&["--mode", "enforce"]);
+        let daemon = start()?;
+        for n in [1, 2] {
+            ask_for_an_address(site, n, &["-x", &format!("0x3d:ff0000000{n}{DUID}")])?;
+            site.ask(&["devices", "approve", &mac(n)])?;
+            if n == 1 {
+                unplug(site, 1)?;
+            }
+        }
+        let grouped = |event: &Value| event["inventory"]["action"] == "grouped";
+        let event = until("the evidence", Duration::from_secs(300), || {
+            check_ways(site.lab, "undocked", true, &[(2, "10.77.0.3")])?;
+            Ok(daemon.events()?.into_iter().find(grouped))
+        })?;
+        ensure!(event["inventory"]["dhcp_client_id"] == DUID, "{event}");
+        let number = device(site, 1, |_| true)?["id"].clone();
+        let one = |device: &Value| {
+            let one = &device["one_by_evidence"];
+            one["number"] == number && one["with"].as_array().is_some_and(|with| with.len() == 1)
+        };
+        let check = |when: &str| -> Result<()> {
+            for n in [1, 2] {
+                device(site, n, one).context(when.to_owned())?;
+            }
+            let export = site.tell(&["devices", "export"])?.out;
+            let lines: Vec<&str> = export.lines().filter(|line| line.contains(&mac(2))).collect();
+            ensure!(lines.len() == 1 && lines[0].contains(&mac(1)) && lines[0].contains(DUID), "{export}");
+            let told = site.tell(&["devices", "show", &mac(2)])?.out;
+            ensure!(told.contains("Each is held, spared and judged by itself"), "{told}");
+            Ok(())
+        };
+        check("before")?;
+        site.ask(&["block", "add", &number.to_string()])?;
+        check_ways(site.lab, "the other is cut off", true, &[(2, "10.77.0.3")])?;
+        daemon.kill()?;
+        let daemon = start()?;
+        check("after a kill")?;
+        check_ways(site.lab, "after a kill", true, &[(2, "10.77.0.3")])?;
+        site.ask(&["devices", "split", &mac(2)])?;
+        let two = |device: &Value| device.get("one_by_evidence").is_none();
+        daemon.kill()?;
+        let daemon = start()?;
+        for n in [1, 2] {
+            device(site, n, two)?;
+        }
         daemon.stop().map(drop)
     })
 }

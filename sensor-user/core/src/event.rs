@@ -9,6 +9,7 @@ use crate::addr::Mac;
 use crate::coverage::{BlindCause, Sighted};
 use crate::evidence::{Family, Sum};
 use crate::identify::Label;
+use crate::identify::group::WhyTwo;
 use crate::inventory::cards::{Card, DeviceId};
 use crate::observation::{self, DropSeen, EndReason, FlowId};
 use crate::policy::review::Review;
@@ -458,7 +459,7 @@ pub struct WindowChange {
     pub by: Option<String>,
 }
 
-/// What a person did with what is said of a device.
+/// What was done with what is said of a device: by a person, or by the engine itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CardStep {
@@ -470,11 +471,26 @@ pub enum CardStep {
     Split,
     /// It has another number: at the start another device had the same.
     Renumbered,
+    /// It is counted as one with others, by evidence alone.
+    Grouped,
+    /// It no longer is.
+    Dissolved,
     /// It is forgotten.
     Forgotten,
 }
 
-/// A person changed what is said of a device.
+/// Who is counted as one device by evidence, or no longer is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grouping {
+    /// The others.
+    pub with: Vec<DeviceRef>,
+    /// The DHCP client identifier under which all of them ask.
+    pub client_id: String,
+    /// Why they no longer are; none: they are.
+    pub why: Option<WhyTwo>,
+}
+
+/// What is said of a device changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CardChange {
     /// What was done.
@@ -485,6 +501,8 @@ pub struct CardChange {
     pub card: Box<Card>,
     /// The account that said so.
     pub by: String,
+    /// With whom it is counted as one, or no longer is.
+    pub group: Option<Grouping>,
 }
 
 /// The bypass was switched.

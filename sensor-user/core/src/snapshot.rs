@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::addr::Mac;
 use crate::event::{DeviceRef, Evidence};
 use crate::identify::Label;
+use crate::identify::group::WhyTwo;
 use crate::identify::neighbour::Neighbour;
 use crate::inventory::cards::{Card, DeviceId};
 use crate::policy::review::Review;
@@ -50,6 +51,8 @@ pub struct DeviceView {
     pub label: Option<Label>,
     /// What it calls itself.
     pub names: Vec<String>,
+    /// With whom it is counted as one device, by evidence.
+    pub one: Option<OneByEvidence>,
     /// Other devices that are perhaps the same one.
     pub perhaps: Vec<Perhaps>,
     /// Whether it is taken for a gateway.
@@ -64,6 +67,17 @@ pub struct DeviceView {
     pub usual_destinations: Option<u32>,
 }
 
+/// Several that are counted as one device, by evidence alone. Each is held, spared and judged by itself.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct OneByEvidence {
+    /// The number by which they are counted: that of the one known first.
+    pub number: DeviceId,
+    /// The others.
+    pub with: Vec<DeviceRef>,
+    /// The DHCP client identifier under which all of them ask.
+    pub client_id: String,
+}
+
 /// Evidence that a device is the same as another one. Only a person says that it is.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Perhaps {
@@ -71,6 +85,8 @@ pub struct Perhaps {
     pub device: DeviceRef,
     /// The DHCP client identifier under which both ask.
     pub client_id: String,
+    /// What speaks against it, if they were found to be two.
+    pub against: Option<WhyTwo>,
 }
 
 /// One incident.
@@ -156,6 +172,8 @@ pub struct EngineStats {
     pub contacts_waiting: u64,
     /// First contacts dropped unjudged because the table was full.
     pub contacts_evicted: u64,
+    /// DHCP client identifiers that several devices share and that were not watched, for the table was full; again each minute.
+    pub client_ids_unwatched: u64,
     /// Incidents opened.
     pub incidents: u64,
     /// Findings of detectors that are switched off where they were made.

@@ -356,7 +356,8 @@ impl Gather {
     }
 
     fn change(&mut self, what: Option<&str>) {
-        let known = ["identity", "described", "merged", "split", "renumbered", "forgotten"];
+        let known =
+            ["identity", "described", "merged", "split", "renumbered", "grouped", "dissolved", "forgotten"];
         if let Some(what) = what.filter(|what| known.contains(what)) {
             *self.report.changes.entry(what.to_owned()).or_default() += 1;
         }

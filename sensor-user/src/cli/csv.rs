@@ -12,12 +12,13 @@ use sensor_core::addr::Mac;
 use sensor_core::inventory::cards::{Card, CardError, Cards};
 use sensor_report::csv::{bare, guarded};
 
+use super::counted::{Counted, counted, evidence, number};
 use super::show::name;
 use crate::control::edit as checked;
 use crate::protocol::{DeviceEdit, DeviceInfo, MistakeInfo, Refusal, SwitchInfo};
 
 /// The columns, in the order in which they are written.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "id",
     "name",
     "mac",
@@ -38,6 +39,7 @@ const COLUMNS: [&str; 20] = [
     "first_seen",
     "last_seen",
     "state",
+    "one_by_evidence",
 ];
 /// Those that say which device it is, in the order in which they count.
 const WHO: [&str; 3] = ["id", "mac", "addresses"];
@@ -132,26 +134,28 @@ pub struct Row {
 pub fn export(devices: &[DeviceInfo], mark: bool) -> io::Result<String> {
     let mut writer = Writer::from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
-    for info in devices {
-        writer.write_record(row(info).map(|field| guarded(&field)))?;
+    for one in counted(devices) {
+        writer.write_record(row(&one).map(|field| guarded(&field)))?;
     }
     let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(io::Error::other)?;
     Ok(if mark { format!("{MARK}{text}") } else { text })
 }
 
-fn row(info: &DeviceInfo) -> [String; COLUMNS.len()] {
+fn row(one: &Counted) -> [String; COLUMNS.len()] {
+    let info = &one.info;
     let (device, card) = (&info.device, &info.card);
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut state = Vec::new();
-    state.extend(info.block.map(|block| format!("blocked {block}")));
+    let alone = if one.held.is_empty() { String::new() } else { format!(" ({} alone)", one.held.join(" ")) };
+    state.extend(info.block.map(|block| format!("blocked {block}{alone}")));
     state.extend(info.gateway.then(|| "gateway".to_owned()));
     state.extend(info.protected.then(|| "protected".to_owned()));
     state.extend(info.last_seen.is_none().then(|| "never seen".to_owned()));
     [
         device.id.to_string(),
         text(&device.name),
-        device.mac.clone(),
+        one.macs.join(" "),
         device.ips.join(" "),
         text(&device.maker),
         info.kind.as_ref().map(|kind| kind.name.clone()).unwrap_or_default(),
@@ -169,6 +173,7 @@ fn row(info: &DeviceInfo) -> [String; COLUMNS.len()] {
         info.first_seen.map(|at| at.to_string()).unwrap_or_default(),
         info.last_seen.map(|at| at.to_string()).unwrap_or_default(),
         state.join(", "),
+        evidence(info).map(|id| format!("DHCP client id {id}")).unwrap_or_default(),
     ]
 }
 
@@ -301,7 +306,7 @@ pub fn of_one_device(rows: &[Row], devices: &[DeviceInfo]) -> Result<(), Problem
     for row in rows {
         let mut known = row.addresses.iter().filter_map(|address| Some((address, owners.get(&**address)?)));
         let Some((first, mine)) = known.next() else { continue };
-        let of_mine = |info: &&DeviceInfo| mine.iter().any(|own| own.device.id == info.device.id);
+        let of_mine = |info: &&DeviceInfo| mine.iter().any(|own| number(own) == number(info));
         if let Some((other, theirs)) = known.find(|(_, theirs)| !theirs.iter().any(of_mine)) {
             let name = |infos: &[&DeviceInfo]| {
                 let names =
@@ -472,6 +477,7 @@ mod tests {
                 reasons: Vec::new(),
             }),
             names: Vec::new(),
+            one_by_evidence: None,
             perhaps_same: Vec::new(),
             gateway: false,
             protected: true,
@@ -487,8 +493,8 @@ mod tests {
         assert_eq!(
             text,
             "\u{feff}id,name,mac,addresses,maker,kind,sure,class,criticality,place,owner,note,approved,port,vlan,segment,switch,first_seen,\
-             last_seen,state\n7,\"MRI \"\"2\"\", A\",00:1b:21:00:00:07,10.0.0.7 fe80::7,\"Siemens, AG\",modality,0.98,,,,,'=cmd|' /C calc'!A0,yes,\
-             eth1,0,radiology,sw-3f Gi0/13,1970-01-01T00:00:00.000000+0000,,\"protected, never seen\"\n"
+             last_seen,state,one_by_evidence\n7,\"MRI \"\"2\"\", A\",00:1b:21:00:00:07,10.0.0.7 fe80::7,\"Siemens, AG\",modality,0.98,,,,,'=cmd|' /C calc'!A0,yes,\
+             eth1,0,radiology,sw-3f Gi0/13,1970-01-01T00:00:00.000000+0000,,\"protected, never seen\",\n"
         );
         let read = import(text.as_bytes()).unwrap();
         let [Row { line: 2, who: "id", edit, .. }] = &read[..] else { panic!("{read:?}") };
@@ -504,7 +510,7 @@ mod tests {
                 "mac,nme\n",
                 &[
                     "line 1, column nme: there is no such column; there are id, name, mac, addresses, maker, kind, sure, \
-                class, criticality, place, owner, note, approved, port, vlan, segment, switch, first_seen, last_seen, state",
+                class, criticality, place, owner, note, approved, port, vlan, segment, switch, first_seen, last_seen, state, one_by_evidence",
                 ],
             ),
             ("mac,mac,name\n", &["line 1, column mac: it is there twice"]),

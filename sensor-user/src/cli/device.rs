@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::show::name;
 use crate::label;
-use crate::protocol::{DeviceInfo, PerhapsInfo};
+use crate::protocol::{DeviceInfo, DeviceName, PerhapsInfo};
 
 /// The kind a device is taken for, and how sure that is.
 pub fn kind(info: &DeviceInfo) -> String {
@@ -39,12 +39,42 @@ pub fn perhaps(info: &DeviceInfo) -> Vec<String> {
     let words = |other: &PerhapsInfo| {
         let (one, two) = (info.device.id, other.device.id);
         let name = name(&other.device);
+        let against =
+            other.against.as_ref().map(|why| format!("; but {}", label::plain(why))).unwrap_or_default();
         format!(
-            "the same as {name}: both ask by DHCP under one client id. If so: `sekisho devices merge {one} {two}`; if not: \
+            "the same as {name}: both ask by DHCP under one client id{against}. If so: `sekisho devices merge {one} {two}`; if not: \
                  `sekisho devices distinct {one} {two}`"
         )
     };
     info.perhaps_same.iter().map(words).collect()
+}
+
+/// With whom it is counted as one, by what, and what to say of it; none if it is one alone, or by word of a person.
+pub fn one_with(info: &DeviceInfo) -> Option<String> {
+    let one = info.one_by_evidence.as_ref()?;
+    let name = |other: &DeviceName| format!("{} (number {})", name(other), other.id);
+    let (names, own) = (one.with.iter().map(name).collect::<Vec<_>>().join(", "), info.device.id);
+    let other = one.with.first().map_or(own, |other| other.id);
+    Some(format!(
+        "{names}, counted as device {} by evidence alone: they ask by DHCP under client id {}, and are heard by turns. Each is held, \
+         spared and judged by itself. To have them be one for that too: `sekisho devices merge {own} {other}`; if they are not one: \
+         `sekisho devices split {}`",
+        one.number,
+        label::plain(&one.dhcp_client_id),
+        label::plain(&info.device.mac),
+    ))
+}
+
+/// That some are one by evidence; empty if none is.
+pub fn one_hint(devices: &[DeviceInfo]) -> String {
+    let mut one = devices.iter().filter(|info| info.one_by_evidence.is_some());
+    let Some(first) = one.next() else { return String::new() };
+    format!(
+        "{} with several addresses by evidence alone, each of which is held, spared and judged by itself: `sekisho devices show {}` \
+         tells more.\n",
+        label::count(one.count() as u64 + 1, "of them is one device", "of them are devices"),
+        first.device.id
+    )
 }
 
 /// That some are perhaps the same, with the numbers of a few; empty if there are none.

@@ -1,5 +1,6 @@
 //! `sekisho devices`: who is on the network, and what people say of them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::args::{AskArgs, Output};
 use super::client::Client;
+use super::counted::{counted, number};
 use super::csv::Problems;
 use super::{CliError, csv, run, show};
 use crate::label;
@@ -41,7 +43,9 @@ pub enum DevicesTask {
     /// Say what a device is called, where it stands, whose it is
     #[command(after_long_help = "\
 DEVICE is its number, its name, or a MAC or IP address. A MAC address need not have been heard yet. An empty text takes an \
-entry away. What is said lasts, over restarts and when the device is not there. A name is given once.
+entry away. What is said lasts, over restarts and when the device is not there. A name is given once. Of several addresses that are \
+one device by evidence alone, words are said of the device by its number, --approved of all of them, and --class and --criticality of \
+the address that has that number alone, for they restrict and spare.
 
 Examples:
   sekisho devices set 10.0.0.7 --name \"MRI 2\" --place \"building A, room 12\" --owner radiology
@@ -60,7 +64,8 @@ Example:
     Merge(MergeArgs),
     /// Say that two are not one device, though they ask for addresses as one
     #[command(after_long_help = "\
-`sekisho devices` no longer shows them as perhaps the same. `sekisho devices merge` undoes it.
+`sekisho devices` no longer shows them as perhaps the same, and never counts them as one by evidence. `sekisho devices merge` \
+undoes it.
 
 Example:
   sekisho devices distinct 17 23")]
@@ -68,17 +73,25 @@ Example:
     /// Say that an address is a device of its own again
     #[command(after_long_help = "\
 It has the number back that it had before it was merged, and what was said of it; so have the others. A class or criticality that was \
-said of them while they were one holds for all of them then. Who is cut off stays cut off, each by an entry of its own.
+said of them while they were one holds for all of them then. Who is cut off stays cut off, each by an entry of its own. An address \
+that was one with others by evidence is never that again, until it is merged with them.
 
 Example:
   sekisho devices split 00:1b:21:0a:0b:0c")]
     Split(DeviceArgs),
     /// Forget a device, and what is said of it
+    #[command(after_long_help = "\
+What is held against it is forgotten too. So of several addresses that are one device by evidence alone, only the one that is named \
+is forgotten; the number is that of the one known first.
+
+Example:
+  sekisho devices forget 17")]
     Forget(DeviceArgs),
     /// Write all devices as CSV, for stock-taking
     #[command(after_long_help = "\
 Columns: id, name, mac, addresses, maker, kind, sure (0 to 1), class, criticality, place, owner, note, approved, port, vlan, segment, \
-switch, first_seen, last_seen, state. What `import` reads can be changed in between. A text that a spreadsheet would take for a formula begins with an \
+switch, first_seen, last_seen, state, one_by_evidence. Several addresses that are one device are one line, by the number of the one \
+known first: one_by_evidence says by which DHCP client id, unless a person merged them. What `import` reads can be changed in between. A text that a spreadsheet would take for a formula begins with an \
 apostrophe, which `import` takes away. With -o json the list is as `sekisho devices -o json` shows it; with -f the file is CSV all \
 the same, and what was written is told.
 
@@ -92,7 +105,7 @@ The first line names the columns, in any order. One of id, mac and addresses say
 empty); name, place, owner, note, class, criticality and approved (yes or no) are read, where there is such a column; an empty field \
 takes the entry away. The others that `export` writes are left alone. Every line is checked before anything is sent; what only the \
 daemon knows (whether there is such a device, such a class, the name is free) it says then, and takes over all lines or none: two \
-devices can swap their names. Every mistake is told with its line and column. Several addresses are of one device, or the line is \
+devices can swap their names. A line of several addresses that are one by evidence is read as `sekisho devices set` says. Every mistake is told with its line and column. Several addresses are of one device, or the line is \
 refused.
 
 Examples:
@@ -295,7 +308,9 @@ fn one(args: &DeviceArgs) -> Result<String, CliError> {
     let answer = client.ask(Request::Devices)?;
     let devices: Vec<DeviceInfo> = client.read(answer.clone())?;
     let wanted = args.device.trim();
-    let at: Vec<usize> = (0..devices.len()).filter(|at| is(&devices[*at], wanted)).collect();
+    // All addresses that are counted with one that is called so.
+    let numbers: BTreeSet<u64> = devices.iter().filter(|info| is(info, wanted)).map(number).collect();
+    let at: Vec<usize> = (0..devices.len()).filter(|at| numbers.contains(&number(&devices[*at]))).collect();
     if at.is_empty() {
         return Err(CliError::NoDevice(label::plain(wanted)));
     }
@@ -322,18 +337,15 @@ fn export(args: &ExportArgs) -> Result<String, CliError> {
     let answer = client.ask(Request::Devices)?;
     let devices: Vec<DeviceInfo> = client.read(answer.clone())?;
     let json = args.ask.output.output == Output::Json;
+    let written = counted(&devices).len();
     let text = csv::export(&devices, args.excel)?;
     let Some(file) = &args.file else { return Ok(if json { run::json(&answer) } else { text }) };
     let failed = |source| CliError::File { doing: "write", path: file.clone(), source };
     crate::disk::write(file, text.as_bytes()).map_err(failed)?;
     if json {
-        return Ok(run::json(&json!({ "file": file, "devices": devices.len() })));
+        return Ok(run::json(&json!({ "file": file, "devices": written })));
     }
-    Ok(format!(
-        "{} written to {}.\n",
-        label::count(devices.len() as u64, "device", "devices"),
-        file.display()
-    ))
+    Ok(format!("{} written to {}.\n", label::count(written as u64, "device", "devices"), file.display()))
 }
 
 fn import(args: &ImportArgs) -> Result<String, CliError> {

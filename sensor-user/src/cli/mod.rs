@@ -8,6 +8,7 @@ mod block;
 mod bypass;
 mod check;
 mod client;
+mod counted;
 mod csv;
 mod device;
 mod devices;

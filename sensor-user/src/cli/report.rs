@@ -1,5 +1,6 @@
 //! `sekisho report`: a month, for people who are no analysts.
 
+use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +22,7 @@ use sensor_report::{Device, Event, Gather, Month, Passed, Report, Traffic, csv};
 use serde_json::Value;
 
 use super::client::Client;
+use super::counted::{Counted, counted};
 use super::csv::MARK;
 use super::events::StateArgs;
 use super::pack::host;
@@ -191,14 +193,14 @@ fn gather(args: &ReportArgs, month: Month, zone: &TimeZone, now: Stamp) -> Resul
     }
     let totals = traffic(&args.state.state_dir.join(flows::DIR), (from / 1_000, to / 1_000))?;
     let served = totals.as_ref().map(|totals| &totals.served);
-    let weak = |id: u64| {
-        let ports = served.and_then(|served| served.get(&id));
+    let weak = |ids: &BTreeSet<u64>| {
+        let ports = ids.iter().filter_map(|id| served?.get(id)).flatten().collect::<BTreeSet<_>>();
         let name =
             |port: &u16| WEAK.iter().find(|(weak, _)| weak == port).map(|(_, name)| (*name).to_owned());
-        ports.into_iter().flatten().filter_map(name).collect()
+        ports.into_iter().filter_map(name).collect()
     };
     let devices = known(&args.socket)
-        .map(|known| known.iter().map(|info| device(info, weak(info.device.id))).collect());
+        .map(|known| counted(&known).iter().map(|one| device(one, weak(&one.ids))).collect());
     Ok(gather.finish(devices, totals.map(passed)))
 }
 
@@ -250,7 +252,8 @@ fn passed(totals: Totals) -> Passed {
     Passed { segments, hours, unread: unread.count }
 }
 
-fn device(info: &DeviceInfo, weak: Vec<String>) -> Device {
+fn device(one: &Counted, weak: Vec<String>) -> Device {
+    let info = &one.info;
     let switch = info.switch.as_ref().and_then(|switch| switch.name.clone());
     Device {
         id: info.device.id,
@@ -263,12 +266,7 @@ fn device(info: &DeviceInfo, weak: Vec<String>) -> Device {
         first_seen_ns: info.first_seen.map(|at| at.0),
         last_seen_ns: info.last_seen.map(|at| at.0),
         weak,
-        addresses: [&info.device.mac]
-            .into_iter()
-            .chain(&info.device.ips)
-            .chain(&info.card.merged)
-            .cloned()
-            .collect(),
+        addresses: one.macs.iter().chain(&info.device.ips).chain(&info.card.merged).cloned().collect(),
         gateway: info.gateway,
     }
 }

@@ -4,7 +4,8 @@ use jiff::tz::TimeZone;
 use sensor_core::policy::{Direction, Level};
 use serde_json::Value;
 
-use super::device::{kind, perhaps, perhaps_hint, port, switch};
+use super::counted::{Counted, counted};
+use super::device::{kind, one_hint, one_with, perhaps, perhaps_hint, port, switch};
 use super::seen::{blind_words, dropped, ledgers, off_words, restricted};
 use super::table::{column, cut, numbers, table};
 use crate::clock::Stamp;
@@ -184,6 +185,7 @@ fn losses(status: &Status) -> String {
         ("devices forgotten because the table was full", stat("devices_evicted")),
         ("conversations forgotten because the table was full", stat("flows_evicted")),
         ("first contacts not judged because the table was full", stat("contacts_evicted")),
+        ("minutes that a client id several devices share was not watched", stat("client_ids_unwatched")),
     ];
     let told: Vec<_> =
         losses.iter().filter(|loss| loss.1 > 0).map(|(what, n)| format!("{n} {what}")).collect();
@@ -195,21 +197,23 @@ pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
     if devices.is_empty() {
         return "No device was seen yet.\n".to_owned();
     }
-    let row = |info: &DeviceInfo| {
+    let counted = counted(devices);
+    let row = |one: &Counted| {
+        let info = &one.info;
         let port = info.port.clone().unwrap_or_else(|| "-".to_owned());
         let usual = info.usual_destinations.map_or_else(|| "?".to_owned(), |usual| usual.to_string());
         [
             info.device.name.clone().or_else(|| info.device.maker.clone()).unwrap_or_else(|| "-".to_owned()),
-            info.device.mac.clone(),
+            first_of(&one.macs, 0),
             kind(info),
             first_of(&info.device.ips, info.more_ips),
             if info.vlan == 0 { port } else { format!("{port}/{}", info.vlan) },
             format!("{}/{usual}", info.destinations),
             info.last_seen.map_or_else(|| "never".to_owned(), |seen| here.ago(seen)),
-            state(info),
+            state(info, &one.held),
         ]
     };
-    let rows: Vec<_> = devices.iter().map(row).collect();
+    let rows: Vec<_> = counted.iter().map(row).collect();
     let columns = [
         column("DEVICE", 8),
         column("MAC", 17),
@@ -220,12 +224,14 @@ pub fn devices(devices: &[DeviceInfo], here: &Here) -> String {
         column("SEEN", 6),
         column("STATE", 8),
     ];
-    let count = label::count(devices.len() as u64, "device", "devices");
+    let count = label::count(counted.len() as u64, "device", "devices");
+    let infos: Vec<DeviceInfo> = counted.iter().map(|one| one.info.clone()).collect();
     format!(
         "{}\n{count}. PEERS: destinations in the last minute / what is usual.\n`sekisho devices show DEVICE` tells \
-         where one is, and why it is of its kind.\n{}",
+         where one is, and why it is of its kind.\n{}{}",
         table(columns, &rows, here.width),
-        perhaps_hint(devices)
+        one_hint(&infos),
+        perhaps_hint(&infos)
     )
 }
 
@@ -253,8 +259,9 @@ pub fn device(info: &DeviceInfo, here: &Here) -> String {
         ("port", port(info)),
         ("first seen", at(info.first_seen)),
         ("last seen", at(info.last_seen)),
-        ("state", Some(state(info)).filter(|state| !state.is_empty()).unwrap_or_else(|| "-".to_owned())),
+        ("state", Some(state(info, &[])).filter(|state| !state.is_empty()).unwrap_or_else(|| "-".to_owned())),
     ];
+    rows.extend(one_with(info).map(|others| ("one with", others)));
     for other in perhaps(info) {
         rows.push(("perhaps", other));
     }
@@ -274,10 +281,12 @@ pub fn device(info: &DeviceInfo, here: &Here) -> String {
     rows.into_iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
 }
 
-fn state(info: &DeviceInfo) -> String {
+/// What is done about it; `held` are the MAC addresses it is done about, if others of it go on.
+fn state(info: &DeviceInfo, held: &[String]) -> String {
     let mut words = Vec::new();
     if let Some(block) = info.block {
-        words.push(format!("blocked #{block}"));
+        let alone = if held.is_empty() { String::new() } else { format!(" ({} alone)", held.join(" ")) };
+        words.push(format!("blocked #{block}{alone}"));
     }
     if info.gateway {
         words.push("gateway".to_owned());
@@ -611,6 +620,14 @@ pub fn added(added: &Added, observes: bool, here: &Here) -> String {
     if !added.spared.is_empty() {
         let spared = label::plain(&added.spared.join(", "));
         text.push_str(&format!("Protected, and goes on: {spared}.\n"));
+    }
+    for other in &added.beside {
+        text.push_str(&format!(
+            "{} ({}) is counted as one device with it, by evidence alone, and goes on: `sekisho block add {}` holds it too.\n",
+            name(other),
+            label::plain(&other.mac),
+            label::plain(&other.mac)
+        ));
     }
     text.push_str(&lost(&added.lost, here));
     if !added.entered {

@@ -239,6 +239,68 @@ fn who_is_perhaps_the_same_is_shown_with_what_to_say() {
     assert!(shown.ends_with(words), "{shown}");
 }
 
+/// Two addresses that are one device by evidence: the first is held, the second was heard last.
+fn by_evidence() -> [Value; 2] {
+    let with = |id: u64, mac: &str| {
+        json!({
+            "number": 17, "dhcp_client_id": "0004ab", "with": [{ "id": id, "mac": mac, "ips": [] }],
+        })
+    };
+    let (mut first, mut second) = (device(), device());
+    first["one_by_evidence"] = with(23, "00:1b:21:0a:0b:0d");
+    (first["approved"], first["name"]) = (true.into(), "laptop".into());
+    let later = json!({
+        "id": 23, "mac": "00:1b:21:0a:0b:0d", "ips": ["10.0.9.7"], "block": null, "port": "eth2",
+        "last_seen": "2025-12-31T23:59:00.000000+0000", "first_seen": "2025-12-31T23:00:00.000000+0000",
+        "place": "ward 3", "one_by_evidence": with(17, "00:1b:21:0a:0b:0c"),
+    });
+    second.as_object_mut().unwrap().extend(later.as_object().unwrap().clone());
+    [first, second]
+}
+
+#[test]
+fn addresses_that_are_one_by_evidence_are_one_line_and_it_is_said_that_each_is_held_by_itself() {
+    let mut other = device();
+    (other["id"], other["mac"]) = (30.into(), "00:1b:21:0a:0b:0e".into());
+    let [first, second] = by_evidence();
+    let all: Vec<DeviceInfo> = read(json!([second, other, first]));
+    let shown = show::devices(&all, &show::Here { width: 200, ..here() });
+    let line = shown.lines().find(|line| line.starts_with("laptop")).unwrap();
+    for part in
+        ["00:1b:21:0a:0b:0c +1", "10.0.0.7 +4", "eth2/20", "1m ago", "blocked #5 (00:1b:21:0a:0b:0c alone)"]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let hint = "\n2 devices. PEERS: destinations in the last minute / what is usual.\n`sekisho devices show DEVICE` tells where one is, \
+                and why it is of its kind.\n1 of them is one device with several addresses by evidence alone, each of which is held, \
+                spared and judged by itself: `sekisho devices show 17` tells more.\n";
+    assert!(shown.ends_with(hint), "{shown}");
+    let words = "one with     00:1b:21:0a:0b:0d (number 23), counted as device 17 by evidence alone: they ask by DHCP under client id \
+                 0004ab, and are heard by turns. Each is held, spared and judged by itself. To have them be one for that too: `sekisho \
+                 devices merge 17 23`; if they are not one: `sekisho devices split 00:1b:21:0a:0b:0c`\n";
+    let shown = show::device(&all[2], &here());
+    assert!(shown.ends_with(words), "{shown}");
+    let text = csv::export(&all, false).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("17,")).collect();
+    let want = "17,laptop,00:1b:21:0a:0b:0c 00:1b:21:0a:0b:0d,10.0.0.7 fe80::7 10.0.9.7,Intel Corporate,modality,0.93,,,ward 3,,,no,eth2,20,\
+                ward-3,sw-3f Gi0/7,2025-12-31T22:00:00.000000+0000,2025-12-31T23:59:00.000000+0000,blocked 5 (00:1b:21:0a:0b:0c alone),\
+                DHCP client id 0004ab";
+    assert_eq!((lines, text.lines().count()), (vec![want], 3));
+    let rows = csv::import(text.as_bytes()).unwrap();
+    assert_eq!(csv::of_one_device(&rows, &all), Ok(()));
+}
+
+#[test]
+fn what_was_found_to_be_two_says_why() {
+    let mut first = device();
+    first["perhaps_same"] = json!([{
+        "device": { "id": 23, "mac": "00:1b:21:0a:0b:0d", "ips": [] }, "dhcp_client_id": "0004ab",
+        "against": "they are heard at the same time",
+    }]);
+    let shown = show::device(&read(first), &here());
+    assert!(shown.contains("under one client id; but they are heard at the same time. If so:"), "{shown}");
+}
+
 #[test]
 fn the_class_the_decision_and_what_is_lost_are_shown() {
     let mut device = device();
@@ -538,7 +600,9 @@ fn all_targets_levels_and_directions_can_be_given() {
     (entry["level"], entry["direction"], entry["device"]) = ("pin".into(), "to".into(), Value::Null);
     entry["pairs"] = 17.into();
     let impact = json!({ "devices": 1, "conversations": 3 });
-    let added = json!({ "block": entry, "extended": false, "impact": impact, "spared": ["CT 1"] });
+    let beside = json!([{ "id": 23, "mac": "00:1b:21:0a:0b:0d", "ips": [], "name": "dock" }]);
+    let added =
+        json!({ "block": entry, "extended": false, "impact": impact, "spared": ["CT 1"], "beside": beside });
     let (text, asked) = command(
         "block add MRI 10.0.0.9 --net fd00::/48 --vlan 20 --port eth1 --segment ward --level quarantine --direction to \
          --allow repair --force",
@@ -556,7 +620,8 @@ fn all_targets_levels_and_directions_can_be_given() {
         "vlan 20, port eth1, segment ward is pinned to what it did before as a receiver until 2026-01-01 ";
     assert!(text.starts_with(want), "{text}");
     let want = ": entry 5.\nIt hits 1 known device and 3 conversations that go on.\n17 pairs of peer and service stay \
-        open, and ARP and DHCP.\nProtected, and goes on: CT 1.\n";
+        open, and ARP and DHCP.\nProtected, and goes on: CT 1.\ndock (00:1b:21:0a:0b:0d) is counted as one device with it, by evidence \
+        alone, and goes on: `sekisho block add 00:1b:21:0a:0b:0d` holds it too.\n";
     assert!(text.ends_with(want), "{text}");
     for (line, want) in [
         ("--vlan 20", json!({ "target": "vlan 20" })),

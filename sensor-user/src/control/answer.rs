@@ -9,7 +9,9 @@ use sensor_core::inventory::cards::Card;
 use sensor_core::policy::review::Review;
 use sensor_core::policy::window::Window;
 use sensor_core::policy::{Block, List, Origin, Target};
-use sensor_core::snapshot::{ClassSuccess, DeviceView, FindingView, IncidentView, Perhaps, Snapshot};
+use sensor_core::snapshot::{
+    ClassSuccess, DeviceView, FindingView, IncidentView, OneByEvidence, Perhaps, Snapshot,
+};
 use sensor_core::time::Time;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,8 +22,8 @@ use crate::clock::WallClock;
 use crate::eve::card::address;
 use crate::protocol::{
     Added, Approved, BlockInfo, CardInfo, DeviceInfo, DeviceName, FindingInfo, ImpactInfo, IncidentInfo,
-    JudgedInfo, KindInfo, LiveStatus, MistakeInfo, PerhapsInfo, Refusal, RefusalKind, Regrouped, ReviewInfo,
-    Status, SuccessInfo, SwitchInfo, VerdictInfo, WaitInfo, WindowInfo,
+    JudgedInfo, KindInfo, LiveStatus, MistakeInfo, OneInfo, PerhapsInfo, Refusal, RefusalKind, Regrouped,
+    ReviewInfo, Status, SuccessInfo, SwitchInfo, VerdictInfo, WaitInfo, WindowInfo,
 };
 
 /// One part of the view.
@@ -54,12 +56,13 @@ pub fn refusal(error: &CommandError) -> Refusal {
 /// What an order brought about.
 pub fn reply(reply: &Reply, clock: &WallClock) -> Value {
     match reply {
-        Reply::Added { block, extended, device, impact, lost, spared, entered } => {
+        Reply::Added { block, extended, device, impact, lost, spared, beside, entered } => {
             let block = block_info(block, device.as_ref().map(device_name), clock);
             let (devices, conversations) = (impact.devices, impact.conversations);
             let impact = ImpactInfo { devices, conversations };
             let (extended, entered, spared) = (*extended, *entered, spared.clone());
-            json(&Added { block, extended, impact, lost: json(&**lost), spared, entered })
+            let beside = beside.iter().map(device_name).collect();
+            json(&Added { block, extended, impact, lost: json(&**lost), spared, beside, entered })
         }
         Reply::Approved { incident, level, action } => {
             let action = json(action).as_str().map(str::to_owned);
@@ -143,6 +146,7 @@ fn unheard_device(card: &Card, name: &DeviceRef) -> DeviceInfo {
         switch: None,
         kind: None,
         names: Vec::new(),
+        one_by_evidence: None,
         perhaps_same: Vec::new(),
         gateway: false,
         protected: false,
@@ -166,6 +170,7 @@ fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo
         switch: view.uplink.as_ref().map(switch),
         kind: view.label.as_ref().map(KindInfo::of),
         names: view.names.clone(),
+        one_by_evidence: view.one.as_ref().map(one),
         perhaps_same: view.perhaps.iter().map(perhaps).collect(),
         gateway: view.gateway,
         protected: view.protected,
@@ -176,7 +181,19 @@ fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo
 }
 
 fn perhaps(perhaps: &Perhaps) -> PerhapsInfo {
-    PerhapsInfo { device: device_name(&perhaps.device), dhcp_client_id: perhaps.client_id.clone() }
+    PerhapsInfo {
+        device: device_name(&perhaps.device),
+        dhcp_client_id: perhaps.client_id.clone(),
+        against: perhaps.against.map(|why| why.words().to_owned()),
+    }
+}
+
+fn one(one: &OneByEvidence) -> OneInfo {
+    OneInfo {
+        number: one.number,
+        with: one.with.iter().map(device_name).collect(),
+        dhcp_client_id: one.client_id.clone(),
+    }
 }
 
 fn switch(said: &Neighbour) -> SwitchInfo {

@@ -105,7 +105,12 @@ fn view() -> View {
         }),
         label: Some(Label { kind: Kind::Modality, confidence: 0.931, reasons: vec!["x".to_owned()] }),
         names: vec!["mri2".to_owned()],
-        perhaps: vec![Perhaps { device: cards()[1].1.clone(), client_id: "0001ab".to_owned() }],
+        one: None,
+        perhaps: vec![Perhaps {
+            device: cards()[1].1.clone(),
+            client_id: "0001ab".to_owned(),
+            against: None,
+        }],
         gateway: false,
         protected: false,
         block: Some(5),
@@ -198,7 +203,16 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                 let lost =
                     Preview { level, peers: 1, services: 2, conversations: 3, lost: vec![], vital: vec![] };
                 let lost = Box::new(lost);
-                let reply = Reply::Added { block, extended: false, device, impact, lost, spared, entered };
+                let reply = Reply::Added {
+                    block,
+                    extended: false,
+                    device,
+                    impact,
+                    lost,
+                    spared,
+                    beside: vec![],
+                    entered,
+                };
                 drop(answer.send(Ok(reply)));
             }
             Ask::Drilled(_, answer) => drop(answer.send(())),

@@ -1,6 +1,7 @@
 //! What people say of devices, as it is told.
 
-use sensor_core::event::{CardChange, CardStep};
+use sensor_core::event::{CardChange, CardStep, DeviceRef, Grouping};
+use sensor_core::identify::group::WhyTwo;
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::cards::Card;
 use sensor_core::policy::class::Kind;
@@ -30,6 +31,11 @@ pub fn fields(object: &mut Map<String, Value>, change: &CardChange) {
             "by": change.by,
         }),
     );
+    if let Some((inventory, group)) = object.get_mut("inventory").zip(change.group.as_ref()) {
+        inventory["with"] = serde_json::to_value(&group.with).unwrap_or_default();
+        inventory["dhcp_client_id"] = group.client_id.clone().into();
+        inventory["why"] = group.why.map(WhyTwo::name).into();
+    }
     if let Some(inventory) = object.get_mut("inventory").filter(|_| !distinct.is_empty()) {
         inventory["distinct_from"] = distinct.iter().map(address).collect();
     }
@@ -44,9 +50,26 @@ pub fn sentence(change: &CardChange) -> String {
         CardStep::Merged => "has another address",
         CardStep::Split => "is a device of its own again, without an address it was one with",
         CardStep::Renumbered => "has this number now: another device had the same",
+        CardStep::Grouped => "is counted as one device",
+        CardStep::Dissolved => "is no longer counted as one device",
         CardStep::Forgotten => "is forgotten",
     };
-    format!("inventory {name} (number {}) {what}, by {}", change.card.id, label::plain(&change.by))
+    let group = change.group.as_ref().map(group).unwrap_or_default();
+    format!("inventory {name} (number {}) {what}{group}, by {}", change.card.id, label::plain(&change.by))
+}
+
+/// With whom it is one, and why or why not.
+fn group(group: &Grouping) -> String {
+    let name = |device: &DeviceRef| {
+        let name = label::device(device.name.as_deref(), device.maker.as_deref(), &device.mac.to_string());
+        format!("{name} (number {})", device.id)
+    };
+    let with: Vec<String> = group.with.iter().map(name).collect();
+    let why = group.why.map_or(
+        "they ask by DHCP under one client id and are heard by turns. It is evidence alone: each is held, spared and judged by itself",
+        WhyTwo::words,
+    );
+    format!(" with {}: {why}", with.join(", "))
 }
 
 /// A device by the address it is known by.

@@ -511,7 +511,13 @@ fn what_people_say_of_a_device_is_told() {
     };
     let step = CardStep::Described;
     is_told(
-        Event::Card(CardChange { step, device: device(), card: Box::new(card), by: "sato".to_owned() }),
+        Event::Card(CardChange {
+            step,
+            device: device(),
+            card: Box::new(card),
+            by: "sato".to_owned(),
+            group: None,
+        }),
         None,
         json!({
             "timestamp": "2026-01-01T00:00:01.500000+0000",
@@ -533,6 +539,42 @@ fn what_people_say_of_a_device_is_told() {
         }),
         "inventory Intel 00:1b:21:0a:0b:0c (number 7) is described anew, by sato",
     );
+}
+
+#[test]
+fn who_is_one_by_evidence_is_told_with_the_evidence_and_why_no_longer() {
+    use sensor_core::event::{CardChange, CardStep, Grouping};
+    use sensor_core::identify::group::WhyTwo;
+    use sensor_core::inventory::DeviceKey;
+    use sensor_core::inventory::cards::Card;
+    let other = DeviceRef { id: 9, name: Some("dock".to_owned()), ..device() };
+    let told = |step, why| {
+        let card = Card { id: 7, keys: vec![DeviceKey::Local(device().mac)], ..Card::default() };
+        let group = Some(Grouping { with: vec![other.clone()], client_id: "0004ab".to_owned(), why });
+        let event = Event::Card(CardChange {
+            step,
+            device: device(),
+            card: card.into(),
+            by: "sekisho".to_owned(),
+            group,
+        });
+        let timed = Timed { time: START, event };
+        let inventory = teller().value(&timed, None)["inventory"].clone();
+        assert_eq!(
+            (&inventory["with"][0]["id"], &inventory["dhcp_client_id"]),
+            (&json!(9), &json!("0004ab"))
+        );
+        (teller().sentence(&timed, None), inventory["action"].clone(), inventory["why"].clone())
+    };
+    let (sentence, action, why) = told(CardStep::Grouped, None);
+    let want = "inventory Intel 00:1b:21:0a:0b:0c (number 7) is counted as one device with dock (number 9): they ask by DHCP under one \
+                client id and are heard by turns. It is evidence alone: each is held, spared and judged by itself, by sekisho";
+    assert!(sentence.ends_with(want), "{sentence}");
+    assert_eq!((action, why), (json!("grouped"), json!(null)));
+    let (sentence, action, why) = told(CardStep::Dissolved, Some(WhyTwo::Together));
+    let want = "(number 7) is no longer counted as one device with dock (number 9): they are heard at the same time, by sekisho";
+    assert!(sentence.ends_with(want), "{sentence}");
+    assert_eq!((action, why), (json!("dissolved"), json!("together")));
 }
 
 #[test]

@@ -128,6 +128,9 @@ pub struct Added {
     /// Who among them is protected, and goes on.
     #[serde(default)]
     pub spared: Vec<String>,
+    /// Who is counted as one device with them, by evidence alone, and goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<DeviceName>,
     /// It is entered; false: that was only looked at.
     #[serde(default = "yes")]
     pub entered: bool,

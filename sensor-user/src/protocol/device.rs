@@ -59,7 +59,7 @@ pub struct DeviceDistinct {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Regrouped {
     /// Who changed.
-    pub devices: Vec<super::DeviceName>,
+    pub devices: Vec<DeviceName>,
     /// What a person must know besides: who is cut off too now, or still; who is not, and why.
     pub remarks: Vec<String>,
 }
@@ -99,8 +99,22 @@ pub struct CardInfo {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PerhapsInfo {
     /// The other one.
-    pub device: super::DeviceName,
+    pub device: DeviceName,
     /// The DHCP client identifier under which both ask, in hexadecimal digits.
+    pub dhcp_client_id: String,
+    /// Why they are not counted as one by that, if they were found to be two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
+}
+
+/// That several are counted as one device, by evidence alone. Each is held, spared and judged by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OneInfo {
+    /// The number by which they are counted: that of the one known first.
+    pub number: u64,
+    /// The others.
+    pub with: Vec<DeviceName>,
+    /// The DHCP client identifier under which all of them ask, in hexadecimal digits.
     pub dhcp_client_id: String,
 }
 
@@ -190,6 +204,9 @@ pub struct DeviceInfo {
     /// What it calls itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// With whom it is counted as one device, by evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_by_evidence: Option<OneInfo>,
     /// Other devices that are perhaps the same one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub perhaps_same: Vec<PerhapsInfo>,

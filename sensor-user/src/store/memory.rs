@@ -7,6 +7,8 @@ use sensor_core::addr::Mac;
 use sensor_core::detect::{self, Finding};
 use sensor_core::event::Value as Number;
 use sensor_core::evidence::Family;
+use sensor_core::identify::client::ClientId;
+use sensor_core::identify::group::{Shared, WhyTwo};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::observation::{FlowId, Kind};
 use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
@@ -34,21 +36,22 @@ pub struct MemoryRow {
 }
 
 /// Kind and name of what a row is about.
-pub fn names(key: MemoryKey) -> (&'static str, String) {
+pub fn names(key: &MemoryKey) -> (&'static str, String) {
     match key {
         MemoryKey::Review(id) => ("review", id.to_string()),
         MemoryKey::Asked(incident) => ("asked", incident.to_string()),
-        MemoryKey::Past(device) => ("past", target(device).to_string()),
+        MemoryKey::Past(device) => ("past", target(*device).to_string()),
         MemoryKey::Window(id) => ("window", id.to_string()),
         MemoryKey::Last(counter) => ("last", counter.name().to_owned()),
         MemoryKey::Drilled => ("drill", String::new()),
+        MemoryKey::Shared(id) => ("shared", id.to_string()),
     }
 }
 
 impl MemoryRow {
     /// What is remembered as a row, written at `now` in this boot.
     pub fn new(memory: &Memory, boot_id: &str, now: Now) -> Self {
-        let (kind, key) = names(memory.key());
+        let (kind, key) = names(&memory.key());
         let (value, since, until) = match memory {
             Memory::Review(review) => (review_value(review), review.since, None),
             Memory::Asked(asked) => (asked_value(asked), asked.finding.first_evidence, Some(asked.until)),
@@ -60,6 +63,7 @@ impl MemoryRow {
             Memory::Window(window) => (window_value(window), window.since, Some(window.until)),
             Memory::Last(_, number) => (json!(number), now.mono, None),
             Memory::Drilled(time) => (Value::Null, *time, None),
+            Memory::Shared(shared) => (shared_value(shared), now.mono, None),
         };
         let span = Span::new(since, until, boot_id, now);
         Self { kind: kind.to_owned(), key, value: value.to_string(), span }
@@ -107,6 +111,19 @@ impl MemoryRow {
                 Ok(Memory::Window(Window { id, cover, from, until, reason, since, by }))
             }
             "drill" => Ok(Memory::Drilled(since)),
+            "shared" => {
+                let id =
+                    ClientId::try_from(self.key.clone()).map_err(|error| format!("{}: {error}", self.key))?;
+                let members: Vec<String> = field(&value, "members")?;
+                let members = members.iter().map(|text| device(text)).collect::<Result<_, String>>()?;
+                let refuted: Option<String> = field(&value, "refuted")?;
+                let by_name = |name: &String| {
+                    let known = WhyTwo::LASTING.into_iter().find(|why| why.name() == name);
+                    known.ok_or_else(|| format!("refuted: {name} is not known"))
+                };
+                let refuted = refuted.as_ref().map(by_name).transpose()?;
+                Ok(Memory::Shared(Box::new(Shared { id, members, refuted })))
+            }
             "last" => {
                 let counter = Counter::ALL.into_iter().find(|counter| counter.name() == self.key);
                 let counter = counter.ok_or_else(|| format!("numbers of {} are not known", self.key))?;
@@ -167,6 +184,11 @@ impl MemoryRow {
 fn review_value(review: &Review) -> Value {
     let Review { detector, scope, incident, by, .. } = review;
     json!({ "detector": detector, "scope": scope.to_string(), "incident": incident, "by": by })
+}
+
+fn shared_value(shared: &Shared) -> Value {
+    let members: Vec<String> = shared.members.iter().map(|key| target(*key).to_string()).collect();
+    json!({ "members": members, "refuted": shared.refuted.map(WhyTwo::name) })
 }
 
 /// Its beginning goes by its end: both are to come when it is written, and only what is to come can be said by any clock.

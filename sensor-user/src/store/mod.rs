@@ -63,7 +63,7 @@ const TO_2: &str = "
 /// What brings a database of layout 2 to layout 3.
 const TO_3: &str = "
     CREATE TABLE memory (
-        kind          TEXT NOT NULL,    -- past, review, asked, window, last; aside: cannot be understood
+        kind          TEXT NOT NULL,    -- past, review, asked, window, last, drill, shared; aside: cannot be understood
         key           TEXT NOT NULL,    -- a number, or an address
         value         TEXT NOT NULL,    -- JSON
         boot_id       TEXT NOT NULL,    -- as in block
@@ -101,7 +101,7 @@ const PRUNE: &str = "
     WHERE kind = 'asked' AND value ->> 'refused' IS NOT NULL AND boot_id = ?1 AND until_mono_ns <= ?2";
 
 /// What a change is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Key {
     Block(BlockId),
     Memory(MemoryKey),
@@ -115,7 +115,7 @@ impl Key {
             Save::Put(block) => Self::Block(block.id),
             Save::Forget(id) => Self::Block(*id),
             Save::Keep(memory) => Self::Memory(memory.key()),
-            Save::Drop(key) => Self::Memory(*key),
+            Save::Drop(key) => Self::Memory(key.clone()),
             Save::Device(kept) => Self::Device(kept.key),
             Save::ForgetDevice(key) => Self::Device(*key),
             Save::Card(card) => Self::Card(card.id),
@@ -354,7 +354,7 @@ impl Store {
                     }
                 }
                 Save::Drop(key) => {
-                    let (kind, key) = memory::names(*key);
+                    let (kind, key) = memory::names(key);
                     let delete = "DELETE FROM memory WHERE kind = ?1 AND key = ?2";
                     transaction.prepare_cached(delete)?.execute(params![kind, key])?;
                 }

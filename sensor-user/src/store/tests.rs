@@ -1,7 +1,7 @@
 //! Tests of the store: restarts, clocks, and what goes wrong with disks.
 
 use proptest::prelude::*;
-use sensor_core::addr::Prefix;
+use sensor_core::addr::{Mac, Prefix};
 use sensor_core::detect::Finding;
 use sensor_core::engine::{Command, Engine, Output};
 use sensor_core::event::Value;
@@ -9,6 +9,7 @@ use sensor_core::evidence::Family;
 use sensor_core::identify::Kind as Sort;
 use sensor_core::identify::client::ClientId;
 use sensor_core::identify::facts::{self, Asks, Facts};
+use sensor_core::identify::group::{Shared, WhyTwo};
 use sensor_core::identify::kept::KeptIdentity;
 use sensor_core::identify::neighbour::Neighbour;
 use sensor_core::identify::syn::Syn;
@@ -304,6 +305,13 @@ fn past(device: DeviceKey, forgotten: Time) -> Memory {
     Memory::Past(device, Past { isolations: 3, level: Level::Pin, family: Family::Brute, forgotten })
 }
 
+fn shared(machine: u8, refuted: Option<WhyTwo>) -> Memory {
+    let id = ClientId::of_duid(&[0, 2, 0, 0, 0xab, 0x11, machine, 2, 3, 4]).unwrap();
+    let members = if refuted.is_none() { vec![7, 8] } else { Vec::new() };
+    let members = members.into_iter().map(|n| DeviceKey::Local(Mac([0, 0x1b, 0x21, 0, 0, n]))).collect();
+    Memory::Shared(Box::new(Shared { id, members, refuted }))
+}
+
 #[test]
 fn what_the_engine_remembers_survives_a_restart() {
     let dir = TempDir::new().unwrap();
@@ -317,6 +325,8 @@ fn what_the_engine_remembers_survives_a_restart() {
         past(routed, NOW.mono.plus(900 * HOUR)),
         review(8, "10.0.0.9"),
         review(9, "icu"),
+        shared(1, None),
+        shared(2, Some(WhyTwo::Together)),
         window(2, Cover::Everybody),
         window(3, Cover::Segment("icu".parse().unwrap())),
         window(4, Cover::Device("MRI 2".to_owned(), block(1, None).targets)),

@@ -72,9 +72,10 @@ impl Engine {
             block.reason = add.reason;
         }
         let device = self.describe_first(&targets);
+        let beside = self.beside(&block.targets);
         let (impact, lost) = (self.impact(&block.targets), Box::new(self.preview_of(&block)));
         if !entered {
-            return Ok(Reply::Added { block, extended, device, impact, lost, spared, entered });
+            return Ok(Reply::Added { block, extended, device, impact, lost, spared, beside, entered });
         }
         let changed = old.is_some_and(|old| {
             (old.level, old.direction, &old.list) != (block.level, block.direction, &block.list)
@@ -87,7 +88,7 @@ impl Engine {
         let isolation = tell(&block, change, device.clone());
         self.enter(block.clone(), out);
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });
-        Ok(Reply::Added { block, extended, device, impact, lost, spared, entered })
+        Ok(Reply::Added { block, extended, device, impact, lost, spared, beside, entered })
     }
 
     /// An entry about nobody yet.

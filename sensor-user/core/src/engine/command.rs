@@ -120,6 +120,8 @@ pub enum Reply {
         lost: Box<Preview>,
         /// Who among them is protected, and goes on.
         spared: Vec<String>,
+        /// Who is counted as one with them by evidence, and goes on.
+        beside: Vec<DeviceRef>,
         /// It is entered; else that was only looked at.
         entered: bool,
     },
@@ -314,7 +316,10 @@ pub enum CommandError {
     #[error("these are one device already: number {0}")]
     SameDevice(DeviceId),
     /// It is no part of a larger device.
-    #[error("{0} is not one of several addresses that were merged; `sekisho devices show` tells which are")]
+    #[error(
+        "{0} is not one of several addresses that are one device, by word of a person or by evidence; `sekisho devices show` tells \
+         which are"
+    )]
     NotMerged(String),
     /// A gateway is never part of another device.
     #[error("{0} is a gateway: it carries the traffic of many devices, and is never one with another device")]
@@ -339,6 +344,22 @@ impl Engine {
     /// Carries out an operator's order.
     pub fn command(&mut self, now: Time, command: Command, out: &mut Output) -> Result<Reply, CommandError> {
         self.note(|| Input::Command(now, Box::new(command.clone())));
+        let of_devices = matches!(
+            command,
+            Command::Describe(..)
+                | Command::Merge(..)
+                | Command::Distinct(..)
+                | Command::Split(..)
+                | Command::ForgetDevice(..)
+        );
+        let reply = self.carry_out(now, command, out);
+        if of_devices {
+            self.settle_groups(now, out);
+        }
+        reply
+    }
+
+    fn carry_out(&mut self, now: Time, command: Command, out: &mut Output) -> Result<Reply, CommandError> {
         match command {
             Command::Add(add) => self.add(now, add, out),
             Command::Approve(incident, true, by) => self.approve(incident, &by, now, out),

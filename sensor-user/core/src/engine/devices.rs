@@ -1,6 +1,6 @@
 //! What people say of devices, carried out: cards written and taken away.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::event::{CardChange, CardStep, DeviceRef, Event, Timed};
 use crate::inventory::cards::{Card, DeviceId, Edit, MAX_CARDS};
@@ -47,14 +47,24 @@ impl Engine {
             return Err(CommandError::Edits);
         }
         let keys = self.keys_named(edits);
+        let named: BTreeSet<DeviceKey> = keys.iter().flatten().copied().collect();
+        let parts: Vec<_> = keys
+            .into_iter()
+            .zip(edits)
+            .map(|(key, (_, edit))| key.map(|key| self.spread(key, edit, &named)))
+            .collect();
         let mut before: BTreeMap<DeviceId, Option<Card>> = BTreeMap::new();
-        for (key, (_, edit)) in keys.iter().zip(edits) {
-            key.iter().for_each(|key| self.free_name(*key, edit, &mut before));
+        for (key, edit) in parts.iter().flatten().flatten() {
+            self.free_name(*key, edit, &mut before);
         }
         let mut mistakes = Mistakes::default();
-        for (at, (key, (who, edit))) in keys.into_iter().zip(edits).enumerate() {
-            match key {
-                Ok(key) => self.edit((at, who), key, edit, &mut before, &mut mistakes),
+        for (at, (parts, (who, _))) in parts.into_iter().zip(edits).enumerate() {
+            match parts {
+                Ok(parts) => {
+                    for (key, edit) in parts {
+                        self.edit((at, who), key, &edit, &mut before, &mut mistakes);
+                    }
+                }
                 Err(error) => mistakes.add(at, Some("device"), error),
             }
         }
@@ -164,6 +174,7 @@ impl Engine {
             device: device.clone(),
             card: card.into(),
             by: by.to_owned(),
+            group: None,
         };
         out.events.push(Timed { time: now, event: Event::Card(change) });
         Ok(Reply::Described(vec![device]))
@@ -200,7 +211,13 @@ impl Engine {
         now: Time,
         out: &mut Output,
     ) {
-        let change = CardChange { step, device: self.ref_of(&card), card: Box::new(card), by: by.to_owned() };
+        let change = CardChange {
+            step,
+            device: self.ref_of(&card),
+            card: Box::new(card),
+            by: by.to_owned(),
+            group: None,
+        };
         self.untold.push_back(Timed { time: now, event: Event::Card(change) });
         self.tell_cards(now, false, out);
     }

@@ -140,13 +140,20 @@ impl Engine {
     ) -> Result<Reply, CommandError> {
         let key = self.key_named(address)?;
         let card = self.inventory.cards().of(key).filter(|card| card.keys.len() > 1).cloned();
+        if card.is_none() && self.groups.of(key).is_some() {
+            return self.leave_group(key, by, now, out);
+        }
         let card = card.ok_or_else(|| CommandError::NotMerged(address.to_owned()))?;
         let (mut parts, doubt) = card.parted(|part| self.inventory.is_vital(part, &self.settings));
         for part in parts.iter_mut().filter(|part| part.id == 0) {
             part.id = self.inventory.next_id();
         }
         let first = card.keys.first() == Some(&key);
-        let (own, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.keys.contains(&key));
+        let (mut own, others): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|part| part.keys.contains(&key));
+        // What is found by evidence must not undo it.
+        let alike = self.sharing_with(key, others.iter().flat_map(|part| part.keys.iter().copied()));
+        own.iter_mut().for_each(|part| part.part_from(&alike));
         // They were within the bound together.
         let rest = others.into_iter().reduce(|into, other| self.one_card(&into, &other).unwrap_or(into));
         let mut apart: Vec<Card> = rest.into_iter().chain(own).collect();
@@ -169,6 +176,24 @@ impl Engine {
         }
         remarks.extend(self.part_entries(key, &card, now, out));
         Ok(Reply::Regrouped { devices, remarks })
+    }
+
+    /// Says that an address is a device of its own, and none of those it was one with by evidence.
+    fn leave_group(
+        &mut self,
+        key: DeviceKey,
+        by: &str,
+        now: Time,
+        out: &mut Output,
+    ) -> Result<Reply, CommandError> {
+        let card = self.card_of_key(key);
+        let others = self.one_by_evidence(key).into_iter().filter(|other| !card.keys.contains(other));
+        let parted = self.inventory.cards().parted_from(&card, &others.collect::<Vec<_>>());
+        let parted = parted.map_err(|error| CommandError::Card { who: card.id.to_string(), error })?;
+        let before = self.inventory.cards().get(card.id).cloned();
+        self.inventory.put_card(parted);
+        let changed = self.card_changed(card.id, before, (CardStep::Split, by), now, out);
+        Ok(Reply::Regrouped { devices: changed.into_iter().collect(), remarks: Vec::new() })
     }
 
     /// Has the store keep these devices, with the numbers they have now.

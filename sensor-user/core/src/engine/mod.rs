@@ -11,6 +11,7 @@ mod devices;
 mod follow;
 mod forbidden;
 mod fuse;
+mod group;
 mod habit;
 mod hold;
 mod identify;
@@ -45,6 +46,7 @@ use crate::flow::{Conversations, RST, Role, TCP, UDP};
 use crate::health::{Health, Services};
 use crate::hearing::Hearing;
 use crate::identify::Identities;
+use crate::identify::group::Groups;
 use crate::incident::Incidents;
 use crate::inventory::{self, DeviceKey, Inventory};
 use crate::observation::{FlowId, FlowSeen, Kind, Observation, Verdict};
@@ -105,6 +107,7 @@ pub struct Engine {
     success: Success,
     hearing: Hearing,
     identities: Identities,
+    groups: Groups,
     detectors: Detectors,
     incidents: Incidents,
     ledger: Ledger,
@@ -156,6 +159,7 @@ impl Engine {
             success: Success::new(&settings),
             hearing: Hearing::default(),
             identities: Identities::new(settings.limits.devices),
+            groups: Groups::default(),
             detectors: Detectors {
                 registered: REGISTRY.iter().map(|(_, build)| build(&settings)).collect(),
                 unusual: Some(Box::new(Unusual::new(&settings))),
@@ -231,6 +235,7 @@ impl Engine {
         }
         self.settle_lapsed(now, out);
         self.keep_devices(now, false, out);
+        self.watch_groups(now, out);
         self.tell_cards(now, false, out);
         if now >= self.next_second_look {
             self.next_second_look = now.plus(SECOND_LOOK);

@@ -62,6 +62,7 @@ impl Engine {
                     let saves = self.repeats.recall(device, past);
                     out.saves.extend(saves.into_iter().filter(|save| matches!(save, Save::Drop(_))));
                 }
+                Memory::Shared(shared) => self.groups.recall(*shared),
                 // The daemon's, not the engine's.
                 Memory::Drilled(_) => {}
                 Memory::Asked(asked) => self.recall_asked(*asked, now, out),
@@ -72,6 +73,8 @@ impl Engine {
             let card = self.card_of_key(key);
             self.tell_card(card, (CardStep::Renumbered, "sekisho"), now, out);
         }
+        // The settings may be others.
+        self.settle_groups(now, out);
         self.turn_windows(now, out);
         self.reserve_numbers(out);
     }

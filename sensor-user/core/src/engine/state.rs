@@ -10,7 +10,7 @@ use crate::state::{State, state};
 use crate::time::Time;
 
 state!(Engine {
-    inventory, conversations, contacts, services, success, hearing, identities, detectors, incidents, ledger, repeats, blocks,
+    inventory, conversations, contacts, services, success, hearing, identities, groups, detectors, incidents, ledger, repeats, blocks,
     following, ports, waiting, reviews, windows, drill, recent, silenced, sighted_since, begun, heard_since, next_second_look,
     next_keep, sight,
 } keeps { settings, found, notes, untold, next_told });

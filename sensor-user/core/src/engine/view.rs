@@ -3,10 +3,12 @@
 use crate::event::DeviceRef;
 use crate::identify::client::Alike;
 use crate::incident::Incident;
-use crate::inventory::{self, Inventory};
+use crate::inventory::{self, DeviceKey, Inventory};
 use crate::policy::{Block, BlockName, Why};
 use crate::settings::Mode;
-use crate::snapshot::{ClassSuccess, DeviceView, EngineStats, FindingView, IncidentView, Perhaps, Snapshot};
+use crate::snapshot::{
+    ClassSuccess, DeviceView, EngineStats, FindingView, IncidentView, OneByEvidence, Perhaps, Snapshot,
+};
 use crate::time::Time;
 
 use super::Engine;
@@ -23,6 +25,7 @@ impl Engine {
             flows_evicted: self.conversations.evicted,
             contacts_waiting: self.contacts.len() as u64,
             contacts_evicted: self.contacts.evicted,
+            client_ids_unwatched: self.groups.unwatched,
             incidents: self.incidents.opened,
             findings_silenced: self.silenced,
             blocks: self.blocks.iter().filter(|block| !block.would).count() as u64,
@@ -81,6 +84,7 @@ impl Engine {
             uplink: self.uplink(device, now).cloned(),
             label: self.label(device),
             names: self.identities.facts(device.key).map(|facts| facts.names.clone()).unwrap_or_default(),
+            one: self.one(device.key),
             perhaps: self.perhaps(device, alike),
             gateway: device.gateway,
             protected: inventory::is_protected(device, &self.settings),
@@ -88,6 +92,16 @@ impl Engine {
             destinations: usual.now,
             usual_destinations: usual.usual,
         }
+    }
+
+    /// With whom a device is counted as one.
+    fn one(&self, key: DeviceKey) -> Option<OneByEvidence> {
+        let client_id = self.groups.of(key)?.to_string();
+        let all: Vec<DeviceRef> =
+            self.one_by_evidence(key).into_iter().filter_map(|key| self.describe(key)).collect();
+        let number = all.first()?.id;
+        let with = all.into_iter().filter(|device| DeviceKey::Local(device.mac) != key).collect();
+        Some(OneByEvidence { number, with, client_id })
     }
 
     /// Who is perhaps the same device as another one; a gateway is nobody else, nor is who is not by word of a person.
@@ -98,9 +112,10 @@ impl Engine {
         for (other, id) in others.filter_map(|(key, id)| Some((self.inventory.get(key)?, id))) {
             let told = perhaps.iter().any(|perhaps| perhaps.device.id == other.id);
             let distinct = self.inventory.are_distinct(device.key, other.key);
-            if other.id != device.id && !other.gateway && !told && !distinct {
-                let device = inventory::describe(other, &self.settings);
-                perhaps.push(Perhaps { device, client_id: id.to_string() });
+            let one = self.groups.of(device.key).is_some_and(|by| self.groups.of(other.key) == Some(by));
+            if other.id != device.id && !other.gateway && !told && !distinct && !one {
+                let (device, client_id) = (inventory::describe(other, &self.settings), id.to_string());
+                perhaps.push(Perhaps { device, client_id, against: self.groups.refuted(id) });
             }
         }
         perhaps

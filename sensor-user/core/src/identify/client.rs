@@ -1,8 +1,8 @@
 //! By what identifier a device asks for an address. Two that ask under the same one are perhaps one device with two network
-//! cards; or clones of one disk image, or one that borrows the other's. So it is evidence that people are shown, and nothing
-//! is decided by it.
+//! cards; or clones of one disk image, or one that borrows the other's. So it is evidence that people are shown, and by which
+//! devices are counted as one ([`group`](super::group)); whom to restrict is never decided by it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -15,7 +15,16 @@ use crate::inventory::DeviceKey;
 /// taken for another with the same beginning.
 pub const MAX_ID: usize = 135;
 /// An identifier of more devices than this is that of a disk image, and says nothing.
-const MAX_ALIKE: usize = 4;
+pub(crate) const MAX_ALIKE: usize = 4;
+/// Types of DUIDs (RFC 8415 11, RFC 6355).
+const DUID_LLT: [u8; 2] = [0, 1];
+const DUID_EN: [u8; 2] = [0, 2];
+const DUID_UUID: [u8; 2] = [0, 4];
+/// Bytes of a DUID before its own part: type, kind of network and time; type and number of the maker; type.
+const BEFORE_ADDRESS: usize = 8;
+const BEFORE_NAME: usize = 6;
+const BEFORE_UUID: usize = 2;
+const UUID: usize = 16;
 /// First byte of option 61 if a DUID is in it (RFC 4361 6.1), and the bytes before that: type and network card.
 const HOLDS_DUID: u8 = 255;
 const BEFORE_DUID: usize = 5;
@@ -52,6 +61,21 @@ impl ClientId {
         let first = name.first()?;
         let blank = matches!(first, 0 | 0xff) && name.iter().all(|byte| byte == first);
         (duid.len() <= MAX_ID && !blank).then(|| Self(duid.to_vec()))
+    }
+
+    /// Whether it is one that a machine makes once and uses with all its network cards: a DUID with a time, of a maker, or a UUID.
+    /// A hardware address (as option 61 or as DUID-LL) is that of a card, which may go from one machine to another; what else an
+    /// option 61 says is a text that somebody chose.
+    pub fn is_of_machine(&self) -> bool {
+        let own = |before: usize| self.0.get(before..).unwrap_or_default();
+        let (own, long) = match self.0.first_chunk() {
+            Some(&DUID_LLT) => (own(BEFORE_ADDRESS), own(BEFORE_ADDRESS).len() >= 6),
+            Some(&DUID_EN) => (own(BEFORE_NAME), own(BEFORE_NAME).len() >= 4),
+            Some(&DUID_UUID) => (own(BEFORE_UUID), own(BEFORE_UUID).len() == UUID),
+            _ => return false,
+        };
+        // All bytes alike: a main board whose maker left it blank.
+        long && own.iter().any(|byte| Some(byte) != own.first())
     }
 }
 
@@ -100,6 +124,25 @@ impl Identities {
     }
 }
 
+impl Identities {
+    /// Which of these devices ask under the same identifier of a machine.
+    pub(crate) fn sharing(
+        &self,
+        keys: impl Iterator<Item = DeviceKey>,
+    ) -> BTreeMap<ClientId, Vec<DeviceKey>> {
+        let mut by_id: BTreeMap<ClientId, Vec<DeviceKey>> = BTreeMap::new();
+        for key in keys {
+            let ids = self.facts(key).map(|facts| &facts.clients[..]).unwrap_or_default();
+            for id in ids.iter().filter(|id| id.is_of_machine()) {
+                by_id.entry(id.clone()).or_default().push(key);
+            }
+        }
+        by_id.retain(|_, keys| keys.len() > 1);
+        by_id.values_mut().for_each(|keys| keys.sort());
+        by_id
+    }
+}
+
 impl Alike<'_> {
     /// Who asks under an identifier of a device's, and under which; the device itself is among them.
     pub fn to<'b>(&'b self, ids: &'b [ClientId]) -> impl Iterator<Item = (DeviceKey, &'b ClientId)> {
@@ -121,6 +164,29 @@ mod tests {
             ClientId::of_dhcp(&[1, 2, 0, 0, 0, 0, 7]).map(String::from).as_deref(),
             Some("01020000000007")
         );
+    }
+
+    #[test]
+    fn what_names_a_card_or_was_chosen_is_none_of_a_machine() {
+        let (mac, name) = ([2, 0, 0, 0, 0, 7], [0xab, 0x11, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let uuid: Vec<u8> = (1..=16).collect();
+        let llt = [&[0, 1, 0, 1, 0x2d, 1, 2, 3], &mac[..]].concat();
+        let cases = [
+            ("with a time", llt.clone(), true),
+            ("of a maker", [&[0, 2, 0, 0], &name[..]].concat(), true),
+            ("a UUID", [&[0, 4], &uuid[..]].concat(), true),
+            ("in option 61", [&[255, 9, 9, 9, 9], &llt[..]].concat(), true),
+            ("a hardware address", [&[1], &mac[..]].concat(), false),
+            ("of a card", [&[0, 3, 0, 1], &mac[..]].concat(), false),
+            ("a text", b"\0laptop".to_vec(), false),
+            ("a short UUID", vec![0, 4, 1, 2, 3, 4], false),
+            ("a blank UUID", [&[0, 4], &[0xff; 16][..]].concat(), false),
+            ("cut off", vec![0, 1, 0, 1, 0x2d, 1], false),
+        ];
+        for (what, bytes, want) in cases {
+            let id = ClientId::of_dhcp(&bytes).unwrap();
+            assert_eq!(id.is_of_machine(), want, "{what}: {id}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod bytes;
 pub mod client;
 pub mod dhcp;
 pub mod facts;
+pub mod group;
 pub mod heard;
 pub mod judge;
 pub mod kept;

@@ -2,7 +2,7 @@
 //!
 //! A card also says which MAC addresses (or, behind a gateway, IP addresses) are one device: a laptop on its dock and off it.
 //! Only a person says so, never what is heard: a device that borrows another's identifier must not draw it into its own
-//! isolation.
+//! isolation. Those that are counted as one by evidence ([`group`](crate::identify::group)) have a card each.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -69,6 +69,19 @@ impl Card {
             && self.distinct.is_empty()
     }
 
+    /// Whether something is said otherwise of another one.
+    pub(crate) fn contradicts(&self, other: &Card) -> bool {
+        fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+            one.is_some() && other.is_some() && one != other
+        }
+        differ(&self.name, &other.name)
+            || differ(&self.place, &other.place)
+            || differ(&self.owner, &other.owner)
+            || differ(&self.note, &other.note)
+            || differ(&self.class, &other.class)
+            || differ(&self.criticality, &other.criticality)
+    }
+
     /// Takes over what it does not say itself.
     fn complete(&mut self, other: Card) {
         let fill = |mine: &mut Option<String>, theirs| *mine = mine.take().or(theirs);
@@ -82,7 +95,7 @@ impl Card {
     }
 
     /// Notes that it is none of these.
-    fn part_from(&mut self, keys: &[DeviceKey]) {
+    pub(crate) fn part_from(&mut self, keys: &[DeviceKey]) {
         let new: Vec<_> = keys.iter().filter(|key| !self.distinct.contains(key)).copied().collect();
         self.distinct.extend(new);
     }

@@ -101,11 +101,10 @@ impl Inventory {
         let due = devices.values_mut().filter(|device| {
             let released = device.clean_since > Time(0);
             let known = released || device.saved.is_some() || cards.of(device.key).is_some();
-            let lasting = device.last_seen.since(device.first_seen) >= MINUTE || device.before_ns > 0;
             let heard = device.saved.is_none_or(|saved| {
                 device.last_seen > saved && (end || device.last_seen.since(saved) >= HEARD)
             });
-            (known || lasting) && (device.changed || heard)
+            (known || device.lasts()) && (device.changed || heard)
         });
         saves.extend(due.take(most).map(|device| save(device, now, ports, owners, identities, settings)));
         if self.last_id + AHEAD / 2 >= self.reserved {

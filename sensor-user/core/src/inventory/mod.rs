@@ -33,7 +33,7 @@ use crate::policy::memory::Known;
 use crate::policy::{Name, Target};
 use crate::settings::Settings;
 use crate::state::state;
-use crate::time::{HOUR, Time};
+use crate::time::{HOUR, MINUTE, Time};
 use cards::{Card, Cards, DeviceId};
 
 /// Most IP addresses kept for a device.
@@ -432,6 +432,11 @@ impl Inventory {
         }
     }
 
+    /// Whether a device is here to stay, as against a made-up address: it was heard for a minute, or something is said of it.
+    pub(crate) fn stays(&self, device: &Device) -> bool {
+        device.lasts() || self.cards.of(device.key).is_some()
+    }
+
     /// All addresses of a device that a block entry could be about.
     pub fn targets(device: &Device) -> impl Iterator<Item = Target> {
         let mac = matches!(device.key, DeviceKey::Local(_)).then_some(Target::Mac(device.mac));
@@ -690,6 +695,11 @@ impl Device {
             said: Said::default(),
             class: None,
         }
+    }
+
+    /// Whether it was heard for a minute.
+    fn lasts(&self) -> bool {
+        self.last_seen.since(self.first_seen) >= MINUTE || self.before_ns > 0
     }
 
     /// Its IP addresses, lowest first.

@@ -1,5 +1,5 @@
 //! What must be known again after a restart besides the block list: who was restricted before, which detectors are on
-//! review, what waits for a person, which change windows were announced, and which numbers were given. Numbers that a person is told go on, for an order by number
+//! review, what waits for a person, which change windows were announced, which addresses are one device by evidence, and which numbers were given. Numbers that a person is told go on, for an order by number
 //! must never hit another incident.
 
 use std::net::IpAddr;
@@ -8,6 +8,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::addr::Mac;
 use crate::detect::Finding;
+use crate::identify::client::ClientId;
+use crate::identify::group::Shared;
 use crate::inventory::DeviceKey;
 use crate::inventory::cards::DeviceId;
 use crate::time::Time;
@@ -114,10 +116,12 @@ pub enum Memory {
     Last(Counter, u64),
     /// A fire drill went well.
     Drilled(Time),
+    /// Several devices share an identifier, and are one by that, or surely are not.
+    Shared(Box<Shared>),
 }
 
 /// What a thing to remember is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum MemoryKey {
     /// A review.
     Review(ReviewId),
@@ -131,6 +135,8 @@ pub enum MemoryKey {
     Last(Counter),
     /// The last fire drill that went well.
     Drilled,
+    /// An identifier that several devices share.
+    Shared(ClientId),
 }
 
 impl Memory {
@@ -143,6 +149,7 @@ impl Memory {
             Self::Window(window) => MemoryKey::Window(window.id),
             Self::Last(counter, _) => MemoryKey::Last(*counter),
             Self::Drilled(_) => MemoryKey::Drilled,
+            Self::Shared(shared) => MemoryKey::Shared(shared.id.clone()),
         }
     }
 }

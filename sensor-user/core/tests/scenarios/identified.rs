@@ -35,7 +35,7 @@ impl Lan {
     }
 
     /// Host n asks by DHCP under this identifier (option 61).
-    fn asks_as(&mut self, n: u8, id: &[u8]) {
+    pub(crate) fn asks_as(&mut self, n: u8, id: &[u8]) {
         let client_id = ClientId::of_dhcp(id);
         self.hear(n, Said::Dhcp(Dhcp { kind: 1, client: mac(n), client_id, ..Dhcp::default() }));
     }
@@ -45,7 +45,7 @@ impl Lan {
         self.device(n).perhaps.into_iter().map(|perhaps| perhaps.device.mac).collect()
     }
 
-    fn device(&self, n: u8) -> DeviceView {
+    pub(crate) fn device(&self, n: u8) -> DeviceView {
         self.engine.snapshot(self.now).devices.into_iter().find(|device| device.mac == mac(n)).unwrap()
     }
 

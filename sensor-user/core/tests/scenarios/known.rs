@@ -9,21 +9,21 @@ use sensor_core::time::MINUTE;
 use crate::*;
 
 impl Lan {
-    fn carry(&mut self, command: Command) -> Result<Reply, CommandError> {
+    pub(crate) fn carry(&mut self, command: Command) -> Result<Reply, CommandError> {
         self.engine.command(self.now, command, &mut self.out)
     }
 
-    fn card(&mut self, who: &str, edit: Edit) -> Result<Reply, CommandError> {
+    pub(crate) fn card(&mut self, who: &str, edit: Edit) -> Result<Reply, CommandError> {
         self.carry(Command::Describe(vec![(who.to_owned(), edit)], "root".to_owned()))
     }
 
     /// The number of host n.
-    fn number(&self, n: u8) -> Option<u64> {
+    pub(crate) fn number(&self, n: u8) -> Option<u64> {
         let devices = self.engine.snapshot(self.now).devices;
         devices.into_iter().find(|device| device.mac == mac(n)).map(|device| device.id)
     }
 
-    fn card_steps(&self) -> Vec<CardStep> {
+    pub(crate) fn card_steps(&self) -> Vec<CardStep> {
         let step = |event: &Event| match event {
             Event::Card(change) => Some(change.step),
             _ => None,
@@ -32,7 +32,7 @@ impl Lan {
     }
 
     /// Hosts 1 to 5 and 66, known for some minutes.
-    fn settled(settings: Settings) -> Lan {
+    pub(crate) fn settled(settings: Settings) -> Lan {
         let mut lan = Lan::new(settings);
         lan.populate(1..=5);
         lan.arp(66, 1);
@@ -44,11 +44,11 @@ impl Lan {
     }
 }
 
-fn name(text: &str) -> Edit {
+pub(crate) fn name(text: &str) -> Edit {
     Edit { name: Some(text.to_owned()), ..Edit::default() }
 }
 
-fn critical(kind: Criticality) -> Edit {
+pub(crate) fn critical(kind: Criticality) -> Edit {
     Edit { criticality: Some(Some(kind)), ..Edit::default() }
 }
 
@@ -335,11 +335,11 @@ fn a_forgotten_device_is_a_new_one_and_one_that_is_held_is_not_forgotten() {
     assert!(again.number(3) > id);
 }
 
-fn merge(into: &str, other: &str) -> Command {
+pub(crate) fn merge(into: &str, other: &str) -> Command {
     Command::Merge(into.to_owned(), other.to_owned(), "root".to_owned())
 }
 
-fn split(address: &str) -> Command {
+pub(crate) fn split(address: &str) -> Command {
     Command::Split(address.to_owned(), "root".to_owned())
 }
 

@@ -14,6 +14,7 @@ mod floods;
 mod followed;
 mod fuse;
 mod graded;
+mod grouped;
 mod guesses;
 mod identified;
 mod identity;
