@@ -2,7 +2,8 @@
 //!
 //! Notices of a burst are gathered. After a failure the next attempt is later each time. Where messages are limited, half
 //! of an hour's may go at once, and the other half one by one over the hour: so in no hour are there more, and nobody
-//! waits long. What comes meanwhile waits, and goes together.
+//! waits long. Half of what may go at once is kept for what is grave, so that an isolation does not wait behind news of new
+//! devices. What comes meanwhile waits, and goes together.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,6 +19,8 @@ const FIRST_RETRY: u64 = 5 * SECOND;
 const MAX_RETRY: u64 = 10 * MINUTE;
 /// What could not be told for so long is given up, by the clock that is never set: a machine without a battery begins in 1970.
 const MAX_AGE: u64 = 72 * HOUR;
+/// The mildest severity that is grave: somebody was cut off, or must be.
+const GRAVE: u8 = 1;
 /// So many failures in a row are a failing channel.
 const FAILING: u32 = 3;
 
@@ -44,8 +47,9 @@ impl Limit {
     }
 
     /// When the next may go.
-    fn next(&self, now: Time) -> Time {
-        let missing = 1.0 - self.level(now);
+    fn next(&self, grave: bool, now: Time) -> Time {
+        let kept = if grave { 0.0 } else { (self.burst / 2.0).floor() };
+        let missing = kept + 1.0 - self.level(now);
         if missing <= 0.0 { now } else { now.plus((missing / self.refill * HOUR as f64).ceil() as u64) }
     }
 
@@ -124,7 +128,8 @@ impl Queue {
             return None;
         }
         let gathered = self.first.plus(self.gather_ns);
-        let allowed = self.limit.as_ref().map_or(Time(0), |limit| limit.next(now));
+        let grave = self.waiting.iter().any(|(_, notice)| notice.severity <= GRAVE);
+        let allowed = self.limit.as_ref().map_or(Time(0), |limit| limit.next(grave, now));
         Some(gathered.max(self.not_before).max(allowed))
     }
 
@@ -251,6 +256,25 @@ mod tests {
         assert_eq!((queue.len(), queue.lost()), (MAX_WAITING, 2));
         queue.told(&[0], at(1));
         assert_eq!(queue.lost(), 0, "what was told of is not told again");
+    }
+
+    #[test]
+    fn what_is_grave_does_not_wait_behind_what_is_mild() {
+        let mut queue = Queue::new(5 * SECOND, Some(12));
+        let mut now = at(0);
+        for id in 0..3 {
+            queue.push(notice(id, 3), now);
+            now = now.plus(5 * SECOND);
+            assert_eq!(queue.due(now), Some(now), "{id}");
+            queue.told(&[id], now);
+        }
+        queue.push(notice(3, 3), now);
+        assert!(
+            queue.due(now).is_some_and(|due| due > now.plus(9 * MINUTE)),
+            "the rest is for what is grave"
+        );
+        queue.push(notice(4, 1), now);
+        assert_eq!(queue.due(now), Some(now.plus(5 * SECOND)));
     }
 
     #[test]
