@@ -1,6 +1,7 @@
 //! An incident put together from what was told of it: the lines of a log, a replay or the journal that bear its number.
 
 use anyhow::{Context, Result};
+use sensor_core::technique;
 use sensor_report::Outcome;
 use serde_json::{Map, Value, json};
 
@@ -39,9 +40,13 @@ pub fn assemble(lines: &[Value]) -> Result<IncidentInfo> {
 fn findings<'a>(alerts: impl Iterator<Item = &'a Value>) -> Value {
     let mut findings: Vec<Value> = Vec::new();
     for alert in alerts {
+        let word = |value: &'a Value| value.as_str().unwrap_or_default();
+        let detector = word(&alert["alert"]["metadata"]["detector"][0]);
+        let technique = technique::of(detector, word(&alert["alert"]["signature"]));
         let finding = json!({
             "time": alert["timestamp"],
-            "detector": alert["alert"]["metadata"]["detector"][0],
+            "detector": detector,
+            "technique": technique.map(|technique| technique.to_string()),
             "signature": alert["alert"]["signature"],
             "severity": alert["alert"]["severity"],
             "family": alert["family"].as_str().unwrap_or_default(),

@@ -29,5 +29,6 @@ pub mod settings;
 pub mod snapshot;
 pub mod state;
 pub mod success;
+pub mod technique;
 pub mod time;
 pub mod tunnel;

@@ -422,6 +422,9 @@ pub fn incident(incident: &IncidentInfo, here: &Here) -> String {
             label::plain(&finding.signature),
             grave(finding.severity)
         ));
+        if let Some(technique) = &finding.technique {
+            text.push_str(&format!("    {:<28} {}\n", "ATT&CK", label::plain(technique)));
+        }
         for (name, value) in &finding.evidence {
             let line = format!("    {:<28} {}", name.replace('_', " "), number(value));
             text.push_str(&format!("{}\n", cut(&label::plain(&line), here.width)));

@@ -12,6 +12,7 @@ use sensor_core::policy::{Block, List, Origin, Target};
 use sensor_core::snapshot::{
     ClassSuccess, DeviceView, FindingView, IncidentView, OneByEvidence, Perhaps, Snapshot,
 };
+use sensor_core::technique;
 use sensor_core::time::Time;
 use serde::Serialize;
 use serde_json::Value;
@@ -256,6 +257,7 @@ fn finding(view: &FindingView, clock: &WallClock) -> FindingInfo {
         signature: view.signature.to_owned(),
         family: view.family.to_owned(),
         weight: Some(json(&((view.weight * 100.0).round() / 100.0))),
+        technique: technique::of(view.detector, view.signature).map(|technique| technique.to_string()),
         severity: view.severity,
         evidence: view.evidence.iter().map(|(name, value)| ((*name).to_owned(), json(value))).collect(),
     }

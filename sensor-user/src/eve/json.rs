@@ -9,6 +9,7 @@ use sensor_core::event::{
 };
 use sensor_core::observation::{EndReason, FlowId, Kind};
 use sensor_core::policy::Target;
+use sensor_core::technique;
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use sensor_ebpf::event::DROP_SAMPLE;
 use serde::Serialize;
@@ -216,7 +217,7 @@ fn alert_event(teller: &Teller, object: &mut Map<String, Value>, alert: &Alert) 
             "signature": alert.signature,
             "category": category(alert.detector),
             "severity": alert.severity,
-            "metadata": { "detector": [alert.detector], "decision": [alert.action] },
+            "metadata": metadata(alert),
         }),
     );
     object.insert("device".into(), plain(&alert.device));
@@ -358,6 +359,19 @@ fn signature_id(detector: &str, signature: &str) -> u64 {
     hash.write(b":");
     hash.write(signature.as_bytes());
     1_000_000 + hash.0 % 1_000_000
+}
+
+/// What else there is to an alert; the technique as the rules of Emerging Threats write it.
+fn metadata(alert: &Alert) -> Value {
+    let mut metadata = json!({ "detector": [alert.detector], "decision": [alert.action] });
+    if let Some(technique) = technique::of(alert.detector, alert.signature) {
+        let word = |name: &str| [name.replace(' ', "_")];
+        metadata["mitre_tactic_id"] = json!([technique.tactic_id]);
+        metadata["mitre_tactic_name"] = json!(word(technique.tactic));
+        metadata["mitre_technique_id"] = json!([technique.id]);
+        metadata["mitre_technique_name"] = json!(word(technique.name));
+    }
+    metadata
 }
 
 /// The category of a detector's alerts, in the words of Suricata's classification where it has them.

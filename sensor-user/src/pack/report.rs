@@ -133,7 +133,9 @@ impl Section<'_> {
             let rows: Vec<_> = numbers
                 .map(|(name, value)| (phrases.number(name), plain(&phrases.value(&number(value)))))
                 .collect();
-            let rows: Vec<_> = rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let technique = finding.technique.as_deref().map(|technique| ("MITRE ATT&CK", plain(technique)));
+            let rows = rows.iter().map(|(name, value)| (name.as_str(), value.clone()));
+            let rows: Vec<_> = technique.into_iter().chain(rows).collect();
             table(text, &rows);
         }
         let Some(evidence) = &self.gathered.incident.evidence else { return };

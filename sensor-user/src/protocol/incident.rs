@@ -153,6 +153,9 @@ pub struct FindingInfo {
     /// How much it says, nats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Value>,
+    /// The technique of MITRE ATT&CK that it looks like: `T1046 Network Service Discovery (Discovery)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub technique: Option<String>,
     /// 1 (high) to 3 (low).
     pub severity: u8,
     /// The numbers.
