@@ -23,7 +23,14 @@ pub struct Simulated {
 /// Simulates the site of a seed.
 pub fn simulate(seed: u64, extent: &Extent, trial: &Trial) -> (Lived, Vec<Ran>) {
     let lived = years::live(seed, extent);
-    let _ = writeln!(io::stderr(), "seed {seed}: {} days without an attack are over", extent.days);
+    // A long run may be ended before its report: what is known so far is told.
+    let done = |step| lived.wrong.iter().filter(|wrong| wrong.step == step).count();
+    let (hosts, isolations, pins) = (lived.hosts.iter().sum::<usize>(), done(Step::Isolate), done(Step::Pin));
+    let _ = writeln!(
+        io::stderr(),
+        "seed {seed}: {} days of {hosts} hosts without an attack are over: {isolations} isolations, {pins} pins",
+        extent.days
+    );
     (lived, runs::attack(seed, trial, Mode::Enforce))
 }
 
