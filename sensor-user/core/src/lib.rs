@@ -28,6 +28,7 @@ pub mod policy;
 pub mod settings;
 pub mod snapshot;
 pub mod state;
+pub mod steady;
 pub mod success;
 pub mod technique;
 pub mod time;

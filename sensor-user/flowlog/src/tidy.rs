@@ -13,6 +13,7 @@ use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rustix::io::Errno;
+use sensor_core::steady::Steady;
 
 use crate::columns::{GROUP, SCHEMA, by_address, metadata};
 use crate::error::FlowLogError;
@@ -33,8 +34,6 @@ const SETTLES: i64 = 60_000_000;
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 const DAY_HOURS: usize = 24;
-/// A clock that goes wrong by more than this was set, microseconds.
-const SET: i64 = 60_000_000;
 /// Rows read at once.
 const READ: usize = 8_192;
 
@@ -42,27 +41,6 @@ const READ: usize = 8_192;
 pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
     i64::try_from(now).unwrap_or(i64::MAX)
-}
-
-/// Whether the clock can be trusted to tell how old something is: before the time is known from elsewhere it may be years
-/// wrong, and what is deleted by it is gone.
-#[derive(Default)]
-pub struct Steady {
-    /// The clock when it began to go steadily, and how long the daemon ran by then, both microseconds.
-    since: Option<(i64, i64)>,
-}
-
-impl Steady {
-    /// Whether the clock has gone for an hour without being set; `ran` is how long the daemon runs by a clock that is never set.
-    pub fn is(&mut self, now: i64, ran: i64) -> bool {
-        let (clock, begun) = *self.since.get_or_insert((now, ran));
-        let since = ran.saturating_sub(begun);
-        if now.saturating_sub(clock).saturating_sub(since).abs() > SET {
-            self.since = Some((now, ran));
-            return false;
-        }
-        since >= HOUR
-    }
 }
 
 /// Tidies a shelf.
@@ -102,7 +80,7 @@ impl Tidier {
         let (begun, mut steady) = (Instant::now(), Steady::default());
         loop {
             let now = now();
-            let steady = steady.is(now, i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX));
+            let steady = steady.is(now.saturating_mul(1_000), begun.elapsed());
             let tidied = self.step(now, steady, &|| stopped(Duration::ZERO));
             if let Err(error) = &tidied
                 && !self.failing

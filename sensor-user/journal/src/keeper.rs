@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use sensor_core::steady::Steady;
+
 use crate::alive;
 use crate::entry::Entry;
 use crate::error::JournalError;
 use crate::journal::{Journal, Keeping};
 use crate::note::note;
 use crate::queue::Queue;
-use crate::steady::Steady;
 
 /// Rows of so long a time are written together: the disk is waited for a few times a second at most.
 const GATHER: Duration = Duration::from_millis(200);

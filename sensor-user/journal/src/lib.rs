@@ -21,7 +21,6 @@ mod queue;
 mod read;
 mod schema;
 pub mod sqlite;
-mod steady;
 mod verify;
 
 pub use chain::{Hash, hex, sha256, unhex};

@@ -4,18 +4,6 @@ use sensor_core::time::MINUTE;
 
 use crate::*;
 
-/// A day and more of a ward in which PCs 1 to 40 work with a file server.
-fn ward() -> Lan {
-    let mut lan = Lan::new(enforcing());
-    lan.populate(1..=120);
-    for pc in 1..=40 {
-        lan.tcp(pc, 101, 445, Some(SYN_ACK));
-        lan.pass(MINUTE);
-    }
-    lan.pass(25 * HOUR);
-    lan
-}
-
 fn steps(lan: &mut Lan, path: &[(u8, u8, u16)], pause: u64) {
     for (from, to, port) in path.iter().copied() {
         lan.tcp(from, to, port, Some(SYN_ACK));
@@ -26,7 +14,7 @@ fn steps(lan: &mut Lan, path: &[(u8, u8, u16)], pause: u64) {
 #[test]
 fn a_chain_is_told_by_its_second_step_and_alerts_by_its_third() {
     for pause in [SECOND, 5 * MINUTE, 10 * HOUR] {
-        let mut lan = ward();
+        let mut lan = ward(enforcing());
         steps(&mut lan, &[(5, 6, 445)], pause);
         assert_eq!(lan.alerts(), [], "one step");
         steps(&mut lan, &[(6, 7, 3389)], pause);
@@ -39,7 +27,7 @@ fn a_chain_is_told_by_its_second_step_and_alerts_by_its_third() {
 
 #[test]
 fn a_chain_names_its_hosts() {
-    let mut lan = ward();
+    let mut lan = ward(enforcing());
     steps(&mut lan, &[(5, 6, 445), (6, 7, 445)], MINUTE);
     let evidence = lan.out.events.iter().find_map(|timed| match &timed.event {
         Event::Alert(alert) => Some(alert.evidence.clone()),
@@ -71,7 +59,7 @@ fn who_is_served_and_goes_on_with_the_work_is_no_chain() {
         }),
     ];
     for (name, story) in stories {
-        let mut lan = ward();
+        let mut lan = ward(enforcing());
         story(&mut lan);
         assert_eq!(lan.alerts(), [], "{name}");
     }
@@ -79,12 +67,12 @@ fn who_is_served_and_goes_on_with_the_work_is_no_chain() {
 
 #[test]
 fn a_refused_step_leads_nowhere_and_a_release_forgets() {
-    let mut lan = ward();
+    let mut lan = ward(enforcing());
     lan.tcp(5, 6, 445, Some(RST_ACK));
     steps(&mut lan, &[(6, 7, 445)], MINUTE);
     assert_eq!(lan.alerts(), [], "refused");
 
-    let mut lan = ward();
+    let mut lan = ward(enforcing());
     steps(&mut lan, &[(5, 6, 445)], MINUTE);
     let entry = lan.add(block_device("10.0.0.6"));
     let held = Command::Remove(Which::Id(entry.id));

@@ -8,18 +8,6 @@ use sensor_core::time::MINUTE;
 
 use crate::*;
 
-/// A day and more of a ward in which PCs 1 to 40 work with a file server, 101.
-fn ward(settings: Settings) -> Lan {
-    let mut lan = Lan::new(settings);
-    lan.populate(1..=120);
-    for pc in 1..=40 {
-        lan.tcp(pc, 101, 445, Some(SYN_ACK));
-        lan.pass(MINUTE);
-    }
-    lan.pass(25 * HOUR);
-    lan
-}
-
 /// The same, where 5 reaches 6 and 7 at a port and is then restricted, for nobody else answers there.
 fn infected(settings: Settings, port: u16) -> Lan {
     let mut lan = ward(settings);

@@ -339,3 +339,15 @@ impl Lan {
         self.pass(SECOND);
     }
 }
+
+/// A day and more of a ward in which PCs 1 to 40 work with a file server, 101.
+fn ward(settings: Settings) -> Lan {
+    let mut lan = Lan::new(settings);
+    lan.populate(1..=120);
+    for pc in 1..=40 {
+        lan.tcp(pc, 101, 445, Some(SYN_ACK));
+        lan.pass(sensor_core::time::MINUTE);
+    }
+    lan.pass(25 * HOUR);
+    lan
+}
