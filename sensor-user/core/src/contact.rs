@@ -263,6 +263,13 @@ impl Contacts {
         }
     }
 
+    /// Goes on with whom every device ever tried, and how long answers take, as an earlier run knew it. What that waited for it
+    /// leaves: the answers may have gone by unheard.
+    pub fn take_up(&mut self, before: Self) {
+        let Self { peers, services, groups, times, .. } = before;
+        (self.peers, self.services, self.groups, self.times) = (peers, services, groups, times);
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()

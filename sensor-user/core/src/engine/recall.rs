@@ -23,7 +23,8 @@ impl Engine {
         let mut before = Self::new(self.settings.clone());
         before.load(&mut state)?;
         self.inventory.forgive_as(&before.inventory);
-        let Self { services, success, detectors, ledger, begun, heard_since, .. } = before;
+        let Self { contacts, services, success, detectors, ledger, begun, heard_since, .. } = before;
+        self.contacts.take_up(contacts);
         (self.services, self.success, self.detectors) = (services, success, detectors);
         (self.ledger, self.begun, self.heard_since) = (ledger, begun, heard_since);
         for device in self.inventory.iter().filter(|device| device.clean_since >= saved) {

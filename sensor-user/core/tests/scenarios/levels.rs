@@ -2,6 +2,7 @@
 
 use sensor_core::policy::{Allow, List, Name};
 use sensor_core::settings::Segment;
+use sensor_core::time::MINUTE;
 
 use crate::*;
 
@@ -75,6 +76,22 @@ fn a_pinned_device_keeps_what_it_did_with_success_in_both_roles() {
     let other = lan.add(at(Level::Pin, Target::Ip(host(5)))).list;
     assert_ne!(pinned, other);
     assert!(texts(&pinned).contains(&"serve tcp/104 10.0.0.3".to_owned()), "{pinned:?}");
+}
+
+#[test]
+fn a_device_that_is_pinned_after_a_restart_keeps_what_it_did_before_it() {
+    let mut lan = populated(enforcing());
+    // Devices are kept once they were heard for a minute.
+    lan.pass(2 * MINUTE);
+    lan.tcp(3, 4, 104, Some(SYN_ACK));
+    lan.tcp(5, 3, 11_112, Some(SYN_ACK));
+    lan.pass(2 * MINUTE);
+    let mut next = lan.next();
+    let entry = next.add(Add { level: Some(Level::Pin), ..block_device("10.0.0.3") });
+    let learned: Vec<String> = entry.list.learned().iter().map(Allow::to_string).collect();
+    for pair in ["tcp/104 10.0.0.4", "serve tcp/11112 10.0.0.5"] {
+        assert!(learned.iter().any(|text| text == pair), "{pair}: {learned:?}");
+    }
 }
 
 #[test]

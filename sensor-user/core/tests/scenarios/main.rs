@@ -45,6 +45,7 @@ use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, 
 use sensor_core::policy::ruling::{Cause, Ruling};
 use sensor_core::policy::{Block, Decision, Direction, Level, Restriction, Save, Target};
 use sensor_core::settings::{DecideSettings, Mode, Settings};
+use sensor_core::state::State as _;
 use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time};
 
 const TCP: u8 = 6;
@@ -139,6 +140,14 @@ impl Lan {
         engine.restore(blocks.into_values().collect(), &mut out);
         engine.recall(memories.into_values().collect(), self.now, &mut out);
         Lan { engine, settings, out, now: self.now, sport: 40_000, place: (1, 0) }
+    }
+
+    /// The same after the daemon was started anew, with what this one had learned by now.
+    fn next(&self) -> Lan {
+        let (mut next, mut state) = (self.restarted(|settings| settings), Vec::new());
+        self.engine.save(&mut state).unwrap();
+        next.engine.take_up(self.now, &state).unwrap();
+        next
     }
 
     fn pass(&mut self, ns: u64) {

@@ -124,6 +124,23 @@ fn who_meets_new_hosts_by_right_is_left_alone() {
 }
 
 /// PC 5 asks thirty others what they are, after it asked the group who is there or without.
+#[test]
+fn whom_a_device_knows_is_not_new_to_it_after_a_restart() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=120);
+    let round = |lan: &mut Lan, pause: u64| {
+        for m in 70..85 {
+            lan.tcp(5, m, 8443, Some(SYN_ACK));
+            lan.pass(pause);
+        }
+    };
+    round(&mut lan, 2 * HOUR);
+    lan.pass(HOUR);
+    let mut next = lan.next();
+    round(&mut next, MINUTE);
+    assert_eq!(next.alerts(), []);
+}
+
 fn browse(lan: &mut Lan, asks: bool) {
     if asks {
         let group = Mac([1, 0, 0x5e, 0x7f, 0xff, 0xfa]);
