@@ -53,6 +53,8 @@ pub enum Family {
     Beacon,
     /// Gives much away.
     Exfil,
+    /// Reads and writes back what servers keep.
+    Rewrite,
     /// Guesses passwords.
     Brute,
     /// Claims to be somebody else.
@@ -69,12 +71,13 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Scan,
         Self::Novelty,
         Self::Lateral,
         Self::Beacon,
         Self::Exfil,
+        Self::Rewrite,
         Self::Brute,
         Self::Spoof,
         Self::Flood,
@@ -91,6 +94,7 @@ impl Family {
             Self::Lateral => "lateral",
             Self::Beacon => "beacon",
             Self::Exfil => "exfil",
+            Self::Rewrite => "rewrite",
             Self::Brute => "brute",
             Self::Spoof => "spoof",
             Self::Flood => "flood",
@@ -104,7 +108,7 @@ impl Family {
     pub const fn half_life_ns(self) -> u64 {
         match self {
             Self::Scan | Self::Flood => 10 * MINUTE,
-            Self::Novelty | Self::Brute | Self::Spoof | Self::Model => HOUR,
+            Self::Novelty | Self::Rewrite | Self::Brute | Self::Spoof | Self::Model => HOUR,
             Self::Lateral | Self::Beacon | Self::Exfil | Self::Identity | Self::Policy => 24 * HOUR,
         }
     }
@@ -115,7 +119,7 @@ impl Family {
             Self::Scan | Self::Lateral | Self::Spoof => 16.0,
             Self::Exfil | Self::Brute => 7.0,
             Self::Beacon => 6.0,
-            Self::Novelty | Self::Flood | Self::Identity | Self::Policy => ALERTING,
+            Self::Novelty | Self::Rewrite | Self::Flood | Self::Identity | Self::Policy => ALERTING,
             Self::Model => 3.0,
         }
     }

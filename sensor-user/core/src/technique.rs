@@ -57,6 +57,7 @@ pub fn of(detector: &str, signature: &str) -> Option<Technique> {
         "brute" => technique("T1110", "Brute Force", CREDENTIAL_ACCESS),
         "beacon" | "swarm" => technique("T1071", "Application Layer Protocol", COMMAND_AND_CONTROL),
         "exfil" => technique("T1048", "Exfiltration Over Alternative Protocol", EXFILTRATION),
+        "rewrite" => technique("T1486", "Data Encrypted for Impact", IMPACT),
         "spoof" if says("ARP") => technique("T1557.002", "ARP Cache Poisoning", CREDENTIAL_ACCESS),
         "spoof" if says("DHCP") => technique("T1557.003", "DHCP Spoofing", CREDENTIAL_ACCESS),
         "spoof" => technique("T1557", "Adversary-in-the-Middle", CREDENTIAL_ACCESS),

@@ -18,6 +18,7 @@ mod novelty;
 mod others;
 mod policy;
 mod portscan;
+mod rewrite;
 mod scan;
 mod spoof;
 mod spread;
@@ -188,7 +189,7 @@ pub fn is_advisory(detector: &str) -> bool {
 type Build = fn(&Settings) -> Box<dyn Detector>;
 
 /// All detectors by name, in the order they are asked.
-pub const REGISTRY: [(&str, Build); 15] = [
+pub const REGISTRY: [(&str, Build); 16] = [
     ("scan", |settings| Box::new(scan::Scan::new(settings))),
     ("port_scan", |settings| Box::new(portscan::PortScan::new(settings))),
     ("lateral", |settings| Box::new(lateral::Lateral::new(settings))),
@@ -201,6 +202,7 @@ pub const REGISTRY: [(&str, Build); 15] = [
     ("brute", |settings| Box::new(brute::Brute::new(settings))),
     ("beacon", |settings| Box::new(beacon::Beacon::new(settings))),
     ("exfil", |settings| Box::new(exfil::Exfil::new(settings))),
+    ("rewrite", |settings| Box::new(rewrite::Rewrite::new(settings))),
     ("flood", |settings| Box::new(flood::Flood::new(settings))),
     (policy::NAME, |settings| Box::new(policy::Policy::new(settings))),
     (identity::NAME, |settings| Box::new(identity::Identity::new(settings))),

@@ -27,6 +27,7 @@ mod patience;
 mod policy;
 mod previewed;
 mod repeated;
+mod rewritten;
 mod sent;
 mod sites;
 mod spared;

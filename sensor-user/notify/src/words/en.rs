@@ -107,6 +107,7 @@ fn detector(name: &str) -> &str {
         "spoof" => "spoofing",
         "brute" => "password guessing",
         "exfil" => "exfiltration",
+        "rewrite" => "files rewritten on servers",
         "policy" => "forbidden or new services",
         "identity" => "another device than before",
         "unusual" => "unusual traffic",

@@ -16,6 +16,7 @@ pub fn detector(detector: &str) -> Option<&'static str> {
         "brute" => "パスワード総当たりの疑い",
         "beacon" => "一定間隔の通信 (遠隔操作の疑い)",
         "exfil" => "大量のデータ送信 (持ち出しの疑い)",
+        "rewrite" => "ファイルサーバー上のデータの大量書き換え (ランサムウェアの疑い)",
         "flood" => "大量の送信",
         "policy" => "禁止された通信、または普段ない通信",
         "identity" => "機器の性質の変化",
@@ -179,6 +180,14 @@ const SIGNATURES: &[(&str, &str)] = &[
         "持ち出しの疑い: これまで受信していた相手に大量に送信しています",
     ),
     (
+        "rewriting: reads much from several file servers and writes as much back",
+        "データ書き換えの疑い: 複数のファイルサーバーから大量に読み出し、同程度の量を書き戻しています",
+    ),
+    (
+        "rewriting: reads very much from one file server and writes as much back",
+        "データ書き換えの疑い: 1 台のファイルサーバーから非常に大量に読み出し、同程度の量を書き戻しています",
+    ),
+    (
         "SYN flood: begins far more connections with one host than are answered",
         "SYN フラッド: 1 台に対し、応答をはるかに上回る数の接続を始めています",
     ),
@@ -301,6 +310,7 @@ pub fn number(name: &str) -> Option<&'static str> {
         "rank_by_new_model" => "新しいモデルでの順位",
         "received_mb" => "受信 (MB)",
         "refused_seconds" => "前回の拒否からの秒数",
+        "rewritten_mb" => "書き戻し (MB)",
         "router_before" => "以前のルーター",
         "rule" => "ルール",
         "score" => "点数",
@@ -318,6 +328,7 @@ pub fn number(name: &str) -> Option<&'static str> {
         "ttl" => "TTL",
         "turns" => "交代",
         "usual" => "普段の値",
+        "usual_mb" => "普段の値 (MB)",
         "usual_of_others" => "ほかの機器の普段の値",
         "usual_once_in_rows" => "普段の頻度 (行に 1 回)",
         "usual_success" => "普段の成功率",
