@@ -26,7 +26,7 @@ const fn confounder(name: &'static str, lasts: u64, begin: fn(&mut World<'_>, Ca
 }
 
 /// All of them.
-pub const CONFOUNDERS: [Confounder; 19] = [
+pub const CONFOUNDERS: [Confounder; 21] = [
     confounder("server outage", HOUR, outage),
     confounder("access switch restarts", 10 * MINUTE, switch),
     confounder("DHCP outage", HOUR, no_dhcp),
@@ -46,6 +46,8 @@ pub const CONFOUNDERS: [Confounder; 19] = [
     confounder("one-way visibility", 30 * MINUTE, one_way),
     confounder("stale peers", 10 * MINUTE, stale),
     confounder("patch day", 4 * HOUR, patches),
+    confounder("folder moved within a server", HOUR, folder),
+    confounder("copy from server to server", HOUR, copy),
 ];
 
 /// When a confounder began.
@@ -384,5 +386,115 @@ fn patches(world: &mut World<'_>, cause: Cause) {
         world.after(wait, move |world| {
             world.begin(&talk);
         });
+    }
+}
+
+/// Does something by draws of its own: whatever is drawn later is what it would be without.
+fn apart(world: &mut World<'_>, what: fn(&mut World<'_>, Cause), cause: Cause) {
+    let own = Chance::new(world.now.0, 5);
+    let others = std::mem::replace(&mut world.chance, own);
+    what(world, cause);
+    world.chance = others;
+}
+
+/// A session of somebody's with a file server, of so many bytes there and back.
+fn session(world: &mut World<'_>, from: HostId, server: HostId, (up, down): (f64, f64), cause: Cause) {
+    let (up, down) = (up as u64, down as u64);
+    let probe = Talk::probe(from, ip(world, server), TCP, 445, cause);
+    world.begin(&Talk { up, down, lasts: 2 * MINUTE, news: 5 * SECOND, ..probe });
+}
+
+/// Somebody moves a folder within a file server, by a program that reads it and writes it elsewhere.
+fn folder(world: &mut World<'_>, cause: Cause) {
+    let move_it = |world: &mut World<'_>, cause: Cause| {
+        let Some(from) = any(world, Class::Pc) else { return };
+        let of = world.site.role(Role::Files).to_vec();
+        let Some(server) = world.chance.pick(&of) else { return };
+        let bytes = world.chance.log_normal(3e8, 0.5);
+        session(world, from, server, (bytes, bytes), cause);
+    };
+    apart(world, move_it, cause);
+}
+
+/// Somebody copies a folder from a file server to another.
+fn copy(world: &mut World<'_>, cause: Cause) {
+    let copy_it = |world: &mut World<'_>, cause: Cause| {
+        let Some(from) = any(world, Class::Pc) else { return };
+        let mut of = world.site.role(Role::Files).to_vec();
+        world.chance.shuffle(&mut of);
+        let [here, there, ..] = of[..] else { return };
+        let bytes = world.chance.log_normal(2e9, 0.7);
+        // Of what is sent one way a fiftieth goes back to confirm it.
+        session(world, from, here, (bytes / 50.0, bytes), cause);
+        session(world, from, there, (bytes, bytes / 50.0), cause);
+    };
+    apart(world, copy_it, cause);
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_core::settings::Mode;
+
+    use super::*;
+    use crate::attack::{self, KINDS};
+    use crate::sim::site::Site;
+    use crate::subject::product::{Product, settings};
+    use crate::subject::tally::Step;
+
+    /// Lets PCs of a site do something, a day after the sensor began.
+    fn lived(seed: u64, what: impl FnOnce(&mut World<'_>)) -> Product {
+        let site = Site::new(seed, 300);
+        let mut product = Product::new(&settings(&site, Mode::Enforce));
+        let until = {
+            let mut world = World::new(site, seed, &mut product);
+            let [pc, server] = [world.site.of(Class::Pc)[0], world.site.role(Role::Files)[0]];
+            session(&mut world, pc, server, (1e3, 1e3), Cause::Habit);
+            world.run(START.plus(DAY + HOUR));
+            what(&mut world);
+            let until = world.now.plus(HOUR);
+            world.run(until);
+            until
+        };
+        product.pass(until);
+        product
+    }
+
+    #[test]
+    fn ransomware_is_called_and_work_with_file_servers_is_not() {
+        let named = |name: &str| KINDS.iter().find(|kind| kind.name == name);
+        let ransomware = named("ransomware on file servers").unwrap();
+        for seed in 1..=3 {
+            let product = lived(seed, |world| {
+                for _ in 0..20 {
+                    folder(world, Cause::Confounder(0));
+                    copy(world, Cause::Confounder(0));
+                    let later = world.now.plus(HOUR);
+                    world.run(later);
+                }
+            });
+            let wrong = product.tally.wrong.iter().filter(|wrong| wrong.detector == "rewrite");
+            let alerts: Vec<_> = wrong.filter(|wrong| wrong.step >= Step::Alert).collect();
+            assert!(alerts.is_empty(), "seed {seed}: {alerts:?}");
+
+            let product = lived(seed, |world| {
+                let host = any(world, Class::Pc).unwrap();
+                attack::start(world, ransomware, 0, host);
+            });
+            let attacked = &product.tally.attacks[&0];
+            let (begun, (alert, _)) = (attacked.begun.unwrap(), attacked.steps[&Step::Alert]);
+            assert!(attacked.called.contains("rewrite"), "seed {seed}: {:?}", attacked.called);
+            assert!(alert.since(begun) < 3 * MINUTE, "seed {seed}: {:?}", alert.since(begun));
+        }
+    }
+
+    #[test]
+    fn what_is_done_apart_changes_no_other_draws() {
+        let site = Site::new(1, 300);
+        let mut product = Product::new(&settings(&site, Mode::Observe));
+        let mut world = World::new(site, 1, &mut product);
+        let mut before = world.chance.clone();
+        folder(&mut world, Cause::Habit);
+        copy(&mut world, Cause::Habit);
+        assert_eq!(world.chance.unit().to_bits(), before.unit().to_bits());
     }
 }
