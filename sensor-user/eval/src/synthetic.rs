@@ -58,6 +58,10 @@ struct Asked {
     targets: Option<(f64, f64)>,
 }
 
+/// By which precision is measured: so many isolations a year, one of which may be wrong...
+const ISOLATIONS_A_YEAR: f64 = 39.0;
+/// ...on a network of so many devices.
+const DEVICES: f64 = 2_000.0;
 const SPARSE: &[&str] = &["sparse scan 50/s", "sparse scan 1/s"];
 const HITS: &[&str] = &["dense scan 5/s, 70 % alive", "hit list 1/s"];
 const SLOW: &[&str] = &["scan 1 per min, 30 % alive", "hit list 1 per min"];
@@ -76,7 +80,7 @@ const fn asked(
 }
 
 /// Section by section what the detection is to reach.
-const ASKED: [Asked; 10] = [
+const ASKED: [Asked; 11] = [
     asked("sparse_scan", "random scan, 5 % alive", SPARSE, (Step::Pin, 600.0, 0.99), Some((7.0, 10.0))),
     asked(
         "scan_30",
@@ -95,6 +99,13 @@ const ASKED: [Asked; 10] = [
         "100 MB from a medical device, in 60 s",
         &["exfiltration 100 MB, medical"],
         (Step::Alert, 60.0, 0.99),
+        None,
+    ),
+    asked(
+        "ransomware",
+        "ransomware on file servers, in 5 min",
+        &["ransomware on file servers"],
+        (Step::Alert, 300.0, 0.95),
         None,
     ),
     asked("chain_2", "lateral chain, depth 2", &["lateral chain, depth 2"], (Step::Hint, 7_200.0, 0.9), None),
@@ -171,9 +182,20 @@ fn false_alarms(simulated: &Simulated) -> Vec<Target> {
         rate
     };
     let month = 365.0 / 12.0;
+    let isolations = count(Step::Isolate, true);
+    // How many of a year's isolations are right at least, at 95 %: none that is wrong on few days proves little.
+    let wrong_a_year = poisson_upper(isolations) / days.max(1.0) * 365.0 * DEVICES;
+    let precision = target(
+        "e2.precision".to_owned(),
+        "share of isolations that are right, of 39 a year on 2,000 devices, at 95 %".to_owned(),
+        (1.0 - wrong_a_year / ISOLATIONS_A_YEAR, days),
+        0.975,
+        true,
+    );
     let dropped: u64 = lived.iter().map(|lived| lived.cost[0] + lived.cost[2]).sum();
     vec![
-        rate("level_4", "false isolations per 1000 host-days", count(Step::Isolate, true), 1e3, 0.0014),
+        rate("level_4", "false isolations per 1000 host-days", isolations, 1e3, 0.0014),
+        precision,
         rate("level_3", "false pins per 1000 host-days", count(Step::Pin, true), 1e3, 0.01),
         rate("alerts", "false alerts per host-month, hints left out", count(Step::Alert, false), month, 0.02),
         target(
