@@ -121,6 +121,28 @@ fn a_pinned_device_goes_on_with_what_it_did_and_a_quarantined_one_with_what_is_l
 }
 
 #[test]
+fn a_device_that_is_pinned_after_a_restart_goes_on_with_what_it_did_before_it() -> Result<()> {
+    ward(|site| {
+        let daemon = site.start(&["--mode", "enforce"])?;
+        let _services = (Service::start(site.lab, 2, 104)?, Service::start(site.lab, 3, 8_080)?);
+        let _served = Service::start(site.lab, 1, 11_112)?;
+        exchange(site.lab, 1, "10.77.0.2:104")?;
+        exchange(site.lab, 3, "10.77.0.1:11112")?;
+        daemon.stop()?;
+        // Nothing of it is under way any more.
+        site.plain(&["detach", "--pin-dir", &site.pin_dir().display().to_string()])?;
+        let _daemon = site.start(&["--mode", "enforce"])?;
+        // They were heard for less than the minute after which devices are kept.
+        check_ways(site.lab, "heard again", true, &[(1, "10.77.0.4"), (3, "10.77.0.4")])?;
+        hold(site, &["10.77.0.1", "--level", "pin"])?;
+        exchange(site.lab, 1, "10.77.0.2:104").context("learned")?;
+        exchange(site.lab, 3, "10.77.0.1:11112").context("learned as a server")?;
+        ensure!(exchange(site.lab, 1, "10.77.0.3:8080").is_err(), "a new service is open");
+        Ok(())
+    })
+}
+
+#[test]
 fn external_only_keeps_what_is_inside_and_isolate_nothing() -> Result<()> {
     ward(|site| {
         site.lab.host_ip(3, "addr add 203.0.113.3/32 dev eth0")?;

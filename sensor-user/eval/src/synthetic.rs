@@ -188,7 +188,7 @@ fn false_alarms(simulated: &Simulated) -> Vec<Target> {
     let precision = target(
         "e2.precision".to_owned(),
         "share of isolations that are right, of 39 a year on 2,000 devices, at 95 %".to_owned(),
-        (1.0 - wrong_a_year / ISOLATIONS_A_YEAR, days),
+        ((1.0 - wrong_a_year / ISOLATIONS_A_YEAR).max(0.0), days),
         0.975,
         true,
     );

@@ -297,16 +297,12 @@ fn one_that_is_one_with_a_protected_device_is_never_cut_off_by_itself() {
 
 #[test]
 fn what_a_forgotten_device_did_is_forgotten_and_what_it_does_anew_is_found_also_after_a_restart() {
-    use sensor_core::state::State as _;
     let mut lan = Lan::settled(decisive());
     lan.sweep();
     let held = |lan: &Lan| lan.engine.snapshot(lan.now).blocks.first().map(|block| block.id);
     lan.carry(Command::Remove(Which::Id(held(&lan).unwrap()))).unwrap();
     lan.carry(Command::ForgetDevice(mac(66).to_string(), "root".to_owned())).unwrap();
-    let mut state = Vec::new();
-    lan.engine.save(&mut state).unwrap();
-    let mut again = lan.restarted(|settings| settings);
-    again.engine.take_up(lan.now, &state).unwrap();
+    let mut again = lan.next();
     for lan in [&mut lan, &mut again] {
         lan.arp(66, 1);
         for m in 140..170 {
