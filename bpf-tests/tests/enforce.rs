@@ -19,7 +19,7 @@ const LISTS: u16 = 110;
 #[test]
 fn a_list_goes_as_a_whole_and_no_other_however_many_there_are() {
     let sensor = TestSensor::load().expect("loads");
-    let mut enforcer = Enforcer::new(sensor.maps.rules, Plan::new(&Settings::default()), Time(1));
+    let mut enforcer = Enforcer::new(sensor.maps.rules, Plan::new(&Settings::default()), Time::at(1));
     enforcer.reconcile().expect("in order");
     let of = |list: u16, number: usize| {
         let [high, low] = (number as u16).to_be_bytes();

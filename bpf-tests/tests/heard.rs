@@ -36,7 +36,7 @@ fn six(sport: u16, dport: u16) -> Vec<u8> {
 fn told(sensor: &mut TestSensor, twin: &mut Datapath, name: &str, frame: &[u8]) -> u8 {
     sensor.run(frame).expect("runs");
     let mut got = sensor.heard();
-    twin.frame(frame, frame.len() as u32, Time(1));
+    twin.frame(frame, frame.len() as u32, Time::at(1));
     let wanted = twin.heard().copied();
     assert!(got.len() <= 1, "{name}: told twice");
     let got = got.pop().map(|(mut head, bytes)| {

@@ -551,13 +551,13 @@ fn only_a_cut_stops_link_control() {
 fn rules_of_every_kind_end_on_time_in_the_kernel() {
     let mut sensor = sensor();
     for (kind, sport) in KINDS.into_iter().zip(100..) {
-        let until_ns = Now::read().mono.0 + 150_000_000;
+        let until_ns = Now::read().mono.ns() + 150_000_000;
         sensor
             .set_rules(&[(kind.key(), RuleValue { until_ns, ..RuleValue::new(1, LEVEL_CUT) })])
             .expect("a rule");
         let shape = Shape { from_a: true, six: kind.is_six(), tagged: kind.is_wide(), sport };
         let first = shape.run(&mut sensor);
-        if Now::read().mono.0 < until_ns {
+        if Now::read().mono.ns() < until_ns {
             assert_eq!(first, XDP_DROP, "{kind:?}: in force");
         }
         until("the end of the rule", Duration::from_secs(5), || {
@@ -565,7 +565,7 @@ fn rules_of_every_kind_end_on_time_in_the_kernel() {
             Ok((verdict == XDP_PASS).then_some(()))
         })
         .expect("ends");
-        assert!(Now::read().mono.0 >= until_ns, "{kind:?}: before its time");
+        assert!(Now::read().mono.ns() >= until_ns, "{kind:?}: before its time");
     }
 }
 
@@ -742,7 +742,7 @@ fn what_hides_too_deep_passes_unless_a_rule_is_in_force() {
         let mut twin = datapath::Datapath::new(PORT);
         rules.iter().for_each(|(key, rule)| twin.rules.set(*key, Some(*rule)));
         twin.commit();
-        twin.frame(&frame, frame.len() as u32, Time(1));
+        twin.frame(&frame, frame.len() as u32, Time::at(1));
         assert_eq!(twin.counters().drop_packets, u64::from(expected == XDP_DROP), "{name}, the replay");
     }
 }

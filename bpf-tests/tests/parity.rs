@@ -110,7 +110,7 @@ impl Policy {
         for mac in &self.cast.macs {
             let frame = Frame::ethernet(mac_bytes(*mac), [0xff; 6]).ip4(NOBODY, NOBODY).udp(9, 9).build();
             sensor.run(&frame).expect("runs");
-            twin.frame(&frame, frame.len() as u32, Time(0));
+            twin.frame(&frame, frame.len() as u32, Time::at(0));
         }
         sensor.records();
         self.made.install(sensor, &self.made.rules).expect("a policy");
@@ -148,7 +148,7 @@ fn compare(sensor: &mut TestSensor, path: &Path, longest: usize, policy: Option<
         }
         tally.frames += 1;
         let (twin_reasons, twin_counters) = (twin.reasons, twin.counters());
-        let wanted = twin.frame(frame, frame.len() as u32, Time(number * 1_000));
+        let wanted = twin.frame(frame, frame.len() as u32, Time::at(number * 1_000));
         let wanted = told(wanted.iter().map(|record| record.flow));
         let wanted_counters = twin.counters().minus(&twin_counters);
         let verdict = sensor.run(frame)?;

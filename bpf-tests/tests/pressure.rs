@@ -150,7 +150,7 @@ fn sweep(sweeper: &mut Sweeper, now: Time, at_start: Count) -> usize {
     let mut told = 0;
     loop {
         let start = || {
-            let clock = Clock { monotonic_ns: now.0, jiffies: 0 };
+            let clock = Clock { monotonic_ns: now.ns(), jiffies: 0 };
             Ok(Start { clock, counted: [(PORT, at_start)].into(), entered: 0 })
         };
         if sweeper.step(now, start, |_| told += 1).expect("sweeps") {
@@ -167,8 +167,8 @@ fn what_a_full_flow_table_forgot_unread_is_known_to_the_frame() {
     const FLOOD: u32 = 100_000;
     let sensor = TestSensor::load_with(&[("FLOW4", SETS), ("RING_FLOW", SMALL_RING)]).expect("loads");
     let flows = sensor.maps.flows.share().expect("the tables");
-    let mut sweeper = Sweeper::new(flows, 4_000_000, Time(1));
-    sweep(&mut sweeper, Time(1), counted(&sensor));
+    let mut sweeper = Sweeper::new(flows, 4_000_000, Time::at(1));
+    sweep(&mut sweeper, Time::at(1), counted(&sensor));
     let check = |sensor: &TestSensor, sweeper: &Sweeper, unread: std::ops::RangeInclusive<u64>| {
         let (tally, all) = (sweeper.tally.port(PORT), counted(sensor));
         let mut sum = tally.read();
@@ -181,7 +181,7 @@ fn what_a_full_flow_table_forgot_unread_is_known_to_the_frame() {
         for number in 0..2_000 {
             sensor.run(&syn(number)).expect("runs");
         }
-        let told = sweep(&mut sweeper, Time(1 + round), counted(&sensor));
+        let told = sweep(&mut sweeper, Time::at(1 + round), counted(&sensor));
         assert_eq!(told, 2_000);
         check(&sensor, &sweeper, 0..=0);
     }
@@ -190,14 +190,14 @@ fn what_a_full_flow_table_forgot_unread_is_known_to_the_frame() {
     for number in 0..FLOOD {
         sensor.run(&syn(100_000 + number)).expect("runs");
     }
-    sweep(&mut sweeper, Time(10), counted(&sensor));
+    sweep(&mut sweeper, Time::at(10), counted(&sensor));
     check(&sensor, &sweeper, u64::from(FLOOD - ENTRIES)..=u64::from(FLOOD));
     // The forgotten ones come again, as flows of their own.
     for number in 0..500 {
         sensor.run(&syn(number)).expect("runs");
     }
     let before = sweeper.tally.port(PORT).unread;
-    sweep(&mut sweeper, Time(20), counted(&sensor));
+    sweep(&mut sweeper, Time::at(20), counted(&sensor));
     assert_eq!(sweeper.tally.port(PORT).unread, before);
     check(&sensor, &sweeper, 0..=u64::from(FLOOD));
     // And all the while the ring, of one page, took 39 records: the frames are accounted for, the records are counted.

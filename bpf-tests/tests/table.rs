@@ -102,11 +102,11 @@ fn a_flow_that_ended_is_told_once_and_stays_told_for_the_next_daemon() {
             let clock = Clock { monotonic_ns: now, jiffies };
             Ok(Start { clock, counted: [(PORT, counted)].into(), entered: 0 })
         };
-        while !sweeper.step(Time(now), start, |progress| told.push(progress)).expect("sweeps") {}
+        while !sweeper.step(Time::at(now), start, |progress| told.push(progress)).expect("sweeps") {}
         told.into_iter().map(|progress| progress.end).collect::<Vec<_>>()
     };
     let new =
-        |sensor: &TestSensor| Sweeper::new(sensor.maps.flows.share().expect("shared"), JIFFY_NS, Time(1));
+        |sensor: &TestSensor| Sweeper::new(sensor.maps.flows.share().expect("shared"), JIFFY_NS, Time::at(1));
     let (goes_on, over) = (value.last_j + 10, value.last_j + 10_000_000_000 / JIFFY_NS);
     let (first, second, third) = (value.first_ns + 1, value.first_ns + 1_000, value.first_ns + 2_000);
     let mut sweeper = new(&sensor);

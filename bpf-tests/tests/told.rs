@@ -24,8 +24,8 @@ fn outer() -> Frame {
 /// An observation without its time.
 fn timeless(observation: Observation) -> Observation {
     match observation {
-        Observation::Flow(seen) => Observation::Flow(FlowSeen { time: Time(0), ..seen }),
-        Observation::Drop(seen) => Observation::Drop(DropSeen { time: Time(0), ..seen }),
+        Observation::Flow(seen) => Observation::Flow(FlowSeen { time: Time::at(0), ..seen }),
+        Observation::Drop(seen) => Observation::Drop(DropSeen { time: Time::at(0), ..seen }),
         progress => progress,
     }
 }
@@ -42,7 +42,7 @@ fn told(
     let mut records = Vec::new();
     sensor.maps.rings.read(usize::MAX, &mut records);
     let got: Vec<_> = records.iter().filter_map(|record| record.observation()).map(timeless).collect();
-    let wanted = twin.frame(frame, frame.len() as u32, Time(time)).iter();
+    let wanted = twin.frame(frame, frame.len() as u32, Time::at(time)).iter();
     let wanted = wanted.filter_map(|record| Observation::decode(&record.flow, Some(&record.inner)));
     assert_eq!(got, wanted.map(timeless).collect::<Vec<_>>(), "{name}");
     got

@@ -408,7 +408,7 @@ fn faulty_packets_are_counted_and_judged_by_their_addresses() {
 fn a_rule_ends_on_time_without_anybody_touching_it() {
     let mut sensor = TestSensor::load().expect("loads");
     let frame = tcp4().build();
-    let until_ns = Now::read().mono.0 + 300_000_000;
+    let until_ns = Now::read().mono.ns() + 300_000_000;
     sensor.set_rules(&[(ip(A4), RuleValue { until_ns, ..isolate() })]).expect("rules");
     assert_eq!(sensor.run(&frame).expect("runs"), XDP_DROP, "in force");
     assert_eq!(sensor.run(&frame).expect("runs"), XDP_DROP, "in force, from the cache");
@@ -419,7 +419,7 @@ fn a_rule_ends_on_time_without_anybody_touching_it() {
     assert_eq!(sensor.run(&unknown).expect("runs"), XDP_PASS, "lapsed for a new flow");
     assert_eq!(sensor.maps.rules.list().expect("lists").len(), 1, "the rule is still there");
 
-    let until_ns = Now::read().mono.0 + 3_600_000_000_000;
+    let until_ns = Now::read().mono.ns() + 3_600_000_000_000;
     sensor.set_rules(&[(ip(A4), RuleValue { until_ns, ..isolate() })]).expect("rules");
     assert_eq!(sensor.run(&frame).expect("runs"), XDP_DROP, "extended");
 }

@@ -97,7 +97,7 @@ fn all_ports_are_watched_natively_and_traffic_passes() -> Result<()> {
             assert!(counters.packets >= 10, "{counters:?}");
             assert_eq!((counters.drop_packets, counters.records_lost), (0, 0));
             let clock = sensor.attachments.clock()?;
-            assert!(clock.monotonic_ns.abs_diff(Now::read().mono.0) < 1_000_000_000, "{clock:?}");
+            assert!(clock.monotonic_ns.abs_diff(Now::read().mono.ns()) < 1_000_000_000, "{clock:?}");
             sensor.attachments.detach_all()?;
             assert!(with_program(&lab, 3)?.is_empty());
             assert!(!pins.exists(), "nothing is left");
@@ -270,13 +270,13 @@ fn isolation_outlives_the_daemon_ends_on_time_and_detach_undoes_all() -> Result<
     lab.on_switch(|pins| {
         block_on(async {
             let (mut sensor, ports) = start(pins).await?;
-            let until_ns = Now::read().mono.0 + 8_000_000_000;
+            let until_ns = Now::read().mono.ns() + 8_000_000_000;
             sensor.rules.set(key(1), RuleValue { until_ns, ..isolation() })?;
             sensor.rules.set(key(2), isolation())?;
             sensor.rules.commit()?;
             drop((sensor, ports));
             assert_eq!(pings(&lab, &[(1, 3)])?, [0], "isolated without a daemon");
-            let left = until_ns.saturating_sub(Now::read().mono.0);
+            let left = until_ns.saturating_sub(Now::read().mono.ns());
             tokio::time::sleep(Duration::from_nanos(left) + Duration::from_millis(50)).await;
             assert_eq!(pings(&lab, &[(1, 3), (2, 3)])?, [5, 0], "one ended on time, the other has no end");
             assert_eq!(detach(pins, BRIDGE)?.ports, ["p1", "p2", "p3"]);

@@ -38,7 +38,7 @@ pub struct Known<'a> {
 pub fn orphans(blocks: &[Block], found: &Found, known: &Known<'_>, now: Time) -> Vec<Block> {
     let mut orphans: BTreeMap<BlockId, Block> = BTreeMap::new();
     for (key, rule) in &found.rules {
-        let lapsed = rule.until_ns != 0 && rule.until_ns <= now.0;
+        let lapsed = rule.until_ns != 0 && rule.until_ns <= now.ns();
         // Without a number it was never an entry.
         let entered = rule.rule_id != 0 && rule.flags & FLAG_OBSERVE == 0;
         if lapsed || !entered || blocks.iter().any(|block| block.id == rule.rule_id) {
@@ -62,7 +62,7 @@ pub fn orphans(blocks: &[Block], found: &Found, known: &Known<'_>, now: Time) ->
             origin: Origin::Manual("unknown".to_owned()),
             reason: REASON.to_owned(),
             since: now,
-            until: (rule.until_ns != 0).then_some(Time(rule.until_ns)),
+            until: (rule.until_ns != 0).then_some(Time::at(rule.until_ns)),
             would: false,
         });
         block.targets.push(target);
@@ -123,7 +123,7 @@ mod tests {
 
     fn orphans_of(blocks: &[Block], rules: Vec<(RuleKey, RuleValue)>) -> Vec<Block> {
         let plan = Plan::new(&Settings::default());
-        orphans(blocks, &found(rules), &Known { plan: &plan, lists: BTreeMap::new() }, Time(100))
+        orphans(blocks, &found(rules), &Known { plan: &plan, lists: BTreeMap::new() }, Time::at(100))
     }
 
     fn rule(id: u32, until_ns: u64) -> RuleValue {
@@ -148,7 +148,7 @@ mod tests {
         let first = orphans_of(&[], vec![(key(7), rule(3, 0))]);
         let blocks = orphans_of(&first, rules);
         let told: Vec<_> = blocks.iter().map(|block| (block.id, block.targets.len(), block.until)).collect();
-        assert_eq!(told, [(5, 2, Some(Time(900))), (7, 1, None)]);
+        assert_eq!(told, [(5, 2, Some(Time::at(900))), (7, 1, None)]);
         assert_eq!(blocks[0].targets[1].to_string(), "10.0.0.7");
     }
 

@@ -16,7 +16,7 @@ use sensor_core::inventory::kept::Kept;
 use sensor_core::policy::memory::Counter;
 use sensor_core::policy::{Block, Decision, Memory, Save};
 use sensor_core::settings::Mode;
-use sensor_core::time::{MINUTE, SECOND, Time};
+use sensor_core::time::{MINUTE, SECOND};
 use sensor_notify::Notifier;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -163,7 +163,7 @@ async fn live(options: RunOptions) -> Result<()> {
     let flow_log = flow_log(&options, &config);
     let mut engine = Engine::new(config.settings);
     engine.resume(devices.0, devices.1);
-    take_up(&options, &mut engine);
+    take_up(&options, now, &mut engine);
     let models = models(&options, &config.daemon, now, &mut engine);
     let orphans = match orphans(&mut rules, &mut attachments, &ports, &known, &blocks, now) {
         Ok(orphans) => orphans,
@@ -262,18 +262,17 @@ fn put_in_force(
 }
 
 /// What the daemon before this one had learned, and the evidence it had.
-fn take_up(options: &RunOptions, engine: &mut Engine) {
+fn take_up(options: &RunOptions, now: Now, engine: &mut Engine) {
     let dir = options.state_dir.join(record::DIR);
     let failed = |what: &dyn std::fmt::Display| log::warn!("what was learned before is not taken up: {what}");
-    let Some((saved, state)) = record::last_state(&dir, |error| failed(error)) else { return };
-    match engine.take_up(saved, &state) {
-        Ok(()) => log::info!("what was learned before is taken up, as it was {} ago", ago(saved)),
+    let Some(last) = record::last_state(&dir, now, |error| failed(error)) else { return };
+    match engine.take_up(last.saved, last.ahead_ns, &last.state) {
+        Ok(()) => {
+            let ago = now.mono.since(last.saved.by_clock_ahead(last.ahead_ns)) / SECOND * SECOND;
+            log::info!("what was learned before is taken up, as it was {} ago", crate::duration::show(ago));
+        }
         Err(error) => failed(&error),
     }
-}
-
-fn ago(then: Time) -> String {
-    crate::duration::show(Now::read().mono.since(then) / SECOND * SECOND)
 }
 
 /// What was learned so far. Without a place to keep it the daemon does all else.

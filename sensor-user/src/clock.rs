@@ -33,12 +33,12 @@ impl Now {
             u64::try_from(t.tv_sec()).unwrap_or(0) * SECOND + u64::try_from(t.tv_nsec()).unwrap_or(0)
         });
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-        Self { mono: Time(mono), unix_ns: i64::try_from(unix).unwrap_or(i64::MAX) }
+        Self { mono: Time::at(mono), unix_ns: i64::try_from(unix).unwrap_or(i64::MAX) }
     }
 
     /// The relation of the two clocks at this moment.
     pub fn clock(self) -> WallClock {
-        WallClock { offset_ns: self.unix_ns.saturating_sub(i64::try_from(self.mono.0).unwrap_or(i64::MAX)) }
+        WallClock { offset_ns: self.unix_ns.saturating_sub(self.mono.signed()) }
     }
 }
 
@@ -60,7 +60,7 @@ impl WallClock {
 
     /// The date of a moment.
     pub fn stamp(&self, time: Time) -> Stamp {
-        let ns = i128::from(time.0) + i128::from(self.offset_ns);
+        let ns = i128::from(time.signed()) + i128::from(self.offset_ns);
         Stamp(ns.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
     }
 }
@@ -78,11 +78,6 @@ impl Stamp {
     /// Nanoseconds since `earlier`, 0 if that is later.
     pub fn since(self, earlier: Stamp) -> u64 {
         u64::try_from(i128::from(self.0) - i128::from(earlier.0)).unwrap_or(0)
-    }
-
-    /// So many nanoseconds earlier.
-    pub fn before(self, ns: u64) -> Self {
-        Self(self.0.saturating_sub_unsigned(ns))
     }
 
     /// The day it is in that time zone.
@@ -162,15 +157,15 @@ mod tests {
 
     #[test]
     fn the_clocks_relation_turns_moments_into_dates() {
-        let now = Now { mono: Time(5_000), unix_ns: 1_000_000 };
-        assert_eq!(now.clock().stamp(Time(6_000)), Stamp(1_001_000));
-        assert_eq!(now.clock().stamp(Time(u64::MAX)), Stamp(i64::MAX));
+        let now = Now { mono: Time::at(5_000), unix_ns: 1_000_000 };
+        assert_eq!(now.clock().stamp(Time::at(6_000)), Stamp(1_001_000));
+        assert_eq!(now.clock().stamp(Time::LATEST), Stamp(i64::MAX));
         assert_eq!(Stamp(5).since(Stamp(9)), 0);
     }
 
     #[test]
     fn the_monotonic_clock_goes_forward() {
         let (a, b) = (Now::read(), Now::read());
-        assert!(a.mono.0 > 0 && b.mono >= a.mono);
+        assert!(a.mono.ns() > 0 && b.mono >= a.mono);
     }
 }

@@ -143,7 +143,7 @@ fn one(
     stats: &mut ReplayStats,
 ) -> Result<Outcome> {
     let mut teller = Teller::new(WallClock::UNIX);
-    let mut last = Time(0);
+    let mut last = Time::at(0);
     let outcome = replay::run(path, settings, |timed, ahead_ns| {
         last = last.max(timed.time);
         match &timed.event {

@@ -315,7 +315,7 @@ fn learned(dir: &Path, seed: u64) -> Result<()> {
     let (mut random, mut rows) = (Random::new(seed), Rows::new(width));
     for at in 0..480 {
         let row: Vec<f32> = (0..width).map(|_| random.normal().abs() as f32).collect();
-        rows.push(DeviceKey::Local(Mac([2, 0, 0, 0, 0, (at % 8) as u8])), Time(at), &row);
+        rows.push(DeviceKey::Local(Mac([2, 0, 0, 0, 0, (at % 8) as u8])), Time::at(at), &row);
     }
     let little = Training { rounds: 1, epochs: 2, epoch_rows: 256, least_rows: 400, ..training() };
     let trained = train(&rows, Subject::Window, "all", &little, (seed, seed))?;

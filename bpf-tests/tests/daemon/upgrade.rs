@@ -23,7 +23,7 @@ const OPEN: [(u8, &str); 3] = [(4, "10.77.0.2"), (3, "fd77::2"), (2, "fd77::4")]
 /// ever; host 3's IPv6 address is only observed, and host 4 protected.
 fn first(site: &Site) -> Result<FirstRelease> {
     let mut first = FirstRelease::load(site.pin_dir())?;
-    let until_ns = Now::read().mono.0 + HOUR;
+    let until_ns = Now::read().mono.ns() + HOUR;
     first.mac([2, 0, 0, 0, 0, 1], FirstRule { until_ns, ..FirstRule::isolate(5) })?;
     first.ip4([10, 77, 0, 3], FirstRule::isolate(6))?;
     let mut ip6 = [0; 16];

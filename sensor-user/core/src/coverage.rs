@@ -149,7 +149,7 @@ pub struct Watch {
 impl Watch {
     /// A watch that calls for less than this part seen, 0 to 1.
     pub fn new(limit: f64) -> Self {
-        Self { limit, now: None, last: Time(0) }
+        Self { limit, now: None, last: Time::EARLIEST }
     }
 
     /// What is so now; none: enough is seen.
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn each_cause_is_told_once_and_the_end_when_none_is_left() {
         let mut watch = Watch::new(0.99);
-        let second = |n: u64| Time(n * SECOND);
+        let second = |n: u64| Time::at(n * SECOND);
         assert_eq!(watch.look(second(0), second(1), &lost(1_000, 10)), None, "99 % is enough");
         let begun = watch.look(second(1), second(2), &lost(1_000, 11)).expect("told");
         assert_eq!((begun.began, begun.ended, begun.causes), (second(1), None, vec![BlindCause::Coverage]));

@@ -282,7 +282,7 @@ mod tests {
 
     /// The evidence, the moment of the last finding, and the most it ever added up to.
     fn told(findings: &[(Family, &'static str, f64, u64)]) -> (Case, Time, f64) {
-        let (mut evidence, mut now, mut most) = (Case::default(), Time(0), 0.0_f64);
+        let (mut evidence, mut now, mut most) = (Case::default(), Time::at(0), 0.0_f64);
         for (family, signature, weight, gap) in findings {
             now = now.plus(*gap);
             evidence.add(*family, signature, *weight, now);
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_told_again_counts_once_and_from_then_on() {
         let mut evidence = Case::default();
-        let at = |minutes| Time(minutes * MINUTE);
+        let at = |minutes| Time::at(minutes * MINUTE);
         evidence.add(Family::Scan, "sweep", 8.0, at(0));
         assert_eq!(evidence.sum(at(10)).total(), 4.0);
         evidence.add(Family::Scan, "sweep", 8.0, at(10));

@@ -389,7 +389,7 @@ mod tests {
     use super::*;
     use crate::time::SECOND;
 
-    const START: Time = Time(7 * HOUR);
+    const START: Time = Time::at(7 * HOUR);
 
     pub(super) fn seen(verdict: Verdict) -> FlowSeen {
         let (src, dst) = ("10.0.0.7".parse().unwrap(), "10.0.0.9".parse().unwrap());

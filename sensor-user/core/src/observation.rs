@@ -249,7 +249,7 @@ impl FlowSeen {
             tunnel::inner(id.proto, id.dport, bytes.get(..len)?)
         });
         Self {
-            time: Time(record.time_ns),
+            time: Time::at(record.time_ns),
             id,
             smac: Mac(record.smac),
             dmac: Mac(record.dmac),
@@ -276,7 +276,7 @@ impl DropSeen {
     fn decode(record: &FlowRecord) -> Self {
         let reflex = record.rule_id == RULE_REFLEX;
         Self {
-            time: Time(record.time_ns),
+            time: Time::at(record.time_ns),
             id: flow_id(record),
             smac: Mac(record.smac),
             dmac: Mac(record.dmac),
@@ -332,7 +332,7 @@ impl FlowProgress {
             bytes: value.bytes(),
             drops: u32::try_from(value.drops()).unwrap_or(u32::MAX),
             verdict: verdict(value.judged.verdict()),
-            first: Time(value.first_ns),
+            first: Time::at(value.first_ns),
             last,
             tcp_flags: value.tcp_flags,
             end,

@@ -35,8 +35,6 @@ pub struct DeviceView {
     pub class: Option<Name>,
     /// First seen.
     pub first_seen: Time,
-    /// It was first seen so long before that, ns: before the clock began.
-    pub before_ns: u64,
     /// Last seen.
     pub last_seen: Time,
     /// Index of the bridge port it was last seen on.

@@ -102,7 +102,7 @@ impl Success {
             rates: BTreeMap::new(),
             all: Rate::default(),
             assumed: settings.scan.benign_success * 1e3,
-            next: Time(0),
+            next: Time::EARLIEST,
         }
     }
 
@@ -161,7 +161,7 @@ mod tests {
             (0..*answered).for_each(|_| success.note(device(n), true));
             (0..*failed).for_each(|_| success.note(device(n), false));
         }
-        success.measure(Time(0), |_| Some(None));
+        success.measure(Time::at(0), |_| Some(None));
         success.rates().next().map_or(Rate { permille: None, devices: 0 }, |(_, rate)| rate)
     }
 

@@ -22,7 +22,7 @@ fn a_mac_rule_holds_for_its_mac_alone_when_two_hosts_share_a_flow() {
             level: Level::Isolate,
             direction: Direction::Both,
             list: 0,
-            until: Some(Time(until)),
+            until: Some(Time::at(until)),
             would: false,
         };
         Decision::Restrict(Target::Mac(Mac([2, 0, 0, 0, 0, 1])), by)
@@ -32,7 +32,7 @@ fn a_mac_rule_holds_for_its_mac_alone_when_two_hosts_share_a_flow() {
         let dropped = |datapath: &mut Datapath, host, time| {
             let before = datapath.counters().drop_packets;
             let frame = discover(host);
-            datapath.frame(&frame, frame.len() as u32, Time(time));
+            datapath.frame(&frame, frame.len() as u32, Time::at(time));
             datapath.counters().drop_packets > before
         };
         for host in order {

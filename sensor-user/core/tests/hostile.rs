@@ -43,21 +43,21 @@ proptest! {
         let (mut datapath, mut engine) = (Datapath::new(1), Engine::new(settings.clone()));
         let mut out = Output::default();
         for (bytes, len, time) in &frames {
-            for record in datapath.frame(bytes, *len, Time(*time)) {
+            for record in datapath.frame(bytes, *len, Time::at(*time)) {
                 if let Some(seen) = Observation::decode(&record.flow, Some(&record.inner)) {
                     engine.observe(&seen, &mut out);
                 }
             }
-            engine.tick(Time(*time), &mut out);
+            engine.tick(Time::at(*time), &mut out);
             datapath.enforce(&out.decisions);
             out.decisions.clear();
         }
         let mut progress = Vec::new();
-        datapath.sweep(Time(u64::MAX), false, &mut progress);
+        datapath.sweep(Time::LATEST, false, &mut progress);
         for progress in progress {
             engine.observe(&Observation::Progress(progress), &mut out);
         }
-        engine.finish(Time(u64::MAX), &mut out);
+        engine.finish(Time::LATEST, &mut out);
         let stats = engine.stats();
         prop_assert!(stats.devices <= settings.limits.devices as u64);
         prop_assert!(stats.flows_live <= settings.limits.flows as u64);
@@ -102,7 +102,7 @@ proptest! {
         datapath.throttle = [rate, rate];
         datapath.commit();
         for bytes in &frames {
-            datapath.frame(bytes, bytes.len() as u32, Time(1));
+            datapath.frame(bytes, bytes.len() as u32, Time::at(1));
         }
         let counters = datapath.counters();
         let in_flows: u64 = datapath.flows4().map(|(_, v)| v.packets()).sum::<u64>()
@@ -129,7 +129,7 @@ proptest! {
         for (stack, guilty) in &stacks {
             let bytes = stack.frame(*guilty);
             let before = datapath.counters();
-            datapath.frame(&bytes, bytes.len() as u32, Time(1));
+            datapath.frame(&bytes, bytes.len() as u32, Time::at(1));
             let after = datapath.counters();
             let (dropped, would) =
                 (after.drop_packets > before.drop_packets, after.would_drop_packets > before.would_drop_packets);

@@ -256,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    const DAY: Time = Time(START.0 + 1_440 * MINUTE);
+    const DAY: Time = Time::at(START.ns() + 1_440 * MINUTE);
 
     fn device(at: u8) -> DeviceKey {
         DeviceKey::Local(Mac([2, 0, 0, 0, 0, at]))

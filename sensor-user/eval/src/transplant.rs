@@ -76,10 +76,10 @@ fn take(file: &str, path: &Path, attacker: IpAddr) -> Result<Option<Graft>, Capt
     let mut datapath = Datapath::new(PORT);
     datapath.set_up(&Settings::default());
     let mut all: Vec<Observation> = Vec::new();
-    let (mut now, mut begun, mut next, mut progress) = (Time(0), None, Time(0), Vec::new());
+    let (mut now, mut begun, mut next, mut progress) = (Time::at(0), None, Time::at(0), Vec::new());
     let of_attacker = |id: &FlowId| id.src == attacker || id.dst == attacker;
     pcap::read(path, |frame| {
-        now = now.max(Time(frame.unix_ns));
+        now = now.max(Time::at(frame.unix_ns));
         let first = *begun.get_or_insert(now);
         if now.since(first) > LONGEST || all.len() >= MOST {
             return;
@@ -362,7 +362,7 @@ mod tests {
                 vlan: 0,
                 port: 1,
             };
-            let (dmac, time) = (Mac([2, 0, 0, 0, 0, n]), Time(u64::from(n) * SECOND / 10));
+            let (dmac, time) = (Mac([2, 0, 0, 0, 0, n]), Time::at(u64::from(n) * SECOND / 10));
             let asks = FlowSeen { smac: mac, dmac, tcp_flags: SYN, ..blank(time, id) };
             let refuses =
                 FlowSeen { id: reverse(&asks.id), smac: asks.dmac, dmac: mac, tcp_flags: RST, ..asks };

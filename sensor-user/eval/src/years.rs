@@ -1,7 +1,6 @@
 //! Tier E2: days and years of a made-up site without an attack: what is called all the same.
 
 use sensor_core::settings::Mode;
-use sensor_core::time::Time;
 
 use crate::sim::calendar::{DAY, START};
 use crate::sim::chance::Chance;
@@ -52,7 +51,7 @@ pub fn live(seed: u64, extent: &Extent) -> Lived {
         world.open();
         let mut chance = Chance::new(seed, 3);
         // Some come on the first days already, while the sensor learns.
-        let last = Time(until.0.saturating_sub(DAY / 8));
+        let last = until.minus(DAY / 8);
         let planned = confound::plan(&mut world, extent.confounders, START, last, &mut chance);
         world.run(until);
         (planned, world.talks, Class::ALL.map(|class| world.site.of(class).len()))

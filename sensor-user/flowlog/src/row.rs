@@ -72,7 +72,7 @@ impl Row {
     /// 1970.
     pub fn new(flow: FlowEnded, now: Time, ahead_ns: i64, coverage: Option<f64>) -> Self {
         let micros = |time: Time| {
-            let ns = i128::from(time.0) + i128::from(ahead_ns);
+            let ns = i128::from(time.signed()) + i128::from(ahead_ns);
             ns.div_euclid(1_000).clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
         };
         let [to_server, to_client] = match &flow.earlier {

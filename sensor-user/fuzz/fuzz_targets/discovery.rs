@@ -14,7 +14,7 @@ use sensor_ebpf::heard::{HEARD_BYTES, HEARD_KINDS, HeardHead};
 fuzz_target!(|data: &[u8]| {
     let mut engine = Engine::new(Settings::default());
     let mut out = Output::default();
-    let (mut rest, mut now) = (data, Time(1));
+    let (mut rest, mut now) = (data, Time::at(1));
     while let [kind, high, low, tail @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(tail.len()).min(HEARD_BYTES);
         let (frame, more) = tail.split_at(length);
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
             abi: ABI as u8,
             port: 1,
             len: length as u32,
-            time_ns: now.0,
+            time_ns: now.ns(),
             have: length as u32,
             ..HeardHead::default()
         };

@@ -72,7 +72,7 @@ fuzz_target!(|input: &[u8]| {
     let settings = Settings { mode: Mode::Enforce, limits, ..Settings::default() };
     let (mut datapath, mut engine, mut out) = (Datapath::new(1), Engine::new(settings), Output::default());
     let mut rest = policy(&mut datapath, input);
-    let mut now = Time(0);
+    let mut now = Time::at(0);
     let mut frames = 0;
     while let [low, high, time, tail @ ..] = rest {
         let len = usize::from(u16::from_le_bytes([*low, *high])).min(tail.len());

@@ -9,7 +9,7 @@ use sensor_core::time::Time;
 pub fn mono() -> Time {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
-    Time(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+    Time::at(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Now, ns since 1970.

@@ -295,7 +295,7 @@ impl Notice {
 
 /// A moment of the engine, ns since 1970. `offset_ns` is what the date is ahead of the engine's clock.
 pub fn unix_ns(time: Time, offset_ns: i64) -> i64 {
-    let ns = i128::from(time.0) + i128::from(offset_ns);
+    let ns = i128::from(time.signed()) + i128::from(offset_ns);
     ns.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
 

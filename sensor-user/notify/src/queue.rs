@@ -38,7 +38,7 @@ struct Limit {
 impl Limit {
     fn new(per_hour: u32) -> Self {
         let burst = f64::from(per_hour.max(2).div_ceil(2));
-        Self { burst, refill: f64::from(per_hour.max(2)) - burst, left: burst, since: Time(0) }
+        Self { burst, refill: f64::from(per_hour.max(2)) - burst, left: burst, since: Time::at(0) }
     }
 
     fn level(&self, now: Time) -> f64 {
@@ -82,8 +82,8 @@ impl Queue {
             waiting: VecDeque::new(),
             gather_ns,
             limit: per_hour.map(Limit::new),
-            first: Time(0),
-            not_before: Time(0),
+            first: Time::at(0),
+            not_before: Time::at(0),
             failures: 0,
             lost: 0,
         }
@@ -129,7 +129,7 @@ impl Queue {
         }
         let gathered = self.first.plus(self.gather_ns);
         let grave = self.waiting.iter().any(|(_, notice)| notice.severity <= GRAVE);
-        let allowed = self.limit.as_ref().map_or(Time(0), |limit| limit.next(grave, now));
+        let allowed = self.limit.as_ref().map_or(Time::at(0), |limit| limit.next(grave, now));
         Some(gathered.max(self.not_before).max(allowed))
     }
 
@@ -156,7 +156,7 @@ impl Queue {
         let ids: BTreeSet<_> = ids.iter().collect();
         self.waiting.retain(|(_, notice)| !ids.contains(&notice.id));
         self.failures = 0;
-        self.not_before = Time(0);
+        self.not_before = Time::at(0);
         self.lost = 0;
         self.first = now;
         if let Some(limit) = &mut self.limit {
@@ -174,7 +174,7 @@ impl Queue {
     /// A try by a person went well: what waits need not wait for the next attempt.
     pub fn works(&mut self) {
         self.failures = 0;
-        self.not_before = Time(0);
+        self.not_before = Time::at(0);
     }
 
     /// Whether it failed so often that somebody must be told.
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn at(seconds: u64) -> Time {
-        Time(1_000 * SECOND + seconds * SECOND)
+        Time::at(1_000 * SECOND + seconds * SECOND)
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
             let mut next = coming.next();
             for _ in 0..5_000 {
                 while let Some(gap) = next && arrive <= now {
-                    queue.push(notice(arrive.0, 1), arrive);
+                    queue.push(notice(arrive.ns(), 1), arrive);
                     arrive = arrive.plus(gap * SECOND);
                     next = coming.next();
                 }

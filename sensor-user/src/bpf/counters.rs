@@ -259,7 +259,7 @@ impl Counters {
     /// of the next one's.
     fn take_reasons(&mut self, index: u8) -> Result<(), BpfError> {
         let fault = |error| BpfError::map(format!("moving the counts of port {index}"), error);
-        self.set_marks(index, &Marks { since_ns: Now::read().mono.0, ..Marks::default() })?;
+        self.set_marks(index, &Marks { since_ns: Now::read().mono.ns(), ..Marks::default() })?;
         for reason in 0..FIRST_MARK {
             let key = u32::from(index) * REASONS_OF_PORT + reason;
             let counted = self.reasons.get(&key, 0).map_err(fault)?;

@@ -125,7 +125,7 @@ fn write(pin_dir: &Path, bridge: &str, on: bool) -> Result<BypassInfo, CliError>
     let mut rules = Rules::pinned(pin_dir, bridge)?;
     for _ in 0..TRIES {
         if rules.bypass()?.on != on {
-            rules.set_bypass(Bypass { on, by: getuid().as_raw(), since_ns: Now::read().mono.0 })?;
+            rules.set_bypass(Bypass { on, by: getuid().as_raw(), since_ns: Now::read().mono.ns() })?;
         }
         thread::sleep(PAUSE);
         let found = rules.bypass()?;

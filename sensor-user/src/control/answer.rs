@@ -163,7 +163,7 @@ fn device(view: &DeviceView, live: &LiveStatus, clock: &WallClock) -> DeviceInfo
         device: name_of(view),
         more_ips: view.more_ips,
         card: CardInfo::default(),
-        first_seen: Some(clock.stamp(view.first_seen).before(view.before_ns)),
+        first_seen: Some(clock.stamp(view.first_seen)),
         last_seen: Some(clock.stamp(view.last_seen)),
         port,
         vlan: view.vlan,

@@ -42,8 +42,8 @@ fn block() -> Block {
         follows: false,
         origin: Origin::Manual("root".to_owned()),
         reason: "odd".to_owned(),
-        since: Time(SECOND),
-        until: Some(Time(HOUR)),
+        since: Time::at(SECOND),
+        until: Some(Time::at(HOUR)),
         would: false,
     }
 }
@@ -54,15 +54,15 @@ fn review() -> Review {
         detector: "scan".to_owned(),
         scope: Scope::Class("icu".parse().unwrap()),
         incident: 12,
-        since: Time(SECOND),
+        since: Time::at(SECOND),
         by: "tanaka".to_owned(),
     }
 }
 
 fn window(id: u32) -> Window {
     let (reason, by) = ("renumbering".to_owned(), "tanaka".to_owned());
-    let (from, until) = (Time(3 * SECOND), Time(4 * SECOND));
-    Window { id, cover: Cover::Everybody, from, until, reason, since: Time(SECOND), by }
+    let (from, until) = (Time::at(3 * SECOND), Time::at(4 * SECOND));
+    Window { id, cover: Cover::Everybody, from, until, reason, since: Time::at(SECOND), by }
 }
 
 fn window_json(id: u32, who: &str, reason: &str, by: &str) -> Value {
@@ -92,9 +92,8 @@ fn view() -> View {
         maker: Some("Intel".to_owned()),
         name: None,
         class: None,
-        first_seen: Time(SECOND),
-        before_ns: SECOND / 2,
-        last_seen: Time(2 * SECOND),
+        first_seen: Time::at(SECOND / 2),
+        last_seen: Time::at(2 * SECOND),
         port: 1,
         vlan: 20,
         segment: Some("ward-3".parse().unwrap()),
@@ -118,7 +117,7 @@ fn view() -> View {
         usual_destinations: None,
     };
     let snapshot = Snapshot {
-        time: Time(2 * SECOND),
+        time: Time::at(2 * SECOND),
         enforce: true,
         devices: vec![device],
         incidents: Vec::new(),
@@ -186,7 +185,7 @@ async fn pipeline(mut asks: mpsc::Receiver<Ask>) {
                     list: list.map_or(List::None, List::Named),
                     reason,
                     origin: Origin::Manual(owner),
-                    until: for_ns.map(Time),
+                    until: for_ns.map(Time::at),
                     ..block()
                 };
                 let device = DeviceRef {

@@ -234,7 +234,7 @@ impl Enforcer {
         let Self { rules, plan, .. } = self;
         let config = rules.config()?;
         if config.reflex_from_ns == 0 {
-            repair.done(rules.set_reflex_from(self.reflex_from.0));
+            repair.done(rules.set_reflex_from(self.reflex_from.ns()));
         }
         let [new, kib] = plan.throttle;
         if (config.throttle_new, config.throttle_kib) != (new, kib) {

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::*;
 
 /// 2026-01-01 00:00:00 UTC.
-const START: Time = Time(1_767_225_600 * SECOND);
+const START: Time = Time::at(1_767_225_600 * SECOND);
 
 fn teller() -> Teller {
     let ports = BTreeMap::from([(1, "eth1".to_owned())]);

@@ -151,9 +151,9 @@ impl Models {
     fn start(&mut self, scope: Scope, now: Now, engine: &mut Engine) {
         let oldest = u64::try_from(now.unix_ns).unwrap_or(0).saturating_sub(OLDEST);
         if let Some(reservoir) = engine.reservoir_mut(scope)
-            && reservoir.rows().times().iter().any(|time| time.0 < oldest)
+            && reservoir.rows().times().iter().any(|time| time.ns() < oldest)
         {
-            reservoir.forget(sensor_core::time::Time(oldest));
+            reservoir.forget(sensor_core::time::Time::at(oldest));
         }
         let Some(rows) = engine.rows(scope, now.mono) else { return };
         log::info!("training a model ({scope}) from {} rows", rows.len());

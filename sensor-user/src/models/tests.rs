@@ -15,7 +15,7 @@ use sensor_core::time::Time;
 use super::train::{decide, work};
 use super::*;
 
-const NOW: Now = Now { mono: Time(HOUR), unix_ns: 1_764_000_000_000_000_000 };
+const NOW: Now = Now { mono: Time::at(HOUR), unix_ns: 1_764_000_000_000_000_000 };
 
 /// So little that it is done at once.
 fn little() -> Training {
@@ -30,7 +30,7 @@ fn rows(subject: Subject, each: u64) -> Rows {
     for at in 0..each * 8 {
         let row: Vec<f32> = (0..width).map(|_| random.normal().abs() as f32).collect();
         let time = NOW.unix_ns as u64 - at * 1_000_000_000;
-        rows.push(DeviceKey::Local(Mac([2, 0, 0, 0, 0, (at % 8) as u8])), Time(time), &row);
+        rows.push(DeviceKey::Local(Mac([2, 0, 0, 0, 0, (at % 8) as u8])), Time::at(time), &row);
     }
     rows
 }

@@ -60,7 +60,7 @@ fn story() -> Vec<Timed> {
             ("failed_first_contacts", Number::Count(20)),
             ("log_likelihood_ratio", Number::Number(27.73)),
         ],
-        first_evidence: Time(HOUR),
+        first_evidence: Time::at(HOUR),
         sum: Sum { shares: vec![(Family::Scan, 14.5)] },
         why: Why::default(),
         action: Action::Isolated,
@@ -74,7 +74,7 @@ fn story() -> Vec<Timed> {
         targets: vec![Target::Mac("00:1b:21:0a:0b:0c".parse().unwrap())],
         level: Level::Isolate,
         direction: Direction::Both,
-        until: Some(Time(2 * HOUR)),
+        until: Some(Time::at(2 * HOUR)),
         would: false,
         reason: "scan".to_owned(),
         incident: Some(3),
@@ -89,7 +89,7 @@ fn story() -> Vec<Timed> {
         by: "tanaka".to_owned(),
         comment: "マルウェアを確認".to_owned(),
     };
-    let at = |seconds: u64, event| Timed { time: Time(HOUR + seconds * SECOND), event };
+    let at = |seconds: u64, event| Timed { time: Time::at(HOUR + seconds * SECOND), event };
     vec![
         at(0, Event::Alert(alert)),
         at(0, Event::Isolation(isolation(Change::Added))),
@@ -108,7 +108,7 @@ fn state() -> TempDir {
     let entry = |timed: &Timed| {
         let event = teller.value(timed, None);
         assert!(journal::is_kept(EventType::of(&timed.event), &event));
-        journal::entry(Stamp(timed.time.0 as i64), &event, teller.words(timed, None))
+        journal::entry(Stamp(timed.time.ns() as i64), &event, teller.words(timed, None))
     };
     let rows: Vec<_> =
         std::iter::once(journal::began(Stamp(1), &began)).chain(story().iter().map(entry)).collect();

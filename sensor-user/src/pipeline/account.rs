@@ -106,7 +106,7 @@ impl Account {
             closed: [closed.packets, closed.bytes],
             unread: [unread.packets, unread.bytes],
             told_j,
-            since_ns: since.0,
+            since_ns: since.ns(),
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn second(n: u64) -> Time {
-        Time(n * SECOND)
+        Time::at(n * SECOND)
     }
 
     /// An account that was quiet with 1,000 frames in the NIC and none in the program.

@@ -20,7 +20,7 @@ impl Pipeline {
     pub(super) fn switch_bypass(&mut self, on: bool, by: u32) -> Result<BypassInfo, String> {
         let switch = |enforcer: &mut crate::enforce::Enforcer| {
             if enforcer.bypass()?.on != on {
-                enforcer.set_bypass(Bypass { on, by, since_ns: Now::read().mono.0 })?;
+                enforcer.set_bypass(Bypass { on, by, since_ns: Now::read().mono.ns() })?;
             }
             Ok(())
         };

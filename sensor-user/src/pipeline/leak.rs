@@ -83,7 +83,7 @@ impl Leaks {
         let [Some(last), _] = self.begun else { return };
         let more = match before {
             Some(read) => passed(value).wrapping_sub(read.passed),
-            None if value.first_ns >= last.0 => passed(value),
+            None if value.first_ns >= last.ns() => passed(value),
             None => 0,
         };
         if self.active && more > 0 && self.forbids(now, key, value) {
@@ -102,7 +102,7 @@ impl Leaks {
         let own = !is_arp && ips.iter().all(|ip| is_own(*ip));
         let macs = if own { [value.macs().src(), value.macs().dst()] } else { [0; 2] };
         let ask = Question {
-            now_ns: now.0,
+            now_ns: now.ns(),
             macs,
             ips,
             armed: self.rules.armed(),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn second(n: u64) -> Time {
-        Time(n * SECOND)
+        Time::at(n * SECOND)
     }
 
     fn wanted(rule: RuleValue) -> BTreeMap<RuleKey, RuleValue> {
@@ -195,7 +195,7 @@ mod tests {
         );
         let released = |n| (if n < 3 { wanted(isolate) } else { BTreeMap::new() }, false);
         assert_eq!(leaked(&key(ISOLATED, OTHER), &[10, 10, 10, 40, 50], released), 0, "released");
-        let lapsed = RuleValue { until_ns: second(12).0, ..isolate };
+        let lapsed = RuleValue { until_ns: second(12).ns(), ..isolate };
         assert_eq!(
             leaked(&key(ISOLATED, OTHER), &[10, 10, 10, 40, 50], |_| (wanted(lapsed), false)),
             0,
@@ -231,12 +231,12 @@ mod tests {
         for n in 0..4 {
             leaks.begin(second(5 * n), &rules, false);
         }
-        let flow = FlowValue { first_ns: second(14).0, ..value(7, 0) };
+        let flow = FlowValue { first_ns: second(14).ns(), ..value(7, 0) };
         leaks.suspend();
         leaks.look(second(15), &key(ISOLATED, OTHER), &flow, None);
         assert_eq!(leaks.frames(), 0);
         leaks.begin(second(20), &rules, false);
-        leaks.look(second(20), &key(ISOLATED, OTHER), &FlowValue { first_ns: second(16).0, ..flow }, None);
+        leaks.look(second(20), &key(ISOLATED, OTHER), &FlowValue { first_ns: second(16).ns(), ..flow }, None);
         assert_eq!(leaks.frames(), 7);
     }
 }

@@ -256,8 +256,8 @@ impl Pipeline {
             self.record();
         }
         self.sweep_once_more();
-        let now = Now::read().mono;
-        self.parts.engine.finish(now, &mut self.out);
+        let now = Now::read();
+        self.parts.engine.finish(now.mono, &mut self.out);
         self.carry_out(None);
         if let Some(recorder) = self.parts.recorder.take() {
             recorder.close(now, &mut self.parts.engine, &self.teller);
@@ -297,7 +297,7 @@ impl Pipeline {
         self.batch = batch;
         self.listen();
         if count < BATCH {
-            self.parts.engine.tick(Time(now.0.saturating_sub(SUBMITTED_WITHIN)), &mut self.out);
+            self.parts.engine.tick(now.minus(SUBMITTED_WITHIN), &mut self.out);
             self.carry_out(None);
         }
     }

@@ -182,7 +182,7 @@ impl Sweeper {
             if end_by(before.jiffies).is_some() {
                 return;
             }
-            if value.first_ns >= since.0 {
+            if value.first_ns >= since.ns() {
                 pace.found[usize::from(matches!(key, FlowKey::V6(_)))] += 1;
             }
             let end = end_by(start.clock.jiffies);
@@ -193,8 +193,8 @@ impl Sweeper {
             };
             leaks.look(now, &key, value, read.as_ref());
             let quiet = idle_ns(value, start.clock.jiffies, *jiffy_ns);
-            let last = Time(start.clock.monotonic_ns.saturating_sub(quiet));
-            if end.is_some() || last.plus(SECOND) >= Time(before.monotonic_ns) {
+            let last = Time::at(start.clock.monotonic_ns.saturating_sub(quiet));
+            if end.is_some() || last.plus(SECOND) >= Time::at(before.monotonic_ns) {
                 told(FlowProgress::new(id, value, now, last, end));
             }
         })
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_table_is_swept_before_a_quarter_of_it_is_new() {
-        let second = |n: u64| Time(n * SECOND);
+        let second = |n: u64| Time::at(n * SECOND);
         let capacity = [262_144, 65_536];
         let of = |share, rate: u64| {
             let pace = Pace { last: Some((second(10), 1_000)), found: [0; 2], share };

@@ -157,8 +157,10 @@ impl Tally {
         self.forget(index);
         let count = |[packets, bytes]: [u64; 2]| Count { packets, bytes };
         let (closed, unread) = (count(marks.closed), count(marks.unread));
-        self.ports
-            .insert(index, PortTally { closed, unread, since: Time(marks.since_ns), ..PortTally::default() });
+        self.ports.insert(
+            index,
+            PortTally { closed, unread, since: Time::at(marks.since_ns), ..PortTally::default() },
+        );
     }
 
     /// Forgets a port.
@@ -183,7 +185,7 @@ impl Tally {
     fn note(&mut self, port: u8, key: &FlowKey, value: &FlowValue, over: bool) -> Option<Read> {
         let number = self.number(key, value);
         let tally = self.ports.entry(port).or_default();
-        if value.first_ns < tally.since.0 {
+        if value.first_ns < tally.since.ns() {
             return None;
         }
         let before = self.before.remove(&number);

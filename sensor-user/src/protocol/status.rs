@@ -160,7 +160,7 @@ impl Bypass {
         let changed = self.since_ns != 0;
         BypassInfo {
             on: self.on,
-            since: changed.then(|| WallClock::live().stamp(Time(self.since_ns))),
+            since: changed.then(|| WallClock::live().stamp(Time::at(self.since_ns))),
             by: changed.then(|| user_name(self.by)),
         }
     }

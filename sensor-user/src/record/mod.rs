@@ -28,7 +28,7 @@ use sensor_core::detect::unusual::InForce;
 use sensor_core::engine::Engine;
 use sensor_core::event::{Event, Timed};
 use sensor_core::state::{State, THINKING};
-use sensor_core::time::{MINUTE, SECOND, Time};
+use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 
 use crate::clock::Now;
 use crate::eve::Teller;
@@ -39,7 +39,7 @@ pub use read::RecordError;
 /// The directory of the record, in the state directory.
 pub const DIR: &str = "record";
 /// What a segment's file begins with.
-const MAGIC: &[u8; 16] = b"SEKISHO RECORD 2";
+const MAGIC: &[u8; 16] = b"SEKISHO RECORD 3";
 /// Ending of a segment's file.
 const SEGMENT: &str = "segment";
 /// Ending of the file with the numbers of its incidents.
@@ -56,6 +56,8 @@ const MAX_WAITING: usize = 128 << 20;
 const WAITING: usize = 1_024;
 /// After a segment that had to end a new one begins after this time: a disk that is full is not tried all the time.
 const PAUSE: u64 = MINUTE;
+/// A machine was off for no longer than this, ns: that the week has its days is learned, too.
+const LONGEST_OFF: u64 = 7 * 24 * HOUR;
 /// How long the end waits for the disk.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,8 @@ struct Begin {
     boot_id: String,
     /// When it was saved.
     saved: Time,
+    /// The date of that, ns since 1970.
+    saved_unix_ns: i64,
     /// The text of the configuration.
     config: String,
     /// Whether decisions were carried out.
@@ -161,12 +165,12 @@ impl Recorder {
             config,
             enforce,
             every_ns: keeping.every_ns,
-            next: Time(0),
+            next: Time::EARLIEST,
             open: false,
             written: 0,
             inputs: Vec::new(),
             told: Vec::new(),
-            hand_over: Time(0),
+            hand_over: Time::EARLIEST,
             failed: 0,
         })
     }
@@ -198,7 +202,7 @@ impl Recorder {
         }
         if now.mono >= self.next || (self.open && self.written >= MAX_SEGMENT) {
             self.hand_over(now.mono);
-            self.begin(now.mono, engine, teller);
+            self.begin(now, engine, teller);
         }
     }
 
@@ -213,17 +217,17 @@ impl Recorder {
     }
 
     /// Has everything written, with what the engine has in mind at the end, and waits for it a little.
-    pub fn close(mut self, now: Time, engine: &mut Engine, teller: &Teller) {
+    pub fn close(mut self, now: Now, engine: &mut Engine, teller: &Teller) {
         self.inputs.extend(engine.fetch_notes().unwrap_or_default().bytes);
-        self.hand_over(Time(0));
+        self.hand_over(now.mono);
         self.begin(now, engine, teller);
         self.pieces = None;
         // It says nothing, and ends.
         let _ = self.ended.recv_timeout(FAREWELL);
     }
 
-    fn begin(&mut self, now: Time, engine: &Engine, teller: &Teller) {
-        self.next = now.plus(self.every_ns);
+    fn begin(&mut self, now: Now, engine: &Engine, teller: &Teller) {
+        self.next = now.mono.plus(self.every_ns);
         let mut state = Vec::new();
         if let Err(error) = engine.save(&mut state) {
             log::error!("the record cannot go on: what the engine has in mind cannot be saved: {error}");
@@ -233,7 +237,8 @@ impl Recorder {
             thinking: THINKING.to_owned(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: store::boot_id(),
-            saved: now,
+            saved: now.mono,
+            saved_unix_ns: now.unix_ns,
             config: self.config.clone(),
             enforce: self.enforce,
             models: engine.scopes().into_iter().filter_map(|scope| engine.model(scope)).cloned().collect(),
@@ -243,7 +248,7 @@ impl Recorder {
         (self.open, self.written) = (true, 0);
         self.send(Piece::Begin(Box::new(begin)), 0);
         if !self.open {
-            self.next = now.plus(PAUSE.min(self.every_ns));
+            self.next = now.mono.plus(PAUSE.min(self.every_ns));
         }
     }
 
@@ -273,7 +278,7 @@ impl Recorder {
     fn cut(&mut self) {
         if self.open {
             self.open = false;
-            self.next = Time(self.next.0.min(self.hand_over.plus(PAUSE).0));
+            self.next = self.next.min(self.hand_over.plus(PAUSE));
             let count = self.counts.cut_short.fetch_add(1, Ordering::Relaxed) + 1;
             log::warn!(
                 "the record of decisions has a gap: the disk is too slow or full; it goes on in a minute ({count} so far)"
@@ -282,15 +287,35 @@ impl Recorder {
     }
 }
 
-/// What the last daemon of this boot had in mind when it was last saved, and when that was; none if there is nothing that
-/// this build can take up. `told` is given what is in the way, where that is a fault.
-pub fn last_state(dir: &Path, mut told: impl FnMut(&RecordError)) -> Option<(Time, Vec<u8>)> {
-    let boot_id = store::boot_id();
+/// What the last daemon had in mind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastState {
+    /// When it was saved, by the clock of that boot.
+    pub saved: Time,
+    /// By how much the clock of this boot is ahead of that one, ns; 0 within one boot.
+    pub ahead_ns: i64,
+    /// For [`Engine::take_up`].
+    pub state: Vec<u8>,
+}
+
+/// What the last daemon had in mind when it was last saved; none if there is nothing that this build understands. What cannot be
+/// read is told.
+pub fn last_state(dir: &Path, now: Now, told: impl FnMut(&RecordError)) -> Option<LastState> {
+    last_state_in_boot(dir, &store::boot_id(), now, told)
+}
+
+fn last_state_in_boot(
+    dir: &Path,
+    boot_id: &str,
+    now: Now,
+    mut told: impl FnMut(&RecordError),
+) -> Option<LastState> {
     // The last one may have just begun when the power failed.
     for path in read::newest_first(dir).into_iter().take(2) {
         match read::Pieces::open(&path).and_then(|mut pieces| pieces.next()) {
-            Ok(Some(Piece::Begin(begin))) if begin.thinking == THINKING && begin.boot_id == boot_id => {
-                return Some((begin.saved, begin.state));
+            Ok(Some(Piece::Begin(begin))) if begin.thinking == THINKING => {
+                let ahead_ns = begin.ahead_ns(boot_id, now);
+                return Some(LastState { saved: begin.saved, ahead_ns, state: begin.state });
             }
             Ok(Some(_)) => return None,
             Ok(None) => {}
@@ -298,6 +323,19 @@ pub fn last_state(dir: &Path, mut told: impl FnMut(&RecordError)) -> Option<(Tim
         }
     }
     None
+}
+
+impl Begin {
+    /// By how much the clock in the boot `boot_id` is ahead, ns, if it shows `now`. What time went by between two boots is told by
+    /// the date alone. If that is not set yet none went by; and never more than [`LONGEST_OFF`], lest a wrong date makes all
+    /// that was learned too old.
+    fn ahead_ns(&self, boot_id: &str, now: Now) -> i64 {
+        if self.boot_id == boot_id && !boot_id.is_empty() {
+            return 0;
+        }
+        let off = now.unix_ns.saturating_sub(self.saved_unix_ns).max(0).unsigned_abs().min(LONGEST_OFF);
+        now.mono.minus(off).signed().saturating_sub(self.saved.signed())
+    }
 }
 
 /// Whether an event may be about an incident.

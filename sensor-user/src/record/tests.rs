@@ -37,7 +37,7 @@ impl Daemon {
         engine.restore(Vec::new(), &mut out);
         let recorder = Recorder::start(dir, keeping, CONFIG.to_owned(), true).unwrap();
         let teller = Teller::new(WallClock { offset_ns: 1_700_000_000_000_000_000 });
-        let mut daemon = Self { engine, recorder, teller, now: Time(SECOND), told: Vec::new() };
+        let mut daemon = Self { engine, recorder, teller, now: Time::at(SECOND), told: Vec::new() };
         daemon.turn(out);
         daemon
     }
@@ -55,8 +55,7 @@ impl Daemon {
                 self.told.push(line);
             }
         }
-        let unix_ns = i64::try_from(self.now.0).unwrap() + self.teller.clock.offset_ns;
-        self.recorder.step(Now { mono: self.now, unix_ns }, &mut self.engine, &self.teller);
+        self.recorder.step(self.clocks(), &mut self.engine, &self.teller);
     }
 
     fn sees(&mut self, seen: FlowSeen) {
@@ -77,6 +76,10 @@ impl Daemon {
         self.wait(3);
     }
 
+    fn clocks(&self) -> Now {
+        Now { mono: self.now, unix_ns: self.teller.clock.stamp(self.now).0 }
+    }
+
     fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds * 50 {
             self.turn(Output::default());
@@ -88,32 +91,54 @@ impl Daemon {
     }
 
     fn stop(mut self) -> Vec<Value> {
-        self.recorder.close(self.now, &mut self.engine, &self.teller);
+        let now = self.clocks();
+        self.recorder.close(now, &mut self.engine, &self.teller);
         self.told
     }
 }
 
 #[test]
-fn what_was_learned_is_there_for_the_next_daemon_of_this_boot_and_build() {
+fn what_was_learned_is_there_for_the_next_daemon_of_this_build() {
     let dir = tempfile::tempdir().unwrap();
     let none = |error: &RecordError| panic!("{error}");
-    assert_eq!(last_state(dir.path(), none), None);
+    assert_eq!(last_state(dir.path(), Now::read(), none), None);
     let mut daemon = Daemon::start(dir.path(), KEEPING);
     daemon.scan(1);
-    let ended = daemon.now;
+    let ended = daemon.clocks();
     daemon.stop();
-    let (saved, state) = last_state(dir.path(), none).unwrap();
-    assert_eq!(saved, ended);
+    let last = last_state(dir.path(), ended, none).unwrap();
+    assert_eq!((last.saved, last.ahead_ns), (ended.mono, 0));
     let mut engine = Engine::new(config::parse(CONFIG.as_bytes()).unwrap().settings);
-    engine.take_up(saved, &state).unwrap();
-    assert!(engine.take_up(saved, &state[..state.len() / 2]).is_err(), "cut short");
+    engine.take_up(last.saved, 0, &last.state).unwrap();
+    assert!(engine.take_up(last.saved, 0, &last.state[..last.state.len() / 2]).is_err(), "cut short");
     // One that had just begun when the power failed: the one before counts.
     let newest = read::newest_first(dir.path())[0].clone();
     let bytes = fs::read(&newest).unwrap();
     fs::write(newest.with_file_name("18446744073709551615.segment"), &bytes[..MAGIC.len() + 8]).unwrap();
-    assert_eq!(last_state(dir.path(), |_| {}).map(|(saved, _)| saved), Some(ended));
+    assert_eq!(last_state(dir.path(), ended, |_| {}), Some(last));
     fs::write(newest.with_file_name("18446744073709551614.segment"), b"nothing").unwrap();
-    assert!(last_state(dir.path(), |_| {}).is_none());
+    assert!(last_state(dir.path(), ended, |_| {}).is_none());
+}
+
+#[test]
+fn after_a_reboot_what_was_learned_is_as_old_as_the_date_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path(), KEEPING);
+    let ended = daemon.clocks();
+    daemon.stop();
+    let since = |boot: &str, mono: u64, gone: i64| {
+        let now = Now { mono: Time::at(mono), unix_ns: ended.unix_ns.saturating_add(gone) };
+        let last = last_state_in_boot(dir.path(), boot, now, |error| panic!("{error}")).unwrap();
+        now.mono.since(last.saved.by_clock_ahead(last.ahead_ns))
+    };
+    let hour = HOUR as i64;
+    assert_eq!(since("another", SECOND, 2 * hour), 2 * HOUR);
+    assert_eq!(since("another", 3 * HOUR, 2 * hour), 2 * HOUR);
+    assert_eq!(since("", SECOND, 2 * hour), 2 * HOUR, "a kernel that does not say which boot it is");
+    assert_eq!(since("another", SECOND, -2 * hour), 0, "the date is not set yet");
+    assert_eq!(since("another", SECOND, i64::MIN), 0);
+    assert_eq!(since("another", SECOND, i64::MAX), LONGEST_OFF, "no date makes it too old");
+    assert_eq!(since(&store::boot_id(), ended.mono.plus(HOUR).ns(), 5 * hour), HOUR, "the date was set");
 }
 
 fn decide(dir: &Path, incident: u64, change: Option<(&str, &str)>) -> Result<Again, RecordError> {
@@ -246,7 +271,7 @@ fn where_nothing_can_be_written_the_record_ends_and_says_so() {
 
 fn blank() -> FlowSeen {
     FlowSeen {
-        time: Time(0),
+        time: Time::at(0),
         id: FlowId {
             src: [10, 0, 0, 1].into(),
             dst: [10, 0, 0, 2].into(),

@@ -38,7 +38,7 @@ impl Clock {
     fn advance(&mut self, unix_ns: u64) -> Time {
         let Some(last) = self.last_unix_ns else {
             self.last_unix_ns = Some(unix_ns);
-            self.now = Time(unix_ns);
+            self.now = Time::at(unix_ns);
             return self.now;
         };
         if unix_ns >= last {
@@ -47,7 +47,7 @@ impl Clock {
         } else if last - unix_ns > JUMP {
             // Our clock stands still, and both go on from here.
             self.last_unix_ns = Some(unix_ns);
-            self.ahead_ns = (i128::from(unix_ns) - i128::from(self.now.0)).try_into().unwrap_or(0);
+            self.ahead_ns = (i128::from(unix_ns) - i128::from(self.now.signed())).try_into().unwrap_or(0);
         }
         self.now
     }
@@ -109,8 +109,8 @@ impl<F: FnMut(&Timed, i64)> Replay<F> {
             out: Output::default(),
             progress: Vec::new(),
             begun: None,
-            next_tick: Time(0),
-            next_sweep: Time(0),
+            next_tick: Time::at(0),
+            next_sweep: Time::at(0),
             emit,
         };
         replay.datapath.set_up(settings);

@@ -61,13 +61,20 @@ pub const TO_6: &str = "
     ALTER TABLE card ADD COLUMN distinct_from TEXT NOT NULL DEFAULT '[]'; -- JSON list of keys of other devices that it is not
     PRAGMA user_version = 6;";
 
+/// What brings a database of layout 6 to layout 7: times may be before the clock began.
+pub const TO_7: &str = "
+    UPDATE device SET first_mono_ns = first_mono_ns - before_ns;
+    UPDATE device SET clean_mono_ns = -9223372036854775808 WHERE clean_mono_ns = 0; -- never
+    ALTER TABLE device DROP COLUMN before_ns;
+    ALTER TABLE device DROP COLUMN first_unix_ns;
+    PRAGMA user_version = 7;";
+
 const PUT_DEVICE: &str = "
-    INSERT OR REPLACE INTO device (key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, clean_mono_ns,
-        first_unix_ns, last_unix_ns, port, vlan, roles, facts, kind, times_told)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    INSERT OR REPLACE INTO device (key, id, mac, addresses, boot_id, first_mono_ns, last_mono_ns, clean_mono_ns,
+        last_unix_ns, port, vlan, roles, facts, kind, times_told)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 const DEVICES: &str = "
-    SELECT key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, clean_mono_ns, first_unix_ns,
-        last_unix_ns, port, vlan, roles, facts, kind, times_told
+    SELECT key, id, mac, addresses, boot_id, first_mono_ns, last_mono_ns, clean_mono_ns, last_unix_ns, port, vlan, roles, facts, kind, times_told
     FROM device ORDER BY key";
 const PUT_CARD: &str = "
     INSERT OR REPLACE INTO card (id, keys, name, place, owner, note, class, criticality, approved, parts, distinct_from)
@@ -79,10 +86,6 @@ pub type Read<T> = Result<T, (String, String)>;
 
 fn number<T: TryInto<i64>>(value: T) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
-}
-
-fn mono(ns: i64) -> Time {
-    Time(ns.max(0).unsigned_abs())
 }
 
 /// A device as text: its MAC address, or its IP address behind a gateway.
@@ -118,11 +121,9 @@ pub fn put(db: &Connection, kept: &Kept, boot_id: &str, now: Now) -> rusqlite::R
         kept.mac.to_string(),
         Value::from(addresses).to_string(),
         boot_id,
-        number(kept.first_seen.0),
-        number(kept.before_ns),
-        number(kept.last_seen.0),
-        number(kept.clean_since.0),
-        clock.stamp(kept.first_seen).0.saturating_sub(number(kept.before_ns)),
+        kept.first_seen.signed(),
+        kept.last_seen.signed(),
+        kept.clean_since.signed(),
         clock.stamp(kept.last_seen).0,
         kept.port.map(|port| port.to_string()),
         kept.vlan,
@@ -165,7 +166,7 @@ fn device(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Kept, String> {
     let roles: Vec<String> = json_of(row, "roles")?;
     let is = |name: &str| roles.iter().any(|role| role == name);
     let port: Option<String> = column(row, "port")?;
-    let Times { first_seen, before_ns, last_seen, clean_since } = times(row, boot_id, now)?;
+    let Times { first_seen, last_seen, clean_since } = times(row, boot_id, now)?;
     let mac: String = column(row, "mac")?;
     Ok(Kept {
         key: key(&column::<String>(row, "key")?)?,
@@ -173,7 +174,6 @@ fn device(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Kept, String> {
         mac: mac.parse().map_err(|error| format!("mac: {error}"))?,
         addresses: json_of::<Vec<Value>>(row, "addresses")?.iter().map(address).collect::<Result<_, _>>()?,
         first_seen,
-        before_ns,
         last_seen,
         clean_since,
         port: port.map(|port| port.parse()).transpose().map_err(|error| format!("port: {error}"))?,
@@ -210,32 +210,25 @@ fn address(value: &Value) -> Result<KeptAddress, String> {
 /// The times of a device, as in [`Kept`].
 struct Times {
     first_seen: Time,
-    before_ns: u64,
     last_seen: Time,
     clean_since: Time,
 }
 
 fn times(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Times, String> {
-    let before: i64 = column(row, "before_ns")?;
-    if column::<String>(row, "boot_id")? == boot_id && !boot_id.is_empty() {
-        return Ok(Times {
-            first_seen: mono(column(row, "first_mono_ns")?),
-            before_ns: before.max(0).unsigned_abs(),
-            last_seen: mono(column(row, "last_mono_ns")?),
-            clean_since: mono(column(row, "clean_mono_ns")?),
-        });
-    }
-    let (first, last): (i64, i64) = (column(row, "first_unix_ns")?, column(row, "last_unix_ns")?);
-    // With a clock that is not set it was known as long as it was then, at least.
-    let wall = now.unix_ns.max(last);
-    let age = |unix: i64| wall.saturating_sub(unix).max(0).unsigned_abs();
-    let since = |age: u64| Time(now.mono.0.saturating_sub(age));
+    let mono = |name| column(row, name).map(Time::of);
+    let last_seen = mono("last_mono_ns")?;
+    let ahead = if column::<String>(row, "boot_id")? == boot_id && !boot_id.is_empty() {
+        0
+    } else {
+        let then: i64 = column(row, "last_unix_ns")?;
+        // With a clock that is not set no time has gone.
+        let gone = now.unix_ns.saturating_sub(then).max(0).unsigned_abs();
+        now.mono.minus(gone).signed().saturating_sub(last_seen.signed())
+    };
     Ok(Times {
-        first_seen: since(age(first)),
-        before_ns: age(first).saturating_sub(now.mono.0),
-        last_seen: since(age(last)),
-        // Nothing else is known from before the boot.
-        clean_since: Time(0),
+        first_seen: mono("first_mono_ns")?.by_clock_ahead(ahead),
+        last_seen: last_seen.by_clock_ahead(ahead),
+        clean_since: mono("clean_mono_ns")?.by_clock_ahead(ahead),
     })
 }
 

@@ -58,7 +58,7 @@ impl MemoryRow {
             Memory::Past(_, past) => {
                 let value = json!({ "isolations": past.isolations, "level": past.level.name(), "family": past.family.name() });
                 // It is over FORGOTTEN before it is forgotten.
-                (value, Time(past.forgotten.0.saturating_sub(FORGOTTEN)), Some(past.forgotten))
+                (value, past.forgotten.minus(FORGOTTEN), Some(past.forgotten))
             }
             Memory::Window(window) => (window_value(window), window.since, Some(window.until)),
             Memory::Last(_, number) => (json!(number), now.mono, None),
@@ -105,7 +105,7 @@ impl MemoryRow {
             "window" => {
                 let until = until()?;
                 let length: u64 = field(&value, "length_ns")?;
-                let from = Time(until.0.saturating_sub(length));
+                let from = until.minus(length);
                 let (reason, by) = (field(&value, "reason")?, field(&value, "by")?);
                 let (id, cover) = (self.number()?, cover(&value)?);
                 Ok(Memory::Window(Window { id, cover, from, until, reason, since, by }))

@@ -26,14 +26,14 @@ use sensor_journal::sqlite::{BUSY, connect, layout};
 
 use crate::clock::Now;
 use crate::patience;
-use device::{TO_4, TO_5, TO_6};
+use device::{TO_4, TO_5, TO_6, TO_7};
 use memory::{ASIDE, MemoryRow};
 use row::{Row, Span};
 
 pub use error::StoreError;
 
 /// Number of the database's layout (`PRAGMA user_version`).
-const LAYOUT: i64 = 6;
+const LAYOUT: i64 = 7;
 
 const CREATE: &str = "
     CREATE TABLE block (
@@ -163,12 +163,13 @@ impl Store {
             return Err(StoreError::Newer { path, found: layout, known: LAYOUT });
         }
         let steps = match layout {
-            0 => [CREATE, TO_2, TO_3, TO_4, TO_5, TO_6].concat(),
-            1 => [TO_2, TO_3, TO_4, TO_5, TO_6].concat(),
-            2 => [TO_3, TO_4, TO_5, TO_6].concat(),
-            3 => [TO_4, TO_5, TO_6].concat(),
-            4 => [TO_5, TO_6].concat(),
-            5 => TO_6.to_owned(),
+            0 => [CREATE, TO_2, TO_3, TO_4, TO_5, TO_6, TO_7].concat(),
+            1 => [TO_2, TO_3, TO_4, TO_5, TO_6, TO_7].concat(),
+            2 => [TO_3, TO_4, TO_5, TO_6, TO_7].concat(),
+            3 => [TO_4, TO_5, TO_6, TO_7].concat(),
+            4 => [TO_5, TO_6, TO_7].concat(),
+            5 => [TO_6, TO_7].concat(),
+            6 => TO_7.to_owned(),
             _ => String::new(),
         };
         if !steps.is_empty() {
@@ -349,7 +350,7 @@ impl Store {
                         span.until_unix_ns,
                     ])?;
                     if matches!(memory, Memory::Asked(_)) {
-                        let now = i64::try_from(now.mono.0).unwrap_or(i64::MAX);
+                        let now = i64::try_from(now.mono.ns()).unwrap_or(i64::MAX);
                         transaction.prepare_cached(PRUNE)?.execute(params![self.boot_id, now])?;
                     }
                 }

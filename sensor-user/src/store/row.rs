@@ -36,11 +36,10 @@ impl Span {
     /// As it is at `now` in this boot.
     pub fn new(since: Time, until: Option<Time>, boot_id: &str, now: Now) -> Self {
         let clock = now.clock();
-        let mono = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
         Self {
             boot_id: boot_id.to_owned(),
-            since_mono_ns: mono(since),
-            until_mono_ns: until.map(mono),
+            since_mono_ns: since.signed(),
+            until_mono_ns: until.map(Time::signed),
             since_unix_ns: clock.stamp(since).0,
             until_unix_ns: until.map(|until| clock.stamp(until).0),
         }
@@ -49,7 +48,7 @@ impl Span {
     /// In times of this boot.
     pub fn times(&self, boot_id: &str, now: Now) -> (Time, Option<Time>) {
         if self.boot_id == boot_id && !boot_id.is_empty() {
-            (mono(self.since_mono_ns), self.until_mono_ns.map(mono))
+            (Time::of(self.since_mono_ns), self.until_mono_ns.map(Time::of))
         } else {
             self.times_after_reboot(now)
         }
@@ -58,7 +57,7 @@ impl Span {
     /// By the wall clock. If that was set back meanwhile, it lasts no longer than it was meant to in all.
     fn times_after_reboot(&self, now: Now) -> (Time, Option<Time>) {
         let age = now.unix_ns.saturating_sub(self.since_unix_ns).max(0);
-        let since = Time(now.mono.0.saturating_sub(age.unsigned_abs()));
+        let since = now.mono.minus(age.unsigned_abs());
         let until = self.until_unix_ns.map(|until| {
             let left = until.saturating_sub(now.unix_ns).min(until.saturating_sub(self.since_unix_ns));
             now.mono.plus(left.max(0).unsigned_abs())
@@ -150,8 +149,4 @@ impl Row {
 
 fn texts<T: ToString>(items: &[T]) -> Value {
     items.iter().map(|item| Value::from(item.to_string())).collect()
-}
-
-fn mono(ns: i64) -> Time {
-    Time(u64::try_from(ns).unwrap_or(0))
 }

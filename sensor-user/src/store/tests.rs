@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-const NOW: Now = Now { mono: Time(1_000 * SECOND), unix_ns: 1_767_225_600_000_000_000 };
+const NOW: Now = Now { mono: Time::at(1_000 * SECOND), unix_ns: 1_767_225_600_000_000_000 };
 
 /// The clocks `ns` later.
 fn later(ns: u64) -> Now {
@@ -121,15 +121,15 @@ fn after_a_reboot_the_wall_clock_counts() {
         .unwrap();
     let boot = |name, mono, unix_ns| {
         let mut store = Store::open_in_boot(dir.path(), name).unwrap();
-        let blocks = store.load(Now { mono: Time(mono), unix_ns }).unwrap();
+        let blocks = store.load(Now { mono: Time::at(mono), unix_ns }).unwrap();
         blocks.iter().map(|b| (b.id, b.until)).collect::<Vec<_>>()
     };
     let uptime = 20 * SECOND;
     // 20 minutes went by, 40 remain.
     let later = NOW.unix_ns + (20 * MINUTE) as i64;
-    assert_eq!(boot("boot-2", uptime, later), [(1, Some(Time(uptime + 40 * MINUTE))), (2, None)]);
+    assert_eq!(boot("boot-2", uptime, later), [(1, Some(Time::at(uptime + 40 * MINUTE))), (2, None)]);
     // The battery of the clock was empty: 1970. The entry lasts its full hour, not half a century.
-    assert_eq!(boot("boot-3", uptime, 0), [(1, Some(Time(uptime + HOUR))), (2, None)]);
+    assert_eq!(boot("boot-3", uptime, 0), [(1, Some(Time::at(uptime + HOUR))), (2, None)]);
     assert_eq!(boot("boot-4", uptime, NOW.unix_ns + HOUR as i64), [(2, None)]);
 }
 
@@ -138,10 +138,10 @@ fn an_entry_changed_after_a_reboot_keeps_its_beginning() {
     let dir = TempDir::new().unwrap();
     open(&dir).save(&[Save::Put(block(1, None))], NOW).unwrap();
     let day = 24 * HOUR;
-    let now = |unix_ns| Now { mono: Time(10 * SECOND), unix_ns };
+    let now = |unix_ns| Now { mono: Time::at(10 * SECOND), unix_ns };
     let mut store = Store::open_in_boot(dir.path(), "boot-2").unwrap();
     let entry = store.load(now(NOW.unix_ns + day as i64)).unwrap().remove(0);
-    assert_eq!(entry.since, Time(0), "before this boot");
+    assert_eq!(entry.since, Time::at(10 * SECOND).minus(day), "before this boot");
     store.save(&[Save::Put(entry)], now(NOW.unix_ns + day as i64)).unwrap();
     let rows = store.rows().unwrap();
     assert_eq!(rows[0].span.since_unix_ns, NOW.unix_ns);
@@ -203,7 +203,7 @@ fn a_later_layout_is_left_alone() {
     let dir = TempDir::new().unwrap();
     open(&dir).db.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
     let error = Store::open_in_boot(dir.path(), "b").err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 8, known: 7, .. }), "{error}");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn deadlines_go_by_the_wall_clock_after_a_reboot_and_only_then() {
     let set = Now { mono: NOW.mono.plus(MINUTE), unix_ns: NOW.unix_ns + HOUR as i64 };
     let ends_then = [NOW.mono.plus(HOUR), forgotten, NOW.mono.plus(3 * HOUR)];
     assert_eq!(ends("boot-1", set), ends_then, "the clock was set by an hour");
-    let up = Time(20 * SECOND);
+    let up = Time::at(20 * SECOND);
     let rebooted = Now { mono: up, unix_ns: NOW.unix_ns + (20 * MINUTE) as i64 };
     let left = [40 * MINUTE, 720 * HOUR - 20 * MINUTE, 160 * MINUTE];
     assert_eq!(ends("boot-2", rebooted), left.map(|ns| up.plus(ns)));
@@ -438,7 +438,7 @@ fn a_directory_that_cannot_be_made_is_told() {
     assert!(error.starts_with("cannot use the state directory /proc/sekisho: "), "{error}");
 }
 
-fn kept(first_seen: Time, before_ns: u64, last_seen: Time) -> Kept {
+fn kept(first_seen: Time, last_seen: Time) -> Kept {
     let address = |ip: &str, claimed| KeptAddress {
         ip: ip.parse().unwrap(),
         claimed,
@@ -452,7 +452,6 @@ fn kept(first_seen: Time, before_ns: u64, last_seen: Time) -> Kept {
         mac: "00:1b:21:0a:0b:0c".parse().unwrap(),
         addresses: vec![address("10.0.0.7", true), address("fd00::7", false)],
         first_seen,
-        before_ns,
         last_seen,
         clean_since: first_seen,
         port: Some("eth1".parse().unwrap()),
@@ -500,7 +499,7 @@ fn a_database_of_the_fourth_layout_keeps_its_devices_and_what_is_seen_of_them_fr
 fn what_another_release_saw_of_a_device_is_read_as_far_as_it_is_known() {
     let dir = TempDir::new().unwrap();
     let mut store = open(&dir);
-    store.save(&[Save::Device(Box::new(kept(NOW.mono, 0, NOW.mono)))], NOW).unwrap();
+    store.save(&[Save::Device(Box::new(kept(NOW.mono, NOW.mono)))], NOW).unwrap();
     let facts = r#"{"names":["mri"],"smells":["odd"]}"#;
     store.db.execute("UPDATE device SET facts = ?1, kind = 'teapot'", [facts]).unwrap();
     let (devices, _) = store.devices(NOW).unwrap();
@@ -511,7 +510,7 @@ fn what_another_release_saw_of_a_device_is_read_as_far_as_it_is_known() {
 #[test]
 fn devices_and_what_is_said_of_them_survive_a_restart_until_they_are_forgotten() {
     let dir = TempDir::new().unwrap();
-    let device = kept(NOW.mono, 3 * HOUR, NOW.mono);
+    let device = kept(NOW.mono.minus(3 * HOUR), NOW.mono);
     let card = Card {
         id: 17,
         keys: vec![device.key, DeviceKey::Routed("10.9.0.1".parse().unwrap())],
@@ -567,10 +566,15 @@ fn started(store: &mut Store) -> (Engine, Output) {
 #[test]
 fn two_devices_that_were_left_with_one_number_have_one_each_from_the_next_start_on() {
     let dir = TempDir::new().unwrap();
-    let first = kept(NOW.mono, 3 * HOUR, NOW.mono);
+    let first = kept(NOW.mono.minus(3 * HOUR), NOW.mono);
     let mac = "00:1b:21:0a:0b:0d".parse().unwrap();
-    let second =
-        Kept { key: DeviceKey::Local(mac), mac, before_ns: HOUR, addresses: Vec::new(), ..first.clone() };
+    let second = Kept {
+        key: DeviceKey::Local(mac),
+        mac,
+        first_seen: NOW.mono,
+        addresses: Vec::new(),
+        ..first.clone()
+    };
     let mut store = open(&dir);
     let saves = [first.clone(), second.clone()].map(|kept| Save::Device(Box::new(kept)));
     store.save(&saves, NOW).unwrap();
@@ -592,7 +596,7 @@ fn two_devices_that_were_left_with_one_number_have_one_each_from_the_next_start_
 #[test]
 fn two_that_are_merged_and_parted_are_on_the_disk_with_the_order_whole_or_not_at_all() {
     let dir = TempDir::new().unwrap();
-    let first = kept(NOW.mono, 3 * HOUR, NOW.mono);
+    let first = kept(NOW.mono.minus(3 * HOUR), NOW.mono);
     let mac = "00:1b:21:0a:0b:0d".parse().unwrap();
     let second =
         Kept { key: DeviceKey::Local(mac), mac, id: first.id + 1, addresses: Vec::new(), ..first.clone() };
@@ -631,25 +635,59 @@ fn two_that_are_merged_and_parted_are_on_the_disk_with_the_order_whole_or_not_at
 #[test]
 fn after_a_reboot_a_device_is_as_old_as_it_was() {
     let dir = TempDir::new().unwrap();
-    let device = kept(NOW.mono, 3 * HOUR, NOW.mono.plus(MINUTE));
+    let clean_since = NOW.mono.minus(HOUR);
+    let device = Kept { clean_since, ..kept(NOW.mono.minus(3 * HOUR), NOW.mono.plus(MINUTE)) };
     open(&dir).save(&[Save::Device(Box::new(device))], later(MINUTE)).unwrap();
     let boot = |name, mono, unix_ns| {
         let store = Store::open_in_boot(dir.path(), name).unwrap();
-        let (devices, _) = store.devices(Now { mono: Time(mono), unix_ns }).unwrap();
-        (devices[0].first_seen, devices[0].before_ns, devices[0].last_seen)
+        let now = Now { mono: Time::at(mono), unix_ns };
+        let device = store.devices(now).unwrap().0.remove(0);
+        [device.first_seen, device.last_seen, device.clean_since].map(|time| now.mono.since(time))
     };
     let hours = |n: u64| NOW.unix_ns + (n * HOUR) as i64;
     // Up for ten seconds, or for two hours.
-    assert_eq!(boot("2", 10 * SECOND, hours(1)), (Time(0), 4 * HOUR - 10 * SECOND, Time(0)));
-    assert_eq!(boot("3", 2 * HOUR, hours(1)), (Time(0), 2 * HOUR, Time(HOUR + MINUTE)));
-    // The battery of the clock was empty: it was known for three hours and a minute, at least.
-    assert_eq!(boot("4", 10 * SECOND, 0), (Time(0), 3 * HOUR + MINUTE - 10 * SECOND, Time(10 * SECOND)));
+    for uptime in [10 * SECOND, 2 * HOUR] {
+        assert_eq!(boot("2", uptime, hours(1)), [4 * HOUR, HOUR - MINUTE, 2 * HOUR]);
+    }
+    // The battery of the clock was empty: what was seen last is as of now.
+    assert_eq!(boot("3", 10 * SECOND, 0), [3 * HOUR + MINUTE, 0, HOUR + MINUTE]);
+}
+
+#[test]
+fn a_device_that_was_never_released_was_not_in_any_boot() {
+    let dir = TempDir::new().unwrap();
+    let device = Kept { clean_since: Time::EARLIEST, ..kept(NOW.mono, NOW.mono) };
+    open(&dir).save(&[Save::Device(Box::new(device))], NOW).unwrap();
+    for name in ["boot-1", "2"] {
+        let store = Store::open_in_boot(dir.path(), name).unwrap();
+        assert_eq!(store.devices(later(HOUR)).unwrap().0[0].clean_since, Time::EARLIEST, "{name}");
+    }
+}
+
+#[test]
+fn a_database_of_the_sixth_layout_keeps_since_when_devices_are_known_and_clean() {
+    let dir = TempDir::new().unwrap();
+    let db = connect(&dir.path().join("sekisho.db")).unwrap();
+    db.execute_batch(&[CREATE, TO_2, TO_3, TO_4, TO_5, TO_6].concat()).unwrap();
+    for (mac, clean) in [("00:1b:21:0a:0b:0c", 0), ("00:1b:21:0a:0b:0d", 70)] {
+        let insert = "INSERT INTO device (key, id, mac, addresses, boot_id, first_mono_ns, before_ns, last_mono_ns, \
+             clean_mono_ns, first_unix_ns, last_unix_ns, vlan, roles) \
+             VALUES (?1, 17, ?1, '[]', 'boot-1', 50, 250, 90, ?2, 1, 2, 20, '[]')";
+        db.execute(insert, params![mac, clean]).unwrap();
+    }
+    drop(db);
+    let store = open(&dir);
+    assert_eq!(layout(&store.db).unwrap(), LAYOUT);
+    let times = |kept: &Kept| (kept.first_seen, kept.last_seen, kept.clean_since);
+    let times: Vec<_> = store.devices(NOW).unwrap().0.iter().map(times).collect();
+    let (first, last) = (Time::of(-200), Time::at(90));
+    assert_eq!(times, [(first, last, Time::EARLIEST), (first, last, Time::at(70))]);
 }
 
 #[test]
 fn a_device_that_cannot_be_understood_keeps_no_other_from_being_taken_up() {
     let dir = TempDir::new().unwrap();
-    let device = kept(NOW.mono, 0, NOW.mono);
+    let device = kept(NOW.mono, NOW.mono);
     let card =
         |id| Card { id, keys: vec![DeviceKey::Routed("10.9.0.1".parse().unwrap())], ..Card::default() };
     let saves = [
@@ -730,7 +768,7 @@ prop_compose! {
         follows in any::<bool>(),
     ) -> Block {
         let origin = if manual { Origin::Manual(text.clone()) } else { Origin::Incident(number) };
-        let (since, until) = (Time(since), until.map(Time));
+        let (since, until) = (Time::at(since), until.map(Time::at));
         let (level, direction) = (Level::ALL[level], Direction::ALL[direction]);
         Block { id, targets, level, direction, list, follows, origin, reason: text, since, until, would }
     }
@@ -739,8 +777,8 @@ prop_compose! {
 proptest! {
     #[test]
     fn an_entry_comes_back_as_it_went(block in any_block()) {
-        let now = Now { mono: Time(0), unix_ns: 0 };
-        let over = block.until.is_some_and(|until| until.0 == 0);
+        let now = Now { mono: Time::at(0), unix_ns: 0 };
+        let over = block.until.is_some_and(|until| until.ns() == 0);
         let back = Row::new(&block, "boot", now).read("boot", now);
         prop_assert_eq!(back, Ok((!over).then_some(block)));
     }
@@ -766,7 +804,7 @@ proptest! {
             would: false,
             span: span.clone(),
         };
-        let now = Now { mono: Time(ns.unsigned_abs()), unix_ns: ns.wrapping_mul(3) };
+        let now = Now { mono: Time::at(ns.unsigned_abs()), unix_ns: ns.wrapping_mul(3) };
         let boot_id = if same { "boot" } else { "other" };
         let _ = row.read(boot_id, now);
         for kind in ["review", "asked", "past", "window", "last", "other"] {

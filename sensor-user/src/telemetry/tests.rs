@@ -115,7 +115,7 @@ fn alert(incident: u64) -> Timed {
         device: device(),
         flow,
         evidence: Vec::new(),
-        first_evidence: Time(0),
+        first_evidence: Time::at(0),
         family: Family::Scan,
         weight: 13.82,
         sum: Sum { shares: vec![(Family::Scan, 13.82)] },
@@ -124,7 +124,7 @@ fn alert(incident: u64) -> Timed {
         ruling: None,
         coverage: None,
     });
-    Timed { time: Time(1), event }
+    Timed { time: Time::at(1), event }
 }
 
 fn isolation() -> Timed {
@@ -142,7 +142,7 @@ fn isolation() -> Timed {
         flow: None,
         first_evidence: None,
     });
-    Timed { time: Time(1), event }
+    Timed { time: Time::at(1), event }
 }
 
 #[test]

@@ -76,7 +76,7 @@ async fn upgrade(options: &UpgradeOptions) -> Result<bool> {
         return replace(options, pins, &ports, object, None);
     }
     let stage = Stage::make().await?;
-    let rule = TestRule { mac: ISOLATED, until_ns: Now::read().mono.plus(RULE).0 };
+    let rule = TestRule { mac: ISOLATED, until_ns: Now::read().mono.plus(RULE).ns() };
     let done = proved(options, pins, &stage, ports.bridge_ifindex(), rule, object).await;
     drop(stage);
     let pins = Pins::open(&options.pin_dir, bridge)?;

@@ -25,7 +25,7 @@ pub struct Intent {
 
 /// Whether a rule's time is up.
 fn is_lapsed(rule: &RuleValue, now: Time) -> bool {
-    rule.until_ns != 0 && rule.until_ns <= now.0
+    rule.until_ns != 0 && rule.until_ns <= now.ns()
 }
 
 impl Intent {
@@ -216,15 +216,15 @@ mod tests {
             follows: false,
             origin: Origin::Manual("root".to_owned()),
             reason: String::new(),
-            since: Time(0),
-            until: until.map(|n| Time(n * SECOND)),
+            since: Time::at(0),
+            until: until.map(|n| Time::at(n * SECOND)),
             would: false,
         }
     }
 
     #[test]
     fn each_difference_of_the_rules_is_found() {
-        let now = Time(10 * SECOND);
+        let now = Time::at(10 * SECOND);
         let settings =
             Settings { protected: ["10.0.0.1".parse().expect("a target")].into(), ..Settings::default() };
         let blocks = [

@@ -171,7 +171,7 @@ fn hear(tap: &Tap, port: &Interface, isolation: &Isolation<'_>, wire: &mut Wire)
     for _ in 0..1_000 {
         let Some(bytes) = tap.next()? else { break };
         wire.frames += 1;
-        if let Some(who) = isolation.leak(&bytes, Now::read().mono.0) {
+        if let Some(who) = isolation.leak(&bytes, Now::read().mono.ns()) {
             wire.leaked += 1;
             let example = format!("{who} by {}", port.name);
             if wire.examples.len() < EXAMPLES && !wire.examples.contains(&example) {

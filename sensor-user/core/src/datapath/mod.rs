@@ -142,7 +142,7 @@ impl Datapath {
     pub fn frame(&mut self, bytes: &[u8], len: u32, time: Time) -> &[TunnelRecord] {
         self.records.clear();
         self.heard = None;
-        let now = Moment { jiffies: time.0 / JIFFY, generation: self.config.generation };
+        let now = Moment { jiffies: time.ns() / JIFFY, generation: self.config.generation };
         let verdict = self.examine(&Passage { bytes, len, time, now });
         self.cell.count(verdict, u64::from(len));
         &self.records
@@ -163,7 +163,7 @@ impl Datapath {
             return verdict;
         }
         if let Some(cell) = self.hearing.get_mut(usize::from(kind))
-            && cell.has_room(passage.time.0)
+            && cell.has_room(passage.time.ns())
         {
             cell.count(true);
             self.heard = Some(HeardHead {
@@ -171,7 +171,7 @@ impl Datapath {
                 abi: sensor_ebpf::ABI as u8,
                 port: self.port,
                 len: passage.len,
-                time_ns: passage.time.0,
+                time_ns: passage.time.ns(),
                 have: passage.bytes.len().min(HEARD_BYTES) as u32,
                 ..HeardHead::default()
             });
@@ -233,7 +233,7 @@ impl Datapath {
             return VERDICT_PASS;
         }
         let judgement = self.judge(&Question {
-            now_ns: passage.time.0,
+            now_ns: passage.time.ns(),
             macs: [link.src, link.dst],
             armed,
             vlan: link.vlan,
@@ -260,7 +260,7 @@ impl Datapath {
         }
         let mut charging = self.budgets.with(&self.rules);
         let verdict =
-            reflex::frame(verdict, rule_id, passage.len, passage.time.0, &self.config, &mut charging);
+            reflex::frame(verdict, rule_id, passage.len, passage.time.ns(), &self.config, &mut charging);
         if verdict != VERDICT_PASS {
             self.budgets.count(rule_id, verdict, passage.len);
         }
@@ -287,7 +287,7 @@ impl Datapath {
             None if self.config.armed == 0 => Judgement::default(),
             None => {
                 let mut ask = Question::default();
-                account::ask(&mut ask, &key, frame, self.config.armed, passage.time.0);
+                account::ask(&mut ask, &key, frame, self.config.armed, passage.time.ns());
                 let judgement = self.judge(&ask);
                 if found.is_none() {
                     let mut charging = self.budgets.with(&self.rules);
@@ -308,7 +308,7 @@ impl Datapath {
             spent.verdict
         };
         let shown = Judgement { verdict, ..judgement };
-        let mut value = found.unwrap_or_else(|| account::enter(frame, CPU, now, passage.time.0));
+        let mut value = found.unwrap_or_else(|| account::enter(frame, CPU, now, passage.time.ns()));
         if cached.is_none() {
             self.renew(&mut value, found.is_none(), &key, judgement, frame, passage);
         }
@@ -336,7 +336,7 @@ impl Datapath {
         passage: &Passage<'_>,
     ) {
         if new || account::alike(value, frame) || !judgement.by_mac {
-            account::settle(value, judgement, passage.now, passage.time.0, JIFFY);
+            account::settle(value, judgement, passage.now, passage.time.ns(), JIFFY);
         }
         if account::due(value, frame) {
             let kind = if frame.upper.tunnel == 0 { RECORD_FLOW } else { RECORD_TUNNEL };
@@ -377,7 +377,7 @@ impl Datapath {
         passage: &Passage<'_>,
     ) {
         let mut record = TunnelRecord { flow: FlowRecord::default(), inner: [0; INNER_BYTES / 8] };
-        account::record(&mut record.flow, kind, key, judgement, frame, passage.time.0);
+        account::record(&mut record.flow, kind, key, judgement, frame, passage.time.ns());
         if kind == RECORD_TUNNEL {
             let left = (frame.upper.tunnel as usize).min(passage.bytes.len());
             let inner = passage.bytes.get(passage.bytes.len() - left..).unwrap_or_default();
@@ -425,9 +425,9 @@ fn sweep<K: std::hash::Hash + Eq + Copy>(
     let mut over = Vec::new();
     for (key, value) in table.oldest_first() {
         let id = id(key);
-        let idle_ns = account::quiet_j(value, now.0 / JIFFY) * JIFFY;
+        let idle_ns = account::quiet_j(value, now.ns() / JIFFY) * JIFFY;
         let end = if all { Some(EndReason::Shutdown) } else { retire(&id, value.tcp_flags, idle_ns) };
-        let last = Time(now.0.saturating_sub(idle_ns));
+        let last = now.minus(idle_ns);
         told.push(FlowProgress::new(id, value, now, last, end));
         if end.is_some() {
             over.push(*key);

@@ -38,7 +38,7 @@ pub fn value(by: &Restriction) -> RuleValue {
     let observe = if by.would { FLAG_OBSERVE } else { 0 };
     RuleValue {
         // 0 means "never" to the kernel.
-        until_ns: by.until.map_or(0, |until| until.0.max(1)),
+        until_ns: by.until.map_or(0, |until| until.ns().max(1)),
         flags: by.direction.flags() | observe,
         list: by.list,
         ..RuleValue::new(by.id, by.level.number())

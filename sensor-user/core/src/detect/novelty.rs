@@ -262,8 +262,7 @@ impl Window {
 
 fn finding(contact: &Contact, span: &Span, window: &Window, limit: u32, others: u32) -> Finding {
     let [before, _] = &window.halves;
-    let since =
-        if before.count > 0 { Time(window.start.0.saturating_sub(span.length_ns / 2)) } else { window.start };
+    let since = if before.count > 0 { window.start.minus(span.length_ns / 2) } else { window.start };
     let examples = window.halves.iter().flat_map(|half| &half.examples).take(EXAMPLES);
     Finding {
         detector: "novelty",

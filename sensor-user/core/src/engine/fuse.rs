@@ -77,7 +77,7 @@ impl Engine {
             // out by what it does itself, and only itself.
             DeviceKey::Local(_) => self.inventory.get(device)?.ips().collect(),
         };
-        let reached = self.contacts.reached_by(&ips, Time(now.0.saturating_sub(INFECTS_WITHIN)));
+        let reached = self.contacts.reached_by(&ips, now.minus(INFECTS_WITHIN));
         others.find(|other| reached.contains(other))
     }
 }

@@ -178,14 +178,14 @@ impl Engine {
             found: Vec::new(),
             notes: None,
             silenced: 0,
-            sighted_since: Time(0),
+            sighted_since: Time::EARLIEST,
             begun: None,
             heard_since: None,
-            next_second_look: Time(0),
-            next_keep: Time(0),
+            next_second_look: Time::EARLIEST,
+            next_keep: Time::EARLIEST,
             sight: None,
             untold: VecDeque::new(),
-            next_told: (Time(0), 0),
+            next_told: (Time::EARLIEST, 0),
             settings,
         }
     }

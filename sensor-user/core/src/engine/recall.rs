@@ -7,26 +7,32 @@ use crate::event::CardStep;
 use crate::policy::memory::Counter;
 use crate::policy::{Memory, MemoryKey, Save};
 use crate::state::State as _;
-use crate::time::Time;
+use crate::time::{Time, read_by_clock_ahead};
 
 use super::{Engine, Output};
 
 impl Engine {
-    /// Takes up what an earlier run in this boot had learned, and the evidence it had, as it was saved then: whom devices
-    /// talk to, what is usual. Contacts it was in the middle of are not taken up; nor is what is held against somebody who was
-    /// released since. Call it once, after [`Engine::resume`].
+    /// Takes up what an earlier run had learned, and the evidence it had, as it was when it was `saved`: whom devices talk to,
+    /// what is usual. Contacts it was in the middle of are not taken up; nor is what is held against somebody who was released
+    /// since. The clock now is ahead of the one then by `ahead_ns`: not 0 after the machine was started anew. Call it once,
+    /// after [`Engine::resume`].
     ///
     /// # Errors
     ///
     /// If these bytes are not of this thinking; then nothing is taken up.
-    pub fn take_up(&mut self, saved: Time, mut state: &[u8]) -> io::Result<()> {
+    pub fn take_up(&mut self, saved: Time, ahead_ns: i64, mut state: &[u8]) -> io::Result<()> {
         let mut before = Self::new(self.settings.clone());
-        before.load(&mut state)?;
+        read_by_clock_ahead(ahead_ns, || before.load(&mut state))?;
+        let saved = saved.by_clock_ahead(ahead_ns);
         self.inventory.forgive_as(&before.inventory);
         let Self { contacts, services, success, detectors, ledger, begun, heard_since, .. } = before;
         self.contacts.take_up(contacts);
         (self.services, self.success, self.detectors) = (services, success, detectors);
-        (self.ledger, self.begun, self.heard_since) = (ledger, begun, heard_since);
+        (self.ledger, self.begun) = (ledger, begun);
+        if ahead_ns == 0 {
+            // While the machine was off addresses may have changed hands.
+            self.heard_since = heard_since;
+        }
         for device in self.inventory.iter().filter(|device| device.clean_since >= saved) {
             self.ledger.absolve(device.key);
             self.detectors.absolve(device.key, device.clean_since);

@@ -76,7 +76,6 @@ impl Engine {
             name,
             class,
             first_seen: device.first_seen,
-            before_ns: device.before_ns,
             last_seen: device.last_seen,
             port: device.port,
             vlan: device.vlan,

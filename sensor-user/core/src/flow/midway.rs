@@ -93,7 +93,7 @@ mod tests {
     use crate::observation::{EndReason, Kind};
     use crate::time::SECOND;
 
-    const NOW: Time = Time(1_000 * SECOND);
+    const NOW: Time = Time::at(1_000 * SECOND);
 
     fn id(back: bool) -> FlowId {
         let (src, dst) = ("10.0.0.7".parse().unwrap(), "10.0.0.9".parse().unwrap());
@@ -105,7 +105,7 @@ mod tests {
     fn went(back: bool, after: u64, packets: u64) -> FlowProgress {
         let [client, server] = [7, 9].map(|n| Mac([2, 0, 0, 0, 0, n]));
         let (smac, dmac) = if back { (server, client) } else { (client, server) };
-        let (time, first) = (NOW.plus(after * SECOND), Time(NOW.0 - 10 * SECOND + u64::from(back)));
+        let (time, first) = (NOW.plus(after * SECOND), Time::at(NOW.ns() - 10 * SECOND + u64::from(back)));
         let (bytes, last, verdict) = (packets * 100, time, Verdict::Pass);
         FlowProgress {
             time,
@@ -170,7 +170,7 @@ mod tests {
         use super::super::tests::seen;
         let record = |before: u64| {
             let FlowProgress { id, smac, dmac, .. } = went(false, 0, 0);
-            FlowSeen { time: Time(NOW.0 - before), id, smac, dmac, ..seen(Verdict::Pass) }
+            FlowSeen { time: Time::at(NOW.ns() - before), id, smac, dmac, ..seen(Verdict::Pass) }
         };
         let mut all = Conversations::new(10);
         all.watch_from(NOW);

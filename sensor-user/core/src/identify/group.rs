@@ -279,10 +279,10 @@ mod tests {
             ("both away", "1 0 0 0", "...."),
         ];
         for (what, rounds, want) in cases {
-            let mut watch = Watch { moves: vec![Time(0)], ..Watch::default() };
+            let mut watch = Watch { moves: vec![Time::at(0)], ..Watch::default() };
             let mut got = String::new();
             for (minute, heard) in rounds.split(' ').enumerate() {
-                let now = Time((minute as u64 + 1) * MINUTE);
+                let now = Time::at((minute as u64 + 1) * MINUTE);
                 let heard = heard.bytes().filter(|byte| *byte != b'0').map(|byte| byte.into()).collect();
                 let alone = watch.listen(&heard, now);
                 got.push(match watch.refuted {
@@ -300,10 +300,10 @@ mod tests {
         let id = |n: u32| ClientId::of_duid(&[&[0, 2, 0, 0, 0, 0][..], &n.to_be_bytes()].concat()).unwrap();
         let mut groups = Groups::default();
         for n in 1..=MAX_WATCHED as u32 {
-            assert_eq!(groups.watch(&id(n), |_| true, Time(0)), None);
+            assert_eq!(groups.watch(&id(n), |_| true, Time::at(0)), None);
         }
-        assert_eq!((groups.watch(&id(9_999), |_| true, Time(0)), groups.unwatched), (None, 1));
-        assert_eq!(groups.watch(&id(9_999), |had| *had != id(7), Time(0)), Some(id(7)));
+        assert_eq!((groups.watch(&id(9_999), |_| true, Time::at(0)), groups.unwatched), (None, 1));
+        assert_eq!(groups.watch(&id(9_999), |had| *had != id(7), Time::at(0)), Some(id(7)));
         groups.recall(Shared { id: id(7), members: Vec::new(), refuted: Some(WhyTwo::Image) });
         assert_eq!((groups.ids().len(), groups.refuted(&id(7)), groups.unwatched), (MAX_WATCHED, None, 2));
     }

@@ -73,7 +73,7 @@ impl Heard {
             _ => return None,
         };
         let mac = Mac(mac_bytes(link.src));
-        let heard = Self { time: Time(head.time_ns), port: head.port, vlan: link.vlan, mac, ip, said };
+        let heard = Self { time: Time::at(head.time_ns), port: head.port, vlan: link.vlan, mac, ip, said };
         (!mac.is_nobody()).then_some(heard)
     }
 }

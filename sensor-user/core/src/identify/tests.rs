@@ -206,11 +206,11 @@ fn a_switch_is_where_its_port_is_until_it_is_silent() {
     let mac = Mac([2, 0, 0, 0, 0, 1]);
     let neighbour = Neighbour { system: Some("sw-3f".into()), bridge: true, ..Neighbour::default() };
     let said = Said::Neighbour(neighbour.clone());
-    let heard = Heard { time: Time(HOUR), port: 2, vlan: 0, mac, ip: None, said };
+    let heard = Heard { time: Time::at(HOUR), port: 2, vlan: 0, mac, ip: None, said };
     identities.hear(DeviceKey::Local(mac), &heard);
-    assert_eq!(identities.uplink(2, Time(HOUR + 1)), Some(&neighbour));
-    assert_eq!(identities.uplink(1, Time(HOUR + 1)), None);
-    assert_eq!(identities.uplink(2, Time(2 * HOUR)), None);
+    assert_eq!(identities.uplink(2, Time::at(HOUR + 1)), Some(&neighbour));
+    assert_eq!(identities.uplink(1, Time::at(HOUR + 1)), None);
+    assert_eq!(identities.uplink(2, Time::at(2 * HOUR)), None);
 }
 
 #[test]

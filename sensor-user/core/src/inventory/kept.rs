@@ -4,7 +4,6 @@
 //! and does not fill the disk. What changes of a device it is to be known by is saved within a minute; that it was heard,
 //! each hour and at the end.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -68,10 +67,8 @@ pub struct Kept {
     pub mac: Mac,
     /// Its addresses.
     pub addresses: Vec<KeptAddress>,
-    /// First seen...
+    /// First seen.
     pub first_seen: Time,
-    /// ...so long after it really was, ns: before the clock began.
-    pub before_ns: u64,
     /// Last seen.
     pub last_seen: Time,
     /// What is held against it from before then is forgotten.
@@ -99,7 +96,7 @@ impl Inventory {
         let most = if end { usize::MAX } else { AT_ONCE };
         let Self { devices, owners, cards, .. } = self;
         let due = devices.values_mut().filter(|device| {
-            let released = device.clean_since > Time(0);
+            let released = device.clean_since > Time::EARLIEST;
             let known = released || device.saved.is_some() || cards.of(device.key).is_some();
             let heard = device.saved.is_none_or(|saved| {
                 device.last_seen > saved && (end || device.last_seen.since(saved) >= HEARD)
@@ -136,13 +133,13 @@ impl Inventory {
     /// Sees to it that no two devices have one number that are not one by their card: a release that saved the card first and the
     /// number later could leave them so. Gives those that have a new one. The last number given must be known.
     pub(crate) fn renumber(&mut self) -> Vec<DeviceKey> {
-        let since = |device: &Device| (Reverse(device.before_ns), device.first_seen, device.key);
+        let since = |device: &Device| (device.first_seen, device.key);
         let mut known: Vec<_> = self.devices.iter().map(|(_, device)| since(device)).collect();
         // The one that was known first keeps it.
         known.sort();
         let mut taken: BTreeSet<DeviceId> = self.cards.iter().map(|card| card.id).collect();
         let mut renumbered = Vec::new();
-        for (_, _, key) in known {
+        for (_, key) in known {
             let card = self.cards.of(key).map(|card| card.id);
             let Some(id) = self.devices.peek(&key).map(|device| device.id) else { continue };
             if card == Some(id) || (card.is_none() && id != 0 && taken.insert(id)) {
@@ -190,8 +187,7 @@ impl Inventory {
         let Kept { key, mac, roles, .. } = kept;
         let mut device = Device::blank(key, mac, (NO_PORT, kept.vlan), kept.first_seen);
         device.id = kept.id;
-        (device.before_ns, device.last_seen, device.saved) =
-            (kept.before_ns, kept.last_seen, Some(kept.last_seen));
+        (device.last_seen, device.saved) = (kept.last_seen, Some(kept.last_seen));
         let named = matches!(key, DeviceKey::Local(mac) if settings.gateways.contains(&mac));
         device.gateway = roles.gateway || named;
         (device.forwards, device.answered, device.changed) = (roles.forwards, roles.answered, false);
@@ -280,7 +276,6 @@ fn kept<'a>(
         mac: device.mac,
         addresses: device.ips().map(address).collect(),
         first_seen: device.first_seen,
-        before_ns: device.before_ns,
         last_seen: device.last_seen,
         clean_since: device.clean_since,
         port: ports.get(&device.port).copied(),

@@ -116,8 +116,6 @@ pub struct Device {
     claimed: Vec<IpAddr>,
     /// First seen.
     pub first_seen: Time,
-    /// It was first seen so long before [`Device::first_seen`], ns: before the clock began.
-    pub before_ns: u64,
     /// Last seen.
     pub last_seen: Time,
     /// When it was saved last; none: it is not kept.
@@ -374,7 +372,7 @@ impl Inventory {
     pub fn is_vital(&self, card: &Card, settings: &Settings) -> bool {
         card.keys.iter().any(|key| {
             let mac = if let DeviceKey::Local(mac) = key { *mac } else { Mac::default() };
-            let blank = || Device::blank(*key, mac, (NO_PORT, 0), Time(0));
+            let blank = || Device::blank(*key, mac, (NO_PORT, 0), Time::at(0));
             let mut device = self.devices.peek(key).cloned().unwrap_or_else(blank);
             device.said = said(Some(card));
             device.class = self.members.class(&device);
@@ -478,7 +476,7 @@ impl Inventory {
         let said = self.cards.of(key).map(|card| card.id);
         device.id = said.unwrap_or_else(|| self.next_id());
         let forgiven = self.forgiven.iter().find(|(one, _)| *one == key);
-        device.clean_since = forgiven.map_or(Time(0), |(_, when)| *when);
+        device.clean_since = forgiven.map_or(Time::EARLIEST, |(_, when)| *when);
         device
     }
 
@@ -680,7 +678,6 @@ impl Device {
             more_ips: 0,
             claimed: Vec::new(),
             first_seen: now,
-            before_ns: 0,
             last_seen: now,
             saved: None,
             changed: true,
@@ -690,7 +687,7 @@ impl Device {
             forwards: false,
             answered: false,
             serves_dhcp: false,
-            clean_since: Time(0),
+            clean_since: Time::EARLIEST,
             forwarded: false,
             said: Said::default(),
             class: None,
@@ -699,7 +696,7 @@ impl Device {
 
     /// Whether it was heard for a minute.
     fn lasts(&self) -> bool {
-        self.last_seen.since(self.first_seen) >= MINUTE || self.before_ns > 0
+        self.last_seen.since(self.first_seen) >= MINUTE
     }
 
     /// Its IP addresses, lowest first.

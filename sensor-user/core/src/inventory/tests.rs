@@ -87,7 +87,7 @@ proptest! {
     ) {
         let settings = Settings::default();
         let (mut inventory, mut identities) = (Inventory::new(&settings), Identities::new(100));
-        let mut now = Time(0);
+        let mut now = Time::at(0);
         for (n, ip, arp, seconds) in heard {
             now = now.plus(seconds * crate::time::SECOND);
             let DeviceKey::Local(mac) = local(n) else { continue };

@@ -325,32 +325,32 @@ mod tests {
     #[test]
     fn a_busy_host_leaves_room_for_the_others() {
         let mut reservoir = Reservoir::new(100, 1, 1);
-        (0..100_000).for_each(|at| reservoir.offer(host(0), Time(at), &[0.0]));
+        (0..100_000).for_each(|at| reservoir.offer(host(0), Time::at(at), &[0.0]));
         for at in 0..2_000_u32 {
-            reservoir.offer(host(1 + at % 3), Time(0), &[1.0]);
+            reservoir.offer(host(1 + at % 3), Time::at(0), &[1.0]);
         }
-        (0..100_000).for_each(|at| reservoir.offer(host(0), Time(at), &[0.0]));
+        (0..100_000).for_each(|at| reservoir.offer(host(0), Time::at(at), &[0.0]));
         assert_eq!(counts(&reservoir).into_values().collect::<Vec<_>>(), [25; 4]);
     }
 
     #[test]
     fn rows_of_a_host_are_an_even_sample_of_all() {
         let mut reservoir = Reservoir::new(2_000, 1, 2);
-        (0..100_000_u64).for_each(|at| reservoir.offer(host(0), Time(at), &[at as f32]));
+        (0..100_000_u64).for_each(|at| reservoir.offer(host(0), Time::at(at), &[at as f32]));
         let mut tenths = [0; 10];
-        reservoir.rows().times().iter().for_each(|time| tenths[time.0 as usize / 10_000] += 1);
+        reservoir.rows().times().iter().for_each(|time| tenths[time.ns() as usize / 10_000] += 1);
         assert!(tenths.iter().all(|count| (140..260).contains(count)), "{tenths:?}");
         let same = reservoir.rows().values().into_iter().zip(reservoir.rows().times());
-        assert!(same.clone().all(|(value, time)| *value == time.0 as f32));
+        assert!(same.clone().all(|(value, time)| *value == time.ns() as f32));
     }
 
     #[test]
     fn any_number_of_hosts_stays_within_the_bound() {
         let mut reservoir = Reservoir::new(10, 2, 3);
         for at in 0..1_000 {
-            reservoir.offer(host(at), Time(u64::from(at)), &[1.0, 2.0]);
-            reservoir.offer(host(at % 7), Time(u64::from(at)), &[f32::NAN, 2.0]);
-            reservoir.offer(host(at % 7), Time(u64::from(at)), &[1.0]);
+            reservoir.offer(host(at), Time::at(u64::from(at)), &[1.0, 2.0]);
+            reservoir.offer(host(at % 7), Time::at(u64::from(at)), &[f32::NAN, 2.0]);
+            reservoir.offer(host(at % 7), Time::at(u64::from(at)), &[1.0]);
         }
         assert_eq!(counts(&reservoir).values().sum::<usize>(), 10);
         assert!(reservoir.shares.len() <= 10);
@@ -359,12 +359,12 @@ mod tests {
     #[test]
     fn what_is_old_is_forgotten() {
         let mut reservoir = Reservoir::new(1_000, 1, 4);
-        (0..2_000).for_each(|at| reservoir.offer(host(at % 2), Time(u64::from(at)), &[0.0]));
-        reservoir.forget(Time(1_500));
+        (0..2_000).for_each(|at| reservoir.offer(host(at % 2), Time::at(u64::from(at)), &[0.0]));
+        reservoir.forget(Time::at(1_500));
         let left = counts(&reservoir);
-        assert!(reservoir.rows().times().iter().all(|time| time.0 >= 1_500));
+        assert!(reservoir.rows().times().iter().all(|time| time.ns() >= 1_500));
         assert!((200..300).contains(&reservoir.rows().len()), "{left:?}");
-        (2_000..9_000).for_each(|at| reservoir.offer(host(at % 2), Time(u64::from(at)), &[0.0]));
+        (2_000..9_000).for_each(|at| reservoir.offer(host(at % 2), Time::at(u64::from(at)), &[0.0]));
         assert_eq!(counts(&reservoir).into_values().collect::<Vec<_>>(), [500; 2]);
         assert_eq!(reservoir.rows().len(), 1_000);
     }
@@ -373,7 +373,7 @@ mod tests {
     fn the_same_rows_and_seed_give_the_same_sample() {
         let sample = || {
             let mut reservoir = Reservoir::new(50, 1, 9);
-            (0..5_000).for_each(|at| reservoir.offer(host(at % 13), Time(u64::from(at)), &[at as f32]));
+            (0..5_000).for_each(|at| reservoir.offer(host(at % 13), Time::at(u64::from(at)), &[at as f32]));
             reservoir.rows().clone()
         };
         assert_eq!(sample(), sample());

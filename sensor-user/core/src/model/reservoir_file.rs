@@ -79,7 +79,7 @@ pub fn write(reservoir: &Reservoir, subject: Subject) -> Vec<u8> {
     out.extend((rows.len() as u32).to_le_bytes());
     for ((row, host), time) in rows.values().rows().into_iter().zip(rows.hosts()).zip(rows.times()) {
         out.extend(numbers.get(host).copied().unwrap_or_default().to_le_bytes());
-        out.extend(time.0.to_le_bytes());
+        out.extend(time.ns().to_le_bytes());
         out.extend(row.iter().flat_map(|value| value.to_le_bytes()));
     }
     let hash = Sha256::digest(&out);
@@ -123,7 +123,7 @@ pub fn read(bytes: &[u8], subject: Subject, limit: usize, seed: u64) -> Result<R
     for _ in 0..count {
         let host = from.number().map(u32::from_le_bytes)? as usize;
         let host = *hosts.get(host).ok_or(ReservoirError::Wrong("the host of a row"))?;
-        let time = Time(from.number().map(u64::from_le_bytes)?);
+        let time = Time::at(from.number().map(u64::from_le_bytes)?);
         for value in &mut row {
             *value = from.number().map(f32::from_le_bytes)?;
         }

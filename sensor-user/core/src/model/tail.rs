@@ -197,7 +197,7 @@ mod tests {
     use crate::model::random::Random;
 
     fn points(scores: impl Iterator<Item = f64>) -> Vec<Point> {
-        let point = |(at, score)| Point { host: at as u64 % 10, time: Time(at as u64), score };
+        let point = |(at, score)| Point { host: at as u64 % 10, time: Time::at(at as u64), score };
         scores.enumerate().map(point).collect()
     }
 
@@ -260,7 +260,7 @@ mod tests {
         let mut points: Vec<Point> = (0..20_000_u64)
             .flat_map(|at| {
                 let score = random.normal();
-                (0..5).map(move |minute| Point { host: at % 7, time: Time(at / 7 * 5 + minute), score })
+                (0..5).map(move |minute| Point { host: at % 7, time: Time::at(at / 7 * 5 + minute), score })
             })
             .collect();
         let alone = Tail::fit(&mut points, 0).unwrap();

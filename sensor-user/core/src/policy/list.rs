@@ -154,7 +154,7 @@ mod tests {
             follows: false,
             origin: Origin::Incident(1),
             reason: String::new(),
-            since: Time(0),
+            since: Time::at(0),
             until: None,
             would: false,
         }

@@ -123,7 +123,7 @@ impl Block {
     /// directions, its end.
     fn strictness(&self) -> (bool, Level, bool, Time, BlockId) {
         let both = self.direction == Direction::Both;
-        (!self.would, self.level, both, self.until.unwrap_or(Time(u64::MAX)), self.id)
+        (!self.would, self.level, both, self.until.unwrap_or(Time::LATEST), self.id)
     }
 }
 

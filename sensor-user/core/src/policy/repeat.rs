@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn isolations_are_counted_one_after_another_and_forgotten_after_a_month() {
         let mut repeats = Repeats::new(4);
-        let at = |minutes| Time(minutes * MINUTE);
+        let at = |minutes| Time::at(minutes * MINUTE);
         let count = |repeats: &Repeats, minutes| repeats.isolations(DEVICE, at(minutes));
         repeats.note(DEVICE, Level::Throttle, Family::Scan, at(0), at(10));
         assert_eq!(count(&repeats, 0), 0);
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn probation_is_for_an_hour_for_the_same_and_for_more_than_a_hint() {
         let mut repeats = Repeats::new(4);
-        let at = |minutes| Time(minutes * MINUTE);
+        let at = |minutes| Time::at(minutes * MINUTE);
         repeats.note(DEVICE, Level::Pin, Family::Scan, at(0), at(60));
         for (family, weight, minutes, want) in [
             (Family::Scan, ALERTING, 59, None),
@@ -150,14 +150,14 @@ mod tests {
     fn what_was_noted_is_remembered_and_what_makes_room_forgotten() {
         let mut repeats = Repeats::new(1);
         let other = DeviceKey::Local(crate::addr::Mac([2, 0, 0, 0, 0, 2]));
-        let saves = repeats.note(DEVICE, Level::Isolate, Family::Scan, Time(0), Time(HOUR));
+        let saves = repeats.note(DEVICE, Level::Isolate, Family::Scan, Time::at(0), Time::at(HOUR));
         let [Save::Keep(Memory::Past(DEVICE, past))] = saves[..] else { panic!("{saves:?}") };
         let mut next = Repeats::new(1);
         next.recall(DEVICE, past);
-        assert_eq!(next.isolations(DEVICE, Time(2 * HOUR)), 1);
-        let soon = Time(HOUR + MINUTE);
+        assert_eq!(next.isolations(DEVICE, Time::at(2 * HOUR)), 1);
+        let soon = Time::at(HOUR + MINUTE);
         assert_eq!(next.probation(DEVICE, Family::Scan, ALERTING, soon), Some(Level::Isolate));
-        let saves = next.note(other, Level::Pin, Family::Scan, Time(0), Time(HOUR));
+        let saves = next.note(other, Level::Pin, Family::Scan, Time::at(0), Time::at(HOUR));
         assert_eq!(saves[0], Save::Drop(MemoryKey::Past(DEVICE)));
     }
 
@@ -169,10 +169,10 @@ mod tests {
             isolations: 2,
             level: Level::Isolate,
             family: Family::Scan,
-            forgotten: Time(FORGOTTEN - 240 * HOUR),
+            forgotten: Time::at(FORGOTTEN - 240 * HOUR),
         };
         repeats.recall(DEVICE, past);
-        let now = Time(MINUTE);
+        let now = Time::at(MINUTE);
         assert_eq!(repeats.isolations(DEVICE, now), 2);
         assert_eq!(repeats.probation(DEVICE, Family::Scan, ALERTING, now), None);
     }

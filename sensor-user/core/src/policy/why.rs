@@ -76,7 +76,7 @@ mod tests {
             device: DeviceKey::Local(Mac::default()),
             flow,
             evidence: Vec::new(),
-            first_evidence: Time(0),
+            first_evidence: Time::at(0),
         }
     }
 

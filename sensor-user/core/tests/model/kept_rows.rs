@@ -21,7 +21,7 @@ fn reservoir(subject: Subject) -> Reservoir {
     let routed = ["10.9.0.1", "fd00::1"].map(|ip| DeviceKey::Routed(ip.parse().unwrap()));
     for at in 0..500 {
         let who = if at % 7 == 0 { routed[at % 2] } else { host(at as u64 % 5) };
-        reservoir.offer(who, Time(at as u64), &vec![at as f32; width]);
+        reservoir.offer(who, Time::at(at as u64), &vec![at as f32; width]);
     }
     reservoir
 }
@@ -52,7 +52,7 @@ fn what_is_written_is_read_and_goes_on() {
         assert_eq!(write(&new, subject), bytes);
         // It is full, and a host that is new to it gets its share.
         let width = subject.labels().len();
-        (0..1_000).for_each(|at| new.offer(host(77), Time(at), &vec![1.0; width]));
+        (0..1_000).for_each(|at| new.offer(host(77), Time::at(at), &vec![1.0; width]));
         assert_eq!((new.rows().len(), counts(&new)[&host(77)] >= 10), (LIMIT, true));
     }
 }
@@ -96,7 +96,7 @@ proptest! {
         let bytes = if sealed { seal(bytes) } else { bytes };
         if let Ok(mut reservoir) = read(&bytes, Subject::Window, LIMIT, 1) {
             let width = Subject::Window.labels().len();
-            (0..200).for_each(|at| reservoir.offer(host(at % 9), Time(at), &vec![2.0; width]));
+            (0..200).for_each(|at| reservoir.offer(host(at % 9), Time::at(at), &vec![2.0; width]));
             prop_assert!(reservoir.rows().len() <= LIMIT);
             prop_assert!(reservoir.rows().values().iter().all(|value| value.is_finite()));
         }

@@ -144,7 +144,7 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         class: None,
         device: host(device),
         id,
-        time: Time(at * MINUTE / 10_000),
+        time: Time::at(at * MINUTE / 10_000),
         new_peer: at.is_multiple_of(100),
         new_service: at.is_multiple_of(100),
         internal: true,
@@ -157,7 +157,7 @@ fn conversation(at: u64) -> (Contact, FlowEnded) {
         forbidden: None,
         health: Health::Unknown,
         success: None,
-        clean_since: Time(0),
+        clean_since: Time::EARLIEST,
     };
     let half = Half { packets: at % 50, bytes: at % 50_000, drops: 0, tcp_flags: 0x1b };
     let macs = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
@@ -216,7 +216,8 @@ fn pauses() {
             full.offer(*host, *time, row.as_slice().unwrap());
         }
         let row = values.row(0).to_vec();
-        let offers = rate(1_000, || (0..1_000).for_each(|at| full.offer(host(at % 2_000), Time(at), &row)));
+        let offers =
+            rate(1_000, || (0..1_000).for_each(|at| full.offer(host(at % 2_000), Time::at(at), &row)));
         let mut bytes = Vec::new();
         let milliseconds = |work: &mut dyn FnMut()| {
             let began = cpu_seconds();
@@ -229,7 +230,7 @@ fn pauses() {
         let read = milliseconds(&mut || {
             drop(black_box(reservoir_file::read(&bytes, subject, 65_536, 1).unwrap()));
         });
-        let forget = milliseconds(&mut || full.forget(Time(1)));
+        let forget = milliseconds(&mut || full.forget(Time::at(1)));
         println!(
             "{subject:?}: {} rows, {} bytes as a file; offer {:.2} us, copy for training {copy:.1} ms, copy for writing {clone:.1} \
              ms, forget {forget:.1} ms; on a thread: write {write:.1} ms, read {read:.1} ms",

@@ -112,7 +112,7 @@ impl Class {
                     Some(attack) => self.attack(number, attack, 1.0, &mut random),
                     None => self.usual(number, &mut random),
                 };
-                assert!(rows.push(host(number), Time(at * MINUTE), &row));
+                assert!(rows.push(host(number), Time::at(at * MINUTE), &row));
             }
         }
         rows
@@ -129,7 +129,7 @@ impl Class {
                     true => self.attack(number, Attack::Greater, strength, &mut random),
                     false => self.usual(number, &mut random),
                 };
-                assert!(rows.push(host(number), Time(at * MINUTE), &row));
+                assert!(rows.push(host(number), Time::at(at * MINUTE), &row));
             }
         }
         rows

@@ -146,7 +146,7 @@ fn it_goes_on_in_the_next_daemon_but_for_who_was_released_since_it_was_saved() {
             lan.pass(SECOND);
         }
         let mut next = lan.restarted(|settings| settings);
-        next.engine.take_up(saved, &state).unwrap();
+        next.engine.take_up(saved, 0, &state).unwrap();
         next.tcp(6, 50, 445, Some(SYN_ACK));
         assert_eq!(next.exposed().is_empty(), released, "{released}");
     }

@@ -96,7 +96,7 @@ fn a_device_is_raised_in_place_as_the_evidence_grows() {
 fn what_was_learned_and_found_goes_on_in_the_next_daemon_but_for_who_was_released() {
     let next = |lan: &Lan, saved: &(Time, Vec<u8>)| {
         let mut next = lan.restarted(|settings| settings);
-        next.engine.take_up(saved.0, &saved.1).unwrap();
+        next.engine.take_up(saved.0, 0, &saved.1).unwrap();
         next
     };
     let known = |lan: &mut Lan| {
@@ -134,6 +134,36 @@ fn what_was_learned_and_found_goes_on_in_the_next_daemon_but_for_who_was_release
     let mut released = next(&again, &saved);
     released.fail(66, 108, 3);
     assert_eq!(released.entries(), []);
+}
+
+#[test]
+fn the_first_day_does_not_begin_anew_with_the_machine() {
+    let mut lan = used(graded());
+    // Devices are kept once they were heard for a minute.
+    lan.tcp(66, 3, 104, Some(SYN_ACK));
+    lan.pass(MINUTE);
+    let levels = |lan: &Lan| lan.entries().iter().map(|block| block.level).collect::<Vec<_>>();
+    for off in [0, MINUTE, 30 * HOUR] {
+        let mut next = lan.rebooted(off);
+        next.fail(66, 100, 6);
+        assert_eq!(levels(&next), [Level::Throttle], "off for {off} ns");
+        next.fail(66, 106, 1);
+        assert_eq!(levels(&next), [Level::Pin], "off for {off} ns");
+    }
+    // What was held against it is held as before, as long as the date says.
+    lan.fail(66, 100, 5);
+    let until = lan.entries()[0].until.unwrap();
+    let left = until.since(lan.now);
+    let next = lan.rebooted(MINUTE);
+    assert_eq!(next.entries()[0].until.unwrap().since(next.now), left - MINUTE);
+    assert_eq!(lan.rebooted(left).entries(), []);
+    // Who was released is as free as before.
+    let entry = lan.entries()[0].id;
+    lan.engine.command(lan.now, Command::Remove(Which::Id(entry)), &mut lan.out).unwrap();
+    lan.pass(SECOND);
+    let mut next = lan.rebooted(0);
+    next.fail(66, 105, 2);
+    assert_eq!(next.entries(), []);
 }
 
 #[test]

@@ -86,11 +86,12 @@ fn a_device_that_is_pinned_after_a_restart_keeps_what_it_did_before_it() {
     lan.tcp(3, 4, 104, Some(SYN_ACK));
     lan.tcp(5, 3, 11_112, Some(SYN_ACK));
     lan.pass(2 * MINUTE);
-    let mut next = lan.next();
-    let entry = next.add(Add { level: Some(Level::Pin), ..block_device("10.0.0.3") });
-    let learned: Vec<String> = entry.list.learned().iter().map(Allow::to_string).collect();
-    for pair in ["tcp/104 10.0.0.4", "serve tcp/11112 10.0.0.5"] {
-        assert!(learned.iter().any(|text| text == pair), "{pair}: {learned:?}");
+    for mut next in [lan.next(), lan.rebooted(MINUTE), lan.rebooted(30 * HOUR)] {
+        let entry = next.add(Add { level: Some(Level::Pin), ..block_device("10.0.0.3") });
+        let learned: Vec<String> = entry.list.learned().iter().map(Allow::to_string).collect();
+        for pair in ["tcp/104 10.0.0.4", "serve tcp/11112 10.0.0.5"] {
+            assert!(learned.iter().any(|text| text == pair), "{pair}: {learned:?}");
+        }
     }
 }
 

@@ -46,8 +46,8 @@ use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, 
 use sensor_core::policy::ruling::{Cause, Ruling};
 use sensor_core::policy::{Block, Decision, Direction, Level, Restriction, Save, Target};
 use sensor_core::settings::{DecideSettings, Mode, Settings};
-use sensor_core::state::State as _;
-use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time};
+use sensor_core::state::State;
+use sensor_core::time::{HOUR, MILLISECOND, SECOND, Time, read_by_clock_ahead};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -94,6 +94,14 @@ fn block_device(name: &str) -> Add {
     Add { who: vec![Who::Device(name.to_owned())], ..block(Target::Vlan(1)) }
 }
 
+/// What was saved, as it is read by a clock that is ahead.
+fn by_clock_ahead<T: State>(ns: i64, mut read: T) -> T {
+    let mut bytes = Vec::new();
+    read.save(&mut bytes).unwrap();
+    read_by_clock_ahead(ns, || read.load(&mut &bytes[..])).unwrap();
+    read
+}
+
 /// The MAC address of host n.
 fn mac(n: u8) -> Mac {
     Mac([0, 0x1b, 0x21, 0, 0, n])
@@ -106,7 +114,7 @@ fn host(n: u8) -> IpAddr {
 
 impl Lan {
     fn new(settings: Settings) -> Self {
-        let (now, out) = (Time(SECOND), Output::default());
+        let (now, out) = (Time::at(SECOND), Output::default());
         let mut lan =
             Lan { engine: Engine::new(settings.clone()), settings, now, out, sport: 40_000, place: (1, 0) };
         lan.engine.restore(Vec::new(), &mut lan.out);
@@ -115,6 +123,11 @@ impl Lan {
 
     /// A new daemon, by what was to be remembered of this one, and by settings that may be others.
     fn restarted(&self, change: impl FnOnce(Settings) -> Settings) -> Lan {
+        self.started(change, self.now, 0)
+    }
+
+    /// The same at a time by a clock that is ahead.
+    fn started(&self, change: impl FnOnce(Settings) -> Settings, now: Time, ahead_ns: i64) -> Lan {
         let (mut blocks, mut memories) = (BTreeMap::new(), BTreeMap::new());
         let (mut devices, mut cards) = (BTreeMap::new(), BTreeMap::new());
         for save in &self.out.saves {
@@ -129,25 +142,42 @@ impl Lan {
                 Save::ForgetCard(id) => drop(cards.remove(&id)),
             }
         }
+        let mut blocks = by_clock_ahead(ahead_ns, blocks);
+        let memories: Vec<_> = by_clock_ahead(ahead_ns, memories.into_values().collect());
+        for kept in devices.values_mut() {
+            for time in [&mut kept.first_seen, &mut kept.last_seen, &mut kept.clean_since] {
+                *time = time.by_clock_ahead(ahead_ns);
+            }
+        }
         let mut out = Output::default();
         out.saves.extend(blocks.values().cloned().map(Save::Put));
-        out.saves.extend(memories.values().cloned().map(Save::Keep));
+        out.saves.extend(memories.iter().cloned().map(Save::Keep));
         let settings = change(self.settings.clone());
         let mut engine = Engine::new(settings.clone());
         out.saves.extend(devices.values().cloned().map(|kept| Save::Device(Box::new(kept))));
         out.saves.extend(cards.values().cloned().map(|card| Save::Card(Box::new(card))));
         engine.resume(devices.into_values().collect(), cards.into_values().collect());
-        blocks.retain(|_, block| block.until.is_none_or(|until| until > self.now));
+        blocks.retain(|_, block| block.until.is_none_or(|until| until > now));
         engine.restore(blocks.into_values().collect(), &mut out);
-        engine.recall(memories.into_values().collect(), self.now, &mut out);
-        Lan { engine, settings, out, now: self.now, sport: 40_000, place: (1, 0) }
+        engine.recall(memories, now, &mut out);
+        Lan { engine, settings, out, now, sport: 40_000, place: (1, 0) }
     }
 
     /// The same after the daemon was started anew, with what this one had learned by now.
     fn next(&self) -> Lan {
-        let (mut next, mut state) = (self.restarted(|settings| settings), Vec::new());
+        self.next_at(self.now, 0)
+    }
+
+    /// The same after the machine was started anew, and was off for so long.
+    fn rebooted(&self, off: u64) -> Lan {
+        let now = Time::at(30 * SECOND);
+        self.next_at(now, now.minus(off).signed() - self.now.signed())
+    }
+
+    fn next_at(&self, now: Time, ahead_ns: i64) -> Lan {
+        let (mut next, mut state) = (self.started(|settings| settings, now, ahead_ns), Vec::new());
         self.engine.save(&mut state).unwrap();
-        next.engine.take_up(self.now, &state).unwrap();
+        next.engine.take_up(self.now, ahead_ns, &state).unwrap();
         next
     }
 

@@ -136,9 +136,10 @@ fn whom_a_device_knows_is_not_new_to_it_after_a_restart() {
     };
     round(&mut lan, 2 * HOUR);
     lan.pass(HOUR);
-    let mut next = lan.next();
-    round(&mut next, MINUTE);
-    assert_eq!(next.alerts(), []);
+    for mut next in [lan.next(), lan.rebooted(MINUTE), lan.rebooted(30 * HOUR)] {
+        round(&mut next, MINUTE);
+        assert_eq!(next.alerts(), []);
+    }
 }
 
 fn browse(lan: &mut Lan, asks: bool) {

@@ -236,7 +236,7 @@ fn what_is_usual_for_one_class_is_unusual_for_another_though_not_for_all_togethe
     let training =
         Training { rounds: 1, epochs: 60, epoch_rows: 1_024, least_rows: 100, ..Training::default() };
     let learned = |class| {
-        let rows = learning.rows(flows_of(class), Time(0)).unwrap();
+        let rows = learning.rows(flows_of(class), Time::at(0)).unwrap();
         let mut model = train(&rows, Subject::Flow, class, &training, (1, 1)).unwrap().model;
         let tail = Tail { start: 0.0, rate: 0.02, scale: 0.05, shape: 0.0, points: 100_000 };
         model.threshold = Threshold::Promised { at: 5.0, rate: 2e-6, tail };

@@ -185,7 +185,7 @@ fn launch(world: &mut World<'_>, kind: usize, run: u16, used: &mut BTreeMap<Host
     let before = world.site.hosts.len();
     start(world, kind, run, host);
     // What an attacker plugged in is known to the sensor by that.
-    used.extend((before..world.site.hosts.len()).map(|new| (new, Time(u64::MAX))));
+    used.extend((before..world.site.hosts.len()).map(|new| (new, Time::LATEST)));
 }
 
 /// Begins a run of a kind from a host.

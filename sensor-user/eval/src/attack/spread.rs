@@ -28,7 +28,7 @@ pub(super) struct Worm {
 
 impl Worm {
     pub fn new(run: Run) -> Self {
-        Self { infected: vec![(run.host, Time(0), 0)], all: BTreeSet::from([run.host]), run }
+        Self { infected: vec![(run.host, Time::at(0), 0)], all: BTreeSet::from([run.host]), run }
     }
 
     fn probe(&mut self, world: &mut World<'_>, from: HostId) -> Fate {

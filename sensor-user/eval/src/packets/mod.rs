@@ -217,10 +217,10 @@ fn pass(
             return Ok(());
         }
         also(world, elapsed);
-        let due = Time(from.0 + ns(elapsed * speed));
+        let due = Time::at(from.ns() + ns(elapsed * speed));
         // In small steps: what is answered in a millisecond is answered in that order on the wire too.
         while world.now < due {
-            world.run(Time(due.0.min(world.now.0 + 10 * MILLISECOND)));
+            world.run(Time::at(due.ns().min(world.now.ns() + 10 * MILLISECOND)));
         }
         let mut cable = cable.borrow_mut();
         cable.collect();

@@ -5,7 +5,7 @@ use sensor_core::time::{HOUR, Time};
 /// ns of a day.
 pub const DAY: u64 = 24 * HOUR;
 /// When a simulation begins: a Monday at midnight, and not at 0, which the engine takes for "never".
-pub const START: Time = Time(7 * DAY);
+pub const START: Time = Time::at(7 * DAY);
 
 /// The day of a simulation, 0 being its first.
 pub fn day(time: Time) -> u64 {

@@ -391,7 +391,7 @@ fn patches(world: &mut World<'_>, cause: Cause) {
 
 /// Does something by draws of its own: whatever is drawn later is what it would be without.
 fn apart(world: &mut World<'_>, what: fn(&mut World<'_>, Cause), cause: Cause) {
-    let own = Chance::new(world.now.0, 5);
+    let own = Chance::new(world.now.ns(), 5);
     let others = std::mem::replace(&mut world.chance, own);
     what(world, cause);
     world.chance = others;

@@ -199,7 +199,7 @@ impl World<'_> {
             morning = morning.plus(DAY);
         }
         let shift = self.clock_shift;
-        self.at(Time(morning.0.saturating_sub(shift)), Item::Power { host: id as u32, on: true });
+        self.at(morning.minus(shift), Item::Power { host: id as u32, on: true });
     }
 
     pub(super) fn power(&mut self, id: HostId, on: bool) {
@@ -263,7 +263,7 @@ impl World<'_> {
         if self.boots.get(host) != Some(&boot) {
             return;
         }
-        let busy = what.hours.busy(Time(self.now.0 + self.clock_shift));
+        let busy = what.hours.busy(Time::at(self.now.ns() + self.clock_shift));
         let after = match what.every {
             Every::Think(least, alpha) => self.chance.pareto(least, alpha, 6.0 * 3_600.0) / busy.max(0.02),
             Every::Timer(every, jitter) => every * (1.0 + jitter * self.chance.between(-1.0, 1.0)),

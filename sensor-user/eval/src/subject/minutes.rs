@@ -47,7 +47,7 @@ pub fn contact(mac: Mac, id: FlowId, time: Time, first: [bool; 2], alive: bool) 
         forbidden: None,
         health: Health::Unknown,
         success: None,
-        clean_since: Time(0),
+        clean_since: Time::EARLIEST,
     }
 }
 
@@ -176,11 +176,11 @@ mod tests {
 
     #[test]
     fn a_minute_unlike_the_others_scores_most() {
-        let learned = Time(200 * MINUTE);
+        let learned = Time::at(200 * MINUTE);
         let mut minutes = Minutes::new(learned, learned);
         let mut scored = Vec::new();
         for at in 0..300 {
-            let time = Time(at * MINUTE);
+            let time = Time::at(at * MINUTE);
             scored.extend(minutes.due(time));
             for device in 1..=10 {
                 // A forest knows no more of what is large than it saw: now and then it is some.

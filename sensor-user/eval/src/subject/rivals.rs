@@ -264,7 +264,7 @@ impl Rivals {
 impl Source {
     /// How far the hosts of this minute lie over the mean of the minutes before, in standard deviations of at least 1.
     fn sigma(&mut self, now: Time, hosts: f64) -> f64 {
-        let minute = now.0 / MINUTE;
+        let minute = now.ns() / MINUTE;
         if minute != self.minute_of {
             let (count, sum, squares) = self.minutes;
             self.minutes = (count + 1.0, sum + self.most, squares + self.most * self.most);

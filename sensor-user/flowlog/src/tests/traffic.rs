@@ -71,9 +71,9 @@ impl Traffic {
 
     /// The next one, and when it is told.
     pub fn flow(&mut self) -> (FlowEnded, Time) {
-        let at = Time(self.told * SECOND / self.rate);
+        let at = Time::at(self.told * SECOND / self.rate);
         self.told += 1;
-        let sweep = Time(at.0 / (5 * SECOND) * (5 * SECOND));
+        let sweep = Time::at(at.ns() / (5 * SECOND) * (5 * SECOND));
         // A sweep takes a while, and tells a few thousand at a time.
         let now = sweep.plus(at.since(sweep) / 1_000 / MILLISECOND * MILLISECOND);
         let random = &mut self.random;
@@ -110,7 +110,7 @@ impl Traffic {
         let quiet = wait * SECOND + random.below(5 * SECOND);
         let took = random.lognormal(if frames < 5 { 0.002 } else { 0.8 } * SECOND as f64, 1.0);
         // The live sensor knows the time of a last frame to the jiffy.
-        let end = Time((now.0 + 7_200 * SECOND - quiet) / (4 * MILLISECOND) * (4 * MILLISECOND));
+        let end = Time::at((now.ns() + 7_200 * SECOND - quiet) / (4 * MILLISECOND) * (4 * MILLISECOND));
         let flow = FlowEnded {
             id,
             smac,
@@ -118,7 +118,7 @@ impl Traffic {
             inner: None,
             to_server,
             to_client,
-            start: Time(end.0 - took.min(3_000 * SECOND)),
+            start: Time::at(end.ns() - took.min(3_000 * SECOND)),
             end,
             reason: if proto == 6 { EndReason::Closed } else { EndReason::Timeout },
             verdict: Verdict::Pass,

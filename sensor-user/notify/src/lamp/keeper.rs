@@ -62,9 +62,9 @@ impl LampKeeper {
             state,
             shown: None,
             untold: 0,
-            sounds_until: Time(0),
-            next_look: Time(0),
-            not_before: Time(0),
+            sounds_until: Time::at(0),
+            next_look: Time::at(0),
+            not_before: Time::at(0),
             failures: 0,
         }
     }
@@ -94,7 +94,7 @@ impl LampKeeper {
                     self.untold += 1;
                     let now = clock::mono();
                     self.sounds_until = if self.lamp.buzzer_for_ns == 0 {
-                        Time(u64::MAX)
+                        Time::LATEST
                     } else {
                         now.plus(self.lamp.buzzer_for_ns)
                     };
@@ -106,7 +106,7 @@ impl LampKeeper {
                 let ended = self.alarms.acknowledge(order.incident);
                 // What nobody was told of silences nothing.
                 if ended > 0 || order.incident.is_none() {
-                    self.sounds_until = Time(0);
+                    self.sounds_until = Time::at(0);
                 }
                 order.done(ended, self.alarms.incidents());
             }
@@ -170,7 +170,7 @@ impl LampKeeper {
         match result {
             Ok(said) => {
                 self.shown = Some(wanted);
-                (self.failures, self.not_before) = (0, Time(0));
+                (self.failures, self.not_before) = (0, Time::at(0));
                 self.state.succeeded(clock::unix_ns(), said);
             }
             Err(error) => {

@@ -12,7 +12,7 @@ use sensor_core::policy::ruling::Ruling;
 use sensor_core::policy::{Direction, Level, Service, Target, Why};
 use sensor_core::time::{HOUR, SECOND, Time};
 
-const NOW: Time = Time(1_000 * SECOND);
+const NOW: Time = Time::at(1_000 * SECOND);
 
 pub fn device(number: u8) -> DeviceRef {
     DeviceRef {

@@ -52,7 +52,7 @@ impl Places {
     /// Nobody was seen.
     pub fn new(settings: &Settings) -> Self {
         let places = Lru::new(capacity(settings.limits.devices));
-        Self { places, fresh: BTreeMap::new(), restless: (Time(0), 0) }
+        Self { places, fresh: BTreeMap::new(), restless: (Time::EARLIEST, 0) }
     }
 
     /// Whether a MAC address changed its port within the last minute.

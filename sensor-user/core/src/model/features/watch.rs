@@ -200,7 +200,7 @@ mod tests {
             class: None,
             device: device(from),
             id: FlowId { src, dst, sport: 50_000, dport, proto: TCP, kind: Kind::Ip, vlan: 0, port: 1 },
-            time: Time(at * SECOND),
+            time: Time::at(at * SECOND),
             new_peer: new,
             new_service: new,
             internal: true,
@@ -213,7 +213,7 @@ mod tests {
             forbidden: None,
             health: Health::Unknown,
             success: None,
-            clean_since: Time(0),
+            clean_since: Time::EARLIEST,
         }
     }
 
@@ -258,9 +258,9 @@ mod tests {
         let (known, new) = (contact(1, 2, 445, false, 100), contact(1, 3, 22, true, 130));
         watch.contact(&known, Some(device(2)));
         watch.contact(&new, None);
-        watch.outcome(&new, Outcome::Refused, Time(131 * SECOND));
-        watch.outcome(&known, Outcome::Answered, Time(131 * SECOND));
-        let row = watch.ended(&ended(&new, 7_000), None, None, Time(140 * SECOND));
+        watch.outcome(&new, Outcome::Refused, Time::at(131 * SECOND));
+        watch.outcome(&known, Outcome::Answered, Time::at(131 * SECOND));
+        let row = watch.ended(&ended(&new, 7_000), None, None, Time::at(140 * SECOND));
         check(
             Subject::Flow,
             &row,
@@ -271,13 +271,13 @@ mod tests {
                 ("bytes_out", 7_000.0),
             ],
         );
-        watch.ended(&ended(&known, 1_000), None, Some(device(2)), Time(150 * SECOND));
-        assert_eq!(watch.due(Time(159 * SECOND)), None);
+        watch.ended(&ended(&known, 1_000), None, Some(device(2)), Time::at(150 * SECOND));
+        assert_eq!(watch.due(Time::at(159 * SECOND)), None);
 
-        let (who, row) = watch.due(Time(160 * SECOND)).unwrap();
+        let (who, row) = watch.due(Time::at(160 * SECOND)).unwrap();
         assert_eq!(who, device(2));
         check(Subject::Window, &row, &[("flows_in", 1.0), ("sources", 1.0), ("bytes_out", 500.0)]);
-        let (who, row) = watch.due(Time(160 * SECOND)).unwrap();
+        let (who, row) = watch.due(Time::at(160 * SECOND)).unwrap();
         assert_eq!(who, device(1));
         check(
             Subject::Window,
@@ -301,14 +301,14 @@ mod tests {
                 ("active", 2.0),
             ],
         );
-        assert_eq!(watch.due(Time(10_000 * SECOND)), None);
+        assert_eq!(watch.due(Time::at(10_000 * SECOND)), None);
     }
 
     #[test]
     fn what_was_lately_lasts_into_the_next_window_and_no_longer() {
         let mut watch = Watch::new(8, 8, MINUTE);
         let mut lately = |at: u64, to: u8| {
-            while watch.due(Time(at * SECOND)).is_some() {}
+            while watch.due(Time::at(at * SECOND)).is_some() {}
             let contact = contact(1, to, 80, true, at);
             watch.contact(&contact, None);
             watch.outcome(&contact, Outcome::Silent, contact.time);
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!([watch.habits.len(), watch.windows.len(), watch.openings.len()], [4; 3]);
         assert!(watch.windows.iter().all(|(device, _)| watch.habits.contains(device)));
         let mut due = 0;
-        while watch.due(Time(u64::MAX)).is_some() {
+        while watch.due(Time::LATEST).is_some() {
             due += 1;
         }
         assert_eq!(due, 4);
