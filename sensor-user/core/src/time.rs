@@ -59,12 +59,12 @@ impl Time {
     }
 
     /// The moment `ns` later.
-    pub fn plus(self, ns: u64) -> Time {
+    pub const fn plus(self, ns: u64) -> Time {
         Time(self.0.saturating_add_unsigned(ns))
     }
 
     /// The moment `ns` earlier.
-    pub fn minus(self, ns: u64) -> Time {
+    pub const fn minus(self, ns: u64) -> Time {
         Time(self.0.saturating_sub_unsigned(ns))
     }
 

@@ -130,6 +130,7 @@ pub struct Recorder {
     pieces: Option<SyncSender<Piece>>,
     ended: Receiver<()>,
     counts: Arc<Counts>,
+    boot_id: String,
     config: String,
     enforce: bool,
     every_ns: u64,
@@ -154,6 +155,21 @@ impl Recorder {
     ///
     /// If the directory cannot be used, or no thread started.
     pub fn start(dir: &Path, keeping: Keeping, config: String, enforce: bool) -> io::Result<Self> {
+        Self::start_in_boot(dir, store::boot_id(), keeping, config, enforce)
+    }
+
+    /// The same as if the machine was in that boot: by its clock the times are that it is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::start`].
+    pub fn start_in_boot(
+        dir: &Path,
+        boot_id: String,
+        keeping: Keeping,
+        config: String,
+        enforce: bool,
+    ) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let (pieces, inbox) = sync_channel(WAITING);
         let (done, ended) = sync_channel::<()>(0);
@@ -162,6 +178,7 @@ impl Recorder {
             pieces: Some(pieces),
             ended,
             counts,
+            boot_id,
             config,
             enforce,
             every_ns: keeping.every_ns,
@@ -236,7 +253,7 @@ impl Recorder {
         let begin = Begin {
             thinking: THINKING.to_owned(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
-            boot_id: store::boot_id(),
+            boot_id: self.boot_id.clone(),
             saved: now.mono,
             saved_unix_ns: now.unix_ns,
             config: self.config.clone(),

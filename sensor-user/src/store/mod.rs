@@ -147,7 +147,8 @@ impl Store {
         Self::open_in_boot(dir, boot_id.trim())
     }
 
-    fn open_in_boot(dir: &Path, boot_id: &str) -> Result<Self, StoreError> {
+    /// The same as if the machine was in that boot: by its clock the times are that it is given.
+    pub fn open_in_boot(dir: &Path, boot_id: &str) -> Result<Self, StoreError> {
         DirBuilder::new()
             .recursive(true)
             .mode(DIR_MODE)

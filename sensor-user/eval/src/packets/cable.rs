@@ -60,8 +60,6 @@ pub struct Cable {
     pub live: bool,
     /// All frames, in order.
     pub sent: Vec<Sent>,
-    /// Hosts that were answered.
-    pub settled: BTreeSet<Mac>,
     /// Hosts that attacked, each with its run.
     pub guilty: BTreeMap<Mac, u16>,
     /// Their addresses.
@@ -88,7 +86,6 @@ impl Cable {
             failed: Ok(()),
             live: false,
             sent,
-            settled: BTreeSet::new(),
             guilty,
             guilty_ips,
         }
@@ -126,16 +123,13 @@ impl Cable {
         for frame in frames {
             let Some(number) = number(&frame) else { continue };
             let Some(sent) = self.sent.get_mut(number) else { continue };
-            let [from, to] = sent.macs;
+            let [_, to] = sent.macs;
             // A switch floods what is for somebody it does not know; it arrives where that one is.
             let here = self.home.get(&to).is_none_or(|home| *home == port);
             if sent.id.port == port || !here {
                 continue;
             }
             sent.arrived = true;
-            if sent.back && self.home.contains_key(&from) {
-                self.settled.insert(to);
-            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! Tier E1: a made-up site as real frames on a real bridge, with the real daemon and its program on the ports.
 //!
-//! A morning passes in some seconds, so that the daemon knows who is there; then, in real time, hosts of the site attack while
-//! the others go on with their work. What was reached and what was dropped is counted where frames arrive, not by the daemon's
-//! word; that tells only when it alerted and decided. The daemon is on its first day, and decides as it is shipped.
+//! The daemon knows the site: it takes up what one that watched for two days had learned before the machine was started anew.
+//! Then, in real time, hosts of the site attack while the others go on with their work. What was reached and what was dropped
+//! is counted where frames arrive, not by the daemon's word; that tells only when it alerted and decided. It decides as it is
+//! shipped.
 
+mod before;
 mod cable;
 mod told;
 
@@ -17,26 +19,28 @@ use bpf_tests::daemon::{self, Site as Stand};
 use bpf_tests::lab;
 use sensor_core::addr::Mac;
 use sensor_core::observation::Kind;
-use sensor_core::time::{HOUR, MILLISECOND, Time};
+use sensor_core::time::{HOUR, MILLISECOND, MINUTE, Time};
 use sensor_user::clock::Stamp;
 use serde_json::Value;
 
 use crate::attack::{self, KINDS};
-use crate::sim::calendar::START;
+use crate::sim::calendar::{DAY, START};
 use crate::sim::chance::ns;
 use crate::sim::site::{CORE, Class, Site};
 use crate::sim::world::{Cause, World};
 use crate::subject::tally::Step;
+use before::{Watched, Wire};
 use cable::{Cable, Plug, Sent};
 
 pub use told::{machine, page, targets};
 
 /// Ports of the bridge: the core's and those of the access switches.
 const PORTS: u8 = CORE + 8;
-/// When the frames begin: offices open.
-const MORNING: u64 = 8 * HOUR;
-/// How much of the morning passes in the time to get to know each other.
-const LEARNED: u64 = HOUR;
+/// When the frames begin: on a Wednesday, once offices are open.
+const MORNING: Time = START.plus(2 * DAY + 9 * HOUR);
+/// So much of the morning passes before the attacks, for so many seconds: the bridge finds out who is where, and of the
+/// harmless there is more to count.
+const HASTE: (u64, f64) = (12 * MINUTE, 12.0);
 /// A round of attacks: which, and how many seconds after its begin. Those that take long begin first.
 const ROUND: [(&str, f64); 9] = [
     ("hit list 1/s", 0.0),
@@ -63,8 +67,6 @@ pub struct Extent {
     pub seed: u64,
     /// Hosts, about.
     pub hosts: usize,
-    /// Seconds in which an hour of the morning passes.
-    pub morning: f64,
     /// Rounds of attacks.
     pub rounds: usize,
 }
@@ -72,10 +74,9 @@ pub struct Extent {
 impl Extent {
     /// What fits into so many seconds: a round at least.
     pub fn within(seed: u64, hosts: usize, seconds: f64) -> Self {
-        const SET_UP: f64 = 3.0;
-        let morning = (seconds / 4.0).clamp(8.0, 30.0);
-        let rounds = ((seconds - morning - SET_UP) / ROUND_LASTS).max(1.0) as usize;
-        Self { seed, hosts, morning, rounds }
+        const SET_UP: f64 = 7.0;
+        let rounds = ((seconds - SET_UP - HASTE.1) / ROUND_LASTS).max(1.0) as usize;
+        Self { seed, hosts, rounds }
     }
 }
 
@@ -88,13 +89,13 @@ pub struct Run {
     pub steps: BTreeMap<Step, f64>,
     /// Seconds from its first frame to the first one of its first host that did not arrive.
     pub dropped: Option<f64>,
-    /// Addresses that frames of it which arrived on the other side asked for or were for; once a host is cut off, only those
-    /// they were for, since a pinned one may still ask by ARP.
+    /// Addresses that frames of it which arrived on the other side asked for or were for; once a host is pinned, only those they
+    /// were for, since it may still ask by ARP.
     pub targets: usize,
     /// Hosts it came from.
     pub hosts: usize,
-    /// Frames that were sent after a host's first drop and must not arrive, and how many did: all from and to an isolated one, and
-    /// of a pinned one those for hosts that it had not reached before.
+    /// Frames that must not arrive, and how many did: once one of an isolated host was dropped all from and to it, and once one of
+    /// a pinned host was, those for hosts that it had not reached before.
     pub after: [usize; 2],
 }
 
@@ -144,12 +145,22 @@ pub fn hold(extent: &Extent) -> Result<Seen> {
         let site = Site::new(extent.seed, extent.hosts);
         (1..=PORTS).try_for_each(|host| stand.lab.silence(host))?;
         as_they_are(&stand.lab.switch())?;
-        stand.configure(&configuration(&site))?;
-        let daemon = stand.start(&["--mode", "enforce"])?;
+        let text = configuration(&site);
+        stand.configure(&text)?;
         let cable = RefCell::new(Cable::new(stand.lab, PORTS)?);
+        let watched = RefCell::new(Some(Watched::new(text)?));
+        let mut sink = Wire { watched: &watched, plug: Plug(&cable) };
+        let mut world = World::new(site, extent.seed, &mut sink);
+        world.open();
+        world.run(MORNING);
+        if let Some(watched) = watched.take() {
+            watched.leave(&stand.state_dir(), world.now)?;
+        }
+        let daemon = stand.start(&["--mode", "enforce"])?;
         let begun = Instant::now();
-        let (site, kinds) = live(extent, site, &cable)?;
+        let kinds = live(extent, &mut world, &cable)?;
         let seconds = begun.elapsed().as_secs_f64();
+        let site = world.site.clone();
         let events = daemon.events()?;
         still_there(stand)?;
         Ok(sum_up(&site, &cable.into_inner(), &kinds, &events, extent.seed, seconds))
@@ -179,27 +190,22 @@ fn configuration(site: &Site) -> String {
     )
 }
 
-/// The morning, and the attacks after it; returns the site and the kind of each run.
-fn live(extent: &Extent, site: Site, cable: &RefCell<Cable>) -> Result<(Site, Vec<usize>)> {
-    let mut plug = Plug(cable);
-    let mut world = World::new(site, extent.seed, &mut plug);
-    world.open();
-    world.run(START.plus(MORNING));
+/// A morning in haste, and in real time the attacks, while all others go on; returns the kind of each run.
+fn live(extent: &Extent, world: &mut World<'_>, cable: &RefCell<Cable>) -> Result<Vec<usize>> {
     cable.borrow_mut().live = true;
-    let speed = LEARNED as f64 / 1e9 / extent.morning;
-    pass(&mut world, cable, extent.morning, speed, |_, _| ())?;
-
+    let (morning, seconds) = HASTE;
+    pass(world, cable, seconds, morning as f64 / 1e9 / seconds, |_, _| ())?;
     let round =
         |round: usize| ROUND.iter().map(move |(name, after)| (round as f64 * ROUND_LASTS + after, *name));
     let mut due = (0..extent.rounds).flat_map(round).peekable();
     let mut kinds = Vec::new();
     let lasts = extent.rounds as f64 * ROUND_LASTS;
-    pass(&mut world, cable, lasts, 1.0, |world, elapsed| {
+    pass(world, cable, lasts, 1.0, |world, elapsed| {
         while let Some((_, name)) = due.next_if(|(at, _)| *at <= elapsed) {
             launch(world, cable, name, &mut kinds);
         }
     })?;
-    Ok((world.site.clone(), kinds))
+    Ok(kinds)
 }
 
 /// Lets the world live for so many seconds, so many times as fast as the clock.
@@ -217,10 +223,10 @@ fn pass(
             return Ok(());
         }
         also(world, elapsed);
-        let due = Time::at(from.ns() + ns(elapsed * speed));
+        let due = from.plus(ns(elapsed * speed));
         // In small steps: what is answered in a millisecond is answered in that order on the wire too.
         while world.now < due {
-            world.run(Time::at(due.ns().min(world.now.ns() + 10 * MILLISECOND)));
+            world.run(due.min(world.now.plus(10 * MILLISECOND)));
         }
         let mut cable = cable.borrow_mut();
         cable.collect();
@@ -230,13 +236,10 @@ fn pass(
     }
 }
 
-/// Begins a run from a host that the daemon had time to get to know, and that no attack came from yet.
+/// Begins a run from a host that no attack came from yet.
 fn launch(world: &mut World<'_>, cable: &RefCell<Cable>, name: &str, kinds: &mut Vec<usize>) {
     let Some((at, kind)) = KINDS.iter().enumerate().find(|(_, kind)| kind.name == name) else { return };
-    let fresh = |mac: Mac| {
-        let cable = cable.borrow();
-        cable.settled.contains(&mac) && !cable.guilty.contains_key(&mac)
-    };
+    let fresh = |mac: Mac| !cable.borrow().guilty.contains_key(&mac);
     let mut draw = || world.any_up(kind.from).filter(|host| fresh(world.mac(*host)));
     let host = (0..1_000).find_map(|_| draw());
     if let Some(host) = host {
@@ -281,6 +284,23 @@ fn step(event: &Value) -> Option<(Step, Stamp)> {
     Some((step, time))
 }
 
+/// Since when a host is held, by the daemon's word.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    /// Pinned, or more.
+    pinned: Option<Stamp>,
+    isolated: Option<Stamp>,
+}
+
+impl Held {
+    fn note(&mut self, step: Step, time: Stamp) {
+        self.pinned.get_or_insert(time);
+        if step == Step::Isolate {
+            self.isolated.get_or_insert(time);
+        }
+    }
+}
+
 fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u64, seconds: f64) -> Seen {
     let guilty = &cable.guilty;
     let names = |mac: &Mac| -> Vec<String> {
@@ -297,7 +317,7 @@ fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u
         .collect();
     let (mut wronged, mut suspected) = (Vec::new(), BTreeSet::new());
     let mut steps: BTreeMap<u16, Vec<(Step, Stamp)>> = BTreeMap::new();
-    let mut held: BTreeMap<String, Step> = BTreeMap::new();
+    let mut held: BTreeMap<String, Held> = BTreeMap::new();
     for event in events {
         let Some((step, time)) = step(event) else { continue };
         let whom = about(event);
@@ -308,8 +328,8 @@ fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u
         match run {
             Some(run) if !(acts && innocent) => {
                 steps.entry(*run).or_default().push((step, time));
-                if acts {
-                    held.extend(whom.into_iter().map(|name| (name, step)));
+                if step >= Step::Pin {
+                    whom.into_iter().for_each(|name| held.entry(name).or_default().note(step, time));
                 }
             }
             _ if acts => wronged.push(format!("{whom:?}: {}", event["isolation"]["reason"])),
@@ -321,7 +341,7 @@ fn sum_up(site: &Site, cable: &Cable, kinds: &[usize], events: &[Value], seed: u
     let lost = harmless.clone().filter(|sent| !sent.arrived).count();
     let runs = kinds.iter().enumerate().filter_map(|(run, kind)| {
         let run = run as u16;
-        let held = |mac: &Mac| names(mac).iter().filter_map(|name| held.get(name)).max().copied();
+        let held = |mac: &Mac| names(mac).iter().find_map(|name| held.get(name).copied()).unwrap_or_default();
         of_run(*kind, run, cable, steps.get(&run).map_or(&[][..], Vec::as_slice), held)
     });
     Seen {
@@ -342,35 +362,36 @@ fn of_run(
     run: u16,
     cable: &Cable,
     steps: &[(Step, Stamp)],
-    held: impl Fn(&Mac) -> Option<Step>,
+    held: impl Fn(&Mac) -> Held,
 ) -> Option<Run> {
     let hosts: BTreeSet<Mac> =
         cable.guilty.iter().filter(|(_, of)| **of == run).map(|(mac, _)| *mac).collect();
     let attack = |sent: &&Sent| sent.cause == Cause::Attack(run) && hosts.contains(&sent.macs[0]);
     let first = cable.sent.iter().find(attack)?;
     let begun = first.time;
-    let dropped = |mac: &Mac| {
+    // The first frame from `since` on that did not arrive.
+    let dropped = |mac: &Mac, since: Stamp| {
         // What is for another host that is cut off is dropped for that one's sake.
         let from = |sent: &&Sent| {
-            sent.macs[0] == *mac && sent.time >= begun && !sent.arrived && !cable.is_for_guilty(sent)
+            sent.macs[0] == *mac && sent.time >= since && !sent.arrived && !cable.is_for_guilty(sent)
         };
         cable.sent.iter().find(from).map(|sent| sent.time)
     };
     let (mut targets, mut after) = (BTreeSet::new(), [0; 2]);
     for mac in &hosts {
-        let (since, held) = (dropped(mac), held(mac));
+        let held = held(mac);
+        // That it is in force shows by a frame that does not arrive.
+        let in_force = |decided: Option<Stamp>| decided.and_then(|at| dropped(mac, at.max(begun)));
+        let (pinned, isolated) = (in_force(held.pinned), in_force(held.isolated));
         for sent in cable.sent.iter().filter(|sent| sent.time >= begun && sent.macs.contains(mac)) {
-            let later = since.is_some_and(|since| sent.time > since);
+            let after_it = |since: Option<Stamp>| since.is_some_and(|since| sent.time > since);
             let contact = sent.id.kind == Kind::Ip;
             let new = attack(&sent) && !sent.back && sent.macs[0] == *mac && !targets.contains(&sent.id.dst);
-            let must_not = match held {
-                Some(Step::Isolate) => later,
-                Some(Step::Pin) => later && new && contact,
-                _ => false,
-            };
+            let must_not = after_it(isolated) || (after_it(pinned) && new && contact);
             after[0] += usize::from(must_not);
             after[1] += usize::from(must_not && sent.arrived);
-            if new && sent.arrived && (contact || !later) {
+            // A pinned one may still ask by ARP.
+            if new && sent.arrived && (contact || !after_it(held.pinned)) {
                 targets.insert(sent.id.dst);
             }
         }
@@ -381,7 +402,7 @@ fn of_run(
         let soonest = when.entry(*step).or_insert(passed);
         *soonest = passed.min(*soonest);
     }
-    let dropped = dropped(&first.macs[0]).map(|time| seconds(begun, time));
+    let dropped = dropped(&first.macs[0], begun).map(|time| seconds(begun, time));
     Some(Run { kind, steps: when, dropped, targets: targets.len(), hosts: hosts.len(), after })
 }
 

@@ -115,9 +115,9 @@ pub fn page(measured: &Result<Vec<Seen>, String>) -> String {
 
 fn seen_page(seen: &[Seen]) -> String {
     let mut text = "\n## E1: real frames on a real bridge\n\nMade-up hosts, but the daemon, its program on the ports, the bridge and the \
-                    frames are real. An hour of the morning passes in seconds, then the attacks in real time; of a conversation the first \
-                    frame each way, one each ten minutes and the last are sent. The daemon is on its first day and decides as \
-                    shipped, but for the fuse, which so many attacks in a minute would blow. What was reached and what was dropped is counted \
+                    frames are real. Twelve minutes of the morning pass in as many seconds, then the attacks in real time; of a conversation the \
+                    first frame each way, one each ten minutes and the last are sent. The daemon takes up what one learned in \
+                    two days before the machine was started anew (those days are simulated), and decides as shipped, but for the fuse, which so many attacks in a minute would blow. What was reached and what was dropped is counted \
                     where frames arrive; steps are by the daemon's word.\n\n| seed | hosts | seconds | frames | harmless frames | of these lost | \
                     wrongly restricted | others told of |\n|---|---|---|---|---|---|---|---|\n"
         .to_owned();

@@ -4,7 +4,7 @@ use sensor_core::time::{HOUR, Time};
 
 /// ns of a day.
 pub const DAY: u64 = 24 * HOUR;
-/// When a simulation begins: a Monday at midnight, and not at 0, which the engine takes for "never".
+/// When a simulation begins: a Monday at midnight.
 pub const START: Time = Time::at(7 * DAY);
 
 /// The day of a simulation, 0 being its first.

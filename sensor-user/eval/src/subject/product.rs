@@ -5,7 +5,7 @@ use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event, FlowEnded};
 use sensor_core::observation::{DropReason, DropSeen, FlowId, Observation, Verdict};
 use sensor_core::policy::class::Kind;
-use sensor_core::policy::{self, Decision, Target};
+use sensor_core::policy::{self, Decision, Save, Target};
 use sensor_core::settings::{Mode, Settings};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 
@@ -56,6 +56,8 @@ pub struct Product {
     pub records: u64,
     /// Conversations that ended, if somebody wants to know; to be taken out by him.
     pub ended: Option<Vec<FlowEnded>>,
+    /// What is to be kept over a restart, if somebody wants to know.
+    pub saves: Option<Vec<Save>>,
 }
 
 impl Product {
@@ -77,6 +79,7 @@ impl Product {
             tally: Tally::default(),
             records: 0,
             ended: None,
+            saves: None,
         };
         product.datapath.set_up(settings);
         product.engine.restore(Vec::new(), &mut product.out);
@@ -87,6 +90,14 @@ impl Product {
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Ends its work at `now`: the engine as it is then, and what is to be kept.
+    pub fn finish(mut self, now: Time) -> (Engine, Vec<Save>) {
+        self.pass(now);
+        self.engine.finish(now, &mut self.out);
+        self.carry_out();
+        (self.engine, self.saves.unwrap_or_default())
     }
 
     /// Lets time pass up to `now`.
@@ -123,7 +134,10 @@ impl Product {
             self.datapath.enforce(&self.out.decisions);
         }
         self.out.decisions.clear();
-        self.out.saves.clear();
+        match &mut self.saves {
+            Some(saves) => saves.append(&mut self.out.saves),
+            None => self.out.saves.clear(),
+        }
         self.out.parts.clear();
         for timed in self.out.events.drain(..) {
             match &timed.event {
