@@ -17,7 +17,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use hashbrown::DefaultHashBuilder;
 
@@ -34,7 +34,7 @@ use crate::state::state;
 use crate::time::{HOUR, Time};
 
 /// A first contact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Contact {
     /// Who makes it.
     pub device: DeviceKey,
@@ -121,7 +121,9 @@ fn is_solicited(ip: IpAddr) -> bool {
 }
 
 /// Kind of traffic that makes a destination a peer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 enum Way {
     Arp,
     Neighbour,
@@ -143,7 +145,9 @@ fn way(id: &FlowId) -> Way {
 }
 
 /// What an answer is matched by: an ICMP error quotes no more than this.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 struct Waiting {
     src: IpAddr,
     dst: IpAddr,
@@ -163,7 +167,7 @@ fn waiting_key(id: &FlowId) -> Waiting {
 }
 
 /// What is known of a destination or service a device tried.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Tried {
     /// The first time; the first since it was tried in vain and released.
     first: Time,
@@ -210,7 +214,7 @@ const TCP_DARK: usize = 4;
 const JUDGED: usize = 5;
 
 /// A contact that waits.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Pending {
     contact: Contact,
     /// Until when: it is judged then, or forgotten if it was.

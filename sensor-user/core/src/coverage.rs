@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 use crate::event::Blind;
 use crate::time::{SECOND, Time};
 
 /// What was seen over some time, of a port or of all of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub struct Coverage {
     /// How long it is about, seconds.
     pub seconds: u64,
@@ -46,7 +48,7 @@ impl Coverage {
 
 /// What an alert says of how much was seen: of the port its flow came in by, and of the bridge, by whose other ports the
 /// answers would have come.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Sighted {
     /// The part seen on the port, 0 to 1, in four digits.
     pub port: f64,
@@ -68,7 +70,7 @@ fn four_digits(ratio: f64) -> f64 {
 }
 
 /// What was seen over the last minutes, port by port.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Sight {
     /// By index of the port.
     pub ports: BTreeMap<u8, Coverage>,
@@ -93,7 +95,19 @@ impl Sight {
 }
 
 /// Why too little is seen.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum BlindCause {
     /// Records of new flows found no room.

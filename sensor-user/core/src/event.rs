@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 use crate::addr::Mac;
@@ -40,7 +40,7 @@ pub struct DeviceRef {
 }
 
 /// A number or list that explains a finding.
-#[derive(Clone, PartialEq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(untagged)]
 pub enum Value {
     /// A count.
@@ -57,7 +57,7 @@ pub enum Value {
 pub type Evidence = Vec<(&'static str, Value)>;
 
 /// What was done about a device, or why nothing was.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Below the level that restricts.
@@ -204,7 +204,7 @@ pub struct DeviceSeen {
 }
 
 /// Counters of one direction of a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Half {
     /// Frames.
     pub packets: u64,
@@ -246,7 +246,7 @@ pub struct FlowEnded {
 }
 
 /// The part of a conversation that was told already, while it went on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Earlier {
     /// Up to when.
     pub until: Time,
@@ -362,7 +362,7 @@ pub struct Approval {
 }
 
 /// What a person says an incident was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It was right to tell.
@@ -393,7 +393,7 @@ impl Verdict {
 }
 
 /// What a person said of an incident.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Said {
     /// What it was.
     pub verdict: Verdict,
@@ -537,7 +537,7 @@ pub struct Dropped {
 }
 
 /// Too little is seen for silence to mean anything.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Blind {
     /// Since when.
     pub began: Time,

@@ -11,7 +11,7 @@
 //! stand alone, and that the three that look at the same habits (novelty, beacon, model) do not reach it together.
 //! Decay and restarts break the textbook guarantee of a sum of log-likelihoods: S is a scale, not a probability.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -41,7 +41,9 @@ pub const fn by_severity(severity: u8) -> f64 {
 }
 
 /// What a finding is evidence of. Findings of one family look at the same thing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub enum Family {
     /// First contacts fail.
     Scan,
@@ -126,10 +128,16 @@ impl Family {
 }
 
 /// One finding's part.
-#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Item {
     family: Family,
-    #[borsh(deserialize_with = "word")]
+    #[borsh(
+        deserialize_with = "word",
+        schema(with_funcs(
+            declaration = "<String as BorshSchema>::declaration",
+            definitions = "<String as BorshSchema>::add_definitions_recursively"
+        ))
+    )]
     signature: &'static str,
     weight: f64,
     /// When it was told last.
@@ -144,7 +152,7 @@ impl Item {
 }
 
 /// The evidence against one device.
-#[derive(Clone, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Case {
     items: Vec<Item>,
 }
@@ -185,7 +193,7 @@ impl Case {
 const LEAST: f64 = 0.01;
 
 /// The evidence against a device at a moment.
-#[derive(Clone, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Sum {
     /// Nats of each family that has any, in the order of [`Family::ALL`].
     pub shares: Vec<(Family, f64)>,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use sensor_ebpf::account::{idle_timeout_ns, is_closed};
 use sensor_ebpf::flow::{KIND_ARP, KIND_FRAGMENT, KIND_IP, Lane};
 
@@ -59,7 +59,7 @@ pub fn retire(id: &FlowId, tcp_flags: u8, idle_ns: u64) -> Option<EndReason> {
 }
 
 /// Key of a conversation: the same for both directions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Key {
     low: (IpAddr, u16),
     high: (IpAddr, u16),
@@ -88,7 +88,7 @@ impl Key {
     }
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Conversation {
     /// The direction that began it.
     id: FlowId,
@@ -140,7 +140,7 @@ pub struct Passage {
 }
 
 /// One direction: what ended flows of it had, and what the one that goes on has.
-#[derive(Debug, Default, Clone, Copy, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, Clone, Copy, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Track {
     seen: bool,
     /// Its beginning was told, to this run or an earlier one. How it goes on may be read before.

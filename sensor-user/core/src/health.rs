@@ -13,7 +13,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::contact::{Contact, Outcome};
 use crate::flow::{TCP, UDP};
@@ -32,7 +32,7 @@ const OTHERS: usize = 2;
 const QUIET: u64 = 5 * MINUTE;
 
 /// What is known of a service that a contact failed at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Health {
     /// It never answered, or answers others.
     #[default]
@@ -43,7 +43,7 @@ pub enum Health {
     Down,
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct State {
     answered: Time,
     /// Some of those who failed since then.

@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
@@ -25,7 +25,7 @@ const SERVERS: usize = 2;
 /// ...and the first of them waits for so long, ns.
 const PATIENCE: u64 = SECOND;
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Place {
     /// When the first of them asked.
     since: Time,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::coverage::Sighted;
 use crate::detect::{Finding, is_advisory};
@@ -26,7 +26,7 @@ const AHEAD: u64 = 64;
 const ALERT: u8 = 2;
 
 /// One incident.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Incident {
     /// Its number.
     pub id: u64,
@@ -61,7 +61,7 @@ pub struct Incident {
 }
 
 /// A look at what a restriction cuts.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Looked {
     /// When.
     pub time: Time,

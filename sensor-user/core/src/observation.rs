@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use sensor_ebpf::event::{FlowRecord, RECORD_DROP, RECORD_FLOW, RECORD_TUNNEL};
 use sensor_ebpf::flow::{
     FlowKey4, FlowKey6, FlowValue, KIND_ARP, KIND_FRAGMENT, KIND_MASK, Lane, VERDICT_DROP, VERDICT_RATE,
@@ -19,7 +19,18 @@ use crate::tunnel::{self, Inner, Words};
 
 /// Kind of flow.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
 )]
 pub enum Kind {
     /// IP packets.
@@ -32,7 +43,18 @@ pub enum Kind {
 
 /// One direction of a conversation.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
 )]
 pub struct FlowId {
     /// Source address.
@@ -54,7 +76,7 @@ pub struct FlowId {
 }
 
 /// What the data path did with the flow's frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Verdict {
     /// Passed.
     Pass,
@@ -65,7 +87,7 @@ pub enum Verdict {
 }
 
 /// A flow began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct FlowSeen {
     /// When.
     pub time: Time,
@@ -98,7 +120,7 @@ pub struct FlowSeen {
 }
 
 /// Why a frame was dropped, or would have been.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
     /// A rule of the block list.
@@ -108,7 +130,7 @@ pub enum DropReason {
 }
 
 /// A frame was dropped, or would have been: one of a sample, and no flow of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct DropSeen {
     /// When.
     pub time: Time,
@@ -133,7 +155,7 @@ pub struct DropSeen {
 }
 
 /// Why a flow ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// FIN or RST, and quiet since.
@@ -149,7 +171,7 @@ pub enum EndReason {
 }
 
 /// How a flow went on, or ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct FlowProgress {
     /// When this was read.
     pub time: Time,
@@ -178,7 +200,7 @@ pub struct FlowProgress {
 }
 
 /// One thing the data path told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Observation {
     /// A flow began.
     Flow(FlowSeen),

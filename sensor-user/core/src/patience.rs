@@ -10,7 +10,7 @@
 //! that of an ARP request for such a one: there is nobody who could stall. An answer that comes later takes the failure back,
 //! as one by ARP does not.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::time::MILLISECOND;
 
@@ -28,7 +28,7 @@ pub(crate) const LEAST: u64 = 100 * MILLISECOND;
 const CLASSES: usize = 12;
 
 /// How long answers take.
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct AnswerTimes {
     counts: [u32; CLASSES],
 }

@@ -2,19 +2,21 @@
 //! decided can be decided anew.
 //!
 //! Saved is what was learned from observations, not what came from the settings: those are given anew, and may differ. So
-//! a table that is loaded keeps its own bound, and forgets the least recently used of what is too much. The bytes say
-//! nothing of their layout, and are good for the release that wrote them alone.
+//! a table that is loaded keeps its own bound, and forgets the least recently used of what is too much. The bytes are in
+//! parts, each with a hash of how it is laid out: another build reads those that it lays out in the same way.
 
 use std::hash::Hash;
 use std::io;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::schema::BorshSchemaContainer;
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use ndarray::Array2;
+use sha2::{Digest, Sha256};
 
 use crate::event::{Evidence, Value};
 use crate::lru::Lru;
 
-/// Names the thinking, by a hash of its sources: what it saves can be loaded by the same alone, and decides the same.
+/// Names the thinking, by a hash of its sources: the same decides the same about what it saved.
 pub const THINKING: &str = env!("SEKISHO_THINKING");
 
 /// What can be saved and loaded.
@@ -32,9 +34,12 @@ pub trait State {
     ///
     /// If the bytes end too early, or are none of this.
     fn load(&mut self, from: &mut &[u8]) -> io::Result<()>;
+
+    /// Adds how its bytes are laid out: the names and types of all they are made of.
+    fn layout(&self, hash: &mut Sha256);
 }
 
-impl<T: BorshSerialize + BorshDeserialize> State for T {
+impl<T: BorshSerialize + BorshDeserialize + BorshSchema> State for T {
     fn save(&self, out: &mut Vec<u8>) -> io::Result<()> {
         self.serialize(out)
     }
@@ -43,12 +48,21 @@ impl<T: BorshSerialize + BorshDeserialize> State for T {
         *self = T::deserialize(from)?;
         Ok(())
     }
+
+    fn layout(&self, hash: &mut Sha256) {
+        hash_type::<T>(hash);
+    }
+}
+
+fn hash_type<T: BorshSchema>(hash: &mut Sha256) {
+    // Writing into a vector does not fail.
+    hash.update(borsh::to_vec(&BorshSchemaContainer::for_type::<T>()).unwrap_or_default());
 }
 
 impl<K, V> State for Lru<K, V>
 where
-    K: BorshSerialize + BorshDeserialize + Hash + Eq,
-    V: BorshSerialize + BorshDeserialize,
+    K: BorshSerialize + BorshDeserialize + BorshSchema + Hash + Eq,
+    V: BorshSerialize + BorshDeserialize + BorshSchema,
 {
     fn save(&self, out: &mut Vec<u8>) -> io::Result<()> {
         (self.len() as u64).serialize(out)?;
@@ -61,6 +75,97 @@ where
             self.put(K::deserialize(from)?, V::deserialize(from)?);
         }
         Ok(())
+    }
+
+    fn layout(&self, hash: &mut Sha256) {
+        hash.update("Lru");
+        hash_type::<(K, V)>(hash);
+    }
+}
+
+/// Parts of something by name, each of which is saved with its layout.
+pub(crate) type Parts<'a> = Vec<(&'static str, &'a dyn State)>;
+/// The same, to be loaded.
+pub(crate) type PartsMut<'a> = Vec<(&'static str, &'a mut dyn State)>;
+
+/// What stands before the bytes of a part.
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Head {
+    name: String,
+    layout: [u8; 16],
+    bytes: u64,
+}
+
+impl Head {
+    fn of(name: &str, part: &dyn State) -> Self {
+        let mut hash = Sha256::new();
+        part.layout(&mut hash);
+        let mut layout = [0; 16];
+        layout.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        Self { name: name.to_owned(), layout, bytes: 0 }
+    }
+
+    /// Whether bytes with this before them are of that part.
+    fn is_of(&self, name: &str, part: &dyn State) -> bool {
+        self.name == name && self.layout == Self::of(name, part).layout
+    }
+}
+
+/// Appends parts.
+///
+/// # Errors
+///
+/// As [`State::save`].
+pub(crate) fn save_parts(parts: &Parts<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+    (parts.len() as u32).serialize(out)?;
+    for (name, part) in parts {
+        Head::of(name, *part).serialize(out)?;
+        let begin = out.len();
+        part.save(out)?;
+        let bytes = ((out.len() - begin) as u64).to_le_bytes();
+        // The last of the head, which was not known yet.
+        if let Some(last) = out.get_mut(begin - bytes.len()..begin) {
+            last.copy_from_slice(&bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Takes what another build may have saved from the front of `from`: the parts that it laid out as they are here. The others
+/// are left as they are; their names are returned.
+///
+/// # Errors
+///
+/// If the bytes end too early, or are none of this.
+pub(crate) fn load_known_parts(mut parts: PartsMut<'_>, from: &mut &[u8]) -> io::Result<Vec<&'static str>> {
+    for _ in 0..u32::deserialize(from)? {
+        let head = Head::deserialize(from)?;
+        let bytes = usize::try_from(head.bytes).ok().and_then(|bytes| from.split_off(..bytes));
+        let Some(mut bytes) = bytes else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+        if let Some(at) = parts.iter().position(|(name, part)| head.is_of(name, *part)) {
+            parts.swap_remove(at).1.load(&mut bytes)?;
+            if !bytes.is_empty() {
+                return Err(io::Error::other(format!("{} is shorter than it says", head.name)));
+            }
+        }
+    }
+    Ok(parts.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Takes parts from the front of `from`: all of them.
+///
+/// # Errors
+///
+/// If the bytes end too early, or are none of this, or of another layout.
+pub(crate) fn load_parts(parts: PartsMut<'_>, from: &mut &[u8]) -> io::Result<()> {
+    let unknown = load_known_parts(parts, from)?;
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!(
+            "there is nothing of {}, or laid out in another way",
+            unknown.join(", ")
+        )))
     }
 }
 
@@ -75,6 +180,10 @@ macro_rules! state {
 
             fn load(&mut self, from: &mut &[u8]) -> std::io::Result<()> {
                 $crate::state::State::load(&mut self.0, from)
+            }
+
+            fn layout(&self, hash: &mut sha2::Sha256) {
+                $crate::state::State::layout(&self.0, hash);
             }
         }
     };
@@ -91,6 +200,13 @@ macro_rules! state {
                 $($crate::state::State::load($field, from)?;)*
                 $(self.$done();)?
                 Ok(())
+            }
+
+            fn layout(&self, hash: &mut sha2::Sha256) {
+                $(
+                    sha2::Digest::update(hash, stringify!($field));
+                    $crate::state::State::layout(&self.$field, hash);
+                )*
             }
         }
     };

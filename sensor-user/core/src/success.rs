@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 use crate::inventory::{DeviceKey, capacity};
@@ -35,7 +35,7 @@ pub const DEVICES: usize = 5;
 const EACH: u64 = HOUR;
 
 /// What came of the last first contacts of a device.
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Share {
     answered: u16,
     failed: u16,
@@ -62,7 +62,9 @@ impl Share {
 }
 
 /// How often first contacts of a class succeed.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub struct Rate {
     /// Half of its devices do so well at least, thousandths; none if too few devices made enough contacts.
     pub permille: Option<u16>,

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 /// Nanoseconds of a millisecond.
@@ -17,7 +17,9 @@ pub const HOUR: u64 = 60 * MINUTE;
 
 /// A moment, in nanoseconds of CLOCK_MONOTONIC on the live sensor, of the capture's clock in a replay. What was before that
 /// clock began (what was learned before the machine was started anew) is less than zero.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshSchema,
+)]
 pub struct Time(i64);
 
 impl Default for Time {

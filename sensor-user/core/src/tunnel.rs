@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use sensor_ebpf::event::INNER_BYTES;
 use serde::Serialize;
 
@@ -16,7 +16,18 @@ pub type Words = [u64; INNER_BYTES / 8];
 
 /// How a packet is wrapped.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Wrapping {
@@ -34,7 +45,18 @@ pub enum Wrapping {
 
 /// The packet within a tunnel.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
 )]
 pub struct Inner {
     /// How it is wrapped.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sensor_core::policy::class::{Asks, Class, Kind, MAX_CLASSES, MAX_MEMBERS};
+use sensor_core::policy::class::{Asks, Class, Criticality, MAX_CLASSES, MAX_MEMBERS};
 use sensor_core::policy::{Level, Name, Target};
 use sensor_core::settings::Settings;
 
@@ -54,7 +54,7 @@ pub fn classes(item: &Item) -> Read<BTreeMap<Name, Class>> {
 
 /// One class. Unless it says what it is, one that is called like a kind is of that kind.
 fn class(entry: &Item, name: Name) -> Read<Class> {
-    let called = Kind::ALL.into_iter().find(|kind| kind.name() == name.as_str());
+    let called = Criticality::ALL.into_iter().find(|kind| kind.name() == name.as_str());
     let (mut kind, mut highest_given, mut members) = (called.unwrap_or_default(), None, Vec::new());
     let (mut asks, mut problems) = (Asks::default(), Vec::new());
     for (key, value) in entry.section()? {
@@ -64,7 +64,7 @@ fn class(entry: &Item, name: Name) -> Read<Class> {
                 item.like(r#"members = ["10.0.0.7", "MRI 2"]"#).list(member).map(|list| members = list)
             }
             "kind" => {
-                let choices = Kind::ALL.map(|kind| (kind.name(), kind));
+                let choices = Criticality::ALL.map(|kind| (kind.name(), kind));
                 item.like(r#"kind = "life-critical""#).choice(&choices).map(|read| kind = read)
             }
             "highest" => {
@@ -76,7 +76,7 @@ fn class(entry: &Item, name: Name) -> Read<Class> {
         problems.extend(read.err().into_iter().flatten());
     }
     if let Some((Some(level), item)) = &highest_given
-        && kind == Kind::LifeCritical
+        && kind == Criticality::LifeCritical
         && *level > kind.highest()
     {
         let hint = "give \"pin\" or less, or another kind: no life may depend on it";

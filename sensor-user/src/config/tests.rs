@@ -315,7 +315,7 @@ internal = ["::/0"]
 #[test]
 fn classes_are_read_and_checked() {
     use sensor_core::policy::Level;
-    use sensor_core::policy::class::{Asks, Kind};
+    use sensor_core::policy::class::{Asks, Criticality};
     let config = parse(
         br#"
         [classes.icu]
@@ -333,10 +333,10 @@ fn classes_are_read_and_checked() {
     )
     .unwrap();
     let of = |name: &str| config.settings.classes[&name.parse().unwrap()].clone();
-    assert_eq!((of("icu").kind, of("icu").highest), (Kind::LifeCritical, Some(Level::Pin)));
+    assert_eq!((of("icu").kind, of("icu").highest), (Criticality::LifeCritical, Some(Level::Pin)));
     assert_eq!((of("icu").members.len(), of("icu").names.len()), (3, 1));
-    assert_eq!((of("server").kind, of("server").highest), (Kind::Server, Some(Level::Throttle)));
-    assert_eq!((of("printers").kind, of("printers").highest), (Kind::Other, None));
+    assert_eq!((of("server").kind, of("server").highest), (Criticality::Server, Some(Level::Throttle)));
+    assert_eq!((of("printers").kind, of("printers").highest), (Criticality::Other, None));
     assert_eq!((of("printers").approve, of("icu").approve), (Asks::From(Level::Throttle), Asks::AsElsewhere));
     for (text, want) in [
         ("[classes.a]", "classes.\"a\": has no members"),

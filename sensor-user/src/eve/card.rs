@@ -4,7 +4,7 @@ use sensor_core::event::{CardChange, CardStep, DeviceRef, Grouping};
 use sensor_core::identify::group::WhyTwo;
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::cards::Card;
-use sensor_core::policy::class::Kind;
+use sensor_core::policy::class::Criticality;
 use serde_json::{Map, Value, json};
 
 use crate::label;
@@ -26,7 +26,7 @@ pub fn fields(object: &mut Map<String, Value>, change: &CardChange) {
             "owner": owner,
             "note": note,
             "class": class,
-            "criticality": criticality.map(Kind::name),
+            "criticality": criticality.map(Criticality::name),
             "approved": approved,
             "by": change.by,
         }),

@@ -500,7 +500,7 @@ fn what_people_say_of_a_device_is_told() {
     use sensor_core::event::{CardChange, CardStep};
     use sensor_core::inventory::DeviceKey;
     use sensor_core::inventory::cards::Card;
-    use sensor_core::policy::class::Kind as Criticality;
+    use sensor_core::policy::class::Criticality;
     let card = Card {
         id: 7,
         keys: vec![DeviceKey::Local(device().mac)],

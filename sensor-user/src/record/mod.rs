@@ -315,8 +315,7 @@ pub struct LastState {
     pub state: Vec<u8>,
 }
 
-/// What the last daemon had in mind when it was last saved; none if there is nothing that this build understands. What cannot be
-/// read is told.
+/// What the last daemon had in mind when it was last saved; none if there is nothing. What cannot be read is told.
 pub fn last_state(dir: &Path, now: Now, told: impl FnMut(&RecordError)) -> Option<LastState> {
     last_state_in_boot(dir, &store::boot_id(), now, told)
 }
@@ -330,7 +329,7 @@ fn last_state_in_boot(
     // The last one may have just begun when the power failed.
     for path in read::newest_first(dir).into_iter().take(2) {
         match read::Pieces::open(&path).and_then(|mut pieces| pieces.next()) {
-            Ok(Some(Piece::Begin(begin))) if begin.thinking == THINKING => {
+            Ok(Some(Piece::Begin(begin))) => {
                 let ahead_ns = begin.ahead_ns(boot_id, now);
                 return Some(LastState { saved: begin.saved, ahead_ns, state: begin.state });
             }

@@ -98,7 +98,7 @@ impl Daemon {
 }
 
 #[test]
-fn what_was_learned_is_there_for_the_next_daemon_of_this_build() {
+fn what_was_learned_is_there_for_the_next_daemon() {
     let dir = tempfile::tempdir().unwrap();
     let none = |error: &RecordError| panic!("{error}");
     assert_eq!(last_state(dir.path(), Now::read(), none), None);

@@ -9,7 +9,7 @@ use sensor_core::identify::kept::KeptIdentity;
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::cards::Card;
 use sensor_core::inventory::kept::{Kept, KeptAddress, Roles};
-use sensor_core::policy::class::Kind;
+use sensor_core::policy::class::Criticality;
 use sensor_core::time::Time;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -243,7 +243,7 @@ pub fn put_card(db: &Connection, card: &Card) -> rusqlite::Result<()> {
         card.owner,
         card.note,
         card.class.map(|class| class.to_string()),
-        card.criticality.map(Kind::name),
+        card.criticality.map(Criticality::name),
         card.approved,
         Value::from(parts).to_string(),
         json!(keys_text(&card.distinct)).to_string(),

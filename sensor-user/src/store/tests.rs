@@ -16,7 +16,7 @@ use sensor_core::identify::syn::Syn;
 use sensor_core::inventory::DeviceKey;
 use sensor_core::inventory::kept::{KeptAddress, Roles};
 use sensor_core::observation::{FlowId, Kind};
-use sensor_core::policy::class::Kind as Criticality;
+use sensor_core::policy::class::Criticality;
 use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
 use sensor_core::policy::repeat::Past;
 use sensor_core::policy::review::{Review, Scope};

@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::clients::Clients;
 use super::spread::Spread;
@@ -69,7 +69,7 @@ const LEFT_OUT: [u16; 9] = [53, 67, 68, 123, 137, 138, 1900, 5353, 5355];
 /// Ports of the web.
 const WEB: [u16; 4] = [80, 443, 8080, 8443];
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Pair {
     /// When it was begun, for a release to be told from.
     born: Time,

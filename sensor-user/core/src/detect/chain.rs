@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::clients::Clients;
 use super::{ADMINISTRATION, Detector, EXAMPLES, Finding, list, seconds};
@@ -39,7 +39,7 @@ const CHAIN: usize = 2;
 const LONG: usize = 3;
 
 /// How an address was reached.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Reached {
     time: Time,
     /// When the chain's first step was taken.

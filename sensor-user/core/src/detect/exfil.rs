@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::clients::Clients;
 use super::{Detector, Finding, Went, seconds};
@@ -45,7 +45,7 @@ const NOTED: f64 = 1e7;
 /// One that goes on is told again after this time.
 const REARM: u64 = 24 * HOUR;
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Pair {
     /// When it was begun, for a release to be told from.
     born: Time,

@@ -21,7 +21,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::clients::Clients;
 use super::{Detector, Finding, list, seconds};
@@ -46,7 +46,7 @@ const FIRST_CONTACTS: [Family; 3] = [Family::Scan, Family::Lateral, Family::Nove
 const WEIGHT: f64 = 9.5;
 
 /// A host was reached.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Reached {
     by: DeviceKey,
     /// The address of that device.
@@ -58,7 +58,7 @@ struct Reached {
 }
 
 /// What is held against a device that was restricted, or was once.
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Standing {
     /// What it did before is forgotten.
     clean_since: Time,

@@ -14,7 +14,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use ndarray::Array2;
 
 use super::others::Others;
@@ -44,7 +44,7 @@ const OUTSIDE: usize = 1;
 const USUAL_SHARE: f32 = 0.9;
 
 /// Destinations inside or outside, by count.
-#[derive(Debug, Default, Clone, Copy, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, Clone, Copy, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Side {
     /// In the window now.
     count: u32,
@@ -53,14 +53,21 @@ struct Side {
     told: bool,
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Habit {
     /// When it was begun, for a release to be told from.
     born: Time,
     window_start: Time,
     windows: u32,
     /// Most destinations in each remembered window, [`HISTORY`] rows by inside and outside; a ring.
-    #[borsh(serialize_with = "save_array", deserialize_with = "load_array")]
+    #[borsh(
+        serialize_with = "save_array",
+        deserialize_with = "load_array",
+        schema(with_funcs(
+            declaration = "<Vec<f32> as BorshSchema>::declaration",
+            definitions = "<Vec<f32> as BorshSchema>::add_definitions_recursively"
+        ))
+    )]
     history: Array2<f32>,
     usual: [u32; 2],
     sides: [Side; 2],

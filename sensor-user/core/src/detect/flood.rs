@@ -15,7 +15,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Began, Detector, Finding, Went, seconds};
 use crate::addr::Mac;
@@ -39,7 +39,7 @@ const SMALL: u64 = 200;
 const DHCP: u16 = 67;
 
 /// What floods.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 enum Way {
     Syn,
     Udp,
@@ -79,7 +79,7 @@ impl Way {
     }
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Rate {
     window_start: Time,
     begun: u32,

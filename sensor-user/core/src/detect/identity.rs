@@ -23,7 +23,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Began, Detector, Finding, seconds};
 use crate::addr::{Mac, is_host};
@@ -57,7 +57,7 @@ const REARM: u64 = 24 * HOUR;
 const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986];
 
 /// Another time to live than usual.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Rival {
     ttl: u8,
     first: Time,
@@ -67,7 +67,7 @@ struct Rival {
 }
 
 /// What is usual of one MAC and IP address.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Face {
     /// When it was begun, for a release to be told from.
     born: Time,
@@ -85,7 +85,7 @@ struct Face {
 }
 
 /// How a service answered.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Door {
     refused: Time,
     answered: bool,

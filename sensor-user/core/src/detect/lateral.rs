@@ -14,7 +14,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
@@ -39,7 +39,7 @@ const WHOLE: u32 = 7;
 const MOST: usize = 64;
 
 /// A service for administration.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 enum Service {
     Files,
     Rpc,
@@ -68,7 +68,7 @@ impl Service {
     }
 }
 
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Reach {
     /// When it was begun, for a release to be told from.
     born: Time,

@@ -27,7 +27,7 @@ pub mod unusual;
 
 pub(crate) use scan::tests_first_contact;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::contact::{Contact, Outcome};
 use crate::event::{Evidence, FlowEnded, Half, Value};
@@ -45,13 +45,25 @@ const ADMINISTRATION: [u16; 9] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986]
 const EXAMPLES: usize = 8;
 
 /// What a detector found.
-#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Finding {
     /// The detector's name.
-    #[borsh(deserialize_with = "word")]
+    #[borsh(
+        deserialize_with = "word",
+        schema(with_funcs(
+            declaration = "<String as BorshSchema>::declaration",
+            definitions = "<String as BorshSchema>::add_definitions_recursively"
+        ))
+    )]
     pub detector: &'static str,
     /// What it saw, in a few words.
-    #[borsh(deserialize_with = "word")]
+    #[borsh(
+        deserialize_with = "word",
+        schema(with_funcs(
+            declaration = "<String as BorshSchema>::declaration",
+            definitions = "<String as BorshSchema>::add_definitions_recursively"
+        ))
+    )]
     pub signature: &'static str,
     /// 1 (high) to 3 (low).
     pub severity: u8,
@@ -64,7 +76,13 @@ pub struct Finding {
     /// The flow that tipped the scale.
     pub flow: FlowId,
     /// The numbers.
-    #[borsh(deserialize_with = "evidence")]
+    #[borsh(
+        deserialize_with = "evidence",
+        schema(with_funcs(
+            declaration = "<Vec<(String, crate::event::Value)> as BorshSchema>::declaration",
+            definitions = "<Vec<(String, crate::event::Value)> as BorshSchema>::add_definitions_recursively"
+        ))
+    )]
     pub evidence: Evidence,
     /// When the first piece of evidence came.
     pub first_evidence: Time,

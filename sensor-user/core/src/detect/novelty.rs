@@ -21,7 +21,7 @@
 //! alerts, severity 2, and never isolates.
 //! Papers: Williamson, HP Labs 2002 (few new hosts are usual); Zou et al. 2003 (lists of living hosts).
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::clients::Clients;
 use super::others::Others;
@@ -90,7 +90,7 @@ const SPANS: [Span; 4] = [
 ];
 
 /// What came in half a window.
-#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Half {
     count: u32,
     told: bool,
@@ -98,7 +98,7 @@ struct Half {
 }
 
 /// A device's window of one span. It moves on by halves, so that what comes in a row is seen whole whenever it begins.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Window {
     /// When the second half begins.
     start: Time,
@@ -109,7 +109,7 @@ struct Window {
     last: u32,
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Habit {
     /// When it was begun, for a release to be told from.
     born: Time,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::policy::Name;
 
@@ -17,7 +17,7 @@ const USUAL_SHARE: f64 = 0.999;
 const LEAST_WINDOWS: u64 = 1_000;
 
 /// Windows by count.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Windows {
     all: u64,
     by_count: [u64; COUNTS],
@@ -48,7 +48,7 @@ impl Windows {
 }
 
 /// Windows of all devices and of each class, of `N` things that are counted.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Others<const N: usize> {
     all: [Windows; N],
     classes: BTreeMap<Name, [Windows; N]>,

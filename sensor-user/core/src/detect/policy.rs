@@ -15,7 +15,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Detector, Finding, seconds};
 use crate::addr::Prefix;
@@ -42,7 +42,7 @@ const REARM: u64 = 24 * HOUR;
 const SEVERITY: u8 = 3;
 
 /// The networks of a device.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Habit {
     networks: Vec<Prefix>,
     /// When it turned to a new one last.

@@ -12,7 +12,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::{Contact, Outcome};
@@ -32,7 +32,7 @@ const PAIRS_PER_DEVICE: usize = 4;
 /// Points of a probe with an illegal flag combination.
 const ODD_POINTS: u32 = 4;
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Pair {
     /// When it was begun, for a release to be told from.
     born: Time,

@@ -26,7 +26,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Detector, Finding, Went, list, seconds};
 use crate::event::Value;
@@ -87,7 +87,7 @@ const LIMITS: [Limit; 2] = [
 type Rewritten = [f64; LIMITS.len()];
 
 /// What went between a device and a server, bytes that fade.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Server {
     ip: IpAddr,
     /// When the first of it went.
@@ -98,7 +98,7 @@ struct Server {
     back: f64,
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Work {
     /// When it was begun, for a release to be told from.
     born: Time,

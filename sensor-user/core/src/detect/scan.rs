@@ -41,7 +41,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::clients::COMMON;
 use super::{Detector, EXAMPLES, Finding, list, seconds};
@@ -83,7 +83,7 @@ const ARP_WINDOW: u64 = MINUTE;
 const REARM: u64 = HOUR;
 
 /// What a walk is about.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 enum Class {
     Arp,
     Neighbour,
@@ -101,7 +101,7 @@ impl Class {
     }
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Walk {
     /// When it was begun, for a release to be told from.
     born: Time,

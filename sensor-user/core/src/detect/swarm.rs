@@ -7,7 +7,7 @@
 //! Known false alarms: peer-to-peer programs people want, a mail server. It alerts, lowest severity, and never isolates.
 //! Left out: the web, names, time, mail between servers, and the relays of video calls.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Detector, EXAMPLES, Finding, list, seconds};
 use crate::contact::Contact;
@@ -28,7 +28,7 @@ const LIMIT: u32 = 64;
 /// Services that take many hosts by nature.
 const LEFT_OUT: [u16; 8] = [25, 53, 80, 123, 443, 853, 3478, 8080];
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Hosts {
     /// When it was begun, for a release to be told from.
     born: Time,

@@ -26,7 +26,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use hashbrown::DefaultHashBuilder;
 
 use super::Finding;
@@ -88,7 +88,9 @@ pub struct Look<'a> {
 }
 
 /// What a model is of: the rows of a subject, of a class of devices or of all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub struct Scope {
     /// The class; none: all devices.
     pub class: Option<Name>,
@@ -137,7 +139,7 @@ pub struct InForce {
 }
 
 /// A score of a device.
-#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Scored {
     /// When.
     pub time: Time,
@@ -149,7 +151,7 @@ pub struct Scored {
     pub rank: f64,
 }
 
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Host {
     /// By subject, as the model of this class has it.
     levels: [Option<(Option<Name>, Level)>; 2],

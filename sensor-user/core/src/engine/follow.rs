@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::addr::is_host;
 use crate::event::{Change, Event, Timed};
@@ -36,7 +36,7 @@ const MAX_SHOWN: usize = 16;
 const MAX_LOOKS: u32 = 16;
 
 /// What is remembered of devices that are followed.
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub(super) struct Following {
     /// What held devices called themselves in frames that were dropped.
     shown: BTreeMap<BlockId, Vec<IpAddr>>,

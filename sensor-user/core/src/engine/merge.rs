@@ -10,7 +10,7 @@ use std::fmt;
 use crate::event::{CardStep, Change, Event, Timed};
 use crate::inventory::DeviceKey;
 use crate::inventory::cards::{Card, CardError, Cards};
-use crate::policy::class::Kind;
+use crate::policy::class::Criticality;
 use crate::policy::{Block, BlockId, List, MAX_BLOCKS, MAX_PINNED, MAX_TARGETS, Save, Target};
 use crate::time::Time;
 
@@ -125,7 +125,7 @@ impl Engine {
     fn one_card(&self, into: &Card, other: &Card) -> Result<Card, CardError> {
         let mut merged = Cards::merged(into, other)?;
         if [into, other].iter().any(|card| self.inventory.is_vital(card, &self.settings)) {
-            merged.criticality = Some(Kind::LifeCritical);
+            merged.criticality = Some(Criticality::LifeCritical);
         }
         Ok(merged)
     }
@@ -212,7 +212,7 @@ impl Engine {
 
     /// Makes what is cut off by one address of a merged device cut off by all.
     fn join_entries(&mut self, card: &Card, now: Time, out: &mut Output) -> Vec<Remark> {
-        let vital = card.criticality == Some(Kind::LifeCritical);
+        let vital = card.criticality == Some(Criticality::LifeCritical);
         let mut remarks = Vec::new();
         for id in self.entries_about(&card.keys) {
             let Some(block) = self.blocks.get(id).cloned() else { continue };

@@ -33,7 +33,7 @@ mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::addr::Mac;
 use crate::contact::{Contact, Contacts, Facts, Outcome, SETTLED};
@@ -88,7 +88,7 @@ const WARM_UP: u64 = MINUTE;
 const SECOND_LOOK: u64 = 10 * SECOND;
 
 /// An automatic restriction that began, or was raised.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Begun {
     time: Time,
     device: DeviceKey,

@@ -6,7 +6,7 @@ use crate::detect;
 use crate::event::CardStep;
 use crate::policy::memory::Counter;
 use crate::policy::{Memory, MemoryKey, Save};
-use crate::state::State as _;
+use crate::state::load_known_parts;
 use crate::time::{Time, read_by_clock_ahead};
 
 use super::{Engine, Output};
@@ -14,15 +14,22 @@ use super::{Engine, Output};
 impl Engine {
     /// Takes up what an earlier run had learned, and the evidence it had, as it was when it was `saved`: whom devices talk to,
     /// what is usual. Contacts it was in the middle of are not taken up; nor is what is held against somebody who was released
-    /// since. The clock now is ahead of the one then by `ahead_ns`: not 0 after the machine was started anew. Call it once,
-    /// after [`Engine::resume`].
+    /// since. The clock now is ahead of the one then by `ahead_ns`: not 0 after the machine was started anew. Another build may
+    /// have saved it: what that laid out in another way begins anew, and is named in what is returned. Call it once, after
+    /// [`Engine::resume`].
     ///
     /// # Errors
     ///
-    /// If these bytes are not of this thinking; then nothing is taken up.
-    pub fn take_up(&mut self, saved: Time, ahead_ns: i64, mut state: &[u8]) -> io::Result<()> {
+    /// If these bytes are none of an engine, or whom devices talk to is laid out in another way; then nothing is taken up.
+    pub fn take_up(&mut self, saved: Time, ahead_ns: i64, mut state: &[u8]) -> io::Result<Vec<&'static str>> {
         let mut before = Self::new(self.settings.clone());
-        read_by_clock_ahead(ahead_ns, || before.load(&mut state))?;
+        let mut anew = read_by_clock_ahead(ahead_ns, || load_known_parts(before.parts_mut(), &mut state))?;
+        // A sensor that believes to be settled, and knows none of this, takes everybody for a scanner.
+        if let Some(missing) =
+            ["contacts", "services", "success", "begun"].iter().find(|name| anew.contains(name))
+        {
+            return Err(io::Error::other(format!("another build wrote {missing} in another way")));
+        }
         let saved = saved.by_clock_ahead(ahead_ns);
         self.inventory.forgive_as(&before.inventory);
         let Self { contacts, services, success, detectors, ledger, begun, heard_since, .. } = before;
@@ -37,7 +44,8 @@ impl Engine {
             self.ledger.absolve(device.key);
             self.detectors.absolve(device.key, device.clean_since);
         }
-        Ok(())
+        anew.retain(|name| *name == "ledger" || detect::names().any(|detector| detector == *name));
+        Ok(anew)
     }
 
     /// Takes up what a store remembered, goes on with its numbers, and with the conversations there were before `now`. Call

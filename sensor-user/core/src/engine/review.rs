@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::detect::{self, Finding, is_advisory};
 use crate::event::{Event, Judged, Judgement, Said, Timed, Verdict};
@@ -18,7 +18,7 @@ use super::command::{CommandError, Former, Judge, Reply};
 use super::{Engine, Output};
 
 /// The reviews that go on.
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub(super) struct Reviews {
     all: BTreeMap<ReviewId, Review>,
     last: ReviewId,

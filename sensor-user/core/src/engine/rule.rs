@@ -3,7 +3,7 @@
 use crate::detect::Finding;
 use crate::event::Action;
 use crate::incident::Looked;
-use crate::policy::class::{Class, Kind, class_of};
+use crate::policy::class::{Class, Criticality, class_of};
 use crate::policy::preview::Preview;
 use crate::policy::ruling::{Cause, Ruling};
 use crate::policy::{Level, MAX_PIN, MAX_PINNED};
@@ -58,7 +58,8 @@ impl Engine {
         let device = self.inventory.get(finding.device);
         let class = device.and_then(|device| class_of(device, &self.settings));
         let spared = class.filter(|(_, class)| {
-            class.kind == Kind::LifeCritical && class.highest.is_some_and(|highest| highest > Level::Throttle)
+            class.kind == Criticality::LifeCritical
+                && class.highest.is_some_and(|highest| highest > Level::Throttle)
         });
         if ruling.allowed() != Some(Level::Throttle) {
             return;
@@ -67,7 +68,7 @@ impl Engine {
             ruling.lower(None, Cause::Class { class });
         }
         let said = device.and_then(|device| device.said.criticality);
-        if let Some(criticality) = said.filter(|said| *said == Kind::LifeCritical) {
+        if let Some(criticality) = said.filter(|said| *said == Criticality::LifeCritical) {
             ruling.lower(None, Cause::Criticality { criticality });
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::detect::Finding;
 use crate::event::{Event, Timed, WindowChange, WindowStep};
@@ -44,7 +44,7 @@ pub enum Whom {
 }
 
 /// The windows that are open or to come.
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub(super) struct Windows {
     all: BTreeMap<WindowId, Window>,
     /// Those of which it was told that they are open.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::bytes::{Reader, words};
 use super::client::ClientId;
@@ -14,7 +14,7 @@ const MAX_ASKED: usize = 48;
 const MAX_OPTIONS: usize = 64;
 
 /// A DHCP message.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Dhcp {
     /// Whether a server says it.
     pub server: bool,
@@ -35,7 +35,7 @@ pub struct Dhcp {
 }
 
 /// A DHCPv6 message.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Dhcp6 {
     /// Whether a server says it.
     pub server: bool,

@@ -1,6 +1,6 @@
 //! What was seen of a device: everything bounded, and nothing of it a judgement.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::add;
@@ -33,6 +33,7 @@ const MAX_SERVICES: usize = 32;
     Debug,
     BorshSerialize,
     BorshDeserialize,
+    BorshSchema,
     Serialize,
     Deserialize,
 )]
@@ -44,7 +45,18 @@ pub struct Service {
 }
 
 /// What a device asks for by DHCP.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
+    Serialize,
+    Deserialize,
+)]
 #[serde(default)]
 pub struct Asks {
     /// Options, in its order.
@@ -54,7 +66,18 @@ pub struct Asks {
 }
 
 /// What was seen of a device.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
+    Serialize,
+    Deserialize,
+)]
 #[serde(default)]
 pub struct Facts {
     /// What it calls itself, in DHCP, multicast DNS, NetBIOS.

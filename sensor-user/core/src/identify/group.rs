@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 use super::client::{ClientId, MAX_ALIKE};
@@ -34,7 +34,7 @@ const ALONE: u64 = 2 * ROUND;
 pub const MAX_WATCHED: usize = 4_096;
 
 /// Why several are not one device, though they ask under one identifier.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyTwo {
     /// They are on together.
@@ -85,7 +85,7 @@ impl WhyTwo {
 }
 
 /// What is kept of an identifier.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Shared {
     /// The identifier.
     pub id: ClientId,
@@ -96,7 +96,7 @@ pub struct Shared {
 }
 
 /// An identifier that several share.
-#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Watch {
     members: Vec<DeviceKey>,
     refuted: Option<WhyTwo>,

@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
@@ -48,7 +48,7 @@ const SWITCH_GONE: u64 = HOUR;
 const SWITCH_AGAIN: u64 = 10 * MINUTE;
 
 /// A device, as far as it is identified.
-#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Identity {
     facts: Facts,
     /// The kind it was told as, by its place in [`Kind::ALL`], and how often one was told.
@@ -60,7 +60,7 @@ struct Identity {
 }
 
 /// A switch that is plugged into one of our ports.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Uplink {
     neighbour: Neighbour,
     last: Time,

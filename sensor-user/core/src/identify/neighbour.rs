@@ -1,6 +1,6 @@
 //! LLDP (IEEE 802.1AB) and CDP: what switches, access points and telephones say to whom they are plugged into.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::{Reader, words};
@@ -10,7 +10,18 @@ use crate::addr::Mac;
 const MAX_FIELDS: usize = 64;
 
 /// A device that names itself and the port it says so by.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    Serialize,
+    Deserialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
+)]
 #[serde(default)]
 pub struct Neighbour {
     /// Its name.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Reader;
@@ -11,7 +11,18 @@ use super::bytes::Reader;
 const MAX_OPTIONS: usize = 20;
 
 /// What shows the system.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
+    Serialize,
+    Deserialize,
+)]
 #[serde(default)]
 pub struct Syn {
     /// Time to live as it was sent: 32, 64, 128 or 255.

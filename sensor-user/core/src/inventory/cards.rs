@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::DeviceKey;
 use crate::policy::Name;
-use crate::policy::class::Kind;
+use crate::policy::class::Criticality;
 
 /// Number of a device. It is given once, and goes on over restarts.
 pub type DeviceId = u64;
@@ -27,7 +27,7 @@ pub const MAX_WORDS: usize = 64;
 pub const MAX_NOTE: usize = 256;
 
 /// What people say of a device.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Card {
     /// The device's number.
     pub id: DeviceId,
@@ -44,7 +44,7 @@ pub struct Card {
     /// Its class, in place of the one its addresses give it.
     pub class: Option<Name>,
     /// How much depends on it, besides what its class says.
-    pub criticality: Option<Kind>,
+    pub criticality: Option<Criticality>,
     /// Whether it may be here.
     pub approved: bool,
     /// What each of several addresses was by itself, in their order: it is that again once they are parted.
@@ -131,7 +131,8 @@ impl Card {
             parts.iter().any(|part| part.id == 0 && (part.class.is_some() || part.criticality.is_some()));
         let (class, approved) =
             (parts.iter().find_map(|part| part.class), parts.first().map(|part| part.approved));
-        let critical = |part: &Card| if vital(part) { Some(Kind::LifeCritical) } else { part.criticality };
+        let critical =
+            |part: &Card| if vital(part) { Some(Criticality::LifeCritical) } else { part.criticality };
         let criticality = parts.iter().map(critical).max().flatten();
         for word in WORDS {
             let said = parts.iter_mut().position(|part| word(part).is_some()).unwrap_or(0);
@@ -159,7 +160,7 @@ impl Card {
 }
 
 /// What is to be changed of a card; what is none stays. An empty text, or an inner none, takes the entry away.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Edit {
     /// What it is called.
     pub name: Option<String>,
@@ -172,7 +173,7 @@ pub struct Edit {
     /// Its class.
     pub class: Option<Option<Name>>,
     /// How much depends on it.
-    pub criticality: Option<Option<Kind>>,
+    pub criticality: Option<Option<Criticality>>,
     /// Whether it may be here.
     pub approved: Option<bool>,
 }
@@ -373,5 +374,9 @@ impl crate::state::State for Cards {
         *self = Self::default();
         Vec::<Card>::deserialize(from)?.into_iter().for_each(|card| self.put(card));
         Ok(())
+    }
+
+    fn layout(&self, hash: &mut sha2::Sha256) {
+        Vec::<Card>::default().layout(hash);
     }
 }

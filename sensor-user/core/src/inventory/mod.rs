@@ -20,7 +20,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::addr::{Mac, is_host, mark};
 use crate::event::{DeviceRef, DeviceSeen};
@@ -48,7 +48,9 @@ const MAX_FORGIVEN: usize = 1_024;
 pub const NO_PORT: u8 = u8::MAX;
 
 /// Names a device.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub enum DeviceKey {
     /// It is on our segment.
     Local(Mac),
@@ -80,7 +82,7 @@ impl Hash for DeviceKey {
 }
 
 /// An address of a device.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Address {
     ip: IpAddr,
     last_seen: Time,
@@ -94,13 +96,13 @@ pub struct Said {
     /// Its class.
     pub class: Option<Name>,
     /// How much depends on it.
-    pub criticality: Option<class::Kind>,
+    pub criticality: Option<class::Criticality>,
     /// Whether it may be here.
     pub approved: bool,
 }
 
 /// A device.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Device {
     /// Its name.
     pub key: DeviceKey,
@@ -147,7 +149,7 @@ pub struct Device {
 }
 
 /// Who sends from an IP address.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Owner {
     mac: Mac,
     /// Another MAC address sent from it too.

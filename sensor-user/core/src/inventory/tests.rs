@@ -68,13 +68,13 @@ fn of_two_that_are_one_the_first_goes_on_and_no_protection_is_lost() {
     let into = Card { place: Some("OR 1".to_owned()), ..card(1, "") };
     let other = Card {
         place: Some("store".to_owned()),
-        criticality: Some(class::Kind::LifeCritical),
+        criticality: Some(class::Criticality::LifeCritical),
         ..card(2, "ventilator")
     };
     let merged = Cards::merged(&into, &other).unwrap();
     assert_eq!((merged.id, &merged.keys[..]), (1, &[local(1), local(2)][..]));
     assert_eq!((merged.name.as_deref(), merged.place.as_deref()), (Some("ventilator"), Some("OR 1")));
-    assert_eq!(merged.criticality, Some(class::Kind::LifeCritical));
+    assert_eq!(merged.criticality, Some(class::Criticality::LifeCritical));
     let many = Card { keys: (0..MAX_KEYS as u8).map(|n| local(100 + n)).collect(), ..card(3, "") };
     assert_eq!(Cards::merged(&into, &many), Err(CardError::Keys));
 }

@@ -18,7 +18,7 @@ pub mod scale;
 pub mod tail;
 pub mod train;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use features::{Label, Subject};
 use network::{Network, Work};
 use scale::Scaler;
@@ -153,14 +153,14 @@ pub struct Model {
 
 /// A host's level: the running median of its scores, by steps up and down (Robbins and Monro 1951). It is a host's way of
 /// being odd every day.
-#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Level {
     value: f32,
     seen: u16,
 }
 
 /// What a model says of a row.
-#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Judgement {
     /// The score.
     pub score: f32,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use sensor_ebpf::rule::{AllowKey, ROLE_ANY, ROLE_CLIENT, ROLE_NEIGHBOUR, ROLE_SERVER};
 use serde::Serialize;
 
@@ -26,7 +26,9 @@ pub(crate) const FIRST_PIN: u16 = 1_024;
 pub const DEFAULT_LIST: &str = "default";
 
 /// One thing that is allowed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub enum Allow {
     /// ARP and IPv6 neighbour discovery.
     Neighbour,
@@ -39,7 +41,9 @@ pub enum Allow {
 }
 
 /// A service, and at whose address or to whom; none: anybody.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub struct Service {
     /// IP protocol number.
     pub proto: u8,

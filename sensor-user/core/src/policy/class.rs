@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 use super::{Level, Name, Target};
@@ -24,10 +24,21 @@ pub const MAX_MEMBERS: usize = 4_096;
 
 /// What a class of devices is to the house.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    Default,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum Criticality {
     /// Nothing special.
     #[default]
     Other,
@@ -38,7 +49,7 @@ pub enum Kind {
     LifeCritical,
 }
 
-impl FromStr for Kind {
+impl FromStr for Criticality {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -50,7 +61,7 @@ impl FromStr for Kind {
     }
 }
 
-impl Kind {
+impl Criticality {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Other, Self::Server, Self::LifeCritical];
 
@@ -100,7 +111,7 @@ impl Asks {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Class {
     /// What it is to the house.
-    pub kind: Kind,
+    pub kind: Criticality,
     /// No automatic restriction is stricter; none: its devices are only told about.
     pub highest: Option<Level>,
     /// From which level on a person must approve.
@@ -113,13 +124,13 @@ pub struct Class {
 
 impl Class {
     /// A class of that kind without members.
-    pub fn of_kind(kind: Kind) -> Self {
+    pub fn of_kind(kind: Criticality) -> Self {
         Self { kind, highest: Some(kind.highest()), ..Self::default() }
     }
 
     /// The strictest automatic restriction. `proven`: the sequential test of first contacts stands at 1e-6.
     pub fn allows(&self, proven: bool) -> Option<Level> {
-        if proven && self.kind == Kind::Server { Some(Level::Isolate) } else { self.highest }
+        if proven && self.kind == Criticality::Server { Some(Level::Isolate) } else { self.highest }
     }
 }
 
@@ -190,6 +201,6 @@ pub fn class_of<'a>(device: &Device, settings: &'a Settings) -> Option<(Name, &'
 
 /// Whether a device is one that lives depend on: by its class, or because a person said so of it.
 pub fn is_life_critical(device: &Device, settings: &Settings) -> bool {
-    device.said.criticality == Some(Kind::LifeCritical)
-        || class_of(device, settings).is_some_and(|(_, class)| class.kind == Kind::LifeCritical)
+    device.said.criticality == Some(Criticality::LifeCritical)
+        || class_of(device, settings).is_some_and(|(_, class)| class.kind == Criticality::LifeCritical)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use sensor_ebpf::rule::{
     FLAG_BOTH, FLAG_FROM, FLAG_TO, LEVEL_CUT, LEVEL_EXTERNAL_ONLY, LEVEL_ISOLATE, LEVEL_PIN,
     LEVEL_QUARANTINE, LEVEL_THROTTLE,
@@ -12,7 +12,18 @@ use serde::Serialize;
 
 /// How much is restricted, in rising order.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    Default,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
@@ -92,7 +103,9 @@ impl FromStr for Level {
 }
 
 /// Which frames a rule is about, as seen from its target.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Those it sends.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use sensor_ebpf::rule::{RULE_REFLEX, SLOTS};
 
 use super::allow::FIRST_PIN;
@@ -10,7 +10,7 @@ use super::{Block, BlockId, BlockName, List, MAX_TARGETS, Target};
 use crate::time::Time;
 
 /// The block list. Several entries may be about the same target; the strictest holds.
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Blocklist {
     blocks: BTreeMap<BlockId, Block>,
     by_target: BTreeSet<(Target, BlockId)>,

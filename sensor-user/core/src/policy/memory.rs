@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::addr::Mac;
 use crate::detect::Finding;
@@ -20,7 +20,9 @@ use super::window::{Window, WindowId};
 use super::{BlockId, Level};
 
 /// Numbers that go on.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub enum Counter {
     /// Of incidents.
     Incidents,
@@ -48,7 +50,7 @@ impl Counter {
 }
 
 /// What was known of a device, as far as it takes to restrict it.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Known {
     /// Its number.
     pub id: DeviceId,
@@ -61,7 +63,7 @@ pub struct Known {
 }
 
 /// Why what was asked for was not done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Refused {
     /// A person denied it.
     Denied,
@@ -83,7 +85,7 @@ impl Refused {
 }
 
 /// A restriction that a person was asked for.
-#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Asked {
     /// The incident.
     pub incident: u64,
@@ -102,7 +104,7 @@ pub struct Asked {
 }
 
 /// One thing to remember.
-#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Memory {
     /// A detector is on review.
     Review(Review),

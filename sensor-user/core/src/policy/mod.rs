@@ -19,7 +19,7 @@ pub mod window;
 use std::fmt;
 use std::sync::Arc;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 use crate::inventory::DeviceKey;
@@ -44,7 +44,7 @@ pub const MAX_BLOCKS: usize = 16_384;
 pub const MAX_TARGETS: usize = 64;
 
 /// What a restricted device may do all the same.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum List {
     /// The level says it all.
@@ -82,7 +82,7 @@ impl List {
 }
 
 /// Who made an entry.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A person, by this account.
@@ -92,7 +92,7 @@ pub enum Origin {
 }
 
 /// One entry of the block list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Block {
     /// Its number.
     pub id: BlockId,
@@ -128,7 +128,7 @@ impl Block {
 }
 
 /// A rule of the kernel but for what it is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Restriction {
     /// The entry it belongs to.
     pub id: BlockId,
@@ -146,7 +146,7 @@ pub struct Restriction {
 
 /// An order to the data path. Orders are absolute, so that one carried out twice does no harm; they are carried out in
 /// their order.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Decision {
     /// Restrict this, and no other way than this.
     Restrict(Target, Restriction),

@@ -1,6 +1,6 @@
 //! What a restriction takes from a device and its peers: the services that are lost.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -13,7 +13,18 @@ pub const MAX_NAMED: usize = 8;
 
 /// Whether the device asks or answers.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    BorshSerialize,
+    BorshDeserialize,
+    BorshSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
@@ -24,7 +35,7 @@ pub enum Part {
 }
 
 /// A service that is lost.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Loss {
     /// Whether the device asks or answers.
     pub part: Part,
@@ -39,7 +50,7 @@ pub struct Loss {
 }
 
 /// What is lost by a restriction, by what is known of the device.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Preview {
     /// The restriction.
     pub level: Level,

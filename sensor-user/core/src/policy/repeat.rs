@@ -4,7 +4,7 @@
 //! Remembered of as many devices as the device table has, and over a restart. Forgotten after [`FORGOTTEN`] without, and at
 //! once when a person releases the device: they know better.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::evidence::{ALERTING, Family};
 use crate::inventory::{DeviceKey, capacity};
@@ -20,7 +20,7 @@ pub const FORGOTTEN: u64 = 30 * 24 * HOUR;
 const PROBATION: u64 = HOUR;
 
 /// The last automatic restriction of a device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Past {
     /// Isolations, one after another.
     pub isolations: u32,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::{Serialize, Serializer};
 
 use super::{Name, Target};
@@ -15,7 +15,7 @@ pub type ReviewId = u32;
 pub const MAX_REVIEWS: usize = 1_024;
 
 /// About whom a detector is on review.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Scope {
     /// All devices of a class.
     Class(Name),
@@ -39,7 +39,7 @@ impl Serialize for Scope {
 }
 
 /// A detector on review.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Review {
     /// Its number.
     pub id: ReviewId,

@@ -1,17 +1,17 @@
 //! What the evidence against a device earned, what was allowed, and why less than that.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use super::class::Kind;
+use super::class::Criticality;
 use super::preview::Preview;
 use super::review::ReviewId;
 use super::window::WindowId;
 use super::{Level, Name};
 
 /// What lowered a level.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 #[serde(rename_all = "snake_case", tag = "by")]
 pub enum Cause {
     /// `decide.highest` of the configuration.
@@ -24,7 +24,7 @@ pub enum Cause {
     /// A person said how much depends on the device.
     Criticality {
         /// How much.
-        criticality: Kind,
+        criticality: Criticality,
     },
     /// Conversations with devices that must go on would be cut.
     Service {
@@ -48,7 +48,7 @@ pub enum Cause {
 }
 
 /// One step down.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Lowered {
     /// The level that was left; none: it is told only.
     #[serde(serialize_with = "named")]
@@ -59,7 +59,7 @@ pub struct Lowered {
 }
 
 /// How far a decision went.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Ruling {
     /// The level the evidence earned.
     pub earned: Level,

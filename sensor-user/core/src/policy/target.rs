@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::Serialize;
 
 use crate::addr::{AddrError, Mac, Prefix};
@@ -18,7 +18,9 @@ const MAPPED_BITS: u8 = 96;
 
 /// The name of a port, a segment or an allow list: up to [`MAX_NAME`] visible ASCII characters without `/`, kept in
 /// place so that what holds one is as easily copied as an address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub struct Name([u8; MAX_NAME]);
 
 impl Name {
@@ -62,7 +64,9 @@ impl Serialize for Name {
 }
 
 /// What a rule is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub enum Target {
     /// A MAC address.
     Mac(Mac),

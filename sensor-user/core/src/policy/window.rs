@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use serde::{Serialize, Serializer};
 
 use super::{Name, Target};
@@ -24,7 +24,7 @@ pub const LONGEST: u64 = 72 * HOUR;
 pub const AHEAD: u64 = 30 * 24 * HOUR;
 
 /// For whom a window is.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub enum Cover {
     /// All devices.
     Everybody,
@@ -51,7 +51,7 @@ impl Serialize for Cover {
 }
 
 /// An announced change window.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Window {
     /// Its number.
     pub id: WindowId,

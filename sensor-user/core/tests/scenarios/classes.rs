@@ -1,12 +1,12 @@
 //! How far it goes with devices of a class.
 
-use sensor_core::policy::class::{Class, Kind};
+use sensor_core::policy::class::{Class, Criticality};
 use sensor_core::settings::DecideSettings;
 
 use crate::*;
 
 /// Settings with one class, whose members are named by addresses.
-fn with(kind: Kind, members: &[&str]) -> Settings {
+fn with(kind: Criticality, members: &[&str]) -> Settings {
     let members = members.iter().map(|text| text.parse().unwrap()).collect();
     let class = Class { members, ..Class::of_kind(kind) };
     Settings { classes: [("wards".parse().unwrap(), class)].into(), ..enforcing() }
@@ -31,16 +31,26 @@ fn a_class_bounds_what_is_done_and_the_alert_says_so() {
     for (name, settings, want, action) in [
         (
             "another device's",
-            with(Kind::LifeCritical, &["10.0.0.65"]),
+            with(Criticality::LifeCritical, &["10.0.0.65"]),
             &[Level::Isolate][..],
             Action::Isolated,
         ),
-        ("of no kind", with(Kind::Other, net), &[Level::Isolate], Action::Isolated),
-        ("by its network", with(Kind::LifeCritical, net), &[Level::Pin], Action::Pinned),
-        ("by its address", with(Kind::LifeCritical, &["10.0.0.66"]), &[Level::Pin], Action::Pinned),
-        ("by its MAC", with(Kind::LifeCritical, &["00:1b:21:00:00:42"]), &[Level::Pin], Action::Pinned),
+        ("of no kind", with(Criticality::Other, net), &[Level::Isolate], Action::Isolated),
+        ("by its network", with(Criticality::LifeCritical, net), &[Level::Pin], Action::Pinned),
+        ("by its address", with(Criticality::LifeCritical, &["10.0.0.66"]), &[Level::Pin], Action::Pinned),
+        (
+            "by its MAC",
+            with(Criticality::LifeCritical, &["00:1b:21:00:00:42"]),
+            &[Level::Pin],
+            Action::Pinned,
+        ),
         ("told only", told_only, &[], Action::Lowered),
-        ("a server that scans beyond doubt", with(Kind::Server, net), &[Level::Isolate], Action::Isolated),
+        (
+            "a server that scans beyond doubt",
+            with(Criticality::Server, net),
+            &[Level::Isolate],
+            Action::Isolated,
+        ),
     ] {
         let mut lan = seen(settings);
         lan.sweep();
@@ -58,7 +68,7 @@ fn a_class_bounds_what_is_done_and_the_alert_says_so() {
 fn a_server_is_throttled_at_most_unless_the_scan_test_stands_at_one_in_a_million() {
     let net = &["10.0.0.64/28"][..];
     // New administration peers are decisive, and no scan test.
-    let mut lan = seen(with(Kind::Server, net));
+    let mut lan = seen(with(Criticality::Server, net));
     for m in 1..=8 {
         lan.tcp(66, m, 445, Some(SYN_ACK));
         lan.pass(MILLISECOND);
@@ -66,7 +76,7 @@ fn a_server_is_throttled_at_most_unless_the_scan_test_stands_at_one_in_a_million
     lan.pass(SECOND);
     assert_eq!(levels(&lan), [Level::Throttle], "{:?}", lan.alerts());
     // A scan test that is content with less is no proof.
-    let mut settings = with(Kind::Server, net);
+    let mut settings = with(Criticality::Server, net);
     settings.scan.isolate_alpha = 1e-4;
     let mut lan = seen(settings);
     lan.sweep();
@@ -77,7 +87,7 @@ fn a_server_is_throttled_at_most_unless_the_scan_test_stands_at_one_in_a_million
 fn the_sum_of_the_evidence_obeys_the_class_too() {
     for graded in [true, false] {
         let decide = DecideSettings { highest: Level::Isolate, graded };
-        let mut settings = Settings { decide, ..with(Kind::LifeCritical, &["10.0.0.66"]) };
+        let mut settings = Settings { decide, ..with(Criticality::LifeCritical, &["10.0.0.66"]) };
         settings.classes.values_mut().for_each(|class| class.highest = Some(Level::Throttle));
         let mut lan = seen(settings);
         lan.pass(25 * HOUR);
@@ -103,13 +113,13 @@ fn the_sum_of_the_evidence_obeys_the_class_too() {
 fn the_closest_class_counts_and_is_named_with_the_device() {
     let class =
         |kind, member: &str| Class { members: [member.parse().unwrap()].into(), ..Class::of_kind(kind) };
-    let named = Class { names: ["mri 2".to_owned()].into(), ..Class::of_kind(Kind::Other) };
+    let named = Class { names: ["mri 2".to_owned()].into(), ..Class::of_kind(Criticality::Other) };
     let classes = [
-        ("a-site", class(Kind::Other, "10.0.0.0/16")),
-        ("b-ward", class(Kind::Other, "10.0.0.0/27")),
-        ("c-host", class(Kind::Other, "10.0.0.7")),
-        ("d-mac", class(Kind::Other, "00:1b:21:00:00:08")),
-        ("e-host", class(Kind::Other, "10.0.0.8")),
+        ("a-site", class(Criticality::Other, "10.0.0.0/16")),
+        ("b-ward", class(Criticality::Other, "10.0.0.0/27")),
+        ("c-host", class(Criticality::Other, "10.0.0.7")),
+        ("d-mac", class(Criticality::Other, "00:1b:21:00:00:08")),
+        ("e-host", class(Criticality::Other, "10.0.0.8")),
         ("f-name", named),
     ];
     let classes = classes.map(|(name, class)| (name.parse().unwrap(), class)).into();
@@ -124,8 +134,8 @@ fn the_closest_class_counts_and_is_named_with_the_device() {
 #[test]
 fn what_a_life_depends_on_is_not_slowed_down() {
     for (kind, five, seven) in [
-        (Kind::Other, vec![Level::Throttle], vec![Level::Pin]),
-        (Kind::LifeCritical, vec![], vec![Level::Pin]),
+        (Criticality::Other, vec![Level::Throttle], vec![Level::Pin]),
+        (Criticality::LifeCritical, vec![], vec![Level::Pin]),
     ] {
         let mut lan = seen(with(kind, &["10.0.0.66"]));
         lan.pass(25 * HOUR);

@@ -137,6 +137,38 @@ fn what_was_learned_and_found_goes_on_in_the_next_daemon_but_for_who_was_release
 }
 
 #[test]
+fn of_what_another_build_learned_all_is_taken_up_that_is_laid_out_the_same() {
+    let lan = used(graded());
+    let mut state = Vec::new();
+    lan.engine.save(&mut state).unwrap();
+    // The layout stands behind the name, which stands behind its length.
+    let other = |name: &str| {
+        let named = [&(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
+        let at = state.windows(named.len()).position(|bytes| bytes == named).unwrap();
+        let mut state = state.clone();
+        state[at + named.len()] ^= 1;
+        lan.restarted(|settings| settings).engine.take_up(lan.now, 0, &state)
+    };
+    assert_eq!(other("novelty").unwrap(), ["novelty"]);
+    assert_eq!(other("unusual").unwrap(), ["unusual"]);
+    assert_eq!(other("ledger").unwrap(), ["ledger"]);
+    assert_eq!(other("incidents").unwrap(), Vec::<&str>::new(), "they go on in the journal alone");
+    for name in ["contacts", "services", "success", "begun"] {
+        let error = other(name).unwrap_err().to_string();
+        assert_eq!(error, format!("another build wrote {name} in another way"));
+    }
+    // Bytes that are damaged are refused, or taken for what they say.
+    for at in (0..state.len()).step_by(state.len() / 400) {
+        let mut damaged = state.clone();
+        damaged[at] ^= 0x81;
+        let mut next = lan.restarted(|settings| settings);
+        drop(next.engine.take_up(lan.now, 0, &damaged));
+        assert!(next.engine.take_up(lan.now, 0, &state[..at]).is_err());
+        next.fail(66, 100, 7);
+    }
+}
+
+#[test]
 fn the_first_day_does_not_begin_anew_with_the_machine() {
     let mut lan = used(graded());
     // Devices are kept once they were heard for a minute.

@@ -4,7 +4,7 @@ use sensor_core::event::{CardStep, Grouping};
 use sensor_core::identify::group::WhyTwo;
 use sensor_core::inventory::cards::Edit;
 use sensor_core::policy::Memory;
-use sensor_core::policy::class::Kind as Criticality;
+use sensor_core::policy::class::Criticality;
 use sensor_core::time::MINUTE;
 
 use crate::known::{critical, merge, name, split};

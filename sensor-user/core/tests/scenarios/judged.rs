@@ -2,7 +2,7 @@
 
 use sensor_core::engine::{Former, Judge};
 use sensor_core::event::{Judged, Said, Verdict};
-use sensor_core::policy::class::{Class, Kind};
+use sensor_core::policy::class::{Class, Criticality};
 use sensor_core::policy::review::Review;
 
 use crate::*;
@@ -46,7 +46,7 @@ impl Lan {
 /// Settings where hosts 64 to 79 are a class.
 fn wards() -> Settings {
     let members = ["10.0.0.64/28".parse().unwrap()].into();
-    let class = Class { members, ..Class::of_kind(Kind::Other) };
+    let class = Class { members, ..Class::of_kind(Criticality::Other) };
     Settings { classes: [("wards".parse().unwrap(), class)].into(), budget_share: 1.0, ..enforcing() }
 }
 

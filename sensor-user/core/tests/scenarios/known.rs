@@ -3,7 +3,7 @@
 use sensor_core::engine::{Mistake, Mistakes, Remark};
 use sensor_core::event::CardStep;
 use sensor_core::inventory::cards::{CardError, Edit};
-use sensor_core::policy::class::{Class, Kind as Criticality};
+use sensor_core::policy::class::{Class, Criticality};
 use sensor_core::time::MINUTE;
 
 use crate::*;

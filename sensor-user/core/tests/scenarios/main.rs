@@ -177,7 +177,7 @@ impl Lan {
     fn next_at(&self, now: Time, ahead_ns: i64) -> Lan {
         let (mut next, mut state) = (self.started(|settings| settings, now, ahead_ns), Vec::new());
         self.engine.save(&mut state).unwrap();
-        next.engine.take_up(self.now, ahead_ns, &state).unwrap();
+        assert!(next.engine.take_up(self.now, ahead_ns, &state).unwrap().is_empty());
         next
     }
 

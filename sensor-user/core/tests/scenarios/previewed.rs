@@ -2,7 +2,7 @@
 
 use sensor_core::flow::ICMP;
 use sensor_core::policy::Allow;
-use sensor_core::policy::class::{Class, Kind};
+use sensor_core::policy::class::{Class, Criticality};
 use sensor_core::policy::preview::{Part, Preview};
 use sensor_core::time::MINUTE;
 
@@ -49,7 +49,7 @@ fn what_an_isolation_cuts_is_told_with_it() {
 
 #[test]
 fn a_cut_that_hits_a_protected_service_steps_down_to_a_pin() {
-    let life = Class { members: [Target::Ip(host(3))].into(), ..Class::of_kind(Kind::LifeCritical) };
+    let life = Class { members: [Target::Ip(host(3))].into(), ..Class::of_kind(Criticality::LifeCritical) };
     for (name, settings, want) in [
         ("nobody", enforcing(), Level::Isolate),
         ("not a peer", Settings { protected: [Target::Ip(host(9))].into(), ..enforcing() }, Level::Isolate),
@@ -94,7 +94,7 @@ fn what_an_attack_reaches_keeps_nobody_from_being_cut_off_and_is_not_learned() {
     assert_eq!(entries[0].level, Level::Isolate, "{:?}", lan.ruling().lowered);
     assert!(lost(&impact(&lan)).contains(&"uses tcp/445 10.0.0.7".to_owned()));
     // Pinned, it goes on with what it did before, and not with its victims.
-    let life = Class { members: [Target::Ip(host(66))].into(), ..Class::of_kind(Kind::LifeCritical) };
+    let life = Class { members: [Target::Ip(host(66))].into(), ..Class::of_kind(Criticality::LifeCritical) };
     let mut lan = used(Settings { classes: [("icu".parse().unwrap(), life)].into(), ..enforcing() });
     lan.tcp(66, 7, 445, Some(SYN_ACK));
     lan.sweep();

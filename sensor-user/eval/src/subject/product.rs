@@ -4,7 +4,7 @@ use sensor_core::datapath::Datapath;
 use sensor_core::engine::{Engine, Output};
 use sensor_core::event::{Event, FlowEnded};
 use sensor_core::observation::{DropReason, DropSeen, FlowId, Observation, Verdict};
-use sensor_core::policy::class::Kind;
+use sensor_core::policy::class::Criticality;
 use sensor_core::policy::{self, Decision, Save, Target};
 use sensor_core::settings::{Mode, Settings};
 use sensor_core::time::{MILLISECOND, SECOND, Time};
@@ -29,7 +29,7 @@ pub fn settings(site: &Site, mode: Mode) -> Settings {
         let macs = site.of(class).iter().filter_map(|id| site.hosts.get(*id));
         let members = macs.map(|host| Target::Mac(host.mac)).collect();
         let named = class.name().parse();
-        let of_kind = policy::class::Class::of_kind(Kind::Other);
+        let of_kind = policy::class::Class::of_kind(Criticality::Other);
         settings.classes.extend(named.ok().map(|name| (name, policy::class::Class { members, ..of_kind })));
     }
     for id in site.of(Class::Nms) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Known, Macs, QUARREL, finding, is_virtual};
 use crate::addr::Mac;
@@ -48,7 +48,7 @@ pub struct Claim {
 }
 
 /// A second one that claims an address.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Rival {
     mac: Mac,
     sender: Mac,
@@ -63,7 +63,7 @@ struct Rival {
     moved: bool,
 }
 
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Binding {
     /// Who claimed it first.
     mac: Mac,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::claims::{Claim, Claims};
 use super::{Known, QUARREL, finding};
@@ -23,7 +23,7 @@ const MOVED: u32 = 3;
 const REDIRECT: u16 = 5;
 
 /// The way of one client to one host behind a router.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Hop {
     mac: Mac,
     last: Time,
@@ -35,7 +35,7 @@ struct Hop {
 }
 
 /// A claim to one client.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Whisper {
     ip: IpAddr,
     time: Time,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::finding;
 use crate::addr::Mac;
@@ -23,14 +23,14 @@ const LOOP: u32 = 4;
 /// New MAC addresses at a port within it that are too many. macof, the tool for it, makes 100,000.
 const NEW: u32 = 4_096;
 
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Place {
     port: u8,
     window_start: Time,
     moves: u32,
 }
 
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Fresh {
     window_start: Time,
     count: u32,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use sensor_ebpf::flow::mix;
 
 /// Bits of a set.
@@ -12,7 +12,7 @@ const BUCKETS: usize = 64;
 
 /// A set of which only the size is asked for: linear counting (Whang, Vander-Zanden, Taylor, ACM TODS 15, 1990). Off by
 /// less than one up to about 20, by a few percent up to 1,000; about 3,200 at most.
-#[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub(super) struct Distinct([u64; BITS / 64]);
 
 impl Distinct {
@@ -33,7 +33,7 @@ impl Distinct {
 }
 
 /// How often things come, by the bucket of their hash.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub(super) struct Histogram([u16; BUCKETS]);
 
 impl Default for Histogram {

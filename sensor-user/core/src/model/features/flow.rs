@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::{Feature, Service, feature, flag, log_ratio, part, row};
 use crate::addr::is_host;
@@ -16,7 +16,7 @@ use crate::time::SECOND;
 pub const WIDTH: usize = 41;
 
 /// What was known of a conversation when it began.
-#[derive(Clone, Copy, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Opening {
     /// The device never tried the destination before.
     pub new_peer: bool,

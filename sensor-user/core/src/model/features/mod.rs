@@ -18,7 +18,7 @@ pub mod window;
 pub use service::Service;
 pub use watch::Watch;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::scale::Form;
 
@@ -41,7 +41,9 @@ pub struct Label {
 }
 
 /// What rows are about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
+)]
 pub enum Subject {
     /// A conversation that ended.
     Flow,

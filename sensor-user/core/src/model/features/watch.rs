@@ -4,7 +4,7 @@
 //! end at one moment; who is silent has no window. What is *lately* is the window under way and the one before it, if that
 //! ended no longer ago than a window.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::flow::{self, Opening, Talk, is_to_group};
 use super::part;
@@ -20,7 +20,7 @@ use crate::time::Time;
 /// New destinations, first contacts judged, and those of them that failed.
 type Lately = [u32; 3];
 
-#[derive(Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Habit {
     /// When its last window began.
     start: Time,

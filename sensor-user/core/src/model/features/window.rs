@@ -1,6 +1,6 @@
 //! The row of a device in a stretch of time.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use super::distinct::{Distinct, Histogram, hash_ip, hash_net};
 use super::{Feature, Service, feature, flag, log_ratio, part, row};
@@ -19,7 +19,7 @@ const PARTS: u64 = 60;
 
 /// What a device did in a window, in fixed memory. Conversations count when they begin, their packets and bytes when they
 /// end. ARP has counts of its own: it asks for a destination before the packets do.
-#[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Tally {
     /// Conversations begun, and begun by others with the device.
     flows: [f32; 2],
