@@ -366,7 +366,7 @@ impl Contacts {
             (_, true) if contact.id.proto == TCP => {
                 let dark = contact.settled && !contact.alive;
                 let (queue, least) =
-                    if dark { (TCP_DARK, settings.dark_answer_ns / 2) } else { (TCP_INSIDE, LEAST) };
+                    if dark { (TCP_DARK, settings.dark_answer_ns / 4) } else { (TCP_INSIDE, LEAST) };
                 (queue, self.times.patience(least, settings.internal_answer_ns))
             }
             (_, true) => (1, settings.internal_answer_ns),

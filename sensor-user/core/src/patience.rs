@@ -6,8 +6,8 @@
 //! Counted are the times first contacts by TCP inside took to be answered, also those answered after they were given up:
 //! each pair of device and service once, so that no busy pair makes the others seem slow. The wait is [`MARGIN`] times
 //! what all but one in a thousand took, at least [`LEAST`] for a network that stalls a moment, and at most what is
-//! configured, which it is until [`ENOUGH`] were counted. At an address where nobody was heard all day, the least is half
-//! that of an ARP request for such a one: there is nobody who could stall. An answer that comes later takes the failure back,
+//! configured, which it is until [`ENOUGH`] were counted. At an address where nobody was heard all day, the least is a quarter
+//! of that of an ARP request for such a one: there is nobody who could stall. An answer that comes later takes the failure back,
 //! as one by ARP does not.
 
 use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
