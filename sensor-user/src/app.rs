@@ -266,7 +266,7 @@ fn take_up(options: &RunOptions, now: Now, engine: &mut Engine) {
     let dir = options.state_dir.join(record::DIR);
     let failed = |what: &dyn std::fmt::Display| log::warn!("what was learned before is not taken up: {what}");
     let Some(last) = record::last_state(&dir, now, |error| failed(error)) else { return };
-    match engine.take_up(last.saved, last.ahead_ns, &last.state) {
+    match engine.take_up(&last, now.mono) {
         Ok(anew) => {
             let ago = now.mono.since(last.saved.by_clock_ahead(last.ahead_ns)) / SECOND * SECOND;
             log::info!("what was learned before is taken up, as it was {} ago", crate::duration::show(ago));

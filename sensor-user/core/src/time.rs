@@ -84,9 +84,9 @@ thread_local! {
 /// Reads what was saved by another clock, which the clock now is ahead of by `ns`: all times are given by the clock now. Borsh
 /// has no other way to tell a type what it is read for.
 pub fn read_by_clock_ahead<T>(ns: i64, read: impl FnOnce() -> T) -> T {
-    AHEAD.set(ns);
+    let before = AHEAD.replace(ns);
     let value = read();
-    AHEAD.set(0);
+    AHEAD.set(before);
     value
 }
 

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use sensor_core::detect::unusual::InForce;
-use sensor_core::engine::Engine;
-use sensor_core::event::{Event, Timed};
+use sensor_core::engine::{Engine, LastState};
+use sensor_core::event::{CardStep, Change, Event, Timed};
 use sensor_core::state::{State, THINKING};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 
@@ -56,8 +56,8 @@ const MAX_WAITING: usize = 128 << 20;
 const WAITING: usize = 1_024;
 /// After a segment that had to end a new one begins after this time: a disk that is full is not tried all the time.
 const PAUSE: u64 = MINUTE;
-/// A machine was off for no longer than this, ns: that the week has its days is learned, too.
-const LONGEST_OFF: u64 = 7 * 24 * HOUR;
+/// A machine was off for no longer than this, ns: services that answered, and what devices do day by day, are known for a week.
+const LONGEST_OFF: u64 = 3 * 24 * HOUR;
 /// How long the end waits for the disk.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -134,7 +134,9 @@ pub struct Recorder {
     config: String,
     enforce: bool,
     every_ns: u64,
-    /// When the next segment begins.
+    /// When the last segment began.
+    begun: Time,
+    /// When the next one does.
     next: Time,
     /// A segment is open, and nothing is missing in it.
     open: bool,
@@ -182,6 +184,7 @@ impl Recorder {
             config,
             enforce,
             every_ns: keeping.every_ns,
+            begun: Time::EARLIEST,
             next: Time::EARLIEST,
             open: false,
             written: 0,
@@ -223,8 +226,12 @@ impl Recorder {
         }
     }
 
-    /// Something was told. If it is about an incident it belongs to the record.
+    /// Something was told. If it is about an incident it belongs to the record. What was forgiven must not come back with what
+    /// was saved before: then the next segment begins soon.
     pub fn told(&mut self, timed: &Timed, teller: &Teller) {
+        if forgives(&timed.event) {
+            self.next = self.next.min(self.begun.plus(PAUSE));
+        }
         if !self.open || !is_of_incident(&timed.event) {
             return;
         }
@@ -244,7 +251,7 @@ impl Recorder {
     }
 
     fn begin(&mut self, now: Now, engine: &Engine, teller: &Teller) {
-        self.next = now.mono.plus(self.every_ns);
+        (self.begun, self.next) = (now.mono, now.mono.plus(self.every_ns));
         let mut state = Vec::new();
         if let Err(error) = engine.save(&mut state) {
             log::error!("the record cannot go on: what the engine has in mind cannot be saved: {error}");
@@ -304,17 +311,6 @@ impl Recorder {
     }
 }
 
-/// What the last daemon had in mind.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LastState {
-    /// When it was saved, by the clock of that boot.
-    pub saved: Time,
-    /// By how much the clock of this boot is ahead of that one, ns; 0 within one boot.
-    pub ahead_ns: i64,
-    /// For [`Engine::take_up`].
-    pub state: Vec<u8>,
-}
-
 /// What the last daemon had in mind when it was last saved; none if there is nothing. What cannot be read is told.
 pub fn last_state(dir: &Path, now: Now, told: impl FnMut(&RecordError)) -> Option<LastState> {
     last_state_in_boot(dir, &store::boot_id(), now, told)
@@ -351,6 +347,17 @@ impl Begin {
         }
         let off = now.unix_ns.saturating_sub(self.saved_unix_ns).max(0).unsigned_abs().min(LONGEST_OFF);
         now.mono.minus(off).signed().saturating_sub(self.saved.signed())
+    }
+}
+
+/// Whether somebody may have a cleaner slate by an event.
+fn forgives(event: &Event) -> bool {
+    let released = |change: &Change| matches!(change, Change::Released | Change::Expired);
+    match event {
+        Event::Isolation(isolation) => released(&isolation.change),
+        Event::Card(card) => card.step == CardStep::Forgotten,
+        Event::Approval(_) | Event::Judgement(_) | Event::Window(_) => true,
+        _ => false,
     }
 }
 

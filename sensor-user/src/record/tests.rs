@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sensor_core::addr::Mac;
-use sensor_core::engine::{Engine, Output};
+use sensor_core::engine::{Command, Engine, Output, Which, Who};
 use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation, Verdict};
+use sensor_core::policy::Target;
 use sensor_core::settings::Mode;
 use sensor_core::time::{MILLISECOND, SECOND, Time};
 use serde_json::Value;
@@ -109,8 +110,9 @@ fn what_was_learned_is_there_for_the_next_daemon() {
     let last = last_state(dir.path(), ended, none).unwrap();
     assert_eq!((last.saved, last.ahead_ns), (ended.mono, 0));
     let mut engine = Engine::new(config::parse(CONFIG.as_bytes()).unwrap().settings);
-    engine.take_up(last.saved, 0, &last.state).unwrap();
-    assert!(engine.take_up(last.saved, 0, &last.state[..last.state.len() / 2]).is_err(), "cut short");
+    engine.take_up(&last, ended.mono).unwrap();
+    let state = last.state[..last.state.len() / 2].to_vec();
+    assert!(engine.take_up(&LastState { state, ..last.clone() }, ended.mono).is_err(), "cut short");
     // One that had just begun when the power failed: the one before counts.
     let newest = read::newest_first(dir.path())[0].clone();
     let bytes = fs::read(&newest).unwrap();
@@ -118,6 +120,21 @@ fn what_was_learned_is_there_for_the_next_daemon() {
     assert_eq!(last_state(dir.path(), ended, |_| {}), Some(last));
     fs::write(newest.with_file_name("18446744073709551614.segment"), b"nothing").unwrap();
     assert!(last_state(dir.path(), ended, |_| {}).is_none());
+}
+
+#[test]
+fn what_was_forgiven_is_on_the_disk_within_a_minute() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(dir.path(), Keeping { every_ns: HOUR, ..KEEPING });
+    daemon.scan(1);
+    daemon.wait(2);
+    let (held, mut out) = (Who::Target(Target::Mac(Mac([2, 0, 0, 0, 0, 1]))), Output::default());
+    daemon.engine.command(daemon.now, Command::Remove(Which::Held(held)), &mut out).unwrap();
+    daemon.turn(out);
+    daemon.wait(61);
+    daemon.stop();
+    // The first, the one after it, and the one at the end.
+    assert_eq!(read::newest_first(dir.path()).len(), 3);
 }
 
 #[test]

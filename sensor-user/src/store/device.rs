@@ -228,7 +228,8 @@ fn times(row: &Row<'_>, boot_id: &str, now: Now) -> Result<Times, String> {
     Ok(Times {
         first_seen: mono("first_mono_ns")?.by_clock_ahead(ahead),
         last_seen: last_seen.by_clock_ahead(ahead),
-        clean_since: mono("clean_mono_ns")?.by_clock_ahead(ahead),
+        // With a clock that is not set it could be to come, and all that is found until then would be forgotten.
+        clean_since: mono("clean_mono_ns")?.by_clock_ahead(ahead).min(now.mono),
     })
 }
 

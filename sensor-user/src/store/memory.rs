@@ -191,7 +191,7 @@ fn shared_value(shared: &Shared) -> Value {
     json!({ "members": members, "refuted": shared.refuted.map(WhyTwo::name) })
 }
 
-/// Its beginning goes by its end: both are to come when it is written, and only what is to come can be said by any clock.
+/// Its beginning goes by its end, which is kept by both clocks.
 fn window_value(window: &Window) -> Value {
     let (cover, length) = (window.cover.to_string(), window.until.since(window.from));
     let targets: Vec<String> = match &window.cover {

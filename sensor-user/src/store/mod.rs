@@ -187,10 +187,11 @@ impl Store {
         let mut blocks = Vec::new();
         for row in store.rows().map_err(|error| StoreError::of(&store.path, error))? {
             match row.read(&store.boot_id, now) {
-                Ok(block) => blocks.extend(block),
+                Ok(block) => blocks.push(block),
                 Err(what) => return Err(StoreError::Row { path: store.path, id: row.id, what }),
             }
         }
+        blocks.retain(|block| block.until.is_none_or(|until| until > now.mono));
         Ok(blocks)
     }
 
@@ -221,22 +222,20 @@ impl Store {
         Ok(Some((Self { db, path, boot_id, pending: BTreeMap::new(), _lock }, found)))
     }
 
-    /// The entries that still hold, oldest first; those whose time is up are deleted. One that cannot be understood is
-    /// set aside and told: it must not keep the others from being enforced.
+    /// The entries, oldest first, also those whose time was up meanwhile: whoever is released starts with a clean slate, which
+    /// is the engine's to give. One that cannot be understood is set aside and told: it must not keep the others from being
+    /// enforced.
     pub fn load(&mut self, now: Now) -> Result<Vec<Block>, StoreError> {
         let mut blocks = Vec::new();
-        let mut gone = Vec::new();
         for row in self.rows().map_err(|error| StoreError::of(&self.path, error))? {
             match row.read(&self.boot_id, now) {
-                Ok(Some(block)) => blocks.push(block),
-                Ok(None) => gone.push(Save::Forget(row.id)),
+                Ok(block) => blocks.push(block),
                 Err(what) => {
                     self.set_aside(row.id, &what).map_err(|error| StoreError::of(&self.path, error))?;
                     log::error!("{}", StoreError::Row { path: self.path.clone(), id: row.id, what });
                 }
             }
         }
-        self.save(&gone, now)?;
         Ok(blocks)
     }
 

@@ -94,13 +94,10 @@ impl Row {
         }
     }
 
-    /// The entry, in times of this boot; none if its time is up. Fails with what cannot be understood.
-    pub fn read(&self, boot_id: &str, now: Now) -> Result<Option<Block>, String> {
+    /// The entry, in times of this boot. Fails with what cannot be understood.
+    pub fn read(&self, boot_id: &str, now: Now) -> Result<Block, String> {
         let (since, until) = self.span.times(boot_id, now);
-        if until.is_some_and(|until| until <= now.mono) {
-            return Ok(None);
-        }
-        let block = Block {
+        Ok(Block {
             id: self.id,
             targets: self.targets()?,
             level: self.level.parse()?,
@@ -112,8 +109,7 @@ impl Row {
             since,
             until,
             would: self.would,
-        };
-        Ok(Some(block))
+        })
     }
 
     fn targets(&self) -> Result<Vec<Target>, String> {

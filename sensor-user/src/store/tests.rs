@@ -81,13 +81,9 @@ fn entries_survive_a_restart() {
     let incident = Block { origin: Origin::Incident(7), would: true, ..block(3, Some(NOW.mono.plus(HOUR))) };
     let saves = [&forever, &hour, &incident].map(|b| Save::Put(b.clone()));
     open(&dir).save(&saves, NOW).unwrap();
-    assert_eq!(open(&dir).load(later(MINUTE)).unwrap(), [forever.clone(), hour, incident]);
-    assert_eq!(
-        open(&dir).load(later(2 * HOUR)).unwrap(),
-        std::slice::from_ref(&forever),
-        "what is over is dropped"
-    );
-    assert_eq!(open(&dir).load(NOW).unwrap(), [forever], "and deleted");
+    let all = [forever, hour, incident];
+    assert_eq!(open(&dir).load(later(MINUTE)).unwrap(), all);
+    assert_eq!(open(&dir).load(later(2 * HOUR)).unwrap(), all, "the engine releases who is held too long");
 }
 
 #[test]
@@ -130,7 +126,9 @@ fn after_a_reboot_the_wall_clock_counts() {
     assert_eq!(boot("boot-2", uptime, later), [(1, Some(Time::at(uptime + 40 * MINUTE))), (2, None)]);
     // The battery of the clock was empty: 1970. The entry lasts its full hour, not half a century.
     assert_eq!(boot("boot-3", uptime, 0), [(1, Some(Time::at(uptime + HOUR))), (2, None)]);
-    assert_eq!(boot("boot-4", uptime, NOW.unix_ns + HOUR as i64), [(2, None)]);
+    // It is over, and the engine releases its device.
+    let over = NOW.unix_ns + HOUR as i64;
+    assert_eq!(boot("boot-4", uptime, over), [(1, Some(Time::at(uptime))), (2, None)]);
 }
 
 #[test]
@@ -642,6 +640,7 @@ fn after_a_reboot_a_device_is_as_old_as_it_was() {
         let store = Store::open_in_boot(dir.path(), name).unwrap();
         let now = Now { mono: Time::at(mono), unix_ns };
         let device = store.devices(now).unwrap().0.remove(0);
+        assert!(device.clean_since <= now.mono, "what is found from now on counts");
         [device.first_seen, device.last_seen, device.clean_since].map(|time| now.mono.since(time))
     };
     let hours = |n: u64| NOW.unix_ns + (n * HOUR) as i64;
@@ -651,6 +650,10 @@ fn after_a_reboot_a_device_is_as_old_as_it_was() {
     }
     // The battery of the clock was empty: what was seen last is as of now.
     assert_eq!(boot("3", 10 * SECOND, 0), [3 * HOUR + MINUTE, 0, HOUR + MINUTE]);
+    // Released after it was seen last.
+    let device = Kept { clean_since: NOW.mono.plus(HOUR), ..kept(NOW.mono.minus(3 * HOUR), NOW.mono) };
+    open(&dir).save(&[Save::Device(Box::new(device))], later(HOUR)).unwrap();
+    assert_eq!(boot("4", 10 * SECOND, 0), [3 * HOUR, 0, 0]);
 }
 
 #[test]
@@ -778,9 +781,8 @@ proptest! {
     #[test]
     fn an_entry_comes_back_as_it_went(block in any_block()) {
         let now = Now { mono: Time::at(0), unix_ns: 0 };
-        let over = block.until.is_some_and(|until| until.ns() == 0);
         let back = Row::new(&block, "boot", now).read("boot", now);
-        prop_assert_eq!(back, Ok((!over).then_some(block)));
+        prop_assert_eq!(back, Ok(block));
     }
 
     #[test]

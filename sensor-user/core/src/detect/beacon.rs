@@ -135,6 +135,10 @@ fn least(inside: bool, port: u16, learned: bool) -> Option<usize> {
 }
 
 impl Detector for Beacon {
+    fn rebooted(&mut self, off_ns: u64) {
+        self.since = self.since.map(|since| since.plus(off_ns));
+    }
+
     fn ended(&mut self, ended: &Ended<'_>, now: Time, found: &mut Vec<Finding>) {
         let flow = ended.flow;
         let id = &flow.id;

@@ -90,6 +90,10 @@ impl Exfil {
 }
 
 impl Detector for Exfil {
+    fn rebooted(&mut self, off_ns: u64) {
+        self.since = self.since.map(|since| since.plus(off_ns));
+    }
+
     fn went(&mut self, went: &Went<'_>, found: &mut Vec<Finding>) {
         if went.id.kind != Kind::Ip || !is_host(went.id.dst) {
             return;

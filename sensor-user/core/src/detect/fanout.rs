@@ -12,6 +12,7 @@
 //! held against the same limit.
 //! Known false alarms: peer-to-peer programs, a monitoring station's first round. It alerts and never isolates alone.
 
+use std::io;
 use std::net::IpAddr;
 
 use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
@@ -62,15 +63,21 @@ struct Habit {
     /// Most destinations in each remembered window, [`HISTORY`] rows by inside and outside; a ring.
     #[borsh(
         serialize_with = "save_array",
-        deserialize_with = "load_array",
+        deserialize_with = "load_history",
         schema(with_funcs(
-            declaration = "<Vec<f32> as BorshSchema>::declaration",
-            definitions = "<Vec<f32> as BorshSchema>::add_definitions_recursively"
+            declaration = "<[[f32; 2]; HISTORY] as BorshSchema>::declaration",
+            definitions = "<[[f32; 2]; HISTORY] as BorshSchema>::add_definitions_recursively"
         ))
     )]
     history: Array2<f32>,
     usual: [u32; 2],
     sides: [Side; 2],
+}
+
+fn load_history<R: io::Read>(reader: &mut R) -> io::Result<Array2<f32>> {
+    let history = load_array(reader)?;
+    let fits = history.dim() == (HISTORY, 2);
+    if fits { Ok(history) } else { Err(io::Error::other("the windows of a fan-out are too many or too few")) }
 }
 
 /// The detector.

@@ -77,7 +77,8 @@ struct Face {
     usual: [bool; FULL.len()],
     /// The usual one heard last.
     ttl: u8,
-    port: u8,
+    /// Where it was heard last; none: not since the machine was started.
+    port: Option<u8>,
     /// It was heard at another port than before since the last usual one.
     moved: bool,
     rival: Option<Rival>,
@@ -131,6 +132,10 @@ fn is_handshake(seen: &FlowSeen) -> bool {
 }
 
 impl Detector for Identity {
+    fn rebooted(&mut self, _off_ns: u64) {
+        self.faces.values_mut().for_each(|face| face.port = None);
+    }
+
     fn began(&mut self, began: &Began<'_>, found: &mut Vec<Finding>) {
         let (seen, id) = (began.seen, &began.seen.id);
         let tcp = id.kind == Kind::Ip && id.proto == TCP;
@@ -178,7 +183,7 @@ impl Face {
             handshakes: 0,
             usual: [false; FULL.len()],
             ttl: seen.ttl,
-            port: seen.id.port,
+            port: Some(seen.id.port),
             moved: false,
             rival: None,
             told_at: None,
@@ -198,7 +203,7 @@ impl Face {
     /// Notes a handshake; gives what is wrong with it, if anything: signature, severity, since when.
     fn hear(&mut self, seen: &FlowSeen) -> Option<(&'static str, u8, Time)> {
         let (ttl, now) = (seen.ttl, seen.time);
-        self.moved |= std::mem::replace(&mut self.port, seen.id.port) != seen.id.port;
+        self.moved |= self.port.replace(seen.id.port).is_some_and(|port| port != seen.id.port);
         if now.since(self.first) < LEARNING || self.handshakes < LEAST {
             self.accept(ttl);
         }

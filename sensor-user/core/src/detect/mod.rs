@@ -192,6 +192,9 @@ pub trait Detector: State + Send {
     /// What there was against a device is forgotten: what it did before says nothing of others either.
     fn absolved(&mut self, _device: DeviceKey, _now: Time) {}
 
+    /// The machine was off for so long, ns: nothing was learned meanwhile, and its ports may have other numbers now.
+    fn rebooted(&mut self, _off_ns: u64) {}
+
     /// What is usual for a device, for those that learn it.
     fn usual(&self, _device: DeviceKey) -> Option<Usual> {
         None

@@ -145,6 +145,10 @@ impl Novelty {
 }
 
 impl Detector for Novelty {
+    fn rebooted(&mut self, off_ns: u64) {
+        self.since = self.since.map(|since| since.plus(off_ns));
+    }
+
     fn began(&mut self, began: &Began<'_>, _found: &mut Vec<Finding>) {
         let id = &began.seen.id;
         if id.kind == Kind::Ip && id.proto == UDP && id.dport == DISCOVERY && !is_host(id.dst) {

@@ -133,6 +133,10 @@ impl Rewrite {
 }
 
 impl Detector for Rewrite {
+    fn rebooted(&mut self, off_ns: u64) {
+        self.since = self.since.map(|since| since.plus(off_ns));
+    }
+
     fn went(&mut self, went: &Went<'_>, found: &mut Vec<Finding>) {
         let now = went.progress.last;
         let since = *self.since.get_or_insert(went.progress.first);

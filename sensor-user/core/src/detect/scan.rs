@@ -222,7 +222,7 @@ fn usual(permille: u16, settings: &ScanSettings) -> f64 {
 /// Adds a time to the last few.
 fn keep_last(times: &mut VecDeque<Time>, most: usize, time: Time) {
     times.push_back(time);
-    if times.len() > most {
+    while times.len() > most {
         times.pop_front();
     }
 }

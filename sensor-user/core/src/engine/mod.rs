@@ -64,6 +64,7 @@ pub use devices::MAX_EDITS;
 use follow::Following;
 pub use input::{Input, Notes};
 pub use merge::Remark;
+pub use recall::LastState;
 use review::Reviews;
 use state::Detectors;
 use window::Windows;

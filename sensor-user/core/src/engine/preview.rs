@@ -25,10 +25,10 @@ const ATTACK: u64 = 10 * MINUTE;
 
 impl Engine {
     /// Since when what the device of a finding began is part of the attack. None if that is not known: what was there
-    /// before the sensor looked is how the network is.
+    /// before the sensor first looked is how the network is.
     pub(super) fn attack_since(&self, finding: &Finding, now: Time) -> Option<Time> {
         let recent = now.minus(ATTACK);
-        let heard = self.heard_since.is_some_and(|since| since <= recent);
+        let heard = self.begun.is_some_and(|begun| begun <= recent);
         heard.then(|| finding.first_evidence.max(recent))
     }
 

@@ -11,40 +11,59 @@ use crate::time::{Time, read_by_clock_ahead};
 
 use super::{Engine, Output};
 
+/// What an earlier run had in mind when it was saved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastState {
+    /// When that was, by the clock of its boot.
+    pub saved: Time,
+    /// By how much the clock now is ahead of that one, ns: 0 within one boot.
+    pub ahead_ns: i64,
+    /// The bytes.
+    pub state: Vec<u8>,
+}
+
 impl Engine {
-    /// Takes up what an earlier run had learned, and the evidence it had, as it was when it was `saved`: whom devices talk to,
+    /// Takes up what an earlier run had learned, and the evidence it had, as it was when it was saved: whom devices talk to,
     /// what is usual. Contacts it was in the middle of are not taken up; nor is what is held against somebody who was released
-    /// since. The clock now is ahead of the one then by `ahead_ns`: not 0 after the machine was started anew. Another build may
-    /// have saved it: what that laid out in another way begins anew, and is named in what is returned. Call it once, after
-    /// [`Engine::resume`].
+    /// since. Another build may have saved it: what that laid out in another way begins anew, and is named in what is returned.
+    /// Call it once, after [`Engine::resume`].
     ///
     /// # Errors
     ///
     /// If these bytes are none of an engine, or whom devices talk to is laid out in another way; then nothing is taken up.
-    pub fn take_up(&mut self, saved: Time, ahead_ns: i64, mut state: &[u8]) -> io::Result<Vec<&'static str>> {
+    pub fn take_up(&mut self, last: &LastState, now: Time) -> io::Result<Vec<&'static str>> {
         let mut before = Self::new(self.settings.clone());
-        let mut anew = read_by_clock_ahead(ahead_ns, || load_known_parts(before.parts_mut(), &mut state))?;
+        let mut state = &last.state[..];
+        let mut anew =
+            read_by_clock_ahead(last.ahead_ns, || load_known_parts(before.parts_mut(), &mut state))?;
         // A sensor that believes to be settled, and knows none of this, takes everybody for a scanner.
         if let Some(missing) =
             ["contacts", "services", "success", "begun"].iter().find(|name| anew.contains(name))
         {
             return Err(io::Error::other(format!("another build wrote {missing} in another way")));
         }
-        let saved = saved.by_clock_ahead(ahead_ns);
+        let saved = last.saved.by_clock_ahead(last.ahead_ns);
         self.inventory.forgive_as(&before.inventory);
         let Self { contacts, services, success, detectors, ledger, begun, heard_since, .. } = before;
         self.contacts.take_up(contacts);
         (self.services, self.success, self.detectors) = (services, success, detectors);
         (self.ledger, self.begun) = (ledger, begun);
-        if ahead_ns == 0 {
-            // While the machine was off addresses may have changed hands.
+        if last.ahead_ns == 0 {
             self.heard_since = heard_since;
+        } else {
+            // While the machine was off nobody learned, and addresses may have changed hands.
+            let off_ns = now.since(saved);
+            self.begun = begun.map(|begun| begun.plus(off_ns));
+            self.detectors.rebooted(off_ns);
         }
         for device in self.inventory.iter().filter(|device| device.clean_since >= saved) {
             self.ledger.absolve(device.key);
             self.detectors.absolve(device.key, device.clean_since);
         }
-        anew.retain(|name| *name == "ledger" || detect::names().any(|detector| detector == *name));
+        // All that was forgiven is in the inventory.
+        anew.retain(|name| {
+            ["ledger", "inventory"].contains(name) || detect::names().any(|detector| detector == *name)
+        });
         Ok(anew)
     }
 

@@ -80,6 +80,13 @@ impl Detectors {
         }
     }
 
+    /// The machine was off for so long, ns.
+    pub fn rebooted(&mut self, off_ns: u64) {
+        for detector in &mut self.registered {
+            detector.rebooted(off_ns);
+        }
+    }
+
     /// What there was against a device is forgotten.
     pub fn absolve(&mut self, device: DeviceKey, now: Time) {
         for detector in &mut self.registered {

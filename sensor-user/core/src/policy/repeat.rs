@@ -28,8 +28,7 @@ pub struct Past {
     pub level: Level,
     /// What that was for.
     pub family: Family,
-    /// When it is forgotten: [`FORGOTTEN`] after its time is up. (That may be before the machine started, a moment for which
-    /// the clock has no number; this one is always to come.)
+    /// When it is forgotten: [`FORGOTTEN`] after its time is up.
     pub forgotten: Time,
 }
 

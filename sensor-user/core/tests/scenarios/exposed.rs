@@ -146,7 +146,8 @@ fn it_goes_on_in_the_next_daemon_but_for_who_was_released_since_it_was_saved() {
             lan.pass(SECOND);
         }
         let mut next = lan.restarted(|settings| settings);
-        next.engine.take_up(saved, 0, &state).unwrap();
+        let last = LastState { saved, ahead_ns: 0, state: state.clone() };
+        next.engine.take_up(&last, next.now).unwrap();
         next.tcp(6, 50, 445, Some(SYN_ACK));
         assert_eq!(next.exposed().is_empty(), released, "{released}");
     }

@@ -94,9 +94,9 @@ fn a_device_is_raised_in_place_as_the_evidence_grows() {
 
 #[test]
 fn what_was_learned_and_found_goes_on_in_the_next_daemon_but_for_who_was_released() {
-    let next = |lan: &Lan, saved: &(Time, Vec<u8>)| {
+    let next = |lan: &Lan, last: &LastState| {
         let mut next = lan.restarted(|settings| settings);
-        next.engine.take_up(saved.0, 0, &saved.1).unwrap();
+        next.engine.take_up(last, lan.now).unwrap();
         next
     };
     let known = |lan: &mut Lan| {
@@ -105,7 +105,7 @@ fn what_was_learned_and_found_goes_on_in_the_next_daemon_but_for_who_was_release
         lan.pass(MINUTE);
         let mut state = Vec::new();
         lan.engine.save(&mut state).unwrap();
-        (lan.now, state)
+        LastState { saved: lan.now, ahead_ns: 0, state }
     };
     let mut lan = used(graded());
     let saved = known(&mut lan);
@@ -141,13 +141,14 @@ fn of_what_another_build_learned_all_is_taken_up_that_is_laid_out_the_same() {
     let lan = used(graded());
     let mut state = Vec::new();
     lan.engine.save(&mut state).unwrap();
+    let last = |state| LastState { saved: lan.now, ahead_ns: 0, state };
     // The layout stands behind the name, which stands behind its length.
     let other = |name: &str| {
         let named = [&(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
         let at = state.windows(named.len()).position(|bytes| bytes == named).unwrap();
         let mut state = state.clone();
         state[at + named.len()] ^= 1;
-        lan.restarted(|settings| settings).engine.take_up(lan.now, 0, &state)
+        lan.restarted(|settings| settings).engine.take_up(&last(state), lan.now)
     };
     assert_eq!(other("novelty").unwrap(), ["novelty"]);
     assert_eq!(other("unusual").unwrap(), ["unusual"]);
@@ -162,9 +163,24 @@ fn of_what_another_build_learned_all_is_taken_up_that_is_laid_out_the_same() {
         let mut damaged = state.clone();
         damaged[at] ^= 0x81;
         let mut next = lan.restarted(|settings| settings);
-        drop(next.engine.take_up(lan.now, 0, &damaged));
-        assert!(next.engine.take_up(lan.now, 0, &state[..at]).is_err());
+        drop(next.engine.take_up(&last(damaged), lan.now));
+        assert!(next.engine.take_up(&last(state[..at].to_vec()), lan.now).is_err());
         next.fail(66, 100, 7);
+    }
+}
+
+#[test]
+fn nobody_learns_while_the_machine_is_off() {
+    for (watched, settles) in [(HOUR, false), (23 * HOUR, false), (25 * HOUR, true)] {
+        let mut lan = Lan::new(graded());
+        lan.populate(1..=120);
+        lan.tcp(66, 3, 104, Some(SYN_ACK));
+        lan.pass(watched);
+        lan.tcp(66, 3, 104, Some(SYN_ACK));
+        lan.pass(2 * MINUTE);
+        let mut next = lan.rebooted(30 * HOUR);
+        next.fail(66, 130, 7);
+        assert_eq!(!next.entries().is_empty(), settles, "watched for {watched} ns");
     }
 }
 
@@ -186,9 +202,16 @@ fn the_first_day_does_not_begin_anew_with_the_machine() {
     lan.fail(66, 100, 5);
     let until = lan.entries()[0].until.unwrap();
     let left = until.since(lan.now);
-    let next = lan.rebooted(MINUTE);
+    let mut next = lan.rebooted(MINUTE);
     assert_eq!(next.entries()[0].until.unwrap().since(next.now), left - MINUTE);
-    assert_eq!(lan.rebooted(left).entries(), []);
+    next.fail(66, 105, 2);
+    assert_eq!(levels(&next), [Level::Pin]);
+    // Once its time is up it has a clean slate, as if the machine had run.
+    let mut next = lan.rebooted(left);
+    next.pass(SECOND);
+    assert_eq!((next.entries(), next.changes()), (vec![], vec![(Change::Expired, Level::Throttle)]));
+    next.fail(66, 105, 2);
+    assert_eq!(next.entries(), []);
     // Who was released is as free as before.
     let entry = lan.entries()[0].id;
     lan.engine.command(lan.now, Command::Remove(Which::Id(entry)), &mut lan.out).unwrap();

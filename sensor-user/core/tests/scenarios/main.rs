@@ -40,7 +40,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
-use sensor_core::engine::{Add, Command, CommandError, Engine, Output, Reply, Which, Who};
+use sensor_core::engine::{Add, Command, CommandError, Engine, LastState, Output, Reply, Which, Who};
 use sensor_core::event::{Action, Change, Event, Value};
 use sensor_core::observation::{EndReason, FlowId, FlowProgress, FlowSeen, Kind, Observation, Verdict};
 use sensor_core::policy::ruling::{Cause, Ruling};
@@ -142,7 +142,7 @@ impl Lan {
                 Save::ForgetCard(id) => drop(cards.remove(&id)),
             }
         }
-        let mut blocks = by_clock_ahead(ahead_ns, blocks);
+        let blocks = by_clock_ahead(ahead_ns, blocks);
         let memories: Vec<_> = by_clock_ahead(ahead_ns, memories.into_values().collect());
         for kept in devices.values_mut() {
             for time in [&mut kept.first_seen, &mut kept.last_seen, &mut kept.clean_since] {
@@ -157,7 +157,6 @@ impl Lan {
         out.saves.extend(devices.values().cloned().map(|kept| Save::Device(Box::new(kept))));
         out.saves.extend(cards.values().cloned().map(|card| Save::Card(Box::new(card))));
         engine.resume(devices.into_values().collect(), cards.into_values().collect());
-        blocks.retain(|_, block| block.until.is_none_or(|until| until > now));
         engine.restore(blocks.into_values().collect(), &mut out);
         engine.recall(memories, now, &mut out);
         Lan { engine, settings, out, now, sport: 40_000, place: (1, 0) }
@@ -177,7 +176,8 @@ impl Lan {
     fn next_at(&self, now: Time, ahead_ns: i64) -> Lan {
         let (mut next, mut state) = (self.started(|settings| settings, now, ahead_ns), Vec::new());
         self.engine.save(&mut state).unwrap();
-        assert!(next.engine.take_up(self.now, ahead_ns, &state).unwrap().is_empty());
+        let last = LastState { saved: self.now, ahead_ns, state };
+        assert!(next.engine.take_up(&last, now).unwrap().is_empty());
         next
     }
 

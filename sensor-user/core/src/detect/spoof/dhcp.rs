@@ -39,6 +39,11 @@ impl Dhcp {
         Self { servers: Lru::new(size), served: Lru::new(size), since: None }
     }
 
+    /// The machine was off for so long, ns: nobody learned meanwhile.
+    pub fn rebooted(&mut self, off_ns: u64) {
+        self.since = self.since.map(|since| since.plus(off_ns));
+    }
+
     /// Notes who answers clients.
     pub fn began(&mut self, began: &Began<'_>, found: &mut Vec<Finding>) {
         let (seen, id) = (began.seen, &began.seen.id);

@@ -155,6 +155,11 @@ fn is_standby(seen: &FlowSeen) -> bool {
 }
 
 impl Detector for Spoof {
+    fn rebooted(&mut self, off_ns: u64) {
+        self.dhcp.rebooted(off_ns);
+        self.places.rebooted();
+    }
+
     fn began(&mut self, began: &Began<'_>, found: &mut Vec<Finding>) {
         let seen = began.seen;
         if began.gateway {

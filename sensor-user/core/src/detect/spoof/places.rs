@@ -55,6 +55,12 @@ impl Places {
         Self { places, fresh: BTreeMap::new(), restless: (Time::EARLIEST, 0) }
     }
 
+    /// Ports may have other numbers now.
+    pub fn rebooted(&mut self) {
+        self.places.clear();
+        self.fresh.clear();
+    }
+
     /// Whether a MAC address changed its port within the last minute.
     pub fn has_moved(&self, mac: Mac, now: Time) -> bool {
         self.places.peek(&mac).is_some_and(|place| place.moves > 0 && now.since(place.window_start) < WINDOW)
