@@ -102,6 +102,9 @@ impl Engine {
         if action != Action::None {
             self.incidents.set_action(id, action.clone());
         }
+        if let Some(ruling) = &ruling {
+            self.windows.note(ruling, finding.device);
+        }
         let coverage = self.sighted(finding.flow.port);
         if let Some(incident) = self.incidents.get_mut(id) {
             incident.coverage = coverage;

@@ -44,10 +44,11 @@ impl Engine {
         }
         let saved = last.saved.by_clock_ahead(last.ahead_ns);
         self.inventory.forgive_as(&before.inventory);
-        let Self { contacts, services, success, detectors, ledger, begun, heard_since, .. } = before;
+        let Self { contacts, services, success, detectors, ledger, windows, begun, heard_since, .. } = before;
         self.contacts.take_up(contacts);
         (self.services, self.success, self.detectors) = (services, success, detectors);
         (self.ledger, self.begun) = (ledger, begun);
+        self.windows.take_up(windows);
         if last.ahead_ns == 0 {
             self.heard_since = heard_since;
         } else {
@@ -60,9 +61,10 @@ impl Engine {
             self.ledger.absolve(device.key);
             self.detectors.absolve(device.key, device.clean_since);
         }
-        // All that was forgiven is in the inventory.
+        // Who was forgiven is in the inventory.
         anew.retain(|name| {
-            ["ledger", "inventory"].contains(name) || detect::names().any(|detector| detector == *name)
+            ["ledger", "windows", "inventory"].contains(name)
+                || detect::names().any(|detector| detector == *name)
         });
         Ok(anew)
     }

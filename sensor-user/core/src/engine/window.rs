@@ -6,10 +6,9 @@ use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
 use crate::detect::Finding;
 use crate::event::{Event, Timed, WindowChange, WindowStep};
-use crate::incident::Incident;
 use crate::inventory::DeviceKey;
 use crate::policy::memory::Counter;
-use crate::policy::ruling::Cause;
+use crate::policy::ruling::{Cause, Ruling};
 use crate::policy::window::{AHEAD, Cover, LONGEST, MAX_WINDOWS, Window, WindowId};
 use crate::policy::{Memory, MemoryKey, Name, Save, Target};
 use crate::time::Time;
@@ -43,12 +42,17 @@ pub enum Whom {
     Device(String),
 }
 
+/// Devices that one window may spare. A site has fewer.
+const MAX_SPARED: usize = 10_000;
+
 /// The windows that are open or to come.
 #[derive(Debug, Default, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub(super) struct Windows {
     all: BTreeMap<WindowId, Window>,
     /// Those of which it was told that they are open.
     told: BTreeSet<WindowId>,
+    /// Whom each spared; no more than [`MAX_SPARED`].
+    spared: BTreeMap<WindowId, BTreeSet<DeviceKey>>,
     last: WindowId,
 }
 
@@ -67,6 +71,23 @@ impl Windows {
     pub fn recall(&mut self, window: Window) {
         self.skip_to(window.id);
         self.all.insert(window.id, window);
+    }
+
+    /// Whom an earlier run's windows spared, which go on in this one.
+    pub fn take_up(&mut self, before: Self) {
+        self.spared = before.spared;
+    }
+
+    /// A ruling about a device was lowered by what it names.
+    pub fn note(&mut self, ruling: &Ruling, device: DeviceKey) {
+        for step in &ruling.lowered {
+            if let Cause::Window { window } = step.why {
+                let spared = self.spared.entry(window).or_default();
+                if spared.len() < MAX_SPARED {
+                    spared.insert(device);
+                }
+            }
+        }
     }
 
     /// Numbers up to this were given.
@@ -147,13 +168,7 @@ impl Engine {
     /// Whoever a window spared starts with a clean slate when it is over: what was announced is not held against them, and
     /// if it goes on it is found anew, where a detector would not tell the same twice.
     fn forgive(&mut self, id: WindowId, now: Time) {
-        let spared = |incident: &&Incident| {
-            let lowered = incident.ruling.iter().flat_map(|ruling| &ruling.lowered);
-            lowered.into_iter().any(|step| step.why == Cause::Window { window: id })
-        };
-        let devices: BTreeSet<DeviceKey> =
-            self.incidents.newest_first().filter(spared).map(|incident| incident.device).collect();
-        for device in devices {
+        for device in self.windows.spared.remove(&id).unwrap_or_default() {
             self.absolve(device, now);
         }
     }

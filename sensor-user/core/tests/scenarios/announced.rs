@@ -7,6 +7,7 @@ use sensor_core::policy::window::{LONGEST, MAX_WINDOWS};
 use sensor_core::settings::{ApproveSettings, Otherwise, Segment};
 use sensor_core::time::MINUTE;
 
+use crate::graded::{graded, used};
 use crate::*;
 
 impl Lan {
@@ -151,6 +152,22 @@ fn a_window_goes_on_after_a_restart_and_ends_all_the_same() {
     let mut third = next.restarted(|settings| settings);
     assert_eq!(third.engine.snapshot(third.now).windows, []);
     assert!(third.announce(Whom::Everybody, 0, HOUR).unwrap() > id, "numbers are given once");
+}
+
+#[test]
+fn whom_a_window_spared_is_forgiven_after_a_restart_too() {
+    let mut lan = used(graded());
+    lan.tcp(66, 3, 104, Some(SYN_ACK));
+    lan.pass(MINUTE);
+    lan.announce(Whom::Everybody, 0, 5 * MINUTE).unwrap();
+    lan.fail(66, 100, 6);
+    for mut next in [lan.next(), lan.rebooted(0), lan.rebooted(MINUTE)] {
+        next.pass(5 * MINUTE);
+        next.fail(66, 106, 4);
+        assert_eq!(next.actions(), [], "nothing is held against it");
+        next.fail(66, 110, 3);
+        assert_eq!(next.actions(), [Action::Throttled, Action::Pinned], "what is found anew acts");
+    }
 }
 
 #[test]

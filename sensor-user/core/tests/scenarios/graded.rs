@@ -9,12 +9,12 @@ use crate::*;
 
 const DAY: u64 = 24 * HOUR;
 
-fn graded() -> Settings {
+pub(crate) fn graded() -> Settings {
     Settings { decide: DecideSettings { graded: true, highest: Level::Isolate }, ..enforcing() }
 }
 
 /// A network where host 66 has a server it used since yesterday.
-fn used(settings: Settings) -> Lan {
+pub(crate) fn used(settings: Settings) -> Lan {
     let mut lan = new(settings);
     lan.pass(DAY);
     lan
@@ -31,7 +31,7 @@ fn new(settings: Settings) -> Lan {
 
 impl Lan {
     /// Host n finds hosts from `from` on silent.
-    fn fail(&mut self, n: u8, from: u8, count: u8) {
+    pub(crate) fn fail(&mut self, n: u8, from: u8, count: u8) {
         for m in from..from + count {
             self.tcp(n, m, 8080, None);
             self.pass(2 * SECOND);
