@@ -18,7 +18,7 @@ use serde::{Serialize, Serializer};
 use crate::detect::Finding;
 use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
-use crate::state::{state, word};
+use crate::state::{declaration_as, definitions_as, state, word};
 use crate::time::{HOUR, MINUTE, Time};
 
 /// Most signatures that count for a device; the lightest goes first.
@@ -134,8 +134,8 @@ struct Item {
     #[borsh(
         deserialize_with = "word",
         schema(with_funcs(
-            declaration = "<String as BorshSchema>::declaration",
-            definitions = "<String as BorshSchema>::add_definitions_recursively"
+            declaration = "declaration_as::<String>",
+            definitions = "definitions_as::<String>"
         ))
     )]
     signature: &'static str,

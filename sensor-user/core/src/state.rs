@@ -5,10 +5,11 @@
 //! a table that is loaded keeps its own bound, and forgets the least recently used of what is too much. The bytes are in
 //! parts, each with a hash of how it is laid out: another build reads those that it lays out in the same way.
 
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::io;
 
-use borsh::schema::BorshSchemaContainer;
+use borsh::schema::{BorshSchemaContainer, Declaration, Definition};
 use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
@@ -221,7 +222,7 @@ pub(crate) fn word<R: io::Read>(reader: &mut R) -> io::Result<&'static str> {
 
 /// The same for the words evidence is named by.
 pub(crate) fn evidence<R: io::Read>(reader: &mut R) -> io::Result<Evidence> {
-    let named = Vec::<(String, Value)>::deserialize_reader(reader)?;
+    let named = Named::deserialize_reader(reader)?;
     Ok(named.into_iter().map(|(name, value)| (&*name.leak(), value)).collect())
 }
 
@@ -232,10 +233,30 @@ pub(crate) fn save_array<W: io::Write>(array: &Array2<f32>, writer: &mut W) -> i
     array.iter().try_for_each(|number| number.serialize(writer))
 }
 
-/// Reads a table of numbers.
-pub(crate) fn load_array<R: io::Read>(reader: &mut R) -> io::Result<Array2<f32>> {
+/// Reads a table of so many rows and columns.
+pub(crate) fn load_array<R: io::Read, const ROWS: usize, const COLUMNS: usize>(
+    reader: &mut R,
+) -> io::Result<Array2<f32>> {
     let (rows, columns) = <(u32, u32)>::deserialize_reader(reader)?;
-    let numbers = (0..u64::from(rows) * u64::from(columns)).map(|_| f32::deserialize_reader(reader));
+    if (rows as usize, columns as usize) != (ROWS, COLUMNS) {
+        return Err(io::Error::other(format!(
+            "{rows} times {columns} numbers where {ROWS} times {COLUMNS} are"
+        )));
+    }
+    let numbers = (0..ROWS * COLUMNS).map(|_| f32::deserialize_reader(reader));
     let numbers = numbers.collect::<io::Result<Vec<f32>>>()?;
-    Array2::from_shape_vec((rows as usize, columns as usize), numbers).map_err(io::Error::other)
+    Array2::from_shape_vec((ROWS, COLUMNS), numbers).map_err(io::Error::other)
+}
+
+/// What evidence is laid out as.
+pub(crate) type Named = Vec<(String, Value)>;
+
+/// The layout of what is written in another way than its type is, by a type that is written so.
+pub(crate) fn declaration_as<T: BorshSchema>() -> Declaration {
+    T::declaration()
+}
+
+/// The same for what that is made of.
+pub(crate) fn definitions_as<T: BorshSchema>(definitions: &mut BTreeMap<Declaration, Definition>) {
+    T::add_definitions_recursively(definitions);
 }

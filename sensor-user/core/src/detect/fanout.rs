@@ -12,7 +12,6 @@
 //! held against the same limit.
 //! Known false alarms: peer-to-peer programs, a monitoring station's first round. It alerts and never isolates alone.
 
-use std::io;
 use std::net::IpAddr;
 
 use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
@@ -27,7 +26,7 @@ use crate::inventory::{DeviceKey, capacity};
 use crate::lru::Lru;
 use crate::observation::FlowId;
 use crate::settings::{FanoutSettings, Settings};
-use crate::state::{load_array, save_array, state};
+use crate::state::{declaration_as, definitions_as, load_array, save_array, state};
 use crate::time::Time;
 
 /// Windows until the usual counts as learned.
@@ -63,10 +62,10 @@ struct Habit {
     /// Most destinations in each remembered window, [`HISTORY`] rows by inside and outside; a ring.
     #[borsh(
         serialize_with = "save_array",
-        deserialize_with = "load_history",
+        deserialize_with = "load_array::<_,HISTORY,2>",
         schema(with_funcs(
-            declaration = "<[[f32; 2]; HISTORY] as BorshSchema>::declaration",
-            definitions = "<[[f32; 2]; HISTORY] as BorshSchema>::add_definitions_recursively"
+            declaration = "declaration_as::<History>",
+            definitions = "definitions_as::<History>"
         ))
     )]
     history: Array2<f32>,
@@ -74,11 +73,8 @@ struct Habit {
     sides: [Side; 2],
 }
 
-fn load_history<R: io::Read>(reader: &mut R) -> io::Result<Array2<f32>> {
-    let history = load_array(reader)?;
-    let fits = history.dim() == (HISTORY, 2);
-    if fits { Ok(history) } else { Err(io::Error::other("the windows of a fan-out are too many or too few")) }
-}
+/// How it is laid out.
+type History = [[f32; 2]; HISTORY];
 
 /// The detector.
 pub struct Fanout {

@@ -36,7 +36,7 @@ use crate::flow::Role;
 use crate::inventory::DeviceKey;
 use crate::observation::{FlowId, FlowProgress, FlowSeen};
 use crate::settings::Settings;
-use crate::state::{State, evidence, word};
+use crate::state::{Named, State, declaration_as, definitions_as, evidence, word};
 use crate::time::Time;
 
 /// Services one administers by: SSH, Telnet, RPC, file sharing, remote desktop, VNC, WinRM.
@@ -51,8 +51,8 @@ pub struct Finding {
     #[borsh(
         deserialize_with = "word",
         schema(with_funcs(
-            declaration = "<String as BorshSchema>::declaration",
-            definitions = "<String as BorshSchema>::add_definitions_recursively"
+            declaration = "declaration_as::<String>",
+            definitions = "definitions_as::<String>"
         ))
     )]
     pub detector: &'static str,
@@ -60,8 +60,8 @@ pub struct Finding {
     #[borsh(
         deserialize_with = "word",
         schema(with_funcs(
-            declaration = "<String as BorshSchema>::declaration",
-            definitions = "<String as BorshSchema>::add_definitions_recursively"
+            declaration = "declaration_as::<String>",
+            definitions = "definitions_as::<String>"
         ))
     )]
     pub signature: &'static str,
@@ -79,8 +79,8 @@ pub struct Finding {
     #[borsh(
         deserialize_with = "evidence",
         schema(with_funcs(
-            declaration = "<Vec<(String, crate::event::Value)> as BorshSchema>::declaration",
-            definitions = "<Vec<(String, crate::event::Value)> as BorshSchema>::add_definitions_recursively"
+            declaration = "declaration_as::<Named>",
+            definitions = "definitions_as::<Named>"
         ))
     )]
     pub evidence: Evidence,
