@@ -4,7 +4,7 @@
 //! its own, so that it is known again on the other side of the bridge.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,8 @@ pub struct Cable {
     pub live: bool,
     /// All frames, in order.
     pub sent: Vec<Sent>,
+    /// Whom each host talked to before: a pinned one may go on.
+    pub known: HashSet<(Mac, IpAddr)>,
     /// Hosts that attacked, each with its run.
     pub guilty: BTreeMap<Mac, u16>,
     /// Their addresses.
@@ -86,6 +88,7 @@ impl Cable {
             failed: Ok(()),
             live: false,
             sent,
+            known: HashSet::new(),
             guilty,
             guilty_ips,
         }
@@ -180,6 +183,9 @@ impl Cable {
         match &told.observation {
             Observation::Flow(seen) => {
                 let macs = [seen.smac, seen.dmac];
+                if !self.live {
+                    self.known.insert((seen.smac, seen.id.dst));
+                }
                 if seen.id.kind == Kind::Ip {
                     self.flows.insert(seen.id, (macs, seen.ttl));
                 }

@@ -95,7 +95,7 @@ pub struct Run {
     /// Hosts it came from.
     pub hosts: usize,
     /// Frames that must not arrive, and how many did: once one of an isolated host was dropped all from and to it, and once one of
-    /// a pinned host was, those for hosts that it had not reached before.
+    /// a pinned host was, those for hosts that it had not reached before, in these days or now.
     pub after: [usize; 2],
 }
 
@@ -387,7 +387,8 @@ fn of_run(
             let after_it = |since: Option<Stamp>| since.is_some_and(|since| sent.time > since);
             let contact = sent.id.kind == Kind::Ip;
             let new = attack(&sent) && !sent.back && sent.macs[0] == *mac && !targets.contains(&sent.id.dst);
-            let must_not = after_it(isolated) || (after_it(pinned) && new && contact);
+            let known = cable.known.contains(&(*mac, sent.id.dst));
+            let must_not = after_it(isolated) || (after_it(pinned) && new && contact && !known);
             after[0] += usize::from(must_not);
             after[1] += usize::from(must_not && sent.arrived);
             // A pinned one may still ask by ARP.
