@@ -170,6 +170,23 @@ fn of_what_another_build_learned_all_is_taken_up_that_is_laid_out_the_same() {
 }
 
 #[test]
+fn a_pin_soon_after_a_boot_does_not_take_the_attack_for_what_is_usual() {
+    let mut lan = used(graded());
+    lan.tcp(66, 3, 104, Some(SYN_ACK));
+    lan.pass(MINUTE);
+    for mut next in [lan.next(), lan.rebooted(MINUTE)] {
+        next.pass(MINUTE);
+        next.fail(66, 100, 3);
+        next.tcp(66, 5, 8080, Some(SYN_ACK));
+        next.fail(66, 103, 6);
+        let [pinned] = &next.entries()[..] else { panic!("{:?}", next.entries()) };
+        let learned: Vec<String> = pinned.list.learned().iter().map(Allow::to_string).collect();
+        let has = |pair: &str| learned.iter().any(|text| text == pair);
+        assert!(has("tcp/104 10.0.0.3") && !has("tcp/8080 10.0.0.5"), "{learned:?}");
+    }
+}
+
+#[test]
 fn nobody_learns_while_the_machine_is_off() {
     for (watched, settles) in [(HOUR, false), (23 * HOUR, false), (25 * HOUR, true)] {
         let mut lan = Lan::new(graded());

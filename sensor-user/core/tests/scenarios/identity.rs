@@ -61,6 +61,19 @@ fn another_system_that_came_to_another_port_is_told() {
 }
 
 #[test]
+fn a_port_that_has_another_number_after_a_boot_is_no_move() {
+    let mut lan = lan();
+    lan.pass(HOUR);
+    for (mut next, told) in [(lan.next(), &[("identity", 3, 9)][..]), (lan.rebooted(MINUTE), &[])] {
+        next.place = (2, 0);
+        for _ in 0..5 {
+            next.open(9, host(9), 128);
+        }
+        assert_eq!(next.identities(), told);
+    }
+}
+
+#[test]
 fn a_service_that_used_to_refuse_and_answers_is_told() {
     for (name, before, pause, told) in [
         ("closed for days", Some(RST_ACK), 2 * DAY, true),
