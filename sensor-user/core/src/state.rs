@@ -146,7 +146,7 @@ pub(crate) fn load_known_parts(mut parts: PartsMut<'_>, from: &mut &[u8]) -> io:
         if let Some(at) = parts.iter().position(|(name, part)| head.is_of(name, *part)) {
             parts.swap_remove(at).1.load(&mut bytes)?;
             if !bytes.is_empty() {
-                return Err(io::Error::other(format!("{} is shorter than it says", head.name)));
+                return Err(io::Error::other(format!("there are more bytes of {} than it has", head.name)));
             }
         }
     }

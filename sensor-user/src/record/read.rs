@@ -106,10 +106,15 @@ impl Pieces {
         let unreadable = |source| RecordError::Unreadable { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(unreadable)?;
         let mut magic = [0; MAGIC.len()];
-        let known = file.read_exact(&mut magic).is_ok() && &magic == MAGIC;
-        if !known {
-            let what = "it does not begin as one".to_owned();
-            return Err(RecordError::Damaged { path: path.to_owned(), what });
+        let whole = file.read_exact(&mut magic).is_ok();
+        if !whole || &magic != MAGIC {
+            let (form, _) = MAGIC.split_at(MAGIC.len() - 1);
+            let what = if whole && magic.starts_with(form) {
+                "another release wrote it, in a form that this one does not read"
+            } else {
+                "it does not begin as one"
+            };
+            return Err(RecordError::Damaged { path: path.to_owned(), what: what.to_owned() });
         }
         let bytes = file.metadata().map_err(unreadable)?.len();
         let file = Decoder::new(file).map_err(unreadable)?;

@@ -119,7 +119,15 @@ fn what_was_learned_is_there_for_the_next_daemon() {
     fs::write(newest.with_file_name("18446744073709551615.segment"), &bytes[..MAGIC.len() + 8]).unwrap();
     assert_eq!(last_state(dir.path(), ended, |_| {}), Some(last));
     fs::write(newest.with_file_name("18446744073709551614.segment"), b"nothing").unwrap();
-    assert!(last_state(dir.path(), ended, |_| {}).is_none());
+    let mut told = Vec::new();
+    assert!(last_state(dir.path(), ended, |error| told.push(error.to_string())).is_none());
+    assert!(told.iter().any(|text| text.ends_with("it does not begin as one")), "{told:?}");
+    // After an upgrade.
+    let form = [&b"SEKISHO RECORD 2"[..], &bytes[MAGIC.len()..]].concat();
+    fs::write(newest.with_file_name("18446744073709551615.segment"), form).unwrap();
+    told.clear();
+    assert!(last_state(dir.path(), ended, |error| told.push(error.to_string())).is_none());
+    assert!(told.iter().any(|text| text.contains("another release wrote it")), "{told:?}");
 }
 
 #[test]
