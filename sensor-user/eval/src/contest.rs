@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use sensor_core::settings::Mode;
-use sensor_core::time::HOUR;
 
 use crate::attack::{self, KINDS, Planned};
 use crate::figure::quantile;
@@ -65,7 +64,7 @@ pub fn hold(seed: u64, hosts: usize, each: usize, split: Split) -> Contest {
         world.open();
         confound::plan(&mut world, 1, START, first, &mut Chance::new(seed, 4));
         let planned = attack::plan(&mut world, each, first);
-        world.run(planned.last().map_or(first, |last| last.time).plus(26 * HOUR));
+        world.run(planned.last().map_or(first, |last| last.time).plus(attack::LAST));
         planned
     };
     let mut scores: BTreeMap<Rival, [Vec<f64>; 2]> = BTreeMap::new();
@@ -125,8 +124,8 @@ fn of_product(contests: &[Contest], without: Option<&str>) -> Row {
             let Some(attacked) = contest.attacks.get(&planned.run) else { continue };
             let left = attacked.called.iter().any(|detector| Some(*detector) != without);
             let first = attacked.steps.values().min();
-            if let Some((_, targets)) = first.filter(|_| left) {
-                row.found.entry(planned.kind).or_default().push(*targets);
+            if let Some(first) = first.filter(|_| left) {
+                row.found.entry(planned.kind).or_default().push(first.targets);
             }
         }
     }

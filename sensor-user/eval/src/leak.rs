@@ -39,11 +39,39 @@ struct Sample {
     attack: bool,
 }
 
+/// Frames, spread evenly over all that were offered: every one at first, then every second, every fourth, ...
+struct Kept {
+    samples: Vec<Sample>,
+    /// How many are offered for one that is kept.
+    every: usize,
+    /// How many were offered.
+    offered: usize,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { samples: Vec::new(), every: 1, offered: 0 }
+    }
+}
+
+impl Kept {
+    fn offer(&mut self, sample: Sample) {
+        if self.offered.is_multiple_of(self.every) {
+            self.samples.push(sample);
+        }
+        self.offered += 1;
+        if self.samples.len() >= 2 * EACH {
+            self.samples = self.samples.iter().step_by(2).copied().collect();
+            self.every *= 2;
+        }
+    }
+}
+
 /// Takes down what hosts send, and drops nothing.
 struct Watcher {
     since: Time,
-    habits: BTreeMap<IpAddr, Vec<Sample>>,
-    attacks: BTreeMap<u16, (BTreeSet<IpAddr>, Vec<Sample>)>,
+    habits: BTreeMap<IpAddr, Kept>,
+    attacks: BTreeMap<u16, (BTreeSet<IpAddr>, Kept)>,
 }
 
 impl Sink for Watcher {
@@ -60,23 +88,15 @@ impl Sink for Watcher {
             f32::from(u16::from_be_bytes([high, low])),
             (seen.time.since(START) % DAY / MINUTE) as f32,
         ];
-        let (samples, attack) = match told.cause {
+        let (kept, attack) = match told.cause {
             Cause::Attack(run) => {
-                let (hosts, samples) = self.attacks.entry(run).or_default();
+                let (hosts, kept) = self.attacks.entry(run).or_default();
                 hosts.insert(seen.id.src);
-                (samples, true)
+                (kept, true)
             }
             _ => (self.habits.entry(seen.id.src).or_default(), false),
         };
-        // Spread over the time there is: every other one is left out when there are too many.
-        samples.push(Sample { row, attack });
-        if samples.len() >= 2 * EACH {
-            let mut at = 0;
-            samples.retain(|_| {
-                at += 1;
-                at % 2 == 0
-            });
-        }
+        kept.offer(Sample { row, attack });
         true
     }
 }
@@ -169,11 +189,11 @@ pub fn look(seeds: &[u64], trial: &Trial) -> f64 {
         let planned = attack::plan(&mut world, trial.each, first);
         world.run(planned.last().map_or(first, |last| last.time).plus(HOUR));
         for (at, (hosts, attacks)) in watcher.attacks.into_values().enumerate() {
-            let habits: Vec<Sample> =
-                hosts.iter().filter_map(|host| watcher.habits.remove(host)).flatten().collect();
-            let each = habits.len().min(attacks.len()).min(EACH);
+            let habits = hosts.iter().filter_map(|host| watcher.habits.remove(host));
+            let habits: Vec<Sample> = habits.flat_map(|kept| kept.samples).collect();
+            let each = habits.len().min(attacks.samples.len()).min(EACH);
             if let Some(half) = halves.get_mut(at % 2) {
-                half.extend([habits, attacks].iter().flat_map(|samples| spread(samples, each)));
+                half.extend([habits, attacks.samples].iter().flat_map(|samples| spread(samples, each)));
             }
         }
     }
@@ -215,6 +235,25 @@ mod tests {
         let mut scored: Vec<_> =
             asked.iter().map(|sample| (tree.score(&sample.row), sample.attack)).collect();
         area(&mut scored)
+    }
+
+    #[test]
+    fn what_is_kept_is_spread_over_all_that_was_offered() {
+        for offered in [1, 127, 128, 1_000, 20_000_u16] {
+            let mut kept = Kept::default();
+            for at in 0..offered {
+                let row = [f32::from(at), 0.0, 0.0, 0.0, 0.0];
+                kept.offer(Sample { row, attack: false });
+            }
+            let at: Vec<f32> = kept.samples.iter().map(|sample| sample.row[0]).collect();
+            assert!(
+                at.len() >= EACH.min(usize::from(offered)) && at.len() < 2 * EACH,
+                "{offered}: {}",
+                at.len()
+            );
+            assert!(at.windows(2).all(|pair| pair[1] - pair[0] == kept.every as f32), "{offered}");
+            assert!(f32::from(offered) - at[at.len() - 1] <= kept.every as f32, "{offered}");
+        }
     }
 
     #[test]

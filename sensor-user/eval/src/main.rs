@@ -49,9 +49,9 @@ struct Args {
     /// Runs of each kind of attack, for each site; 0: nothing that takes attacks is measured
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
-    /// Days that learners of the contest learn from; half as many more set their thresholds, and attacks come after. 14 is the
-    /// full split: days 1-14, 15-21, and 22 on
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Days that a site is learned before attacks come. In the contest half as many more set thresholds before that: of 14,
+    /// days 1-14, 15-21, and 22 on. Fewer are quicker
+    #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u64).range(1..))]
     learned: u64,
     /// Seconds of real frames on a real bridge, at most 600; 0: none. Needs root
     #[arg(long, value_name = "SECONDS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(..=600))]

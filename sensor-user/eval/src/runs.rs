@@ -1,7 +1,6 @@
 //! Tier E3: attacks on hosts of simulated sites that go on with their work: how soon each is called, and what it reached.
 
 use sensor_core::settings::Mode;
-use sensor_core::time::HOUR;
 
 use crate::attack::{self, KINDS};
 use crate::sim::calendar::{DAY, START};
@@ -20,13 +19,13 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// How many seconds after its first frame a step or a stricter one was taken, and how many destinations it had
+    /// After how many seconds of it, pauses left out, a step or a stricter one was taken, and how many destinations it had
     /// reached by then.
     pub fn reached(&self, step: Step) -> Option<(f64, usize)> {
         let begun = self.attacked.begun?;
         let steps = self.attacked.steps.iter().filter(|(taken, _)| **taken >= step);
-        let (time, targets) = steps.map(|(_, at)| *at).min()?;
-        Some((time.since(begun) as f64 / 1e9, targets))
+        let first = steps.map(|(_, taken)| *taken).min()?;
+        Some((first.time.since(begun).saturating_sub(first.paused) as f64 / 1e9, first.targets))
     }
 
     /// Whether any step came within so many seconds.
@@ -55,7 +54,7 @@ pub fn attack(seed: u64, trial: &Trial, mode: Mode) -> Vec<Ran> {
         world.open();
         let first = START.plus(trial.learned * DAY);
         let planned = attack::plan(&mut world, trial.each, first);
-        let until = planned.last().map_or(first, |last| last.time).plus(26 * HOUR);
+        let until = planned.last().map_or(first, |last| last.time).plus(attack::LAST);
         world.run(until);
         (planned, until)
     };

@@ -2,7 +2,7 @@
 //!
 //! Signal: when the conversations of one device with one service began, and what was sent in each.
 //! Statistic: RITA's scores (activecm/rita v5) over the last 64 beginnings: how evenly they follow one another, how alike
-//! the sizes are, and how evenly they cover the time from the first to the last. Each is 0 to 1; it calls if none is below
+//! the sizes are, and how evenly they cover the time from the first to the last, but for nights in which the device is off. Each is 0 to 1; it calls if none is below
 //! 0.6 and their mean is 0.8. Beginnings within a second are one. RITA's fourth score, how much of a day is covered, is replaced by a least
 //! number and a least span, so that a call takes minutes and not a day.
 //! Timing alone says nothing, for monitors, pumps and pollers are the best beacons there are. So a pair is looked at only
@@ -50,6 +50,10 @@ const LOWEST: f64 = 0.6;
 const LASTING: u64 = 30 * MINUTE;
 /// Bins the time is cut into, as in RITA; fewer if there are few beginnings.
 const BINS: usize = 24;
+/// Who says nothing for so long, ns...
+const PAUSE: u64 = 2 * HOUR;
+/// ...and so many times the usual distance was switched off: else a PC that is would be called only days after it was infected.
+const PAUSE_DISTANCES: u64 = 8;
 /// Beginnings nearer than this are one.
 const ONE: u64 = SECOND;
 /// Part of the median distance within which quartiles say nothing about skewness.
@@ -152,7 +156,7 @@ impl Detector for Beacon {
             return;
         }
         let service = (id.dst, id.dport);
-        let common = self.clients.is_common(service, ended.device);
+        let common = self.clients.is_common(service, ended.device, now);
         let fresh = || Pair::new(now, flow.start);
         let pair = self.pairs.get_or_insert_mut((ended.device, id.dst, id.proto, id.dport), fresh);
         if pair.born < ended.clean_since {
@@ -202,7 +206,6 @@ impl Pair {
     }
 
     fn score(&self) -> Option<Score> {
-        let (first, last) = (self.begun.front()?.0, self.begun.back()?.0);
         if self.span() < LEAST_SPAN {
             return None;
         }
@@ -213,18 +216,29 @@ impl Pair {
         Some(Score {
             time: time.score(time.median * GRAIN),
             size: size.score(GRAIN_BYTES),
-            cover: self.cover(first, last),
+            cover: self.cover((time.median * SECOND as f64) as u64),
             period: time.median,
         })
     }
 
-    /// How evenly the beginnings cover the time: 1 less the coefficient of variation of their number by bin.
-    fn cover(&self, first: Time, last: Time) -> f64 {
+    /// How evenly the beginnings cover the time, pauses left out: 1 less the coefficient of variation of their number by bin.
+    /// `usual_ns` is the distance of two.
+    fn cover(&self, usual_ns: u64) -> f64 {
+        let pause = PAUSE.max(usual_ns.saturating_mul(PAUSE_DISTANCES));
+        let next = self.begun.iter().skip(1);
+        let distances = self.begun.iter().zip(next).map(|(a, b)| b.0.since(a.0));
+        let distances = distances.map(|distance| if distance < pause { distance } else { usual_ns });
+        let mut span = 0;
+        let after = std::iter::once(0).chain(distances.map(|distance| {
+            span += distance;
+            span
+        }));
+        let after: Vec<u64> = after.collect();
         let count = BINS.min(self.begun.len() / 4).max(1);
-        let width = last.since(first) / count as u64 + 1;
+        let width = span / count as u64 + 1;
         let mut bins = vec![0.0; count];
-        for (start, _) in &self.begun {
-            if let Some(bin) = bins.get_mut((start.since(first) / width) as usize) {
+        for start in after {
+            if let Some(bin) = bins.get_mut((start / width) as usize) {
                 *bin += 1.0;
             }
         }

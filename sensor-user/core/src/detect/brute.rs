@@ -176,14 +176,23 @@ impl Detector for Brute {
         let (reached, usual) = (count >= limit.max(pair.usual.saturating_mul(2)), pair.usual);
         let calls = quiet && reached && pair.is_alike() && !pair.is_timed();
         // Who comes near is noted before anybody reaches the limit, so that a busy service is known by its clients.
-        let common = count >= limit / 2 && self.clients.is_common((id.dst, id.dport), ended.device);
+        let common = count >= limit / 2 && self.clients.is_common((id.dst, id.dport), ended.device, now);
         if calls
             && !common
             && let Some(pair) = self.pairs.peek_mut(&(ended.device, id.dst, id.dport))
         {
             pair.told_at = Some(now);
             found.push(pair.finding(ended, service, limit.max(usual.saturating_mul(2))));
+            self.clients.doubt(ended.device, now);
         }
+    }
+
+    fn restricted(&mut self, finding: &Finding, now: Time, _found: &mut Vec<Finding>) {
+        self.clients.doubt(finding.device, now);
+    }
+
+    fn absolved(&mut self, device: DeviceKey, _now: Time) {
+        self.clients.trust(device);
     }
 }
 

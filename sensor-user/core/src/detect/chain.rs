@@ -85,7 +85,7 @@ impl Detector for Chain {
         if !administers || outcome != Outcome::Answered || !contact.internal || contact.from_outside {
             return;
         }
-        let common = self.clients.is_common((id.dst, id.dport), contact.device);
+        let common = self.clients.is_common((id.dst, id.dport), contact.device, now);
         if common || contact.midway || !contact.settled {
             return;
         }
@@ -107,6 +107,14 @@ impl Detector for Chain {
         if self.reached.peek(&id.dst).is_none_or(longer) {
             self.reached.put(id.dst, Reached { time: now, first, path });
         }
+    }
+
+    fn restricted(&mut self, finding: &Finding, now: Time, _found: &mut Vec<Finding>) {
+        self.clients.doubt(finding.device, now);
+    }
+
+    fn absolved(&mut self, device: DeviceKey, _now: Time) {
+        self.clients.trust(device);
     }
 }
 

@@ -107,7 +107,7 @@ impl Detector for Exfil {
         }
         pair.add(went.is_forward(), went.more.bytes as f64, now);
         if went.internal && !std::mem::replace(&mut pair.noted, pair.sent > NOTED) && pair.noted {
-            self.clients.is_common((went.id.dst, went.id.dport), went.device);
+            self.clients.is_common((went.id.dst, went.id.dport), went.device, now);
         }
         let settings = self.settings;
         let limit = if went.internal { settings.inside_bytes } else { settings.outside_bytes } as f64;
@@ -116,7 +116,7 @@ impl Detector for Exfil {
             return;
         }
         // A device of a kind that others of its kind precede: monitors that are put up, and stream to the central station.
-        let common = went.internal && self.clients.is_common((went.id.dst, went.id.dport), went.device);
+        let common = went.internal && self.clients.is_common((went.id.dst, went.id.dport), went.device, now);
         if common {
             return;
         }

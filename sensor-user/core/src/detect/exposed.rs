@@ -131,7 +131,8 @@ fn is_looked_at(contact: &Contact) -> bool {
 impl Detector for Exposed {
     fn contact(&mut self, contact: &Contact, found: &mut Vec<Finding>) {
         let id = &contact.id;
-        if !is_looked_at(contact) || self.clients.is_common((id.dst, id.dport), contact.device) {
+        if !is_looked_at(contact) || self.clients.is_common((id.dst, id.dport), contact.device, contact.time)
+        {
             return;
         }
         let Some(reached) = self.reached.peek_mut(&(id.src, id.dport)) else { return };
@@ -159,6 +160,7 @@ impl Detector for Exposed {
     }
 
     fn restricted(&mut self, finding: &Finding, now: Time, found: &mut Vec<Finding>) {
+        self.clients.doubt(finding.device, now);
         let port = self.port(finding).filter(|_| FIRST_CONTACTS.contains(&finding.family));
         let Some(port) = port else { return };
         let standing = self.standings.get_or_insert_mut(finding.device, Standing::default);
@@ -184,6 +186,7 @@ impl Detector for Exposed {
     }
 
     fn absolved(&mut self, device: DeviceKey, now: Time) {
+        self.clients.trust(device);
         self.standings.put(device, Standing { clean_since: now, spread: Vec::new() });
     }
 }

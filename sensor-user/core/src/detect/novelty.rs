@@ -214,7 +214,7 @@ fn is_news(contact: &Contact, habit: &Habit, clients: &mut Clients) -> bool {
     let asked = habit.asked.is_some_and(|asked| contact.time.since(asked) < ASKED_FOR);
     let discovers = DISCOVERED.contains(&id.dport) && asked;
     let port = if id.kind == Kind::Arp { 0 } else { id.dport };
-    contact.new_service && !discovers && !clients.is_common((id.dst, port), contact.device)
+    contact.new_service && !discovers && !clients.is_common((id.dst, port), contact.device, contact.time)
 }
 
 impl Habit {

@@ -208,7 +208,13 @@ fn class(contact: &Contact, outcome: Outcome) -> Option<Class> {
 /// Whether this outcome is one of those by which the success of a class is measured: it counts in the walk of most that is
 /// tried inside, and nobody outside makes it.
 pub(crate) fn tests_first_contact(contact: &Contact, outcome: Outcome) -> bool {
-    !contact.from_outside && class(contact, outcome) == Some(Class::Inside)
+    let Some(class) = class(contact, outcome) else { return false };
+    !contact.from_outside && (class == Class::Inside || ends_on_own_link(class, contact, outcome))
+}
+
+/// Whether a device got no further, for the address is of its own link and nobody has it.
+fn ends_on_own_link(class: Class, contact: &Contact, outcome: Outcome) -> bool {
+    class == Class::Arp && outcome != Outcome::Answered && contact.end_host && contact.settled
 }
 
 /// The success that was measured, thousandths, as a chance within the bounds at which a failure counts half and double what
@@ -251,8 +257,7 @@ impl Detector for Scan {
     fn outcome(&mut self, contact: &Contact, outcome: Outcome, now: Time, found: &mut Vec<Finding>) {
         let Some(class) = class(contact, outcome) else { return };
         self.step(class, contact, outcome, now, found);
-        // On its own link a device gets no further with an address nobody has.
-        if class == Class::Arp && outcome != Outcome::Answered && contact.end_host && contact.settled {
+        if ends_on_own_link(class, contact, outcome) {
             self.step(Class::Inside, contact, outcome, now, found);
         }
     }

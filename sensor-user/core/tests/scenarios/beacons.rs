@@ -128,3 +128,28 @@ fn many_hosts_outside_on_a_port_of_their_own_are_a_swarm() {
         assert_eq!(lan.alerts(), want, "{name}");
     }
 }
+
+#[test]
+fn a_night_in_which_the_device_is_off_hides_no_beacon_and_makes_none() {
+    let home = ip("203.0.113.9");
+    // Six calls in the evening and ten in the morning: as many as without the night.
+    for (pause, told) in [(0, true), (14 * HOUR, true), (HOUR, false)] {
+        let mut lan = Lan::new(enforcing());
+        lan.populate(1..=5);
+        call(&mut lan, (66, 1), home, 443, 6, (5 * MINUTE, 0.1));
+        lan.pass(pause);
+        call(&mut lan, (66, 1), home, 443, 12, (5 * MINUTE, 0.1));
+        assert_eq!(!lan.alerts().is_empty(), told, "{} min", pause / MINUTE);
+    }
+    // A person who looks something up a few times an hour, whose page asks again each half minute, four times.
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=5);
+    for visit in 0..16 {
+        call(&mut lan, (66, 1), home, 443, 4, (30 * SECOND, 0.0));
+        lan.pass((10 + visit * 7 % 23) * MINUTE);
+        if visit % 6 == 5 {
+            lan.pass(14 * HOUR);
+        }
+    }
+    assert_eq!(lan.alerts(), []);
+}

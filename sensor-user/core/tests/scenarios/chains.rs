@@ -88,3 +88,20 @@ fn on_the_first_day_nothing_is_a_step() {
     steps(&mut lan, &[(5, 6, 445), (6, 7, 445), (7, 8, 445)], MINUTE);
     assert_eq!(lan.alerts(), []);
 }
+
+#[test]
+fn what_scanners_reached_is_no_common_service_by_that() {
+    let mut lan = ward(enforcing());
+    for scanner in [30, 31, 32] {
+        lan.tcp(scanner, 7, 445, Some(SYN_ACK));
+        for dark in 200..212 {
+            lan.tcp(scanner, dark, 445, None);
+            lan.pass(200 * MILLISECOND);
+        }
+        lan.pass(HOUR);
+    }
+    assert_eq!(lan.isolated(), [30, 31, 32]);
+    let before = lan.alerts().len();
+    steps(&mut lan, &[(5, 6, 445), (6, 7, 445)], MINUTE);
+    assert_eq!(lan.alerts()[before..], [("chain", 3, 6)]);
+}

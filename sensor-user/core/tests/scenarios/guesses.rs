@@ -1,5 +1,7 @@
 //! Who guesses passwords, and who only looks like it.
 
+use sensor_core::time::MINUTE;
+
 use crate::*;
 
 /// Bytes of a failed login, both ways, a little different each time.
@@ -103,4 +105,43 @@ fn after_a_release_guesses_count_anew() {
     assert_eq!(lan.alerts(), []);
     lan.session((66, 3), host(3), 22, guess(0), SECOND);
     assert_eq!(lan.alerts(), [("brute", 2, 66)]);
+}
+
+#[test]
+fn who_guesses_after_others_is_called_like_them() {
+    for apart in [MINUTE, 26 * HOUR] {
+        let mut lan = Lan::new(enforcing());
+        lan.populate(1..=5);
+        for guesser in 20..28 {
+            for n in 0..20 {
+                lan.session((guesser, 3), host(3), 22, guess(n), SECOND);
+            }
+            lan.pass(apart);
+        }
+        let called: Vec<_> = (20..28).map(|guesser| ("brute", 2, guesser)).collect();
+        assert_eq!(lan.alerts(), called, "{} s apart", apart / SECOND);
+    }
+}
+
+#[test]
+fn what_three_devices_still_do_the_day_after_they_were_called_is_how_the_service_is_used() {
+    let mut lan = Lan::new(enforcing());
+    lan.populate(1..=5);
+    let work = |lan: &mut Lan, clients: &[u8], rounds: u64| {
+        for n in 0..rounds {
+            for client in clients.iter().copied() {
+                lan.session((client, 3), host(3), 22, guess(n), SECOND);
+            }
+            lan.pass((16 + n * 5 % 7) * SECOND);
+        }
+    };
+    // Each begins when the ones before were called.
+    for clients in [&[20][..], &[20, 21], &[20, 21, 22]] {
+        work(&mut lan, clients, 40);
+    }
+    let called = [20, 21, 22].map(|client| ("brute", 2, client));
+    assert_eq!(lan.alerts(), called);
+    work(&mut lan, &[20, 21, 22], 4_000);
+    work(&mut lan, &[20, 21, 22, 23], 40);
+    assert_eq!(lan.alerts(), called, "the fourth, a day later");
 }

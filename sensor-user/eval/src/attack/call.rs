@@ -50,6 +50,12 @@ impl Beacon {
 
 impl Script for Beacon {
     fn step(&mut self, world: &mut World<'_>) -> Option<Time> {
+        if !world.is_up(self.run.host) {
+            // It goes on in the morning.
+            let waits = ns(self.every);
+            self.run.until = self.run.until.plus(waits);
+            return Some(world.now.plus(waits));
+        }
         if self.run.is_over(world) {
             return None;
         }

@@ -9,16 +9,18 @@ mod spread;
 mod sweep;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use sensor_core::flow::{ICMP, TCP, UDP};
 use sensor_core::time::{HOUR, MINUTE, SECOND, Time};
 
-use crate::sim::calendar::{DAY, Hours};
+use crate::sim::habits::activity;
 use crate::sim::site::{Class, HostId};
 use crate::sim::world::{Cause, Script, World};
 
+/// So long after the last run began most of what it does is done, ns: a weekend in which its host is off is over, and a day after it.
+pub const LAST: u64 = 96 * HOUR;
 /// Frames in a row that are dropped until an attack gives up.
 const GIVES_UP: u32 = 20;
 
@@ -150,42 +152,52 @@ pub struct Planned {
     pub time: Time,
 }
 
-/// Between the beginnings of two runs, ns, at least.
+/// Between the beginnings of two runs, ns, at least: the fuse lets few devices be cut off in ten minutes.
 const APART: u64 = 20 * MINUTE;
+/// The runs are spread over so many times the time that they would take at that distance.
+const SPREAD: usize = 5;
 
-/// Plans every kind so many times from a time on, one run after the other; returns what is planned. An infection begins where
-/// somebody works, so that few begin at night and on weekends: were they as many, the hour would tell them.
+/// Plans every kind so many times from a time on; returns what is planned, by time. An infection begins where something is
+/// done, so that few begin at night and on weekends where people work: were they as many, the hour would tell them.
 pub fn plan(world: &mut World<'_>, each: usize, from: Time) -> Vec<Planned> {
     let mut kinds: Vec<usize> = (0..each).flat_map(|_| 0..KINDS.len()).collect();
     world.chance.shuffle(&mut kinds);
-    let used = Rc::new(RefCell::new(BTreeMap::new()));
+    let slots = kinds.len() * SPREAD;
+    let mut taken = BTreeMap::new();
+    for kind in kinds {
+        let Some(class) = KINDS.get(kind).and_then(|kind| world.class_of_any(kind.from)) else { continue };
+        let slot = loop {
+            let slot = world.chance.below(slots);
+            let time = from.plus(slot as u64 * APART);
+            if !taken.contains_key(&slot) && world.chance.happens(activity(class, time)) {
+                break slot;
+            }
+        };
+        taken.insert(slot, (kind, class));
+    }
+    let used = Rc::new(RefCell::new(BTreeSet::new()));
     let mut planned = Vec::new();
-    let mut time = from;
-    for (run, kind) in kinds.into_iter().enumerate() {
-        while !world.chance.happens(Hours::Office.busy(time)) {
-            time = time.plus(APART);
-        }
-        let run = run as u16;
+    for (run, (slot, (kind, class))) in (0..).zip(taken) {
+        let time = from.plus(slot as u64 * APART);
         planned.push(Planned { run, kind, time });
         let used = Rc::clone(&used);
-        world.after(time.since(world.now), move |world| launch(world, kind, run, &mut used.borrow_mut()));
-        time = time.plus(APART);
+        world.after(time.since(world.now), move |world| {
+            launch(world, kind, class, run, &mut used.borrow_mut());
+        });
     }
     planned
 }
 
-/// Begins a run from a host that no attack came from for two days.
-fn launch(world: &mut World<'_>, kind: usize, run: u16, used: &mut BTreeMap<HostId, Time>) {
+/// Begins a run from a host that no attack came from, if there is one: who was cut off once is cut off longer, and may be still.
+fn launch(world: &mut World<'_>, kind: usize, class: Class, run: u16, used: &mut BTreeSet<HostId>) {
     let Some(kind) = KINDS.get(kind) else { return };
-    let now = world.now;
-    let fresh = |host: &HostId| used.get(host).is_none_or(|last| now.since(*last) > 2 * DAY);
-    let host = (0..200).filter_map(|_| world.any_up(kind.from)).find(fresh);
+    let host = (0..200).filter_map(|_| world.any_up(&[class])).find(|host| !used.contains(host));
     let Some(host) = host else { return };
-    used.insert(host, now.plus(kind.lasts));
+    used.insert(host);
     let before = world.site.hosts.len();
     start(world, kind, run, host);
     // What an attacker plugged in is known to the sensor by that.
-    used.extend((before..world.site.hosts.len()).map(|new| (new, Time::LATEST)));
+    used.extend(before..world.site.hosts.len());
 }
 
 /// Begins a run of a kind from a host.

@@ -481,7 +481,7 @@ mod tests {
                 attack::start(world, ransomware, 0, host);
             });
             let attacked = &product.tally.attacks[&0];
-            let (begun, (alert, _)) = (attacked.begun.unwrap(), attacked.steps[&Step::Alert]);
+            let (begun, alert) = (attacked.begun.unwrap(), attacked.steps[&Step::Alert].time);
             assert!(attacked.called.contains("rewrite"), "seed {seed}: {:?}", attacked.called);
             assert!(alert.since(begun) < 3 * MINUTE, "seed {seed}: {:?}", alert.since(begun));
         }

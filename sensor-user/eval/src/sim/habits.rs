@@ -142,6 +142,26 @@ const WATCHER: &[Habit] = &[
     habit(Watched, (UDP, 161), Timer(1_800.0, 0.0), Always, (300.0, 900.0), 0.5),
 ];
 
+/// PCs of an office are at work by day; of so many of five is that true, the others are on round the clock.
+const OFFICE_OF_FIVE: usize = 3;
+
+/// How much hosts of a class do at that time, of the most that they ever do, 0 to 1: by their habits, and by who is switched on.
+pub fn activity(class: Class, time: Time) -> f64 {
+    let often = |habit: &Habit| match habit.every {
+        Every::Think(seconds, _) | Every::Timer(seconds, _) => 1.0 / seconds,
+    };
+    let sum = |part: &dyn Fn(&Habit) -> f64| {
+        habits(class).iter().map(|habit| often(habit) * part(habit)).sum::<f64>()
+    };
+    let busy = sum(&|habit| habit.hours.busy(time)) / sum(&|_| 1.0);
+    if class == Class::Pc {
+        let at_work = if Hours::Office.busy(time) < 1.0 { 0.0 } else { OFFICE_OF_FIVE as f64 / 5.0 };
+        busy * (at_work + (5 - OFFICE_OF_FIVE) as f64 / 5.0)
+    } else {
+        busy
+    }
+}
+
 fn habits(class: Class) -> &'static [Habit] {
     match class {
         Class::Pc => PC,
@@ -170,9 +190,9 @@ impl World<'_> {
         }
     }
 
-    /// Whether a host is a PC of an office: three in five of them.
+    /// Whether a host is a PC of an office.
     fn is_office(&self, id: HostId) -> bool {
-        id % 5 < 3 && self.site.hosts.get(id).is_some_and(|host| host.class == Class::Pc)
+        id % 5 < OFFICE_OF_FIVE && self.site.hosts.get(id).is_some_and(|host| host.class == Class::Pc)
     }
 
     fn off(&mut self, id: HostId) {
@@ -377,5 +397,22 @@ impl super::world::Script for Round {
             world.talk(self.host, to, &self.what);
         }
         Some(world.now.plus(SECOND / 5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::calendar::{DAY, START};
+
+    #[test]
+    fn who_works_is_at_work_by_day() {
+        let at = |class, day: u64, hour: u64| activity(class, START.plus(day * DAY + hour * HOUR));
+        assert_eq!(at(Class::Camera, 0, 12), 1.0);
+        assert_eq!(at(Class::Camera, 6, 3), 1.0);
+        assert_eq!(at(Class::Pc, 0, 12), 1.0);
+        assert!(at(Class::Pc, 6, 12) < 0.5, "on Sunday the offices are empty");
+        assert!(at(Class::Pc, 0, 3) < at(Class::Pc, 6, 12), "and at night fewer do less");
+        assert!(at(Class::Analyser, 0, 3) < at(Class::Analyser, 0, 12));
     }
 }

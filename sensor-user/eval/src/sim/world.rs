@@ -235,11 +235,22 @@ impl<'a> World<'a> {
         self.site.hosts.get(id).map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |host| host.ip)
     }
 
+    /// Whether a host is switched on.
+    pub fn is_up(&self, id: HostId) -> bool {
+        self.site.hosts.get(id).is_some_and(|host| host.up)
+    }
+
+    /// The class of any host of these; none if there is none.
+    pub fn class_of_any(&mut self, classes: &[Class]) -> Option<Class> {
+        let of: Vec<Class> =
+            classes.iter().flat_map(|class| self.site.of(*class).iter().map(|_| *class)).collect();
+        self.chance.pick(&of)
+    }
+
     /// A host of these classes that is up; none if there is none.
     pub fn any_up(&mut self, classes: &[Class]) -> Option<HostId> {
-        let up = |id: &&HostId| self.site.hosts.get(**id).is_some_and(|host| host.up);
-        let of: Vec<HostId> =
-            classes.iter().flat_map(|class| self.site.of(*class)).filter(up).copied().collect();
+        let all = classes.iter().flat_map(|class| self.site.of(*class));
+        let of: Vec<HostId> = all.filter(|id| self.is_up(**id)).copied().collect();
         self.chance.pick(&of)
     }
 
@@ -413,11 +424,8 @@ impl<'a> World<'a> {
 
     /// Begins a conversation now.
     pub fn begin(&mut self, talk: &Talk) -> Fate {
-        let Some(host) = self.site.hosts.get(talk.from) else { return Fate::Unseen };
-        let (segment, up) = (host.segment, host.up);
-        if !up {
-            return Fate::Unseen;
-        }
+        let host = self.site.hosts.get(talk.from).filter(|host| host.up);
+        let Some(segment) = host.map(|host| host.segment) else { return Fate::Unseen };
         let here = self.site.segment_of(talk.to);
         let hop = match self.site.segments.get(segment) {
             Some(_) if here == Some(segment) => talk.to,

@@ -36,17 +36,17 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// From these rows of minutes.
-    pub fn new(rows: &Rows) -> Self {
+    /// From these rows of minutes; another seed draws other networks and trees.
+    pub fn new(rows: &Rows, seed: u64) -> Self {
         let values = rows.values();
         let all: Vec<usize> = (0..rows.len()).collect();
         let forms: Vec<_> = Subject::Window.labels().iter().map(|label| label.form).collect();
-        let mut random = Random::new(1);
+        let mut random = Random::new(seed);
         let pca = Pca::learn(&values, &all, &forms, COMPONENTS, &mut random);
         let errors: Vec<f64> =
             values.rows().into_iter().map(|row| f64::from(pca.score(&row.to_vec()))).collect();
         let training = Training { least_rows: LEAST_ROWS, ..Training::default() };
-        let trained = train(rows, Subject::Window, "all", &training, (1, 0));
+        let trained = train(rows, Subject::Window, "all", &training, (seed, 0));
         Self {
             forest: Forest::learn(&values, &all, &mut random),
             pca,

@@ -135,7 +135,7 @@ impl Minutes {
                 continue;
             }
             let rows = &self.rows;
-            let models = self.models.get_or_insert_with(|| Learned::new(rows.rows()));
+            let models = self.models.get_or_insert_with(|| Learned::new(rows.rows(), 1));
             let Some((src, last)) = self.who.get(&device).copied() else { continue };
             let attack = last.filter(|(_, time)| now.since(*time) < RECENT).map(|(cause, _)| cause);
             let cause = attack.unwrap_or(Cause::Habit);

@@ -11,7 +11,7 @@ use sensor_core::event::{Alert, Change, DeviceRef, Isolation};
 use sensor_core::flow::TCP;
 use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation};
 use sensor_core::policy::Level;
-use sensor_core::time::Time;
+use sensor_core::time::{HOUR, Time};
 
 use crate::sim::calendar::DAY;
 use crate::sim::site::{Class, HostId, Site};
@@ -77,6 +77,20 @@ pub struct Wrong {
     pub numbers: String,
 }
 
+/// An attack that sends nothing for so long, ns, pauses: its device is switched off.
+const PAUSE: u64 = 2 * HOUR;
+
+/// A step that was taken against a host of an attack.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Taken {
+    /// When.
+    pub time: Time,
+    /// How many destinations the attack had reached by then.
+    pub targets: usize,
+    /// How long it had paused by then, ns.
+    pub paused: u64,
+}
+
 /// One attack, as far as the sensor saw it.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Attacked {
@@ -84,8 +98,12 @@ pub struct Attacked {
     pub begun: Option<Time>,
     /// Distinct destinations that its frames reached so far.
     pub targets: BTreeSet<IpAddr>,
-    /// When each step was first taken against a host of it, and how many destinations it had reached by then.
-    pub steps: BTreeMap<Step, (Time, usize)>,
+    /// When its last frame was sent, so far.
+    last: Option<Time>,
+    /// How long it has paused, ns.
+    paused: u64,
+    /// When each step was first taken against a host of it.
+    pub steps: BTreeMap<Step, Taken>,
     /// Hosts it was sent from.
     pub hosts: BTreeSet<HostId>,
     /// Detectors that called it.
@@ -175,6 +193,8 @@ impl Tally {
         }
         let attacked = self.attacks.entry(run).or_default();
         attacked.begun.get_or_insert(seen.time);
+        let silent = attacked.last.replace(seen.time).map_or(0, |last| seen.time.since(last));
+        attacked.paused += if silent >= PAUSE { silent } else { 0 };
         attacked.hosts.extend(sender);
         if passes && !self.routers.contains(&seen.id.dst) {
             attacked.targets.insert(seen.id.dst);
@@ -254,18 +274,50 @@ impl Tally {
     /// Why a host's last unusual flow was sent, if that was within the hour.
     fn cause(&self, host: Option<HostId>, now: Time) -> Cause {
         let last = host.and_then(|host| self.causes.get(&host));
-        last.filter(|(_, time)| now.since(*time) < sensor_core::time::HOUR)
-            .map_or(Cause::Habit, |(cause, _)| *cause)
+        last.filter(|(_, time)| now.since(*time) < HOUR).map_or(Cause::Habit, |(cause, _)| *cause)
     }
 
     fn step(&mut self, run: u16, step: Step, now: Time) {
         let Some(attacked) = self.attacks.get_mut(&run) else { return };
-        let targets = attacked.targets.len();
-        attacked.steps.entry(step).or_insert((now, targets));
+        let taken = Taken { time: now, targets: attacked.targets.len(), paused: attacked.paused };
+        attacked.steps.entry(step).or_insert(taken);
     }
 }
 
 fn name(device: &DeviceRef) -> String {
     let ip = device.ips.first().map(ToString::to_string).unwrap_or_default();
     format!("{} {ip}", device.mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_core::time::MINUTE;
+
+    use super::*;
+    use crate::sim::world::blank;
+
+    #[test]
+    fn a_pause_is_time_in_which_nothing_was_sent_for_hours() {
+        let id = FlowId {
+            src: IpAddr::from([10, 0, 0, 1]),
+            dst: IpAddr::from([10, 0, 0, 2]),
+            sport: 1,
+            dport: 443,
+            proto: TCP,
+            kind: Kind::Ip,
+            vlan: 0,
+            port: 1,
+        };
+        let mut tally = Tally::default();
+        let start = Time::at(DAY);
+        // Every hour and a half, and a night between.
+        for minutes in [0, 90, 180, 180 + 14 * 60, 270 + 14 * 60] {
+            let time = start.plus(minutes * MINUTE);
+            tally.attack(7, None, &blank(time, id), true);
+            tally.step(7, if minutes > 300 { Step::Pin } else { Step::Hint }, time);
+        }
+        let attacked = &tally.attacks[&7];
+        let paused = [Step::Hint, Step::Pin].map(|step| attacked.steps[&step].paused / HOUR);
+        assert_eq!((paused, attacked.targets.len()), ([0, 14], 1));
+    }
 }
