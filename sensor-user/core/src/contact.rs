@@ -169,7 +169,8 @@ fn waiting_key(id: &FlowId) -> Waiting {
 /// What is known of a destination or service a device tried.
 #[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 struct Tried {
-    /// The first time; the first since it was tried in vain and released.
+    /// The first time; the first since it was tried in vain and released; when it first answered, if that was later than the
+    /// first contact's time allows.
     first: Time,
     last: Time,
     /// It answered once.
@@ -401,12 +402,26 @@ impl Contacts {
         if id.proto == TCP && answer.tcp_flags & RST != 0 {
             return Some((contact, Outcome::Refused));
         }
-        let (device, dst, way) = (contact.device, id.dst, way(id));
+        self.note_answered(contact.device, id, None);
+        Some((contact, Outcome::Answered))
+    }
+
+    /// Notes that a conversation of a device was answered, and not by a refusal, though it is no first contact any more: who was
+    /// switched off when a device first turned to it, or was slow to answer, is known to it as well as any other from then on.
+    pub fn accepted(&mut self, device: DeviceKey, id: &FlowId, answer: &FlowSeen) {
+        self.note_answered(device, id, Some(answer.time));
+    }
+
+    /// What a flow of a device asked for answers it: `late`, if it did not when it was tried first.
+    fn note_answered(&mut self, device: DeviceKey, id: &FlowId, late: Option<Time>) {
+        let (dst, way) = (id.dst, way(id));
         let service = if way == Way::Other { u16::from(id.proto) } else { service(id) };
         let peer = self.peers.peek_mut(&(device, dst, way));
         let service = self.services.peek_mut(&(device, dst, way, service));
-        peer.into_iter().chain(service).for_each(|tried| tried.answered = true);
-        Some((contact, Outcome::Answered))
+        for tried in peer.into_iter().chain(service).filter(|tried| !tried.answered) {
+            tried.answered = true;
+            tried.first = late.unwrap_or(tried.first);
+        }
     }
 
     /// Notes that an address is in use; if it was asked for, gives the contact that this is the answer of.

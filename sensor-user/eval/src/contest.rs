@@ -63,7 +63,7 @@ pub fn hold(seed: u64, hosts: usize, each: usize, split: Split) -> Contest {
         let mut world = World::new(site, seed, &mut rivals);
         world.open();
         confound::plan(&mut world, 1, START, first, &mut Chance::new(seed, 4));
-        let planned = attack::plan(&mut world, each, first);
+        let planned = attack::plan(&mut world, &attack::named(""), each, first);
         world.run(planned.last().map_or(first, |last| last.time).plus(attack::LAST));
         planned
     };

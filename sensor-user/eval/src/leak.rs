@@ -186,7 +186,7 @@ pub fn look(seeds: &[u64], trial: &Trial) -> f64 {
         let mut watcher = Watcher { since: first, habits: BTreeMap::new(), attacks: BTreeMap::new() };
         let mut world = World::new(Site::new(*seed, trial.hosts), *seed, &mut watcher);
         world.open();
-        let planned = attack::plan(&mut world, trial.each, first);
+        let planned = attack::plan(&mut world, &trial.kinds, trial.each, first);
         world.run(planned.last().map_or(first, |last| last.time).plus(HOUR));
         for (at, (hosts, attacks)) in watcher.attacks.into_values().enumerate() {
             let habits = hosts.iter().filter_map(|host| watcher.habits.remove(host));

@@ -35,12 +35,14 @@ impl Ran {
 }
 
 /// How much is tried.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trial {
     /// Hosts of a site, about.
     pub hosts: usize,
     /// Days a site is learned before the first attack.
     pub learned: u64,
+    /// Which kinds, by their place in [`KINDS`].
+    pub kinds: Vec<usize>,
     /// Runs of each kind for each site.
     pub each: usize,
 }
@@ -53,7 +55,7 @@ pub fn attack(seed: u64, trial: &Trial, mode: Mode) -> Vec<Ran> {
         let mut world = World::new(site, seed, &mut product);
         world.open();
         let first = START.plus(trial.learned * DAY);
-        let planned = attack::plan(&mut world, trial.each, first);
+        let planned = attack::plan(&mut world, &trial.kinds, trial.each, first);
         let until = planned.last().map_or(first, |last| last.time).plus(attack::LAST);
         world.run(until);
         (planned, until)

@@ -136,6 +136,9 @@ pub fn targets(simulated: &Simulated) -> Vec<Target> {
     }
     for asked in &ASKED {
         let ran = of_kinds(&simulated.ran, asked.kinds);
+        if ran.is_empty() {
+            continue;
+        }
         let caught = ran.iter().filter(|ran| ran.within(asked.step, asked.seconds)).count();
         let share = caught as f64 / ran.len().max(1) as f64;
         let what = format!("{}: share with {} in time", asked.what, asked.step.name());
@@ -156,6 +159,9 @@ pub fn targets(simulated: &Simulated) -> Vec<Target> {
         }
     }
     let worms = of_kinds(&simulated.ran, &["worm 5/s"]);
+    if worms.is_empty() {
+        return all;
+    }
     let few = worms.iter().filter(|ran| ran.attacked.hosts.len() <= 2).count();
     let name = "e3.worm.contained".to_owned();
     let what = "worm: share of runs with at most one further host infected".to_owned();

@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_scan_is_a_scan_elsewhere_too_and_stops_when_it_is_cut_off() {
-        let trial = Trial { hosts: 60, learned: 0, each: 1 };
+        let trial = Trial { hosts: 60, learned: 0, kinds: Vec::new(), each: 1 };
         let ran = grow(1, &[Arc::new(scan(100))], &trial);
         let attacked = &ran[0].attacked;
         let (_, targets) = ran[0].reached(Step::Isolate).expect("cut off");

@@ -1,7 +1,7 @@
 //! A short simulation in each run of the tests: it gives the same twice, and attacks are what they say.
 
 use sensor_core::settings::Mode;
-use sensor_eval::attack::KINDS;
+use sensor_eval::attack::{KINDS, named};
 use sensor_eval::runs::{self, Ran, Trial};
 use sensor_eval::subject::tally::Step;
 use sensor_eval::years::{Extent, live};
@@ -24,7 +24,7 @@ fn a_site_lives_the_same_life_twice_and_nobody_is_cut_off() {
 
 #[test]
 fn attacks_are_what_they_say() {
-    let trial = Trial { hosts: 80, learned: 0, each: 1 };
+    let trial = Trial { hosts: 80, learned: 0, kinds: named(""), each: 1 };
     let ran = runs::attack(2, &trial, Mode::Observe);
     let of = |name: &str| -> Option<&Ran> {
         ran.iter().find(|ran| KINDS.get(ran.kind).is_some_and(|kind| kind.name == name))

@@ -295,11 +295,14 @@ impl Engine {
             (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
                 self.hearing.answered(&id);
                 self.note_service(&id, sighting.device, seen, out);
-                if id.proto != TCP || seen.tcp_flags & RST == 0 {
+                let refused = id.proto == TCP && seen.tcp_flags & RST != 0;
+                if !refused {
                     self.accepted(&id, seen);
                 }
                 if let Some((contact, outcome)) = self.contacts.answered(&id, seen) {
                     self.outcome(&contact, outcome, seen.time);
+                } else if let Some(asked) = self.inventory.speaker(seen.dmac, id.src).filter(|_| !refused) {
+                    self.contacts.accepted(asked.key, &id, seen);
                 }
             }
             _ => {}

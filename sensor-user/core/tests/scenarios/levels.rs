@@ -79,6 +79,44 @@ fn a_pinned_device_keeps_what_it_did_with_success_in_both_roles() {
 }
 
 #[test]
+fn a_pinned_device_keeps_what_answered_it_though_it_did_not_at_first() {
+    for (first, then, kept) in [
+        (None, Some(SYN_ACK), true),
+        (Some(RST_ACK), Some(SYN_ACK), true),
+        (None, Some(RST_ACK), false),
+        (None, None, false),
+    ] {
+        let mut lan = populated(enforcing());
+        for answer in [first, then] {
+            lan.tcp(3, 4, 104, answer);
+            lan.pass(2 * HOUR);
+        }
+        let entry = lan.add(Add { level: Some(Level::Pin), ..block_device("10.0.0.3") });
+        let texts: Vec<_> = entry.list.learned().iter().map(Allow::to_string).collect();
+        assert_eq!(
+            texts.contains(&"tcp/104 10.0.0.4".to_owned()),
+            kept,
+            "{first:?}, then {then:?}: {texts:?}"
+        );
+    }
+}
+
+#[test]
+fn the_web_pushes_no_server_inside_out_of_what_a_pinned_device_keeps() {
+    let mut lan = populated(enforcing());
+    lan.tcp(3, 4, 104, Some(SYN_ACK));
+    lan.pass(2 * HOUR);
+    for far in 0..600_u32 {
+        lan.tcp_by(3, mac(1), IpAddr::from((0xcb00_7100_u32 + far).to_be_bytes()));
+        lan.pass(20 * SECOND);
+    }
+    let entry = lan.add(Add { level: Some(Level::Pin), ..block_device("10.0.0.3") });
+    let learned = entry.list.learned();
+    assert!(learned.len() > 500, "{}", learned.len());
+    assert!(learned.iter().any(|allow| allow.to_string() == "tcp/104 10.0.0.4"));
+}
+
+#[test]
 fn a_device_that_is_pinned_after_a_restart_keeps_what_it_did_before_it() {
     let mut lan = populated(enforcing());
     // Devices are kept once they were heard for a minute.

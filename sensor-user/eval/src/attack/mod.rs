@@ -115,6 +115,11 @@ pub const KINDS: [Kind; 35] = [
     kind("mimicry (expected miss)", Mimicry, PC, 4 * HOUR),
 ];
 
+/// The kinds, by their place in [`KINDS`], whose name has this part; all, if it is empty.
+pub fn named(part: &str) -> Vec<usize> {
+    (0..).zip(&KINDS).filter(|(_, kind)| kind.name.contains(part)).map(|(at, _)| at).collect()
+}
+
 /// What of an attack is under way.
 pub(crate) struct Run {
     /// Its number.
@@ -157,10 +162,10 @@ const APART: u64 = 20 * MINUTE;
 /// The runs are spread over so many times the time that they would take at that distance.
 const SPREAD: usize = 5;
 
-/// Plans every kind so many times from a time on; returns what is planned, by time. An infection begins where something is
+/// Plans each of these kinds so many times from a time on; returns what is planned, by time. An infection begins where something is
 /// done, so that few begin at night and on weekends where people work: were they as many, the hour would tell them.
-pub fn plan(world: &mut World<'_>, each: usize, from: Time) -> Vec<Planned> {
-    let mut kinds: Vec<usize> = (0..each).flat_map(|_| 0..KINDS.len()).collect();
+pub fn plan(world: &mut World<'_>, kinds: &[usize], each: usize, from: Time) -> Vec<Planned> {
+    let mut kinds = kinds.repeat(each);
     world.chance.shuffle(&mut kinds);
     let slots = kinds.len() * SPREAD;
     let mut taken = BTreeMap::new();

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use sensor_core::addr::Mac;
 use sensor_core::event::{Alert, Change, DeviceRef, Isolation};
-use sensor_core::flow::TCP;
+use sensor_core::flow::{RST, TCP};
 use sensor_core::observation::{FlowId, FlowSeen, Kind, Observation};
 use sensor_core::policy::Level;
 use sensor_core::time::{HOUR, Time};
@@ -130,7 +130,7 @@ pub struct Tally {
     pub attacks: BTreeMap<u16, Attacked>,
     /// Right alerts of each detector.
     pub right: BTreeMap<&'static str, u64>,
-    /// Pairs that talked before: who, with whom, at which port.
+    /// Pairs that talked before: who asked, whom, at which port, and was answered.
     learned: std::collections::HashSet<(HostId, IpAddr, u16)>,
     /// Harmless flows dropped of learned pairs, of others, and conversations cut short.
     pub cost: [u64; 3],
@@ -167,6 +167,11 @@ impl Tally {
     /// Notes a flow's beginning.
     pub fn flow(&mut self, told: &Told, seen: &FlowSeen, passes: bool) {
         if told.back {
+            // Who was refused has no habit of it.
+            if passes && seen.id.kind == Kind::Ip && seen.id.proto == TCP && seen.tcp_flags & RST == 0 {
+                let asked = self.by_mac.get(&seen.dmac).or_else(|| self.by_ip.get(&seen.id.dst)).copied();
+                self.learned.extend(asked.map(|host| (host, seen.id.src, seen.id.sport)));
+            }
             return;
         }
         let sender = self.sender(seen);
@@ -180,8 +185,6 @@ impl Tally {
                 if !passes {
                     let known = self.learned.contains(&(sender, seen.id.dst, seen.id.dport));
                     self.cost[usize::from(!known)] += 1;
-                } else if seen.id.kind == Kind::Ip && seen.id.proto == TCP {
-                    self.learned.insert((sender, seen.id.dst, seen.id.dport));
                 }
             }
         }
@@ -203,9 +206,13 @@ impl Tally {
         }
     }
 
-    /// Notes that a conversation was dropped halfway.
+    /// Notes that a conversation was dropped halfway. One that nobody answered is none.
     pub fn cut_short(&mut self, told: &Told) {
-        if !matches!(told.cause, Cause::Attack(_)) && matches!(told.observation, Observation::Progress(_)) {
+        let Observation::Progress(progress) = &told.observation else { return };
+        let FlowId { src, dst, sport, dport, .. } = progress.id;
+        let (client, server, port) = if told.back { (dst, src, sport) } else { (src, dst, dport) };
+        let known = self.by_ip.get(&client).is_some_and(|host| self.learned.contains(&(*host, server, port)));
+        if known && !matches!(told.cause, Cause::Attack(_)) {
             self.cost[2] += 1;
         }
     }
