@@ -170,7 +170,7 @@ impl Detector for Beacon {
             return;
         }
         pair.unjudged = 0;
-        let severity = if learned && !ended.internal && pair.span() >= LASTING { 2 } else { 3 };
+        let severity = if learned && !ended.internal && pair.lasted() >= LASTING { 2 } else { 3 };
         let told = pair.told.is_some_and(|(gravest, at)| gravest <= severity && now.since(at) < REARM);
         let Some(score) = pair.score().filter(|score| score.calls() && !told) else { return };
         pair.told = Some((severity, now));
@@ -221,19 +221,29 @@ impl Pair {
         })
     }
 
+    /// How long after the first each beginning came, ns, if a pause took as long as the usual distance.
+    fn after(&self, pause: u64, usual_ns: u64) -> Vec<u64> {
+        let next = self.begun.iter().skip(1);
+        let distances = self.begun.iter().zip(next).map(|(a, b)| b.0.since(a.0));
+        let distances = distances.map(|distance| if distance < pause { distance } else { usual_ns });
+        let sum = |sum: &mut u64, distance: u64| {
+            *sum += distance;
+            Some(*sum)
+        };
+        std::iter::once(0).chain(distances.scan(0, sum)).collect()
+    }
+
+    /// For how long it called, ns, pauses left out.
+    fn lasted(&self) -> u64 {
+        self.after(PAUSE, 0).last().copied().unwrap_or_default()
+    }
+
     /// How evenly the beginnings cover the time, pauses left out: 1 less the coefficient of variation of their number by bin.
     /// `usual_ns` is the distance of two.
     fn cover(&self, usual_ns: u64) -> f64 {
         let pause = PAUSE.max(usual_ns.saturating_mul(PAUSE_DISTANCES));
-        let next = self.begun.iter().skip(1);
-        let distances = self.begun.iter().zip(next).map(|(a, b)| b.0.since(a.0));
-        let distances = distances.map(|distance| if distance < pause { distance } else { usual_ns });
-        let mut span = 0;
-        let after = std::iter::once(0).chain(distances.map(|distance| {
-            span += distance;
-            span
-        }));
-        let after: Vec<u64> = after.collect();
+        let after = self.after(pause, usual_ns);
+        let span = after.last().copied().unwrap_or_default();
         let count = BINS.min(self.begun.len() / 4).max(1);
         let width = span / count as u64 + 1;
         let mut bins = vec![0.0; count];

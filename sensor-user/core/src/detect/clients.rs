@@ -2,8 +2,8 @@
 //!
 //! What an attacker did is no use: else the fourth host of an outbreak was excused by the first three, and who guesses at a
 //! server by those who did before. A device that a detector *doubts* is taken out of the lists it came to within a day
-//! before, and is put on none for a day after: what it still does then is how the service is used, called or not. (`novelty` doubts
-//! nobody: PCs that all look for the same servers that are gone are no outbreak.)
+//! before, and is put on none for a day after: what it still does then is how the service is used, called or not. (`chain` and
+//! `brute`, which only alert, do so. What pins does not: PCs that all look for the same servers that are gone are no outbreak.)
 
 use std::net::IpAddr;
 

@@ -160,7 +160,6 @@ impl Detector for Exposed {
     }
 
     fn restricted(&mut self, finding: &Finding, now: Time, found: &mut Vec<Finding>) {
-        self.clients.doubt(finding.device, now);
         let port = self.port(finding).filter(|_| FIRST_CONTACTS.contains(&finding.family));
         let Some(port) = port else { return };
         let standing = self.standings.get_or_insert_mut(finding.device, Standing::default);
@@ -186,7 +185,6 @@ impl Detector for Exposed {
     }
 
     fn absolved(&mut self, device: DeviceKey, now: Time) {
-        self.clients.trust(device);
         self.standings.put(device, Standing { clean_since: now, spread: Vec::new() });
     }
 }
