@@ -203,7 +203,7 @@ pub struct Answered {
     pub proto: u8,
     /// Port; 0 if the protocol has none.
     pub port: u16,
-    /// When it was tried first.
+    /// When it was tried first, or answered first, if that was later than a first contact's time allows.
     pub first: Time,
 }
 

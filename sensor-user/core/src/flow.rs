@@ -168,8 +168,8 @@ pub enum Role {
     Opens,
     /// Its first flow, but the sender is taken for the one that answers: its beginning was missed.
     OpensMidway,
-    /// The first answer; the conversation was begun by the other flow.
-    Answers(FlowId),
+    /// The first answer; the conversation was begun by the other flow, from this MAC address.
+    Answers(FlowId, Mac),
     /// More of what is known.
     Continues,
 }
@@ -224,7 +224,8 @@ impl Conversations {
             }
             // Whoever answers itself, under a borrowed address, was not answered.
             let answered = first_answer && conversation.smac != seen.smac;
-            let role = if answered { Role::Answers(conversation.id) } else { Role::Continues };
+            let role =
+                if answered { Role::Answers(conversation.id, conversation.smac) } else { Role::Continues };
             return (role, None);
         }
         let midway = began_by_other(seen);
@@ -468,7 +469,7 @@ mod tests {
         let (smac, dmac, id) = (asked.dmac, asked.smac, reversed(&asked.id));
         all.progress(&FlowProgress { id, smac, dmac, ..went(SECOND, 1, 0, Verdict::Pass, None) });
         let answer = FlowSeen { id, smac, dmac, tcp_flags: SYN | ACK, ..asked };
-        assert_eq!(all.begin(&answer).0, Role::Answers(asked.id));
+        assert_eq!(all.begin(&answer).0, Role::Answers(asked.id, asked.smac));
         assert_eq!(all.begin(&answer).0, Role::Continues);
     }
 

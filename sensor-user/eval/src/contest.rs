@@ -64,7 +64,7 @@ pub fn hold(seed: u64, hosts: usize, each: usize, split: Split) -> Contest {
         world.open();
         confound::plan(&mut world, 1, START, first, &mut Chance::new(seed, 4));
         let planned = attack::plan(&mut world, &attack::named(""), each, first);
-        world.run(planned.last().map_or(first, |last| last.time).plus(attack::LAST));
+        world.run(planned.last().map_or(first, |last| last.time).plus(attack::AFTER_LAST));
         planned
     };
     let mut scores: BTreeMap<Rival, [Vec<f64>; 2]> = BTreeMap::new();

@@ -56,7 +56,7 @@ pub fn attack(seed: u64, trial: &Trial, mode: Mode) -> Vec<Ran> {
         world.open();
         let first = START.plus(trial.learned * DAY);
         let planned = attack::plan(&mut world, &trial.kinds, trial.each, first);
-        let until = planned.last().map_or(first, |last| last.time).plus(attack::LAST);
+        let until = planned.last().map_or(first, |last| last.time).plus(attack::AFTER_LAST);
         world.run(until);
         (planned, until)
     };

@@ -2,9 +2,10 @@
 //!
 //! Signal: when the conversations of one device with one service began, and what was sent in each.
 //! Statistic: RITA's scores (activecm/rita v5) over the last 64 beginnings: how evenly they follow one another, how alike
-//! the sizes are, and how evenly they cover the time from the first to the last, but for nights in which the device is off. Each is 0 to 1; it calls if none is below
-//! 0.6 and their mean is 0.8. Beginnings within a second are one. RITA's fourth score, how much of a day is covered, is replaced by a least
-//! number and a least span, so that a call takes minutes and not a day.
+//! the sizes are, and how evenly they cover the time from the first to the last, but for nights in which the device is off.
+//! Each is 0 to 1; it calls if none is below 0.6 and their mean is 0.8. Beginnings within a second are one. RITA's fourth
+//! score, how much of a day is covered, is replaced by a least number and a least span, so that a call takes minutes and not
+//! a day.
 //! Timing alone says nothing, for monitors, pumps and pollers are the best beacons there are. So a pair is looked at only
 //! while it is *new* (7 days) and *rare*: fewer than three other devices use the service. Outside the internal networks
 //! that is enough. Inside, the pair must have begun a day or more after the sensor; before, only a web service that no
@@ -93,6 +94,8 @@ struct Score {
     cover: f64,
     /// Median distance, seconds.
     period: f64,
+    /// For how long it called, ns, pauses left out.
+    lasted: u64,
 }
 
 impl Score {
@@ -170,9 +173,11 @@ impl Detector for Beacon {
             return;
         }
         pair.unjudged = 0;
-        let severity = if learned && !ended.internal && pair.lasted() >= LASTING { 2 } else { 3 };
-        let told = pair.told.is_some_and(|(gravest, at)| gravest <= severity && now.since(at) < REARM);
-        let Some(score) = pair.score().filter(|score| score.calls() && !told) else { return };
+        let Some(score) = pair.score().filter(Score::calls) else { return };
+        let severity = if learned && !ended.internal && score.lasted >= LASTING { 2 } else { 3 };
+        if pair.told.is_some_and(|(gravest, at)| gravest <= severity && now.since(at) < REARM) {
+            return;
+        }
         pair.told = Some((severity, now));
         found.push(pair.finding(ended, severity, score));
     }
@@ -213,48 +218,28 @@ impl Pair {
         let distances = self.begun.iter().zip(next).map(|(a, b)| b.0.since(a.0) as f64 / SECOND as f64);
         let time = Spread::of(distances.collect())?;
         let size = Spread::of(self.begun.iter().map(|(_, sent)| *sent as f64).collect())?;
+        let after = self.after((time.median * SECOND as f64) as u64);
+        let lasted = after.last().copied().unwrap_or_default();
         Some(Score {
             time: time.score(time.median * GRAIN),
             size: size.score(GRAIN_BYTES),
-            cover: self.cover((time.median * SECOND as f64) as u64),
+            cover: cover(&after, lasted),
             period: time.median,
+            lasted,
         })
     }
 
-    /// How long after the first each beginning came, ns, if a pause took as long as the usual distance.
-    fn after(&self, pause: u64, usual_ns: u64) -> Vec<u64> {
-        let next = self.begun.iter().skip(1);
-        let distances = self.begun.iter().zip(next).map(|(a, b)| b.0.since(a.0));
-        let distances = distances.map(|distance| if distance < pause { distance } else { usual_ns });
-        let sum = |sum: &mut u64, distance: u64| {
-            *sum += distance;
-            Some(*sum)
-        };
-        std::iter::once(0).chain(distances.scan(0, sum)).collect()
-    }
-
-    /// For how long it called, ns, pauses left out.
-    fn lasted(&self) -> u64 {
-        self.after(PAUSE, 0).last().copied().unwrap_or_default()
-    }
-
-    /// How evenly the beginnings cover the time, pauses left out: 1 less the coefficient of variation of their number by bin.
-    /// `usual_ns` is the distance of two.
-    fn cover(&self, usual_ns: u64) -> f64 {
+    /// How long after the first each beginning came, ns, if a pause took as long as two are usually apart.
+    fn after(&self, usual_ns: u64) -> Vec<u64> {
         let pause = PAUSE.max(usual_ns.saturating_mul(PAUSE_DISTANCES));
-        let after = self.after(pause, usual_ns);
-        let span = after.last().copied().unwrap_or_default();
-        let count = BINS.min(self.begun.len() / 4).max(1);
-        let width = span / count as u64 + 1;
-        let mut bins = vec![0.0; count];
-        for start in after {
-            if let Some(bin) = bins.get_mut((start / width) as usize) {
-                *bin += 1.0;
-            }
-        }
-        let mean = self.begun.len() as f64 / count as f64;
-        let variance = bins.iter().map(|bin| (bin - mean) * (bin - mean)).sum::<f64>() / count as f64;
-        (1.0 - variance.sqrt() / mean).max(0.0)
+        let mut after = 0;
+        let next = self.begun.iter().skip(1);
+        let later = self.begun.iter().zip(next).map(|(one, next)| {
+            let distance = next.0.since(one.0);
+            after += if distance < pause { distance } else { usual_ns };
+            after
+        });
+        std::iter::once(0).chain(later).collect()
     }
 
     fn finding(&self, ended: &Ended<'_>, severity: u8, score: Score) -> Finding {
@@ -286,4 +271,19 @@ impl Pair {
             first_evidence: first,
         }
     }
+}
+
+/// How evenly beginnings cover the time to the last of them: 1 less the coefficient of variation of their number by bin.
+fn cover(after: &[u64], last: u64) -> f64 {
+    let count = BINS.min(after.len() / 4).max(1);
+    let width = last / count as u64 + 1;
+    let mut bins = vec![0.0; count];
+    for start in after {
+        if let Some(bin) = bins.get_mut((start / width) as usize) {
+            *bin += 1.0;
+        }
+    }
+    let mean = after.len() as f64 / count as f64;
+    let variance = bins.iter().map(|bin| (bin - mean) * (bin - mean)).sum::<f64>() / count as f64;
+    (1.0 - variance.sqrt() / mean).max(0.0)
 }

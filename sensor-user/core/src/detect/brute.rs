@@ -9,8 +9,10 @@
 //! worked, clears it; a release forgets it.
 //! Held back: the web (its clients open sessions all day); sessions that keep time to a twentieth and are 5 s or more
 //! apart, as monitoring probes and backup jobs do; what three other devices do to the same service too, for then that is
-//! how it is used (HL7 and database clients with a session a message).
-//! Known false alarms: a script with a session a request, on its first day. It alerts and never isolates: the one who
+//! how it is used (HL7 and database clients with a session a message). Who was called or restricted is none of these for a
+//! day, or the fourth guesser was excused by three before it.
+//! Known false alarms: a script with a session a request, on its first day; a program that is like that and put on one PC after
+//! the other, on each until a day after the third. It alerts and never isolates: the one who
 //! forgot a password looks the same. Blind to guesses within one session, slow ones, and many clients with few each.
 
 use std::collections::VecDeque;
@@ -189,10 +191,6 @@ impl Detector for Brute {
 
     fn restricted(&mut self, finding: &Finding, now: Time, _found: &mut Vec<Finding>) {
         self.clients.doubt(finding.device, now);
-    }
-
-    fn absolved(&mut self, device: DeviceKey, _now: Time) {
-        self.clients.trust(device);
     }
 }
 

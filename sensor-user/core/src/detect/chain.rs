@@ -3,7 +3,7 @@
 //! One step says nothing: an administrator does it daily. That the host it led to goes on by such a service, to another
 //! host that is new to it, is how an intruder moves; nothing of it fails, and no host meets many.
 //! Signal: first contacts inside by a service for administration that were answered, to hosts of which hardly anybody else
-//! uses it (three others make it common). A step that leaves a host within a day after one reached it makes a chain
+//! uses it (three others that are no attackers make it common). A step that leaves a host within a day after one reached it makes a chain
 //! longer. The way back to who came, or to any host of the chain, is none.
 //! Statistic: the length of the chain: two steps are a hint, three and more alert. Each length is told once a day.
 //! Cold start: nothing is a step that is taken within a day after the sensor began, or after the device that takes it was
@@ -111,10 +111,6 @@ impl Detector for Chain {
 
     fn restricted(&mut self, finding: &Finding, now: Time, _found: &mut Vec<Finding>) {
         self.clients.doubt(finding.device, now);
-    }
-
-    fn absolved(&mut self, device: DeviceKey, _now: Time) {
-        self.clients.trust(device);
     }
 }
 

@@ -129,7 +129,7 @@ impl Detector for Flood {
         let seen = began.seen;
         match began.role {
             Role::Opens => {}
-            Role::Answers(id) => return self.answer(began, &id),
+            Role::Answers(id, _) => return self.answer(began, &id),
             Role::OpensMidway | Role::Continues => return,
         }
         let Some(way) = Way::of(seen) else { return };

@@ -110,7 +110,7 @@ impl Identity {
     /// Notes how a service answered; gives since when it refused, if it opened up.
     fn door(&mut self, began: &Began<'_>) -> Option<Time> {
         let (seen, id) = (began.seen, &began.seen.id);
-        if !matches!(began.role, Role::Answers(_)) || !ADMINISTRATION.contains(&id.sport) {
+        if !matches!(began.role, Role::Answers(..)) || !ADMINISTRATION.contains(&id.sport) {
             return None;
         }
         let refuses = seen.tcp_flags & RST != 0;

@@ -4,7 +4,7 @@
 //! An infection that spreads is no such mistake. A device that another one, restricted a moment ago, had reached by a service
 //! for the first time within a day before (by TCP or UDP, and was answered) is of its *infection tree*, and a tree counts as
 //! one. Who merely was asked, by a scan that nobody answered, is not; nor are clients of a server that was restricted, or those
-//! that a station polls since long. So that a station that reached everybody on its first day cannot open the fuse for
+//! that a station polls since long and that answered before. So that a station that reached everybody on its first day cannot open the fuse for
 //! all, trees have a bound too.
 
 use std::collections::BTreeSet;

@@ -112,15 +112,15 @@ impl Engine {
     }
 
     /// What the devices behind these targets may go on doing: [`MAX_PIN`] pairs of peer and service, and what every device
-    /// needs. Of what began since `attack`, nothing: that is what they are pinned for. If there are more, what goes on
-    /// comes first, then what is inside, then what was used last: a week of the web pushes no server out that is asked
+    /// needs. Of what began since `attack`, nothing: that is what they are pinned for. If there are more, what is
+    /// inside comes first, then what goes on, then what was used last: a week of the web pushes no server out that is asked
     /// once a month.
     pub(super) fn learn(&self, targets: &[Target], attack: Option<Time>) -> Vec<Allow> {
         let habits = self.habits(targets);
         let mut old: Vec<&Habit> =
             habits.iter().filter(|habit| attack.is_none_or(|attack| habit.since < attack)).collect();
         let inside = |habit: &Habit| habit.service.peer.is_none_or(|peer| self.is_internal(peer));
-        old.sort_by_key(|habit| (habit.talks == 0, !inside(habit)));
+        old.sort_by_cached_key(|habit| (!inside(habit), habit.talks == 0));
         let learned: BTreeSet<Allow> = old.into_iter().take(MAX_PIN).flat_map(Habit::allowed_by).collect();
         Allow::BASIC.into_iter().chain(learned).collect()
     }

@@ -292,7 +292,7 @@ impl Engine {
         }
         match (role, sighting.device) {
             (Role::Opens, Some(device)) if !self.is_cut(seen) => self.opens(device, seen),
-            (Role::Answers(id), _) if seen.verdict != Verdict::Drop => {
+            (Role::Answers(id, asker), _) if seen.verdict != Verdict::Drop => {
                 self.hearing.answered(&id);
                 self.note_service(&id, sighting.device, seen, out);
                 let refused = id.proto == TCP && seen.tcp_flags & RST != 0;
@@ -301,7 +301,7 @@ impl Engine {
                 }
                 if let Some((contact, outcome)) = self.contacts.answered(&id, seen) {
                     self.outcome(&contact, outcome, seen.time);
-                } else if let Some(asked) = self.inventory.speaker(seen.dmac, id.src).filter(|_| !refused) {
+                } else if let Some(asked) = self.inventory.speaker(asker, id.src).filter(|_| !refused) {
                     self.contacts.accepted(asked.key, &id, seen);
                 }
             }

@@ -153,3 +153,23 @@ fn a_night_in_which_the_device_is_off_hides_no_beacon_and_makes_none() {
     }
     assert_eq!(lan.alerts(), []);
 }
+
+#[test]
+fn a_beacon_lasts_without_its_pauses() {
+    let home = ip("203.0.113.9");
+    for (name, bursts, times, every, severity) in [
+        ("tries at each of three logins", 3, 8, 30 * SECOND, 3),
+        ("the same for longer", 3, 24, 30 * SECOND, 2),
+        ("every three hours", 1, 40, 3 * HOUR, 2),
+    ] {
+        let mut lan = Lan::new(enforcing());
+        lan.populate(1..=5);
+        lan.session((4, 1), ip("203.0.113.1"), 443, (700, 480), SECOND);
+        lan.pass(25 * HOUR);
+        for _ in 0..bursts {
+            call(&mut lan, (66, 1), home, 443, times, (every, 0.05));
+            lan.pass(14 * HOUR);
+        }
+        assert_eq!(lan.alerts().last(), Some(&("beacon", severity, 66)), "{name}");
+    }
+}

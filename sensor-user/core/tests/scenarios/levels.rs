@@ -102,6 +102,19 @@ fn a_pinned_device_keeps_what_answered_it_though_it_did_not_at_first() {
 }
 
 #[test]
+fn a_late_answer_counts_by_whatever_mac_address_it_comes() {
+    // Routers that stand in for each other ask by their own address, and are answered at the one they share.
+    let mut lan = populated(enforcing());
+    lan.tcp(3, 4, 104, None);
+    lan.pass(2 * HOUR);
+    lan.see((mac(3), mac(4)), (host(3), host(4)), (50_000, 104), TCP, SYN);
+    lan.see((mac(4), mac(99)), (host(4), host(3)), (104, 50_000), TCP, SYN_ACK);
+    lan.pass(2 * HOUR);
+    let entry = lan.add(Add { level: Some(Level::Pin), ..block_device("10.0.0.3") });
+    assert!(entry.list.learned().iter().any(|allow| allow.to_string() == "tcp/104 10.0.0.4"), "{entry:?}");
+}
+
+#[test]
 fn the_web_pushes_no_server_inside_out_of_what_a_pinned_device_keeps() {
     let mut lan = populated(enforcing());
     lan.tcp(3, 4, 104, Some(SYN_ACK));

@@ -20,7 +20,7 @@ use crate::sim::site::{Class, HostId};
 use crate::sim::world::{Cause, Script, World};
 
 /// So long after the last run began most of what it does is done, ns: a weekend in which its host is off is over, and a day after it.
-pub const LAST: u64 = 96 * HOUR;
+pub const AFTER_LAST: u64 = 96 * HOUR;
 /// Frames in a row that are dropped until an attack gives up.
 const GIVES_UP: u32 = 20;
 
