@@ -12,7 +12,7 @@ use sensor_core::identify::group::{Shared, WhyTwo};
 use sensor_core::inventory::DeviceKey;
 use sensor_core::observation::{FlowId, Kind};
 use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
-use sensor_core::policy::repeat::{FORGOTTEN, Past};
+use sensor_core::policy::repeat::{Attack, FORGOTTEN, MAX_ATTACKS, Past};
 use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Memory, MemoryKey, Target};
@@ -56,9 +56,8 @@ impl MemoryRow {
             Memory::Review(review) => (review_value(review), review.since, None),
             Memory::Asked(asked) => (asked_value(asked), asked.finding.first_evidence, Some(asked.until)),
             Memory::Past(_, past) => {
-                let value = json!({ "isolations": past.isolations, "level": past.level.name(), "family": past.family.name() });
                 // It is over FORGOTTEN before it is forgotten.
-                (value, past.forgotten.minus(FORGOTTEN), Some(past.forgotten))
+                (past_value(past), past.forgotten.minus(FORGOTTEN), Some(past.forgotten))
             }
             Memory::Window(window) => (window_value(window), window.since, Some(window.until)),
             Memory::Last(_, number) => (json!(number), now.mono, None),
@@ -94,11 +93,13 @@ impl MemoryRow {
                 Ok(Memory::Asked(Box::new(asked)))
             }
             "past" => {
+                let forgotten = until()?;
                 let past = Past {
                     isolations: field(&value, "isolations")?,
                     level: field::<String>(&value, "level")?.parse()?,
                     family: family(&value)?,
-                    forgotten: until()?,
+                    forgotten,
+                    attacks: attacks(&value, forgotten)?,
                 };
                 Ok(Memory::Past(device(&self.key)?, past))
             }
@@ -189,6 +190,31 @@ fn review_value(review: &Review) -> Value {
 fn shared_value(shared: &Shared) -> Value {
     let members: Vec<String> = shared.members.iter().map(|key| target(*key).to_string()).collect();
     json!({ "members": members, "refuted": shared.refuted.map(WhyTwo::name) })
+}
+
+/// The times of attacks go by the end, which is kept by both clocks.
+fn past_value(past: &Past) -> Value {
+    let before = |time: Time| past.forgotten.since(time);
+    let attacks: Vec<_> =
+        past.attacks.iter().map(|attack| [before(attack.from), before(attack.to)]).collect();
+    json!({
+        "isolations": past.isolations,
+        "level": past.level.name(),
+        "family": past.family.name(),
+        "attacks_before_end_ns": attacks,
+    })
+}
+
+/// The attacks of what is forgotten then. An earlier release wrote none.
+fn attacks(value: &Value, forgotten: Time) -> Result<Vec<Attack>, String> {
+    let before: Option<Vec<[u64; 2]>> = field(value, "attacks_before_end_ns")?;
+    let mut attacks = before.unwrap_or_default();
+    attacks.drain(..attacks.len().saturating_sub(MAX_ATTACKS));
+    Ok(attacks
+        .into_iter()
+        .map(|at| at.map(|ns| forgotten.minus(ns)))
+        .map(|[from, to]| Attack { from, to })
+        .collect())
 }
 
 /// Its beginning goes by its end, which is kept by both clocks.

@@ -18,7 +18,7 @@ use sensor_core::inventory::kept::{KeptAddress, Roles};
 use sensor_core::observation::{FlowId, Kind};
 use sensor_core::policy::class::Criticality;
 use sensor_core::policy::memory::{Asked, Counter, Known, Refused};
-use sensor_core::policy::repeat::Past;
+use sensor_core::policy::repeat::{Attack, Past};
 use sensor_core::policy::review::{Review, Scope};
 use sensor_core::policy::window::{Cover, Window};
 use sensor_core::policy::{Allow, Direction, Level, List, Origin, Service, Target};
@@ -300,7 +300,11 @@ fn window(id: u32, cover: Cover) -> Memory {
 }
 
 fn past(device: DeviceKey, forgotten: Time) -> Memory {
-    Memory::Past(device, Past { isolations: 3, level: Level::Pin, family: Family::Brute, forgotten })
+    let attacks = vec![
+        Attack { from: forgotten.minus(740 * HOUR), to: forgotten.minus(739 * HOUR) },
+        Attack { from: forgotten.minus(721 * HOUR), to: forgotten.minus(720 * HOUR) },
+    ];
+    Memory::Past(device, Past { isolations: 3, level: Level::Pin, family: Family::Brute, forgotten, attacks })
 }
 
 fn shared(machine: u8, refuted: Option<WhyTwo>) -> Memory {

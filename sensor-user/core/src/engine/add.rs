@@ -66,14 +66,14 @@ impl Engine {
             }
         }
         fits(&block)?;
-        block.list = self.list_for(&block, add.list, None)?;
+        block.list = self.list_for(&block, add.list, None, now)?;
         block.origin = Origin::Manual(add.owner);
         if !add.reason.is_empty() {
             block.reason = add.reason;
         }
         let device = self.describe_first(&targets);
         let beside = self.beside(&block.targets);
-        let (impact, lost) = (self.impact(&block.targets), Box::new(self.preview_of(&block)));
+        let (impact, lost) = (self.impact(&block.targets), Box::new(self.preview_of(&block, now)));
         if !entered {
             return Ok(Reply::Added { block, extended, device, impact, lost, spared, beside, entered });
         }
@@ -178,6 +178,7 @@ impl Engine {
         block: &Block,
         named: Option<Name>,
         attack: Option<Time>,
+        now: Time,
     ) -> Result<List, CommandError> {
         if named.is_some() && block.level != Level::Quarantine {
             return Err(CommandError::List(block.level));
@@ -197,7 +198,7 @@ impl Engine {
             }
             (Level::Pin, List::Learned { .. }) => Ok(block.list.clone()),
             (Level::Pin, _) => {
-                let allowed = self.learn(&block.targets, attack);
+                let allowed = self.learn(&block.targets, attack, now);
                 if self.blocks.pinned() + allowed.len() > MAX_PINNED {
                     return Err(CommandError::PinsFull);
                 }

@@ -8,6 +8,7 @@ use crate::flow::{TCP, UDP};
 use crate::inventory::{Device, DeviceKey};
 use crate::observation::Kind;
 use crate::policy::preview::Part;
+use crate::policy::repeat::Attack;
 use crate::policy::{Allow, MAX_PIN, Service, Target};
 use crate::time::Time;
 
@@ -24,6 +25,8 @@ pub(super) struct Habit {
     pub talks: u64,
     /// Since when at the latest.
     pub since: Time,
+    /// It began in the attack that is found now, or in one the device was restricted for before.
+    pub attack: bool,
 }
 
 impl Habit {
@@ -61,14 +64,15 @@ impl Found {
                 habit.talks += talks;
                 habit.since = habit.since.min(since);
             }
-            None => self.habits.push(Habit { part, service, talks, since }),
+            None => self.habits.push(Habit { part, service, talks, since, attack: false }),
         }
     }
 }
 
 impl Engine {
     /// What the devices behind these targets did with success: the services they used or served, the last first.
-    pub(super) fn habits(&self, targets: &[Target]) -> Vec<Habit> {
+    /// What they do since `attack` is found to be one.
+    pub(super) fn habits(&self, targets: &[Target], attack: Option<Time>, now: Time) -> Vec<Habit> {
         let devices = self.devices_behind(targets);
         let keys: BTreeSet<DeviceKey> = devices.iter().map(|device| device.key).collect();
         let mut ips: BTreeSet<IpAddr> = devices.iter().flat_map(|device| device.ips()).collect();
@@ -97,6 +101,12 @@ impl Engine {
                     .for_each(|client| found.add(Part::Serves, service, client, 0, tried.first));
             }
         }
+        let before: Vec<Attack> =
+            keys.iter().flat_map(|key| self.repeats.attacks(*key, now)).copied().collect();
+        for habit in &mut found.habits {
+            habit.attack = attack.is_some_and(|attack| attack <= habit.since)
+                || before.iter().any(|attack| attack.has(habit.since));
+        }
         found.habits
     }
 
@@ -112,13 +122,12 @@ impl Engine {
     }
 
     /// What the devices behind these targets may go on doing: [`MAX_PIN`] pairs of peer and service, and what every device
-    /// needs. Of what began since `attack`, nothing: that is what they are pinned for. If there are more, what is
-    /// inside comes first, then what goes on, then what was used last: a week of the web pushes no server out that is asked
-    /// once a month.
-    pub(super) fn learn(&self, targets: &[Target], attack: Option<Time>) -> Vec<Allow> {
-        let habits = self.habits(targets);
-        let mut old: Vec<&Habit> =
-            habits.iter().filter(|habit| attack.is_none_or(|attack| habit.since < attack)).collect();
+    /// needs. Of an attack, nothing: that is what they are pinned for, now or before. If there are more, what is inside
+    /// comes first, then what goes on, then what was used last: a week of the web pushes no server out that is asked once a
+    /// month.
+    pub(super) fn learn(&self, targets: &[Target], attack: Option<Time>, now: Time) -> Vec<Allow> {
+        let habits = self.habits(targets, attack, now);
+        let mut old: Vec<&Habit> = habits.iter().filter(|habit| !habit.attack).collect();
         let inside = |habit: &Habit| habit.service.peer.is_none_or(|peer| self.is_internal(peer));
         old.sort_by_cached_key(|habit| (!inside(habit), habit.talks == 0));
         let learned: BTreeSet<Allow> = old.into_iter().take(MAX_PIN).flat_map(Habit::allowed_by).collect();

@@ -152,7 +152,7 @@ impl Engine {
         block.level = level;
         let attack = self.attack_since(finding, now);
         // There was room for a pin when it was decided.
-        let Ok(list) = self.list_for(&block, None, attack) else { return };
+        let Ok(list) = self.list_for(&block, None, attack, now) else { return };
         block.list = list;
         finding.signature.clone_into(&mut block.reason);
         if self.probation(finding, now).is_some() {
@@ -169,7 +169,7 @@ impl Engine {
         block.origin = Origin::Incident(incident);
         let until = block.until.map_or(until, |old| old.max(until));
         block.until = Some(until);
-        out.saves.extend(self.repeats.note(finding.device, level, finding.family, now, until));
+        out.saves.extend(self.repeats.note(finding.device, (level, finding.family), attack, now, until));
         if !self.is_drill(finding.device, now) {
             let (device, infected) = (finding.device, infected_by.is_some());
             self.recent.push_back(Begun { time: now, device, level, infected });
@@ -223,7 +223,8 @@ impl Engine {
             return;
         }
         let block = Block { until: Some(until), ..block.clone() };
-        out.saves.extend(self.repeats.note(finding.device, block.level, finding.family, now, until));
+        let (graded, attack) = ((block.level, finding.family), self.attack_since(finding, now));
+        out.saves.extend(self.repeats.note(finding.device, graded, attack, now, until));
         let isolation = tell(&block, Change::Extended, self.describe(finding.device));
         self.enter(block, out);
         out.events.push(Timed { time: now, event: Event::Isolation(isolation) });

@@ -273,7 +273,7 @@ impl Engine {
         }
         if let List::Learned { allowed, .. } = &block.list {
             let more: Vec<_> =
-                self.learn(&new, None).into_iter().filter(|allow| !allowed.contains(allow)).collect();
+                self.learn(&new, None, now).into_iter().filter(|allow| !allowed.contains(allow)).collect();
             // Both lists are there for a moment.
             if self.blocks.pinned() + allowed.len() + more.len() > MAX_PINNED {
                 remarks.push(spared(new, "what pinned devices may do fills the table"));

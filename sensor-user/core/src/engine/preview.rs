@@ -3,7 +3,8 @@
 //! A device has what it used or served so far (see `habit`). A restriction takes from that what its level forbids. The
 //! peer is *vital* if it is on the protected list or a life depends on it: an automatic restriction that cuts its
 //! conversations steps down. What the device began within the last minutes, while it already gave evidence, is the attack
-//! and no service: else malware would be kept from being cut off by what it attacks.
+//! and no service, and so is what it began while it attacked before: else malware would be kept from being cut off by what it
+//! attacks.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -39,22 +40,22 @@ impl Engine {
         level: Level,
         allowed: &[Allow],
         attack: Option<Time>,
+        now: Time,
     ) -> Preview {
         let mut lost = Vec::new();
         let (mut peers, mut vital) = (BTreeSet::new(), BTreeSet::new());
         let mut conversations = 0;
         let allowed: BTreeSet<Allow> = allowed.iter().copied().collect();
-        for habit in self.habits(targets) {
+        for habit in self.habits(targets, attack, now) {
             let Some(peer) = habit.service.peer else { continue };
             if self.goes_on(&habit, peer, level, &allowed) {
                 continue;
             }
             peers.insert(peer);
             conversations += habit.talks;
-            let old = attack.is_none_or(|attack| habit.since < attack);
             // Nobody's life depends on a ping, which any device may send to any other.
             let echo = matches!(habit.service.proto, ICMP | ICMP6);
-            let (live, is_vital) = (habit.talks > 0, old && !echo && self.is_vital(peer));
+            let (live, is_vital) = (habit.talks > 0, !habit.attack && !echo && self.is_vital(peer));
             if live && is_vital {
                 vital.insert(self.name_of(peer).unwrap_or_else(|| peer.to_string()));
             }
@@ -73,13 +74,13 @@ impl Engine {
     }
 
     /// What an entry takes away, as it is to be.
-    pub(super) fn preview_of(&self, block: &Block) -> Preview {
+    pub(super) fn preview_of(&self, block: &Block, now: Time) -> Preview {
         let allowed = match &block.list {
             List::Named(name) => self.settings.lists().find(|(_, known, _)| known == name).map(|list| list.2),
             List::Learned { allowed, .. } => Some(&allowed[..]),
             List::None => None,
         };
-        self.preview(&block.targets, block.level, allowed.unwrap_or_default(), None)
+        self.preview(&block.targets, block.level, allowed.unwrap_or_default(), None, now)
     }
 
     /// Whether a habit goes on under a level.

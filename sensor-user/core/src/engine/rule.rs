@@ -121,8 +121,8 @@ impl Engine {
         let attack = self.attack_since(finding, now);
         let device = self.inventory.get(finding.device);
         let targets = device.map(|device| self.inventory.cut(device, finding.flow.src)).unwrap_or_default();
-        let allowed = if level == Level::Pin { self.learn(&targets, attack) } else { Vec::new() };
-        self.preview(&targets, level, &allowed, attack)
+        let allowed = if level == Level::Pin { self.learn(&targets, attack, now) } else { Vec::new() };
+        self.preview(&targets, level, &allowed, attack, now)
     }
 }
 

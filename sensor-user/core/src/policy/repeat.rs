@@ -18,9 +18,27 @@ use super::{Level, Memory, MemoryKey, Save};
 pub const FORGOTTEN: u64 = 30 * 24 * HOUR;
 /// For so long after its time was up a device is on probation, ns.
 const PROBATION: u64 = HOUR;
+/// Attacks remembered of a device at most; of more the first is forgotten.
+pub const MAX_ATTACKS: usize = 8;
+
+/// The time in which a device did what it was restricted for: whom it first reached then, it attacked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
+pub struct Attack {
+    /// Its beginning, as far as it is known.
+    pub from: Time,
+    /// When the device was restricted for it, or, where that let it go on, restricted more or longer.
+    pub to: Time,
+}
+
+impl Attack {
+    /// Whether what began then is part of it.
+    pub fn has(&self, began: Time) -> bool {
+        self.from <= began && began < self.to
+    }
+}
 
 /// The last automatic restriction of a device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
 pub struct Past {
     /// Isolations, one after another.
     pub isolations: u32,
@@ -30,6 +48,8 @@ pub struct Past {
     pub family: Family,
     /// When it is forgotten: [`FORGOTTEN`] after its time is up.
     pub forgotten: Time,
+    /// The last [`MAX_ATTACKS`] attacks, one for each restriction, the first first.
+    pub attacks: Vec<Attack>,
 }
 
 impl Past {
@@ -60,29 +80,41 @@ impl Repeats {
         self.past(device, now).map_or(0, |past| past.isolations as usize)
     }
 
-    /// Notes that a device was put under a level, or is held longer. Gives what is to be remembered of it.
+    /// What a device was restricted for before.
+    pub fn attacks(&self, device: DeviceKey, now: Time) -> &[Attack] {
+        self.past(device, now).map_or(&[], |past| &past.attacks)
+    }
+
+    /// Notes that a device was put under a level, or is held longer, for what it does since `attack`, if that is known. Gives
+    /// what is to be remembered of it.
     pub fn note(
         &mut self,
         device: DeviceKey,
-        level: Level,
-        family: Family,
+        (level, family): (Level, Family),
+        attack: Option<Time>,
         now: Time,
         until: Time,
     ) -> Vec<Save> {
-        let past = self.past(device, now).copied();
+        let past = self.past(device, now);
         let lasting = past.filter(|past| past.lasts(now));
         let isolated = past.map_or(0, |past| past.isolations);
+        let mut attacks = past.map(|past| past.attacks.clone()).unwrap_or_default();
+        match attacks.last_mut().filter(|_| lasting.is_some()) {
+            Some(last) => last.to = now,
+            None => attacks.push(Attack { from: attack.unwrap_or(now), to: now }),
+        }
+        attacks.drain(..attacks.len().saturating_sub(MAX_ATTACKS));
         let begins = level >= Level::Isolate && lasting.is_none_or(|past| past.level < Level::Isolate);
         let level = lasting.map_or(level, |past| past.level.max(level));
         let forgotten = until.plus(FORGOTTEN);
         let forgotten = lasting.map_or(forgotten, |past| past.forgotten.max(forgotten));
         let isolations = isolated.saturating_add(u32::from(begins));
-        self.recall(device, Past { isolations, level, family, forgotten })
+        self.recall(device, Past { isolations, level, family, forgotten, attacks })
     }
 
     /// Takes up what was noted of a device. Gives what is to be remembered: of another one nothing, if that had to make room.
     pub fn recall(&mut self, device: DeviceKey, past: Past) -> Vec<Save> {
-        let out = self.0.push(device, past).map(|(other, _)| other).filter(|other| *other != device);
+        let out = self.0.push(device, past.clone()).map(|(other, _)| other).filter(|other| *other != device);
         let out = out.map(|other| Save::Drop(MemoryKey::Past(other)));
         out.into_iter().chain([Save::Keep(Memory::Past(device, past))]).collect()
     }
@@ -113,12 +145,12 @@ mod tests {
         let mut repeats = Repeats::new(4);
         let at = |minutes| Time::at(minutes * MINUTE);
         let count = |repeats: &Repeats, minutes| repeats.isolations(DEVICE, at(minutes));
-        repeats.note(DEVICE, Level::Throttle, Family::Scan, at(0), at(10));
+        repeats.note(DEVICE, (Level::Throttle, Family::Scan), None, at(0), at(10));
         assert_eq!(count(&repeats, 0), 0);
-        repeats.note(DEVICE, Level::Isolate, Family::Scan, at(1), at(61));
-        repeats.note(DEVICE, Level::Isolate, Family::Scan, at(2), at(62));
+        repeats.note(DEVICE, (Level::Isolate, Family::Scan), None, at(1), at(61));
+        repeats.note(DEVICE, (Level::Isolate, Family::Scan), None, at(2), at(62));
         assert_eq!(count(&repeats, 2), 1, "one that lasts is one");
-        repeats.note(DEVICE, Level::Isolate, Family::Lateral, at(70), at(200));
+        repeats.note(DEVICE, (Level::Isolate, Family::Lateral), None, at(70), at(200));
         assert_eq!(count(&repeats, 70), 2);
         let month = 30 * 24 * 60;
         assert_eq!((count(&repeats, 199 + month), count(&repeats, 200 + month)), (2, 0));
@@ -131,7 +163,7 @@ mod tests {
     fn probation_is_for_an_hour_for_the_same_and_for_more_than_a_hint() {
         let mut repeats = Repeats::new(4);
         let at = |minutes| Time::at(minutes * MINUTE);
-        repeats.note(DEVICE, Level::Pin, Family::Scan, at(0), at(60));
+        repeats.note(DEVICE, (Level::Pin, Family::Scan), None, at(0), at(60));
         for (family, weight, minutes, want) in [
             (Family::Scan, ALERTING, 59, None),
             (Family::Scan, ALERTING, 60, Some(Level::Pin)),
@@ -146,17 +178,47 @@ mod tests {
     }
 
     #[test]
+    fn each_restriction_has_its_attack_which_goes_on_where_it_is_let() {
+        let mut repeats = Repeats::new(4);
+        let at = |minutes| Time::at(minutes * MINUTE);
+        let noted = |repeats: &mut Repeats, level, attack: Option<u64>, now| {
+            repeats.note(DEVICE, (level, Family::Scan), attack.map(at), at(now), at(now + 10));
+            let attacks = repeats.attacks(DEVICE, at(now)).iter();
+            attacks
+                .map(|attack| [attack.from, attack.to].map(|time| time.since(at(0)) / MINUTE))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(noted(&mut repeats, Level::Throttle, Some(95), 100), [[95, 100]]);
+        assert_eq!(noted(&mut repeats, Level::Pin, Some(103), 108), [[95, 108]], "raised");
+        assert_eq!(
+            noted(&mut repeats, Level::Pin, None, 200),
+            [[95, 108], [200, 200]],
+            "since when is not known"
+        );
+        assert_eq!(noted(&mut repeats, Level::Pin, Some(202), 205), [[95, 108], [200, 205]]);
+        let [first, _] = repeats.attacks(DEVICE, at(206)) else { panic!() };
+        assert_eq!([94, 95, 107, 108].map(|minutes| first.has(at(minutes))), [false, true, true, false]);
+        for time in (300..).step_by(100).take(MAX_ATTACKS) {
+            noted(&mut repeats, Level::Pin, Some(time - 5), time);
+        }
+        let attacks = repeats.attacks(DEVICE, at(1_000));
+        assert_eq!((attacks.len(), attacks[0].from), (MAX_ATTACKS, at(295)));
+        repeats.forget(DEVICE);
+        assert_eq!(repeats.attacks(DEVICE, at(1_000)), []);
+    }
+
+    #[test]
     fn what_was_noted_is_remembered_and_what_makes_room_forgotten() {
         let mut repeats = Repeats::new(1);
         let other = DeviceKey::Local(crate::addr::Mac([2, 0, 0, 0, 0, 2]));
-        let saves = repeats.note(DEVICE, Level::Isolate, Family::Scan, Time::at(0), Time::at(HOUR));
-        let [Save::Keep(Memory::Past(DEVICE, past))] = saves[..] else { panic!("{saves:?}") };
+        let saves = repeats.note(DEVICE, (Level::Isolate, Family::Scan), None, Time::at(0), Time::at(HOUR));
+        let [Save::Keep(Memory::Past(DEVICE, past))] = &saves[..] else { panic!("{saves:?}") };
         let mut next = Repeats::new(1);
-        next.recall(DEVICE, past);
+        next.recall(DEVICE, past.clone());
         assert_eq!(next.isolations(DEVICE, Time::at(2 * HOUR)), 1);
         let soon = Time::at(HOUR + MINUTE);
         assert_eq!(next.probation(DEVICE, Family::Scan, ALERTING, soon), Some(Level::Isolate));
-        let saves = next.note(other, Level::Pin, Family::Scan, Time::at(0), Time::at(HOUR));
+        let saves = next.note(other, (Level::Pin, Family::Scan), None, Time::at(0), Time::at(HOUR));
         assert_eq!(saves[0], Save::Drop(MemoryKey::Past(DEVICE)));
     }
 
@@ -169,6 +231,7 @@ mod tests {
             level: Level::Isolate,
             family: Family::Scan,
             forgotten: Time::at(FORGOTTEN - 240 * HOUR),
+            attacks: Vec::new(),
         };
         repeats.recall(DEVICE, past);
         let now = Time::at(MINUTE);

@@ -3,6 +3,7 @@
 use sensor_core::settings::DecideSettings;
 use sensor_core::time::MINUTE;
 
+use crate::graded::used;
 use crate::*;
 
 const DAY: u64 = 24 * HOUR;
@@ -155,4 +156,44 @@ fn probation_goes_on_over_a_restart() {
         next.silent(30, 5);
         assert_eq!(next.held(), want, "{after}");
     }
+}
+
+#[test]
+fn whom_a_device_attacked_before_it_does_not_reach_when_it_is_pinned_again() {
+    let pinned_again = |meanwhile: fn(&mut Lan)| {
+        let mut lan =
+            used(Settings { decide: DecideSettings { highest: Level::Pin, ..GRADED }, ..enforcing() });
+        // It is throttled, and goes on.
+        lan.fail(66, 100, 5);
+        lan.tcp(66, 5, 8080, Some(SYN_ACK));
+        lan.pass(8 * MINUTE);
+        assert_eq!(lan.held().map(|(_, level)| level), Some(Level::Throttle));
+        lan.tcp(66, 6, 8080, Some(SYN_ACK));
+        lan.pass(MINUTE);
+        lan.fail(66, 110, 7);
+        assert_eq!(lan.held().map(|(_, level)| level), Some(Level::Pin));
+        meanwhile(&mut lan);
+        lan.pass(DAY);
+        assert_eq!(lan.held(), None);
+        let mut lan = lan.next();
+        // It is given a new server.
+        lan.tcp(66, 7, 104, Some(SYN_ACK));
+        lan.pass(DAY);
+        lan.fail(66, 120, 4);
+        lan.tcp(66, 8, 8080, Some(SYN_ACK));
+        lan.fail(66, 130, 6);
+        let blocks = lan.engine.snapshot(lan.now).blocks;
+        let [block] = &blocks[..] else { panic!("{blocks:?}") };
+        assert_eq!(block.level, Level::Pin);
+        [(3, 104), (5, 8080), (6, 8080), (7, 104), (8, 8080)].map(|(n, port)| {
+            let pair = format!("tcp/{port} 10.0.0.{n}");
+            block.list.learned().iter().any(|allow| allow.to_string() == pair)
+        })
+    };
+    assert_eq!(pinned_again(|_| ()), [true, false, false, true, false]);
+    let released = pinned_again(|lan| {
+        let who = Which::Held(Who::Target(Target::Ip(host(66))));
+        lan.engine.command(lan.now, Command::Remove(who), &mut lan.out).unwrap();
+    });
+    assert_eq!(released, [true, true, true, true, false], "a person says it was no attack");
 }
