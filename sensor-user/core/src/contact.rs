@@ -32,6 +32,7 @@ use crate::policy::Name;
 use crate::settings::Settings;
 use crate::state::state;
 use crate::time::{HOUR, Time};
+use crate::tried::{self, AllTried};
 
 /// A first contact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
@@ -120,16 +121,22 @@ fn is_solicited(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if matches!(ip.segments(), [0xff02, 0, 0, 0, 0, 1, high, _] if high >> 8 == 0xff))
 }
 
-/// Kind of traffic that makes a destination a peer.
+/// Kind of traffic by which a destination is a peer of its own.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
 )]
-enum Way {
+pub(crate) enum Way {
+    /// A question for an address on the link.
     Arp,
+    /// The same by IPv6.
     Neighbour,
+    /// ICMP and ICMPv6.
     Icmp,
+    /// TCP.
     Tcp,
+    /// UDP.
     Udp,
+    /// Any other protocol on IP.
     Other,
 }
 
@@ -164,32 +171,6 @@ fn service(id: &FlowId) -> u16 {
 
 fn waiting_key(id: &FlowId) -> Waiting {
     Waiting { src: id.src, dst: id.dst, proto: id.proto, kind: id.kind, vlan: id.vlan, service: service(id) }
-}
-
-/// What is known of a destination or service a device tried.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
-struct Tried {
-    /// The first time; the first since it was tried in vain and released; when it first answered, if that was later than the
-    /// first contact's time allows.
-    first: Time,
-    last: Time,
-    /// It answered once.
-    answered: bool,
-}
-
-/// Notes that something is tried; true if that is new: it never was before, or in vain before the device was released.
-fn is_new<K: std::hash::Hash + Eq>(tried: &mut Lru<K, Tried>, key: K, now: Time, clean_since: Time) -> bool {
-    let known = tried.get_mut(&key);
-    let Some(known) = known else {
-        tried.put(key, Tried { first: now, last: now, answered: false });
-        return true;
-    };
-    let in_vain = !known.answered && known.last < clean_since;
-    known.last = now;
-    if in_vain {
-        known.first = now;
-    }
-    in_vain
 }
 
 /// A service that answered whoever tried it.
@@ -229,8 +210,8 @@ struct Pending {
 /// First contacts that wait for their outcome, and the peers every device ever tried.
 #[derive(Debug)]
 pub struct Contacts {
-    peers: Lru<(DeviceKey, IpAddr, Way), Tried>,
-    services: Lru<(DeviceKey, IpAddr, Way, u16), Tried>,
+    peers: AllTried<tried::Peer>,
+    services: AllTried<tried::Service>,
     waiting: HashMap<Waiting, Pending, DefaultHashBuilder>,
     /// How many wait of each MAC address.
     senders: HashMap<Mac, usize, DefaultHashBuilder>,
@@ -245,18 +226,18 @@ pub struct Contacts {
     internal_answer_ns: u64,
     /// Contacts not judged because too many waited, or answers were lost.
     pub evicted: u64,
+    /// Services inside that answered a device, forgotten because there were too many.
+    pub services_evicted: u64,
 }
 
-state!(Contacts { peers, services, waiting, senders, groups, queues, times, evicted } keeps { limit, internal_answer_ns });
+state!(Contacts { peers, services, waiting, senders, groups, queues, times, evicted, services_evicted } keeps { limit, internal_answer_ns });
 
 impl Contacts {
     /// An empty table, bounded by the settings.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            peers: Lru::new(capacity(settings.limits.peers)),
-            services: Lru::searched(capacity(settings.limits.peers), |(device, dst, ..)| {
-                [device.mark(), mark(*dst)]
-            }),
+            peers: AllTried::peers(settings.limits.peers),
+            services: AllTried::services(settings.limits.peers),
             waiting: HashMap::default(),
             senders: HashMap::default(),
             groups: Lru::new(capacity(settings.limits.devices)),
@@ -265,6 +246,7 @@ impl Contacts {
             internal_answer_ns: settings.internal_answer_ns,
             limit: settings.limits.contacts.max(1),
             evicted: 0,
+            services_evicted: 0,
         }
     }
 
@@ -322,10 +304,11 @@ impl Contacts {
         }
         let is_internal = |ip| settings.internal.iter().any(|net| net.contains(ip));
         let since = facts.clean_since;
-        let new_peer = is_new(&mut self.peers, (device, id.dst, way), seen.time, since);
+        let internal = asks_link || is_internal(id.dst);
+        let new_peer = self.peers.is_new((device, id.dst, way), internal, seen.time, since);
         // Of the rare protocols, each is a service of its own.
         let service = if way == Way::Other { u16::from(id.proto) } else { service(&id) };
-        let new_service = is_new(&mut self.services, (device, id.dst, way, service), seen.time, since);
+        let new_service = self.services.is_new((device, id.dst, way, service), internal, seen.time, since);
         let opens = flags & SYN != 0 && flags & (ACK | FIN) == 0;
         let contact = Contact {
             device,
@@ -334,7 +317,7 @@ impl Contacts {
             time: seen.time,
             new_peer,
             new_service,
-            internal: asks_link || is_internal(id.dst),
+            internal,
             alive: facts.alive || (asks_link && self.groups.contains(&id.dst)),
             settled: facts.settled,
             midway: id.proto == TCP && flags & ACK != 0,
@@ -402,26 +385,24 @@ impl Contacts {
         if id.proto == TCP && answer.tcp_flags & RST != 0 {
             return Some((contact, Outcome::Refused));
         }
-        self.note_answered(contact.device, id, None);
+        self.note_answered((contact.device, contact.internal), id, None);
         Some((contact, Outcome::Answered))
     }
 
     /// Notes that a conversation of a device was answered, and not by a refusal, though it is no first contact any more: who was
     /// switched off when a device first turned to it, or was slow to answer, is known to it as well as any other from then on.
-    pub fn accepted(&mut self, device: DeviceKey, id: &FlowId, answer: &FlowSeen) {
-        self.note_answered(device, id, Some(answer.time));
+    /// `internal`: what it turned to lies inside.
+    pub fn accepted(&mut self, device: DeviceKey, id: &FlowId, internal: bool, answer: &FlowSeen) {
+        self.note_answered((device, internal), id, Some(answer.time));
     }
 
     /// What a flow of a device asked for answers it: `late`, if it did not when it was tried first.
-    fn note_answered(&mut self, device: DeviceKey, id: &FlowId, late: Option<Time>) {
+    fn note_answered(&mut self, (device, internal): (DeviceKey, bool), id: &FlowId, late: Option<Time>) {
         let (dst, way) = (id.dst, way(id));
         let service = if way == Way::Other { u16::from(id.proto) } else { service(id) };
-        let peer = self.peers.peek_mut(&(device, dst, way));
-        let service = self.services.peek_mut(&(device, dst, way, service));
-        for tried in peer.into_iter().chain(service).filter(|tried| !tried.answered) {
-            tried.answered = true;
-            tried.first = late.unwrap_or(tried.first);
-        }
+        self.peers.answers((device, dst, way), internal, late);
+        let forgotten = self.services.answers((device, dst, way, service), internal, late);
+        self.services_evicted += u64::from(forgotten);
     }
 
     /// Notes that an address is in use; if it was asked for, gives the contact that this is the answer of.
@@ -444,9 +425,9 @@ impl Contacts {
     /// Who turned to a service of any of these addresses for the first time since then, by TCP or UDP, and was answered.
     pub fn reached_by(&self, at: &BTreeSet<IpAddr>, since: Time) -> BTreeSet<DeviceKey> {
         let marks = at.iter().copied().map(mark).collect();
-        let reached = self.services.marked(&marks).filter(|((_, dst, way, _), tried)| {
+        let reached = self.services.answered(&marks).filter(|((_, dst, way, _), tried)| {
             let meant = matches!(way, Way::Tcp | Way::Udp) && at.contains(dst);
-            meant && tried.answered && tried.first >= since
+            meant && tried.first >= since
         });
         reached.map(|((device, ..), _)| *device).collect()
     }
@@ -454,9 +435,9 @@ impl Contacts {
     /// The services that answered whoever tried them, of some devices or at some addresses; the last tried first.
     pub fn answered_services(&self, by: &BTreeSet<DeviceKey>, at: &BTreeSet<IpAddr>) -> Vec<Answered> {
         let marks = by.iter().map(DeviceKey::mark).chain(at.iter().copied().map(mark)).collect();
-        let tried = self.services.marked(&marks).filter(|(_, tried)| tried.answered);
         let asked = |device, dst| by.contains(device) || at.contains(dst);
-        let mut tried: Vec<_> = tried.filter(|((device, dst, ..), _)| asked(device, dst)).collect();
+        let answered = self.services.answered(&marks);
+        let mut tried: Vec<_> = answered.filter(|((device, dst, ..), _)| asked(device, dst)).collect();
         tried.sort_by_key(|((device, dst, way, service), tried)| {
             (Reverse(tried.last), *device, *dst, *way, *service)
         });

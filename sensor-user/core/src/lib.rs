@@ -32,4 +32,5 @@ pub mod steady;
 pub mod success;
 pub mod technique;
 pub mod time;
+mod tried;
 pub mod tunnel;

@@ -337,7 +337,7 @@ impl Default for Settings {
                 devices: 65_536,
                 flows: 262_144,
                 contacts: 65_536,
-                peers: 524_288,
+                peers: 786_432,
                 incidents: 4_096,
             },
             // Jung et al. 2004, section 6: success 0.8 and 0.2, and alpha 0.01 for an alert.

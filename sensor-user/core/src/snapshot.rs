@@ -170,6 +170,8 @@ pub struct EngineStats {
     pub contacts_waiting: u64,
     /// First contacts dropped unjudged because the table was full.
     pub contacts_evicted: u64,
+    /// Services inside that a device used, forgotten because the table was full.
+    pub services_evicted: u64,
     /// DHCP client identifiers that several devices share and that were not watched, for the table was full; again each minute.
     pub client_ids_unwatched: u64,
     /// Incidents opened.

@@ -185,6 +185,7 @@ fn losses(status: &Status) -> String {
         ("devices forgotten because the table was full", stat("devices_evicted")),
         ("conversations forgotten because the table was full", stat("flows_evicted")),
         ("first contacts not judged because the table was full", stat("contacts_evicted")),
+        ("services that devices used forgotten because the table was full", stat("services_evicted")),
         ("minutes that a client id several devices share was not watched", stat("client_ids_unwatched")),
     ];
     let told: Vec<_> =

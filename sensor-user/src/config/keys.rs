@@ -232,7 +232,7 @@ pub const KEYS: &[Key] = keys! {
         => |c, i| c.settings.limits.flows, i.count(1_024..=4_194_304)? as usize;
     "limits.contacts": "most first contacts that wait for an answer", "contacts = 65536"
         => |c, i| c.settings.limits.contacts, i.count(256..=1_048_576)? as usize;
-    "limits.peers": "most pairs of device and peer remembered", "peers = 524288"
+    "limits.peers": "most pairs of device and peer remembered", "peers = 786432"
         => |c, i| c.settings.limits.peers, i.count(1_024..=16_777_216)? as usize;
     "limits.incidents": "most incidents kept", "incidents = 4096"
         => |c, i| c.settings.limits.incidents, i.count(16..=1_048_576)? as usize;

@@ -48,6 +48,7 @@ pub struct Families {
     flows_evicted: IntCounter,
     contacts_waiting: IntGauge,
     contacts_evicted: IntCounter,
+    services_evicted: IntCounter,
     findings_silenced: IntCounter,
     detector_off: IntGaugeVec,
     pub incidents: IntCounterVec,
@@ -142,6 +143,7 @@ impl Families {
             flows_evicted: new.counter("sekisho_flows_evicted_total", "Conversations forgotten because the table was full.")?,
             contacts_waiting: new.gauge("sekisho_contacts_waiting", "First contacts that wait for their answer.")?,
             contacts_evicted: new.counter("sekisho_contacts_evicted_total", "First contacts not judged because the table was full.")?,
+            services_evicted: new.counter("sekisho_services_evicted_total", "Services inside that a device used, forgotten because the table was full.")?,
             findings_silenced: new.counter("sekisho_findings_silenced_total", "Findings of detectors that are switched off where they were made.")?,
             detector_off: new.gauges("sekisho_detector_off", "Detectors that are switched off, and the segments they are off in; always 1.", &["detector", "segment"])?,
             incidents: new.counters("sekisho_incidents_total", "Incidents, by the detector and severity of what opened them.", &["detector", "severity"])?,
@@ -351,6 +353,7 @@ impl Families {
         raise(&self.flows_new, stats.flows_new);
         raise(&self.flows_evicted, stats.flows_evicted);
         raise(&self.contacts_evicted, stats.contacts_evicted);
+        raise(&self.services_evicted, stats.services_evicted);
         raise(&self.findings_silenced, stats.findings_silenced);
     }
 }

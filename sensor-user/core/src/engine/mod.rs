@@ -302,7 +302,8 @@ impl Engine {
                 if let Some((contact, outcome)) = self.contacts.answered(&id, seen) {
                     self.outcome(&contact, outcome, seen.time);
                 } else if let Some(asked) = self.inventory.speaker(asker, id.src).filter(|_| !refused) {
-                    self.contacts.accepted(asked.key, &id, seen);
+                    let internal = self.is_internal(id.dst);
+                    self.contacts.accepted(asked.key, &id, internal, seen);
                 }
             }
             _ => {}

@@ -25,6 +25,7 @@ impl Engine {
             flows_evicted: self.conversations.evicted,
             contacts_waiting: self.contacts.len() as u64,
             contacts_evicted: self.contacts.evicted,
+            services_evicted: self.contacts.services_evicted,
             client_ids_unwatched: self.groups.unwatched,
             incidents: self.incidents.opened,
             findings_silenced: self.silenced,
