@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::cards::{Card, DeviceId};
-use super::{Address, Device, DeviceKey, Inventory, NO_PORT, Owner};
+use super::device::Address;
+use super::{Device, DeviceKey, Inventory, NO_PORT, Owner};
 use crate::addr::Mac;
 use crate::identify::Identities;
 use crate::identify::kept::KeptIdentity;

@@ -11,142 +11,39 @@
 //! what is one device with several MAC addresses.
 
 pub mod cards;
+mod device;
 pub mod kept;
+mod sighting;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
 use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
-use crate::addr::{Mac, is_host, mark};
-use crate::event::{DeviceRef, DeviceSeen};
-use crate::flow::{ICMP6, UDP};
-use crate::identify::heard::Heard;
+use crate::addr::Mac;
+use crate::event::DeviceSeen;
 use crate::lru::Lru;
-use crate::observation::{FlowId, FlowSeen, Kind, Verdict};
+use crate::observation::FlowId;
 use crate::policy::class::{self, Members};
 use crate::policy::memory::Known;
 use crate::policy::{Name, Target};
 use crate::settings::Settings;
 use crate::state::state;
-use crate::time::{HOUR, MINUTE, Time};
+use crate::time::Time;
 use cards::{Card, Cards, DeviceId};
+use device::said;
+pub use device::{Device, DeviceKey, MAX_IPS, Said, describe, is_protected, is_protected_ip, unheard};
+pub use sighting::Sighting;
 
-/// Most IP addresses kept for a device.
-pub const MAX_IPS: usize = 64;
-/// Addresses used within this time make a gateway.
-const GATEWAY_WINDOW: u64 = HOUR;
 /// IP addresses whose owner is remembered, as a multiple of the number of devices.
 const OWNERS_PER_DEVICE: usize = 4;
 /// Most devices that people had forgotten and that are remembered as such.
 const MAX_FORGIVEN: usize = 1_024;
 /// Index of the port of a device that was not heard since the start. No port has it.
 pub const NO_PORT: u8 = u8::MAX;
-
-/// Names a device.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, BorshSchema,
-)]
-pub enum DeviceKey {
-    /// It is on our segment.
-    Local(Mac),
-    /// It lives behind a gateway.
-    Routed(IpAddr),
-}
-
-impl DeviceKey {
-    /// The mark by which tables are searched for it.
-    pub(crate) fn mark(&self) -> u32 {
-        match self {
-            Self::Local(Mac([_, _, c, d, e, f])) => u32::from_be_bytes([*c, *d, *e, *f]),
-            Self::Routed(ip) => mark(*ip),
-        }
-    }
-}
-
-/// Much is looked up by it: it is hashed as the one number it fits into.
-impl Hash for DeviceKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::Local(Mac([a, b, c, d, e, f])) => {
-                state.write_u64(u64::from_be_bytes([1, 0, *a, *b, *c, *d, *e, *f]))
-            }
-            Self::Routed(IpAddr::V4(ip)) => state.write_u64(u64::from(u32::from(*ip))),
-            Self::Routed(IpAddr::V6(ip)) => state.write_u128(u128::from(*ip)),
-        }
-    }
-}
-
-/// An address of a device.
-#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
-struct Address {
-    ip: IpAddr,
-    last_seen: Time,
-}
-
-/// What people say of a device, as far as it takes to name and to judge it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Said {
-    /// What it is called.
-    pub name: Option<String>,
-    /// Its class.
-    pub class: Option<Name>,
-    /// How much depends on it.
-    pub criticality: Option<class::Criticality>,
-    /// Whether it may be here.
-    pub approved: bool,
-}
-
-/// A device.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
-pub struct Device {
-    /// Its name.
-    pub key: DeviceKey,
-    /// Its number: several that are one by word of a person have the same.
-    pub id: DeviceId,
-    /// Its MAC address, or its gateway's.
-    pub mac: Mac,
-    /// Its IP addresses, lowest first: those it sent from.
-    addresses: Vec<Address>,
-    /// Addresses that had to make room for newer ones.
-    pub more_ips: u64,
-    /// Addresses it named as its own by ARP or IPv6 neighbour discovery, which no one behind a router can.
-    claimed: Vec<IpAddr>,
-    /// First seen.
-    pub first_seen: Time,
-    /// Last seen.
-    pub last_seen: Time,
-    /// When it was saved last; none: it is not kept.
-    saved: Option<Time>,
-    /// What is kept of it changed since.
-    changed: bool,
-    /// Index of the bridge port it was last seen on.
-    pub port: u8,
-    /// VLAN it was last seen on.
-    pub vlan: u16,
-    /// Whether its MAC address carries many.
-    pub gateway: bool,
-    /// Whether it forwards packets of others.
-    pub forwards: bool,
-    /// It had an answer to a TCP or UDP contact of its own.
-    pub answered: bool,
-    /// It gives out addresses (DHCP), and may ask for those before.
-    serves_dhcp: bool,
-    /// What is held against it from before then is forgotten.
-    pub clean_since: Time,
-    /// Behind a gateway: its packets were seen to be forwarded (their time to live was counted down).
-    forwarded: bool,
-    /// What people say of it.
-    #[borsh(skip)]
-    pub said: Said,
-    /// Its class, by what people say, its addresses and the settings.
-    #[borsh(skip)]
-    pub class: Option<Name>,
-}
 
 /// Who sends from an IP address.
 #[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
@@ -180,17 +77,6 @@ pub struct Inventory {
 
 state!(Inventory { devices, owners, cards, last_id, reserved, forgotten, forgiven, unplaced, evicted } keeps { members }
     then classify);
-
-/// What a sighting told.
-#[derive(Debug, Default)]
-pub struct Sighting {
-    /// The device that sent the frame.
-    pub device: Option<DeviceKey>,
-    /// A device or an address that is new.
-    pub news: Option<DeviceSeen>,
-    /// The device's MAC address was found to be a gateway just now.
-    pub became_gateway: bool,
-}
 
 /// `n`, at least 1.
 pub(crate) fn capacity(n: usize) -> NonZeroUsize {
@@ -499,115 +385,6 @@ impl Inventory {
         }
     }
 
-    /// Notes who sent a frame. Of a dropped frame only that it was sent: whoever is cut off could name any address.
-    pub fn see(&mut self, seen: &FlowSeen, settings: &Settings) -> Sighting {
-        let mut sighting = Sighting::default();
-        if seen.smac.is_nobody() {
-            return sighting;
-        }
-        let local = DeviceKey::Local(seen.smac);
-        let new = self.touch(local, seen, settings);
-        sighting.device = Some(local);
-        // RARP and ARP probes name no address of the sender.
-        let ip = Some(seen.id.src).filter(|ip| is_host(*ip) && seen.verdict != Verdict::Drop);
-        let Some(ip) = ip else {
-            sighting.news = new.then(|| self.news(local, true, settings)).flatten();
-            return sighting;
-        };
-        let claims = self.devices.peek_mut(&local).is_some_and(|device| device.note_claim(ip, seen));
-        self.note_owner(ip, seen.smac, claims);
-        self.confirm(seen);
-        let Some(device) = self.devices.peek_mut(&local) else { return sighting };
-        if device.gateway && !device.is_own(ip) {
-            let key = DeviceKey::Routed(ip);
-            sighting.device = Some(key);
-            sighting.news = self.see_behind(key, ip, seen, settings);
-            return sighting;
-        }
-        let was_gateway = device.gateway;
-        let new_ip = device.add_ip(ip, seen.time, &self.members);
-        device.judge_role(seen, settings);
-        sighting.became_gateway = device.gateway && !was_gateway;
-        if new || new_ip || sighting.became_gateway {
-            sighting.news = self.news(local, new, settings);
-        }
-        sighting
-    }
-
-    /// Notes that a device on this link was heard that may have sent no flow yet; true if it is new.
-    pub fn hear(&mut self, heard: &Heard, settings: &Settings) -> bool {
-        let key = DeviceKey::Local(heard.mac);
-        if let Some(device) = self.devices.get_mut(&key) {
-            device.last_seen = device.last_seen.max(heard.time);
-            return false;
-        }
-        let device = self.admit(key, heard.mac, (heard.port, heard.vlan), heard.time, settings);
-        self.enter(key, device);
-        true
-    }
-
-    /// Notes an address behind a gateway.
-    fn see_behind(
-        &mut self,
-        key: DeviceKey,
-        ip: IpAddr,
-        seen: &FlowSeen,
-        settings: &Settings,
-    ) -> Option<DeviceSeen> {
-        let new = self.touch(key, seen, settings);
-        if let Some(device) = self.devices.peek_mut(&key) {
-            device.forwarded |= is_counted_down(seen.ttl);
-            device.add_ip(ip, seen.time, &self.members);
-        }
-        if new { self.news(key, true, settings) } else { None }
-    }
-
-    fn note_owner(&mut self, ip: IpAddr, mac: Mac, claims: bool) {
-        let gateway = |devices: &Lru<DeviceKey, Device>, mac| {
-            devices.peek(&DeviceKey::Local(mac)).is_some_and(|d| d.gateway)
-        };
-        match self.owners.get_mut(&ip) {
-            Some(owner) if owner.mac == mac => {}
-            // Seen on both sides of its router: whoever names it as its own on the link is the owner.
-            Some(owner) if claims && gateway(&self.devices, owner.mac) => {
-                *owner = Owner { mac, shared: false, confirmed: false };
-            }
-            Some(_) if gateway(&self.devices, mac) => {}
-            Some(owner) => {
-                owner.shared = true;
-                if let Some(device) = self.devices.peek_mut(&DeviceKey::Local(owner.mac)) {
-                    device.changed = true;
-                }
-            }
-            None => {
-                self.owners.put(ip, Owner { mac, shared: false, confirmed: false });
-            }
-        }
-    }
-
-    /// Notes that somebody sends to an address by the MAC address of its owner.
-    fn confirm(&mut self, seen: &FlowSeen) {
-        if let Some(owner) = self.owners.peek_mut(&seen.id.dst)
-            && owner.mac == seen.dmac
-        {
-            owner.confirmed = true;
-        }
-    }
-
-    /// Enters or refreshes a device; true if it is new.
-    fn touch(&mut self, key: DeviceKey, seen: &FlowSeen, settings: &Settings) -> bool {
-        if let Some(device) = self.devices.get_mut(&key) {
-            device.last_seen = device.last_seen.max(seen.time);
-            let place = (seen.id.port, seen.id.vlan, seen.smac);
-            device.changed |= (device.port, device.vlan, device.mac) != place;
-            (device.port, device.vlan, device.mac) = place;
-            return false;
-        }
-        let device = self.admit(key, seen.smac, (seen.id.port, seen.id.vlan), seen.time, settings);
-        self.enter(key, device);
-        true
-    }
-
     /// What there is to tell of a device.
     pub(crate) fn news(&self, key: DeviceKey, new: bool, settings: &Settings) -> Option<DeviceSeen> {
         let device = self.get(key)?;
@@ -629,19 +406,6 @@ impl Inventory {
         }
     }
 
-    /// Notes that somebody answered by TCP or UDP what was asked from this address, which is reached by this MAC address.
-    pub fn note_answer(&mut self, mac: Mac, ip: IpAddr) {
-        let local = DeviceKey::Local(mac);
-        let routed = self.devices.peek(&local).is_some_and(|device| device.gateway && !device.is_own(ip));
-        let key = if routed { DeviceKey::Routed(ip) } else { local };
-        if let Some(device) = self.devices.peek_mut(&key)
-            && !device.answered
-            && device.ips().any(|own| own == ip)
-        {
-            (device.answered, device.changed) = (true, true);
-        }
-    }
-
     /// Forgets what is held against a device: it was released.
     pub fn absolve(&mut self, key: DeviceKey, now: Time) {
         if let Some(device) = self.devices.peek_mut(&key) {
@@ -657,183 +421,4 @@ impl Inventory {
             device.class = members.class(device);
         }
     }
-
-    /// Notes that a device was heard.
-    pub fn refresh(&mut self, ip: IpAddr, time: Time) {
-        let Some(owner) = self.owners.peek(&ip).copied() else { return };
-        for key in [DeviceKey::Routed(ip), DeviceKey::Local(owner.mac)] {
-            if let Some(device) = self.devices.peek_mut(&key) {
-                device.last_seen = device.last_seen.max(time);
-            }
-        }
-    }
-}
-
-impl Device {
-    /// One of which no address is known yet, first seen at that port and in that VLAN, without a number.
-    fn blank(key: DeviceKey, mac: Mac, (port, vlan): (u8, u16), now: Time) -> Self {
-        Self {
-            key,
-            id: 0,
-            mac,
-            addresses: Vec::new(),
-            more_ips: 0,
-            claimed: Vec::new(),
-            first_seen: now,
-            last_seen: now,
-            saved: None,
-            changed: true,
-            port,
-            vlan,
-            gateway: false,
-            forwards: false,
-            answered: false,
-            serves_dhcp: false,
-            clean_since: Time::EARLIEST,
-            forwarded: false,
-            said: Said::default(),
-            class: None,
-        }
-    }
-
-    /// Whether it was heard for a minute.
-    fn lasts(&self) -> bool {
-        self.last_seen.since(self.first_seen) >= MINUTE
-    }
-
-    /// Its IP addresses, lowest first.
-    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.iter().map(|address| address.ip)
-    }
-
-    /// Whether it is surely no router and no DHCP server: one IPv4 address, answers to contacts of its own, nothing
-    /// forwarded or given out.
-    pub fn is_end_host(&self) -> bool {
-        let ip4 = self.ips().filter(|ip| ip.is_ipv4()).count();
-        self.answered && ip4 == 1 && !self.forwards && !self.gateway && !self.serves_dhcp
-    }
-
-    /// Whether it names `ip` as its own on the link, as against one it forwards for.
-    pub fn is_own(&self, ip: IpAddr) -> bool {
-        self.claimed.contains(&ip) || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
-    }
-
-    /// Notes that it names an address as its own: it asks for others by ARP, or by an IPv6 neighbour solicitation whose hop
-    /// limit of 255 shows that no router passed it on (RFC 4861 7.1.1). Answers do not count: proxies give them for others
-    /// (RFC 1027).
-    fn note_claim(&mut self, ip: IpAddr, seen: &FlowSeen) -> bool {
-        const SOLICITATION: u16 = 135;
-        let arp = seen.id.kind == Kind::Arp && seen.arp_sha == seen.smac && seen.id.sport == 1;
-        let ndp = seen.id.kind == Kind::Ip && seen.id.proto == ICMP6 && seen.id.sport >> 8 == SOLICITATION;
-        let claims = arp || (ndp && seen.ttl == 255);
-        // A spoofer may claim any number; more than the first few say nothing more.
-        if claims && !self.claimed.contains(&ip) && self.claimed.len() < MAX_IPS {
-            self.claimed.push(ip);
-            self.changed = true;
-        }
-        claims
-    }
-
-    /// Adds an address; true if it is new. When there are too many the one not seen for longest goes.
-    fn add_ip(&mut self, ip: IpAddr, now: Time, members: &Members) -> bool {
-        let at = match self.addresses.binary_search_by_key(&ip, |address| address.ip) {
-            Ok(at) => {
-                if let Some(address) = self.addresses.get_mut(at) {
-                    address.last_seen = now;
-                }
-                return false;
-            }
-            Err(at) => at,
-        };
-        self.addresses.insert(at, Address { ip, last_seen: now });
-        self.changed = true;
-        if self.addresses.len() > MAX_IPS {
-            self.more_ips += 1;
-            let oldest = self.addresses.iter().enumerate().min_by_key(|(_, a)| a.last_seen).map(|(at, _)| at);
-            oldest.map(|at| self.addresses.remove(at));
-        }
-        self.class = members.class(self);
-        true
-    }
-
-    fn judge_role(&mut self, seen: &FlowSeen, settings: &Settings) {
-        if seen.id.kind == Kind::Arp {
-            return;
-        }
-        let recent = |address: &&Address| {
-            seen.time.since(address.last_seen) < GATEWAY_WINDOW
-                && matches!(address.ip, IpAddr::V4(ip) if !ip.is_link_local())
-        };
-        let before = (self.gateway, self.forwards, self.serves_dhcp);
-        self.gateway |= self.addresses.iter().filter(recent).count() >= settings.gateway_ips;
-        // Whoever calls another address its own than the one it sends from, with a time to live counted down, forwards.
-        let foreign = !self.claimed.is_empty() && !self.claimed.contains(&seen.id.src);
-        self.forwards |= foreign && is_counted_down(seen.ttl);
-        self.serves_dhcp |= seen.id.proto == UDP && seen.id.sport == 67;
-        self.changed |= before != (self.gateway, self.forwards, self.serves_dhcp);
-    }
-}
-
-/// Whether a time to live was counted down by routers: systems start at 64, 128 or 255, and up to eight hops are taken
-/// off.
-fn is_counted_down(ttl: u8) -> bool {
-    matches!(ttl, 56..=63 | 120..=127 | 247..=254)
-}
-
-/// What a card says, as far as it takes to name and to judge its device.
-fn said(card: Option<&Card>) -> Said {
-    card.map_or_else(Said::default, |card| Said {
-        name: card.name.clone(),
-        class: card.class,
-        criticality: card.criticality,
-        approved: card.approved,
-    })
-}
-
-/// The name, maker and addresses of a device.
-pub fn describe(device: &Device, settings: &Settings) -> DeviceRef {
-    let local = matches!(device.key, DeviceKey::Local(_));
-    let by_mac = settings.names.get(&Target::Mac(device.mac)).filter(|_| local);
-    let by_ip = || device.ips().find_map(|ip| settings.names.get(&Target::Ip(ip)));
-    DeviceRef {
-        id: device.id,
-        mac: device.mac,
-        ips: device.ips().collect(),
-        maker: settings.makers.of(device.mac).filter(|_| local).map(str::to_owned),
-        name: device.said.name.as_ref().or(by_mac).or_else(by_ip).cloned(),
-        class: device.class,
-    }
-}
-
-/// The same of one that was never heard, by what is said of it.
-pub fn unheard(card: &Card, settings: &Settings) -> DeviceRef {
-    let mac = card.keys.iter().find_map(|key| match key {
-        DeviceKey::Local(mac) => Some(*mac),
-        DeviceKey::Routed(_) => None,
-    });
-    let ips = card.keys.iter().filter_map(|key| match key {
-        DeviceKey::Local(_) => None,
-        DeviceKey::Routed(ip) => Some(*ip),
-    });
-    let named = mac.and_then(|mac| settings.names.get(&Target::Mac(mac)));
-    DeviceRef {
-        id: card.id,
-        mac: mac.unwrap_or_default(),
-        ips: ips.collect(),
-        maker: mac.and_then(|mac| settings.makers.of(mac)).map(str::to_owned),
-        name: card.name.as_ref().or(named).cloned(),
-        class: card.class,
-    }
-}
-
-/// Whether a device, or any address of it, is on the protected list.
-pub fn is_protected(device: &Device, settings: &Settings) -> bool {
-    let local = matches!(device.key, DeviceKey::Local(_));
-    (local && settings.protected.contains(&Target::Mac(device.mac)))
-        || device.ips().any(|ip| is_protected_ip(ip, settings))
-}
-
-/// Whether an address is on the protected list.
-pub fn is_protected_ip(ip: IpAddr, settings: &Settings) -> bool {
-    settings.protected.contains(&Target::Ip(ip)) || settings.protected_nets.iter().any(|net| net.contains(ip))
 }

@@ -6,6 +6,7 @@ use crate::identify::client::ClientId;
 use crate::identify::dhcp::Dhcp;
 use crate::identify::heard::{Heard, Said};
 use crate::identify::{Identities, Known};
+use crate::observation::{FlowSeen, Kind, Verdict};
 
 fn local(n: u8) -> DeviceKey {
     DeviceKey::Local(Mac([2, 0, 0, 0, 0, n]))
