@@ -2,6 +2,9 @@
 //!
 //! On a box that forwards at its limit the scheduler gives each thread its turn of some milliseconds, and a scanner goes on
 //! for as long. So the loop has a higher priority than all else, also than the daemon's own threads for disks and clients.
+//!
+//! Where the kernel shares the processor by session (autogroup) or control group, a priority counts among the threads of one
+//! alone (sched(7)): there it takes the weight of the whole service as well.
 
 use rustix::process::setpriority_process;
 
@@ -17,7 +20,7 @@ pub fn first() {
     if let Err(error) = set(FIRST) {
         log::info!(
             "the daemon may not come before other programs ({error}): when the processor is busy it acts some milliseconds \
-             later (the service has LimitNICE=-15 for that)"
+             later (the service has LimitNICE=-15 and CPUWeight=1000 for that)"
         );
     }
 }
