@@ -70,10 +70,10 @@ fn what_was_found_out_of_devices_is_known_without_the_record_and_so_is_who_is_pe
     })
 }
 
-/// Takes the cable out of host n.
-fn unplug(site: &Site, n: u8) -> Result<()> {
-    let done = Command::new("ip").args(["-n", &site.lab.host(n), "link", "set", "eth0", "down"]).status();
-    ensure!(done.context("running ip")?.success(), "host {n} cannot be unplugged");
+/// Puts the cable of host n in ("up") or takes it out ("down").
+fn cable(site: &Site, n: u8, state: &str) -> Result<()> {
+    let done = Command::new("ip").args(["-n", &site.lab.host(n), "link", "set", "eth0", state]).status();
+    ensure!(done.context("running ip")?.success(), "the cable of host {n} cannot be {state}");
     Ok(())
 }
 
@@ -83,12 +83,15 @@ fn a_laptop_out_of_its_dock_is_one_device_for_people_also_after_a_kill_and_two_t
     const DUID: &str = "0004000102030405060708090a0b0c0d0e0f";
     site(3, |site| {
         let start = || site.start(&["--mode", "enforce"]);
+        // Heard first, host 1 gives both its number.
+        cable(site, 2, "down")?;
         let daemon = start()?;
         for n in [1, 2] {
             ask_for_an_address(site, n, &["-x", &format!("0x3d:ff0000000{n}{DUID}")])?;
             site.ask(&["devices", "approve", &mac(n)])?;
             if n == 1 {
-                unplug(site, 1)?;
+                cable(site, 1, "down")?;
+                cable(site, 2, "up")?;
             }
         }
         let grouped = |event: &Value| event["inventory"]["action"] == "grouped";
