@@ -20,6 +20,8 @@ pub const FORGOTTEN: u64 = 30 * 24 * HOUR;
 const PROBATION: u64 = HOUR;
 /// Attacks remembered of a device at most; of more the first is forgotten.
 pub const MAX_ATTACKS: usize = 8;
+/// An attack is no longer than this, ns: what is told of for longer under a throttle, or in observe mode, is much rather usual.
+const LONGEST: u64 = HOUR;
 
 /// The time in which a device did what it was restricted for: whom it first reached then, it attacked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, BorshSchema)]
@@ -99,7 +101,8 @@ impl Repeats {
         let lasting = past.filter(|past| past.lasts(now));
         let isolated = past.map_or(0, |past| past.isolations);
         let mut attacks = past.map(|past| past.attacks.clone()).unwrap_or_default();
-        match attacks.last_mut().filter(|_| lasting.is_some()) {
+        let goes_on = |last: &&mut Attack| lasting.is_some() && now.since(last.from) <= LONGEST;
+        match attacks.last_mut().filter(goes_on) {
             Some(last) => last.to = now,
             None => attacks.push(Attack { from: attack.unwrap_or(now), to: now }),
         }
@@ -196,7 +199,15 @@ mod tests {
             "since when is not known"
         );
         assert_eq!(noted(&mut repeats, Level::Pin, Some(202), 205), [[95, 108], [200, 205]]);
-        let [first, _] = repeats.attacks(DEVICE, at(206)) else { panic!() };
+        for time in (209..=265).step_by(8) {
+            noted(&mut repeats, Level::Pin, Some(time - 1), time);
+        }
+        assert_eq!(
+            noted(&mut repeats, Level::Pin, Some(272), 273),
+            [[95, 108], [200, 257], [264, 273]],
+            "renewed"
+        );
+        let [first, ..] = repeats.attacks(DEVICE, at(206)) else { panic!() };
         assert_eq!([94, 95, 107, 108].map(|minutes| first.has(at(minutes))), [false, true, true, false]);
         for time in (300..).step_by(100).take(MAX_ATTACKS) {
             noted(&mut repeats, Level::Pin, Some(time - 5), time);
