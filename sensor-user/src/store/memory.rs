@@ -56,8 +56,9 @@ impl MemoryRow {
             Memory::Review(review) => (review_value(review), review.since, None),
             Memory::Asked(asked) => (asked_value(asked), asked.finding.first_evidence, Some(asked.until)),
             Memory::Past(_, past) => {
-                // It is over FORGOTTEN before it is forgotten.
-                (past_value(past), past.forgotten.minus(FORGOTTEN), Some(past.forgotten))
+                // Noted last, as far as it is known; it is over FORGOTTEN before it is forgotten.
+                let over = past.forgotten.minus(FORGOTTEN);
+                (past_value(past), past.attacks.last().map_or(over, |attack| attack.to), Some(past.forgotten))
             }
             Memory::Window(window) => (window_value(window), window.since, Some(window.until)),
             Memory::Last(_, number) => (json!(number), now.mono, None),
