@@ -419,6 +419,7 @@ impl Contacts {
         let asked =
             Waiting { src: id.dst, dst: group, proto: ICMP6, kind: Kind::Ip, vlan: id.vlan, service: 0 };
         let (contact, _) = self.take(&asked)?;
+        self.note_answered((contact.device, contact.internal), &contact.id, None);
         Some((contact, Outcome::Answered))
     }
 

@@ -84,8 +84,12 @@ impl<K: Hash + Eq> AllTried<K> {
         if !internal {
             std::mem::swap(&mut likely, &mut other);
         }
-        if let Some(known) = likely.get_mut(&key).or_else(|| other.get_mut(&key)) {
+        if let Some(known) = likely.get_mut(&key) {
             known.last = now;
+            return false;
+        }
+        if let Some(known) = other.pop(&key) {
+            likely.put(key, Tried { last: now, ..known });
             return false;
         }
         let Some(known) = self.in_vain.get_mut(&key) else {
@@ -165,10 +169,10 @@ mod tests {
         assert!(all.is_new(peer(10, 1), false, then, Time::at(0)));
         all.answers(peer(10, 1), false, Some(now));
         assert!(!all.is_new(peer(10, 1), true, later, Time::at(7)), "in vain it was not");
-        let tried = all.outside.peek(&peer(10, 1)).copied();
+        let tried = all.inside.peek(&peer(10, 1)).copied();
         assert!(matches!(tried, Some(Tried { first, last }) if (first, last) == (now, later)), "{tried:?}");
         all.answers(peer(10, 2), true, None);
-        assert_eq!(all.inside.len(), 0, "nobody tried it");
+        assert_eq!((all.inside.len(), all.outside.len()), (1, 0), "nobody tried the other");
     }
 
     #[test]

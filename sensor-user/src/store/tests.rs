@@ -376,6 +376,28 @@ fn deadlines_go_by_the_wall_clock_after_a_reboot_and_only_then() {
 }
 
 #[test]
+fn an_attack_stays_where_it_was_when_the_machine_is_started_anew_during_the_restriction() {
+    let dir = TempDir::new().unwrap();
+    let attack = Attack { from: NOW.mono.minus(8 * MINUTE), to: NOW.mono };
+    let past = Past {
+        isolations: 1,
+        level: Level::Isolate,
+        family: Family::Scan,
+        forgotten: NOW.mono.plus((720 + 168) * HOUR),
+        attacks: vec![attack],
+    };
+    let device = DeviceKey::Routed("10.0.0.9".parse().unwrap());
+    open(&dir).save(&[Save::Keep(Memory::Past(device, past.clone()))], NOW).unwrap();
+    let up = Time::at(20 * SECOND);
+    let rebooted = Now { mono: up, unix_ns: NOW.unix_ns + HOUR as i64 };
+    let recalled = Store::open_in_boot(dir.path(), "boot-2").unwrap().recall(rebooted).unwrap();
+    let before = |time: Time| up.minus(HOUR + NOW.mono.since(time));
+    let attacks = vec![Attack { from: before(attack.from), to: before(attack.to) }];
+    let forgotten = up.plus((720 + 168 - 1) * HOUR);
+    assert_eq!(recalled, [Memory::Past(device, Past { forgotten, attacks, ..past })]);
+}
+
+#[test]
 fn what_was_refused_is_taken_away_when_it_is_over() {
     let dir = TempDir::new().unwrap();
     let until = NOW.mono.plus(HOUR);

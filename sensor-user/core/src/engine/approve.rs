@@ -124,6 +124,7 @@ impl Engine {
         if let Some(id) = waiting.meanwhile.filter(own) {
             self.take_out(id, Change::Released, now, out);
             self.detectors.absolve(waiting.finding.device, now);
+            out.saves.extend(self.repeats.absolve(waiting.finding.device));
         }
         let level = waiting.level;
         self.refuse_for_good(waiting, Refused::Denied, now, out);

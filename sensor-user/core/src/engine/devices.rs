@@ -165,6 +165,7 @@ impl Engine {
         out.saves.push(Save::ForgetCard(card.id));
         for key in &card.keys {
             self.absolve(*key, now);
+            out.saves.extend(self.repeats.forget(*key));
             self.identities.forget(*key);
             self.inventory.forget(*key, now);
             out.saves.push(Save::ForgetDevice(*key));

@@ -8,7 +8,6 @@ use crate::flow::{TCP, UDP};
 use crate::inventory::{Device, DeviceKey};
 use crate::observation::Kind;
 use crate::policy::preview::Part;
-use crate::policy::repeat::Attack;
 use crate::policy::{Allow, MAX_PIN, Service, Target};
 use crate::time::Time;
 
@@ -23,9 +22,7 @@ pub(super) struct Habit {
     pub service: Service,
     /// Conversations of it that go on.
     pub talks: u64,
-    /// Since when at the latest.
-    pub since: Time,
-    /// It began in the attack that is found now, or in one the device was restricted for before.
+    /// It began in the attack that is found now, or was first used in one the device was restricted for before.
     pub attack: bool,
 }
 
@@ -51,7 +48,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, part: Part, (proto, port): (u8, u16), peer: IpAddr, talks: u64, since: Time) {
+    fn add(&mut self, part: Part, (proto, port): (u8, u16), peer: IpAddr, talks: u64, attack: bool) {
         if !is_host(peer) {
             return;
         }
@@ -62,9 +59,9 @@ impl Found {
         match self.habits.get_mut(at) {
             Some(habit) => {
                 habit.talks += talks;
-                habit.since = habit.since.min(since);
+                habit.attack &= attack;
             }
-            None => self.habits.push(Habit { part, service, talks, since, attack: false }),
+            None => self.habits.push(Habit { part, service, talks, attack }),
         }
     }
 }
@@ -80,32 +77,33 @@ impl Engine {
             Target::Ip(ip) => Some(*ip),
             _ => None,
         }));
+        let now_attacks = |began| attack.is_some_and(|attack| attack <= began);
+        // Whom a device turned to, that is: who turns to it is its client all the same.
+        let attacks = |device, began| {
+            now_attacks(began) || self.repeats.attacks(device, now).iter().any(|attack| attack.has(began))
+        };
         let mut found = Found::default();
         let talks = self.conversations.talks(&ips);
         for talk in talks.into_iter().filter(|talk| talk.id.kind == Kind::Ip) {
             let service = (talk.id.proto, talk.id.dport);
             if ips.contains(&talk.id.src) {
-                found.add(Part::Uses, service, talk.id.dst, 1, talk.start);
+                let device = self.inventory.holder(talk.id.src).map(|device| device.key);
+                let attack = device.map_or(now_attacks(talk.start), |device| attacks(device, talk.start));
+                found.add(Part::Uses, service, talk.id.dst, 1, attack);
             } else if ips.contains(&talk.id.dst) {
-                found.add(Part::Serves, service, talk.id.src, 1, talk.start);
+                found.add(Part::Serves, service, talk.id.src, 1, now_attacks(talk.start));
             }
         }
         for tried in self.contacts.answered_services(&keys, &ips) {
             let service = (tried.proto, tried.port);
             if keys.contains(&tried.device) {
-                found.add(Part::Uses, service, tried.server, 0, tried.first);
+                found.add(Part::Uses, service, tried.server, 0, attacks(tried.device, tried.first));
             } else if ips.contains(&tried.server) {
                 let clients = self.inventory.get(tried.device).into_iter().flat_map(Device::ips);
                 clients
                     .filter(|client| client.is_ipv4() == tried.server.is_ipv4())
-                    .for_each(|client| found.add(Part::Serves, service, client, 0, tried.first));
+                    .for_each(|client| found.add(Part::Serves, service, client, 0, now_attacks(tried.first)));
             }
-        }
-        let before: Vec<Attack> =
-            keys.iter().flat_map(|key| self.repeats.attacks(*key, now)).copied().collect();
-        for habit in &mut found.habits {
-            habit.attack = attack.is_some_and(|attack| attack <= habit.since)
-                || before.iter().any(|attack| attack.has(habit.since));
         }
         found.habits
     }

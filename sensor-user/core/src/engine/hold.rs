@@ -240,10 +240,13 @@ impl Engine {
     ) -> Option<Block> {
         let key = self.blocks.get(id).and_then(|block| self.key_of(block));
         let block = self.take_out(id, change, now, out)?;
+        if change == Change::Released {
+            // Several that are one device were held as one.
+            let held = block.targets.iter().filter_map(|target| self.inventory.find(*target));
+            let held: BTreeSet<DeviceKey> = held.map(|device| device.key).collect();
+            out.saves.extend(held.into_iter().filter_map(|key| self.repeats.forget(key)));
+        }
         if let Some(key) = key {
-            if change == Change::Released {
-                out.saves.extend(self.repeats.forget(key));
-            }
             self.absolve(key, now);
         }
         Some(block)

@@ -99,6 +99,7 @@ impl Engine {
                 self.ledger.strike(device, finding.family, finding.signature);
             }
             self.detectors.absolve(device, now);
+            out.saves.extend(self.repeats.absolve(device));
         }
         if let Some(incident) = self.incidents.get_mut(*id) {
             incident.judged = Some(said.clone());

@@ -2,7 +2,7 @@
 //! probation.
 //!
 //! Remembered of as many devices as the device table has, and over a restart. Forgotten after [`FORGOTTEN`] without, and at
-//! once when a person releases the device: they know better.
+//! once when a person releases the device: they know better. Who only says that it was no attack has that part forgotten.
 
 use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 
@@ -128,6 +128,13 @@ impl Repeats {
         let past = self.past(device, now)?;
         let soon = !past.lasts(now) && now.plus(FORGOTTEN) < past.forgotten.plus(PROBATION);
         (soon && past.family == family && weight >= ALERTING).then_some(past.level)
+    }
+
+    /// A person says that what the device was called for was no attack. Gives what is to be remembered.
+    pub fn absolve(&mut self, device: DeviceKey) -> Option<Save> {
+        let past = self.0.peek_mut(&device).filter(|past| !past.attacks.is_empty())?;
+        past.attacks.clear();
+        Some(Save::Keep(Memory::Past(device, past.clone())))
     }
 
     /// A person released the device. Gives what is to be remembered.

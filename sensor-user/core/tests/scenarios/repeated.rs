@@ -1,5 +1,7 @@
 //! Who does it again: longer isolations, probation, and what forgets them.
 
+use sensor_core::engine::Judge;
+use sensor_core::event::{Said, Verdict};
 use sensor_core::settings::DecideSettings;
 use sensor_core::time::MINUTE;
 
@@ -196,4 +198,35 @@ fn whom_a_device_attacked_before_it_does_not_reach_when_it_is_pinned_again() {
         lan.engine.command(lan.now, Command::Remove(who), &mut lan.out).unwrap();
     });
     assert_eq!(released, [true, true, true, true, false], "a person says it was no attack");
+}
+
+#[test]
+fn a_pin_by_hand_knows_the_attack_too_but_for_what_a_person_says_of_it() {
+    let learned = |say: fn(&mut Lan, u64)| {
+        let mut lan =
+            used(Settings { decide: DecideSettings { highest: Level::Pin, ..GRADED }, ..enforcing() });
+        lan.fail(66, 100, 4);
+        lan.tcp(66, 5, 8080, Some(SYN_ACK));
+        lan.tcp(9, 66, 443, Some(SYN_ACK));
+        lan.fail(66, 110, 5);
+        assert_eq!(lan.held().map(|(_, level)| level), Some(Level::Pin));
+        let incident = lan.engine.snapshot(lan.now).incidents[0].id;
+        lan.pass(DAY);
+        assert_eq!(lan.held(), None);
+        say(&mut lan, incident);
+        let mut lan = lan.next();
+        let entry = lan.add(Add { level: Some(Level::Pin), ..block(Target::Ip(host(66))) });
+        let has = |port: &str, peer: &str| {
+            let mut allowed = entry.list.learned().iter().map(ToString::to_string);
+            allowed.any(|allow| allow.contains(port) && allow.ends_with(peer))
+        };
+        [has("tcp/104", "10.0.0.3"), has("tcp/8080", "10.0.0.5"), has("tcp/443", "10.0.0.9")]
+    };
+    assert_eq!(learned(|_, _| ()), [true, false, true], "whom it attacked, not who used it");
+    let judged = learned(|lan, incident| {
+        let said = Said { verdict: Verdict::False, by: "tanaka".to_owned(), comment: String::new() };
+        let command = Command::Judge(Judge { incident, said, former: None });
+        lan.engine.command(lan.now, command, &mut lan.out).unwrap();
+    });
+    assert_eq!(judged, [true, true, true]);
 }
