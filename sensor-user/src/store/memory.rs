@@ -99,6 +99,8 @@ impl MemoryRow {
                     isolations: field(&value, "isolations")?,
                     level: field::<String>(&value, "level")?.parse()?,
                     family: family(&value)?,
+                    // An earlier release did not say.
+                    would: field::<Option<bool>>(&value, "would")?.unwrap_or_default(),
                     forgotten,
                     attacks: attacks(&value, forgotten)?,
                 };
@@ -202,6 +204,7 @@ fn past_value(past: &Past) -> Value {
         "isolations": past.isolations,
         "level": past.level.name(),
         "family": past.family.name(),
+        "would": past.would,
         "attacks_before_end_ns": attacks,
     })
 }

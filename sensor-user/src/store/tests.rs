@@ -304,7 +304,8 @@ fn past(device: DeviceKey, forgotten: Time) -> Memory {
         Attack { from: forgotten.minus(740 * HOUR), to: forgotten.minus(739 * HOUR) },
         Attack { from: forgotten.minus(721 * HOUR), to: forgotten.minus(720 * HOUR) },
     ];
-    Memory::Past(device, Past { isolations: 3, level: Level::Pin, family: Family::Brute, forgotten, attacks })
+    let (level, family) = (Level::Pin, Family::Brute);
+    Memory::Past(device, Past { isolations: 3, level, family, would: true, forgotten, attacks })
 }
 
 fn shared(machine: u8, refuted: Option<WhyTwo>) -> Memory {
@@ -383,6 +384,7 @@ fn an_attack_stays_where_it_was_when_the_machine_is_started_anew_during_the_rest
         isolations: 1,
         level: Level::Isolate,
         family: Family::Scan,
+        would: false,
         forgotten: NOW.mono.plus((720 + 168) * HOUR),
         attacks: vec![attack],
     };

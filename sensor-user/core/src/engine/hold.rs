@@ -169,7 +169,8 @@ impl Engine {
         block.origin = Origin::Incident(incident);
         let until = block.until.map_or(until, |old| old.max(until));
         block.until = Some(until);
-        out.saves.extend(self.repeats.note(finding.device, (level, finding.family), attack, now, until));
+        let graded = (level, finding.family, block.would);
+        out.saves.extend(self.repeats.note(finding.device, graded, attack, now, until));
         if !self.is_drill(finding.device, now) {
             let (device, infected) = (finding.device, infected_by.is_some());
             self.recent.push_back(Begun { time: now, device, level, infected });
@@ -223,7 +224,8 @@ impl Engine {
             return;
         }
         let block = Block { until: Some(until), ..block.clone() };
-        let (graded, attack) = ((block.level, finding.family), self.attack_since(finding, now));
+        let graded = (block.level, finding.family, block.would);
+        let attack = self.attack_since(finding, now);
         out.saves.extend(self.repeats.note(finding.device, graded, attack, now, until));
         let isolation = tell(&block, Change::Extended, self.describe(finding.device));
         self.enter(block, out);

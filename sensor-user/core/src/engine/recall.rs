@@ -6,6 +6,7 @@ use crate::detect;
 use crate::event::CardStep;
 use crate::policy::memory::Counter;
 use crate::policy::{Memory, MemoryKey, Save};
+use crate::settings::Mode;
 use crate::state::load_known_parts;
 use crate::time::{Time, read_by_clock_ahead};
 
@@ -91,7 +92,10 @@ impl Engine {
                 }
                 Memory::Review(review) => self.reviews.recall(review),
                 Memory::Window(window) => self.windows.recall(window),
-                Memory::Past(device, past) if past.forgotten <= now => {
+                // Like the entries that were only counted: nobody had a reason to say that they were wrong.
+                Memory::Past(device, past)
+                    if past.forgotten <= now || (past.would && self.settings.mode == Mode::Enforce) =>
+                {
                     out.saves.push(Save::Drop(MemoryKey::Past(device)));
                 }
                 Memory::Past(device, past) => {

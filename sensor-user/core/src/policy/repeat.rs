@@ -48,6 +48,8 @@ pub struct Past {
     pub level: Level,
     /// What that was for.
     pub family: Family,
+    /// Nothing of it was carried out: observe mode.
+    pub would: bool,
     /// When it is forgotten: [`FORGOTTEN`] after its time is up.
     pub forgotten: Time,
     /// The last [`MAX_ATTACKS`] attacks, one for each restriction, the first first.
@@ -87,12 +89,12 @@ impl Repeats {
         self.past(device, now).map_or(&[], |past| &past.attacks)
     }
 
-    /// Notes that a device was put under a level, or is held longer, for what it does since `attack`, if that is known. Gives
-    /// what is to be remembered of it.
+    /// Notes that a device was put under a level, or is held longer, for what it does since `attack`, if that is known; or
+    /// that it `would` be. Gives what is to be remembered of it.
     pub fn note(
         &mut self,
         device: DeviceKey,
-        (level, family): (Level, Family),
+        (level, family, would): (Level, Family, bool),
         attack: Option<Time>,
         now: Time,
         until: Time,
@@ -100,6 +102,7 @@ impl Repeats {
         let past = self.past(device, now);
         let lasting = past.filter(|past| past.lasts(now));
         let isolated = past.map_or(0, |past| past.isolations);
+        let would = would && past.is_none_or(|past| past.would);
         let mut attacks = past.map(|past| past.attacks.clone()).unwrap_or_default();
         let goes_on = |last: &&mut Attack| lasting.is_some() && now.since(last.from) <= LONGEST;
         match attacks.last_mut().filter(goes_on) {
@@ -112,7 +115,7 @@ impl Repeats {
         let forgotten = until.plus(FORGOTTEN);
         let forgotten = lasting.map_or(forgotten, |past| past.forgotten.max(forgotten));
         let isolations = isolated.saturating_add(u32::from(begins));
-        self.recall(device, Past { isolations, level, family, forgotten, attacks })
+        self.recall(device, Past { isolations, level, family, would, forgotten, attacks })
     }
 
     /// Takes up what was noted of a device. Gives what is to be remembered: of another one nothing, if that had to make room.
@@ -155,12 +158,12 @@ mod tests {
         let mut repeats = Repeats::new(4);
         let at = |minutes| Time::at(minutes * MINUTE);
         let count = |repeats: &Repeats, minutes| repeats.isolations(DEVICE, at(minutes));
-        repeats.note(DEVICE, (Level::Throttle, Family::Scan), None, at(0), at(10));
+        repeats.note(DEVICE, (Level::Throttle, Family::Scan, false), None, at(0), at(10));
         assert_eq!(count(&repeats, 0), 0);
-        repeats.note(DEVICE, (Level::Isolate, Family::Scan), None, at(1), at(61));
-        repeats.note(DEVICE, (Level::Isolate, Family::Scan), None, at(2), at(62));
+        repeats.note(DEVICE, (Level::Isolate, Family::Scan, false), None, at(1), at(61));
+        repeats.note(DEVICE, (Level::Isolate, Family::Scan, false), None, at(2), at(62));
         assert_eq!(count(&repeats, 2), 1, "one that lasts is one");
-        repeats.note(DEVICE, (Level::Isolate, Family::Lateral), None, at(70), at(200));
+        repeats.note(DEVICE, (Level::Isolate, Family::Lateral, false), None, at(70), at(200));
         assert_eq!(count(&repeats, 70), 2);
         let month = 30 * 24 * 60;
         assert_eq!((count(&repeats, 199 + month), count(&repeats, 200 + month)), (2, 0));
@@ -173,7 +176,7 @@ mod tests {
     fn probation_is_for_an_hour_for_the_same_and_for_more_than_a_hint() {
         let mut repeats = Repeats::new(4);
         let at = |minutes| Time::at(minutes * MINUTE);
-        repeats.note(DEVICE, (Level::Pin, Family::Scan), None, at(0), at(60));
+        repeats.note(DEVICE, (Level::Pin, Family::Scan, false), None, at(0), at(60));
         for (family, weight, minutes, want) in [
             (Family::Scan, ALERTING, 59, None),
             (Family::Scan, ALERTING, 60, Some(Level::Pin)),
@@ -192,7 +195,7 @@ mod tests {
         let mut repeats = Repeats::new(4);
         let at = |minutes| Time::at(minutes * MINUTE);
         let noted = |repeats: &mut Repeats, level, attack: Option<u64>, now| {
-            repeats.note(DEVICE, (level, Family::Scan), attack.map(at), at(now), at(now + 10));
+            repeats.note(DEVICE, (level, Family::Scan, false), attack.map(at), at(now), at(now + 10));
             let attacks = repeats.attacks(DEVICE, at(now)).iter();
             attacks
                 .map(|attack| [attack.from, attack.to].map(|time| time.since(at(0)) / MINUTE))
@@ -229,14 +232,15 @@ mod tests {
     fn what_was_noted_is_remembered_and_what_makes_room_forgotten() {
         let mut repeats = Repeats::new(1);
         let other = DeviceKey::Local(crate::addr::Mac([2, 0, 0, 0, 0, 2]));
-        let saves = repeats.note(DEVICE, (Level::Isolate, Family::Scan), None, Time::at(0), Time::at(HOUR));
+        let saves =
+            repeats.note(DEVICE, (Level::Isolate, Family::Scan, false), None, Time::at(0), Time::at(HOUR));
         let [Save::Keep(Memory::Past(DEVICE, past))] = &saves[..] else { panic!("{saves:?}") };
         let mut next = Repeats::new(1);
         next.recall(DEVICE, past.clone());
         assert_eq!(next.isolations(DEVICE, Time::at(2 * HOUR)), 1);
         let soon = Time::at(HOUR + MINUTE);
         assert_eq!(next.probation(DEVICE, Family::Scan, ALERTING, soon), Some(Level::Isolate));
-        let saves = next.note(other, (Level::Pin, Family::Scan), None, Time::at(0), Time::at(HOUR));
+        let saves = next.note(other, (Level::Pin, Family::Scan, false), None, Time::at(0), Time::at(HOUR));
         assert_eq!(saves[0], Save::Drop(MemoryKey::Past(DEVICE)));
     }
 
@@ -248,6 +252,7 @@ mod tests {
             isolations: 2,
             level: Level::Isolate,
             family: Family::Scan,
+            would: false,
             forgotten: Time::at(FORGOTTEN - 240 * HOUR),
             attacks: Vec::new(),
         };

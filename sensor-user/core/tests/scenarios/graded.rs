@@ -358,6 +358,26 @@ fn observe_mode_grades_and_drops_nothing() {
 }
 
 #[test]
+fn what_was_only_counted_is_no_repeat_once_it_is_enforced() {
+    let mut lan = used(Settings { mode: Mode::Observe, ..graded() });
+    lan.fail(66, 100, 10);
+    lan.pass(DAY);
+    let held_for = |mode| {
+        let mut next = lan.restarted(|settings| Settings { mode, ..settings });
+        next.populate(1..=20);
+        next.arp(66, 1);
+        next.fail(66, 150, 20);
+        let [entry] = &next.entries()[..] else { panic!("{:?}", next.entries()) };
+        assert_eq!((entry.level, entry.would), (Level::Isolate, mode == Mode::Observe));
+        entry.until.unwrap().since(entry.since)
+    };
+    let [first, second, ..] = lan.settings.isolate_for_ns[..] else { panic!() };
+    let near = |held: u64, want: u64| (want..want + MINUTE).contains(&held);
+    assert!(near(held_for(Mode::Enforce), first), "nobody had a reason to say that it was wrong");
+    assert!(near(held_for(Mode::Observe), second));
+}
+
+#[test]
 fn gateways_and_the_protected_are_never_restricted_and_a_persons_entry_stays() {
     for settings in [
         Settings { gateways: [mac(66)].into(), ..graded() },
