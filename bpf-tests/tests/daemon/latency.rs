@@ -12,7 +12,7 @@ use bpf_tests::frame::{ACK, Frame, RST, SYN, mac};
 use bpf_tests::raw::Raw;
 
 /// Scanners, one after the other.
-const SCANNERS: u8 = 100;
+const SCANNERS: u8 = 250;
 /// Other new flows a second.
 const OTHERS: u64 = 100_000;
 /// Time between two probes of a scanner.
@@ -31,8 +31,8 @@ const PROBES: usize = 20_000;
 #[ignore = "prints what it measures"]
 fn of_the_drop_that_follows_the_evidence() -> Result<()> {
     for others in [0, OTHERS] {
-        site(3, |site| {
-            (1..=3).try_for_each(|host| site.lab.silence(host))?;
+        site(4, |site| {
+            (1..=4).try_for_each(|host| site.lab.silence(host))?;
             site.configure("[isolation]\nbudget = 1000\nbudget_share = 100\n")?;
             // A line for each of the flows is not what is measured.
             let _daemon = site.start(&["--mode", "enforce", "--events", "alert,isolation"])?;
@@ -67,14 +67,14 @@ fn of_the_drop_that_follows_the_evidence() -> Result<()> {
     Ok(())
 }
 
-/// New flows at a steady rate until it is over.
+/// New flows at a steady rate until it is over, to a host of their own: who listens to the scanners hears nothing else.
 fn background(flood: &Flood, rate: u64, over: &AtomicBool, sent: &AtomicU64) -> Result<()> {
     let started = Instant::now();
     let mut number = 0u64;
     while !over.load(Ordering::Relaxed) {
         let due = started.elapsed().as_micros() as u64 * rate / 1_000_000;
         let frames = (number..due)
-            .map(|n| flood.open(2, (n % 60_000) as u16 + 1_024, (n / 60_000 % 60_000) as u16 + 1));
+            .map(|n| flood.open(4, (n % 60_000) as u16 + 1_024, (n / 60_000 % 60_000) as u16 + 1));
         number += flood.send(frames)?;
         sent.store(number, Ordering::Relaxed);
         thread::sleep(Duration::from_micros(500));
