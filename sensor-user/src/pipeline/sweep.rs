@@ -194,7 +194,9 @@ impl Sweeper {
             leaks.look(now, &key, value, read.as_ref());
             let quiet = idle_ns(value, start.clock.jiffies, *jiffy_ns);
             let last = Time::at(start.clock.monotonic_ns.saturating_sub(quiet));
-            if end.is_some() || last.plus(SECOND) >= Time::at(before.monotonic_ns) {
+            // What was not read before an earlier daemon may have told.
+            let untold = || last.plus(SECOND) >= Time::at(before.monotonic_ns);
+            if end.is_some() || read.map_or_else(untold, |read| !read.has_all_of(value)) {
                 told(FlowProgress::new(id, value, now, last, end));
             }
         })

@@ -65,6 +65,13 @@ pub struct Read {
     port: u8,
 }
 
+impl Read {
+    /// Whether the flow counted nothing since.
+    pub fn has_all_of(&self, value: &FlowValue) -> bool {
+        self.count == Count::of(value)
+    }
+}
+
 /// What was read of one port's flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PortTally {
@@ -276,7 +283,9 @@ mod tests {
         tally.see(1, &flow(2), &value(6, 1));
         tally.finish(&counted(11));
         check(&tally, 11, 0);
-        assert_eq!(tally.see(1, &flow(1), &value(5, 15)).map(|read| read.passed), Some(10));
+        let read = tally.see(1, &flow(1), &value(5, 15)).unwrap();
+        assert_eq!(read.passed, 10);
+        assert_eq!([10, 15].map(|packets| read.has_all_of(&value(5, packets))), [true, false]);
         tally.close(1, &flow(2), &value(6, 3));
         tally.finish(&counted(18));
         check(&tally, 18, 0);
